@@ -1,0 +1,208 @@
+"""Files: written whole or not at all, in the format of the 2021 PrAC-LTH code, so that tickets travel both ways.
+
+A checkpoint is a dict. Of the keys that code knows, ours has `state` (the round), `epoch` (the next one), `state_dict`
+(weights; a masked layer NAME is kept as NAME_orig and NAME_mask, float32), `init_weight` (the rewound weights, plain
+keys), `result` (accuracies by epoch), `best_sa`, and `sequence` (the examples of this round). Everything is a tensor or
+a plain value: files load with ``weights_only=True``, which runs no code from them.
+"""
+
+import os
+import pickle
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pruner import Mask, Weights, prunable
+from utils import InputError
+
+FORMAT = 1  # of the keys that only we read; raised when an old file can no longer be continued
+
+# --- whole files ------------------------------------------------------------------------------------------------------
+
+
+def write(path: Path, content: dict) -> None:
+    """Save `content`; at any moment `path` holds either what it held before or all of the new content."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            torch.save(on_cpu(content), file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(folder: Path) -> None:
+    """Make a rename last: without it a power cut may bring the old name back."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def on_cpu(content):
+    """The same with every tensor on the CPU, so that a file from a GPU opens anywhere."""
+    if isinstance(content, Tensor):
+        return content.detach().cpu()
+    if isinstance(content, dict):
+        return {key: on_cpu(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(on_cpu(value) for value in content)
+    return content
+
+
+def read(path: Path) -> dict:
+    """A checkpoint or state_dict, ours or the reference's, on the CPU; InputError if it is neither."""
+    try:
+        with torch.serialization.safe_globals(_numpy_globals()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except pickle.UnpicklingError:
+        raise InputError(f"{path} is refused: it holds more than tensors and plain values") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError):
+        raise InputError(f"{path} is no checkpoint, or a damaged one") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
+    return content
+
+
+def _numpy_globals() -> list:
+    """What the reference's PrAC checkpoints need beside tensors, by the names of NumPy 1 and of NumPy 2."""
+    multiarray = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    pairs = [
+        (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
+        for name in ("_reconstruct", "scalar")
+        for core in ("core", "_core")
+    ]
+    return [*pairs, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in "?bhilqBHILQfd")]
+
+
+# --- tickets ----------------------------------------------------------------------------------------------------------
+
+
+def masked_state(weights: Weights, mask: Mask) -> Weights:
+    """A state_dict as the reference writes it: a layer that lost weights as NAME_orig and NAME_mask."""
+    state = {}
+    dense = all(bool(layer.all()) for layer in mask.values())
+    for name, value in weights.items():
+        if name in mask and not dense:
+            state |= {f"{name}_orig": value, f"{name}_mask": mask[name].float()}
+        else:
+            state[name] = value
+    return state
+
+
+def split_state(state: Weights) -> tuple[Weights, Mask]:
+    """The inverse: weights with plain keys, zero where dropped, and the mask (empty for a dense network)."""
+    # A network's own buffer may end in _mask: only beside NAME_orig is it one of ours.
+    names = [key.removesuffix("_orig") for key in state if key.endswith("_orig")]
+    mask = {name: state[f"{name}_mask"] for name in names if f"{name}_mask" in state}
+    for name, value in mask.items():
+        if not ((value == 0) | (value == 1)).all():
+            raise InputError(f"the mask of {name} holds values other than 0 and 1")
+    mask = {name: value.bool() for name, value in mask.items()}
+    weights = {}
+    for key, value in state.items():
+        if (name := key.removesuffix("_orig")) in mask:
+            weights[name] = value * mask[name].to(value.dtype)
+        elif key.removesuffix("_mask") not in mask:
+            weights[key] = value
+    return weights, mask
+
+
+def starting_weights(path: Path, model: nn.Module) -> tuple[Weights, list[str]]:
+    """The weights a ticket starts from, and what there is to say about them.
+
+    `path` is a checkpoint with `init_weight`, or a state_dict such as ``epoch_3_rewind_weight.pt``. Normalisation is
+    not the ticket's business: the model's own is used, and a difference is mentioned.
+    """
+    content = read(path)
+    if "init_weight" in content:
+        state = content["init_weight"]
+        if state is None:
+            raise InputError(f"{path} was written before the rewinding point: it holds no starting weights yet")
+    elif "state_dict" in content or "result" in content:
+        raise InputError(f"{path} holds no starting weights (`init_weight`): give a checkpoint of a pruning script")
+    else:
+        state = content
+    state, _ = split_state(state)
+    own = model.state_dict()
+    _check_fit(path, {name: value for name, value in state.items() if isinstance(value, Tensor)}, own)
+    foreign = [name for name in own if _normalisation(name) and not _equal(state.get(name), own[name])]
+    notes = [f"{path} was made with another input normalisation; this data set's own is used"] if foreign else []
+    return {name: own[name] if _normalisation(name) else state[name] for name in own}, notes
+
+
+def read_mask(path: Path, model: nn.Module) -> Mask:
+    """The mask in a checkpoint or state_dict; empty if the network in it is dense. InputError if it does not fit."""
+    content = read(path)
+    state = content.get("state_dict", content)
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} holds no state_dict, so it has no mask")
+    weights, mask = split_state(state)
+    _check_fit(path, weights, model.state_dict())
+    if mask and (missing := set(prunable(model)) - mask.keys()):
+        raise InputError(f"{path} has no mask for {sorted(missing)[0]}: it belongs to another network")
+    return mask
+
+
+def _check_fit(path: Path, state: Weights, own: Weights) -> None:
+    """InputError unless `state` has the network's names and shapes, normalisation aside."""
+    there = {name: tuple(value.shape) for name, value in state.items() if not _normalisation(name)}
+    here = {name: tuple(value.shape) for name, value in own.items() if not _normalisation(name)}
+    if there.keys() != here.keys():
+        name = sorted(there.keys() ^ here.keys())[0]
+        where = "is there and not in" if name in there else "is missing there and in"
+        raise InputError(f"{path} belongs to another network: {name} {where} this --arch")
+    for name, shape in here.items():
+        if there[name] != shape:
+            raise InputError(
+                f"{path} belongs to another network: {name} is {_dims(there[name])} there, {_dims(shape)} here; "
+                "do --arch and the number of classes fit?"
+            )
+
+
+def _dims(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
+
+
+def _normalisation(name: str) -> bool:
+    return name.startswith("normalize.")
+
+
+def _equal(a: Tensor | None, b: Tensor) -> bool:
+    return a is not None and a.shape == b.shape and torch.allclose(a, b)
+
+
+# --- masks in few bytes -----------------------------------------------------------------------------------------------
+
+
+def pack(mask: Mask | None) -> dict | None:
+    """A mask as one bit a weight."""
+    if mask is None:
+        return None
+    return {
+        name: {"shape": list(layer.shape), "bits": torch.from_numpy(np.packbits(layer.cpu().numpy()))}
+        for name, layer in mask.items()
+    }
+
+
+def unpack(packed: dict | None, device: torch.device) -> Mask | None:
+    """The inverse of `pack`."""
+    if packed is None:
+        return None
+    mask = {}
+    for name, layer in packed.items():
+        shape = tuple(layer["shape"])
+        bits = np.unpackbits(layer["bits"].numpy(), count=int(np.prod(shape)))
+        mask[name] = torch.from_numpy(bits.reshape(shape).astype(bool)).to(device)
+    return mask

@@ -1,0 +1,121 @@
+"""What a person sees while a run goes on: one bar over the whole job, a line per epoch, a table, a plot."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+
+class Feedback:
+    """A bar over all optimiser steps of the job, and lines above it. Quiet where there is no terminal to redraw."""
+
+    def __init__(self, print_freq: int = 50):
+        self.bar = tqdm(total=0, unit="step", disable=None, dynamic_ncols=True, file=sys.stderr, miniters=print_freq)
+
+    def begin(self, done: int) -> None:
+        """Steps that an earlier process has done: they count, but not for the speed."""
+        self.bar.initial = self.bar.n = done
+
+    def expect(self, total: int, what: str) -> None:
+        """The steps of the whole job as far as known; an upper bound where rounds may stop early."""
+        self.bar.total = total
+        self.bar.set_description(what)
+
+    def tick(self) -> None:
+        self.bar.update()
+
+    def say(self, *lines: str) -> None:
+        for line in lines:
+            tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+def epoch_line(row: dict, last: int) -> str:
+    """One epoch in one line; test accuracy stands where validation was the best so far."""
+    parts = [
+        f"epoch {row['epoch']:>3}/{last}",
+        f"lr {row['lr']:.4g}",
+        f"loss {row['loss']:.4f}",
+        f"train {row['train']:.2f}",
+        f"validation {row['validation']:.2f}",
+        f"test {row['test']:.2f} (best)" if row["test"] is not None else "",
+        f"mask distance {row['distance']:.4f}" if row.get("distance") is not None else "",
+        f"{row['seconds']:.1f} s",
+    ]
+    return "  " + "  ".join(part for part in parts if part)
+
+
+def round_lines(row: dict, whole: int) -> list[str]:
+    """What a round came to: how it ended, the mask distances it saw, the PrAC set it leaves of `whole` examples."""
+    ended = f"stopped early after {row['epochs']} of" if row["stopped"] else "ended after all"
+    lines = [
+        f"round {row['round']} {ended} {row['epochs_planned']} epochs: "
+        f"validation {row['validation']:.2f}, test {row['test']:.2f} at epoch {row['best_epoch']}"
+    ]
+    if row.get("distances"):
+        distances = ", ".join(f"{value:.4f}" for value in row["distances"])
+        lines.append(f"mask distances, {row['interval'] or row['steps_per_epoch']} steps apart: {distances}")
+    if "cet" in row:
+        lines.append(
+            f"|CET| {row['cet']}, |CEP| {row['cep']}, |CET and CEP| {row['cet_and_cep']}, |P| {row['next_set']} "
+            f"of {whole} examples"
+        )
+    return lines
+
+
+COLUMNS = {  # heading: (key of a round's row, how it is written)
+    "round": ("round", "d"),
+    "density": ("density", ".4f"),
+    "sparsity": ("sparsity", ".4f"),
+    "of all": ("whole_density", ".4f"),
+    "examples": ("set", "d"),
+    "validation": ("validation", ".2f"),
+    "test": ("test", ".2f"),
+    "epochs": ("epochs", "d"),
+    "planned": ("epochs_planned", "d"),
+    "steps": ("steps", "d"),
+}
+
+
+def round_table(rounds: Sequence[dict]) -> list[str]:
+    """One line per network trained; accuracies in percent, the test's at the best validation epoch."""
+    lines = ["  ".join(f"{heading:>{_width(heading)}}" for heading in COLUMNS)]
+    for row in rounds:
+        lines.append("  ".join(f"{row[key]:>{_width(heading)}{form}}" for heading, (key, form) in COLUMNS.items()))
+    return [*lines, "density, sparsity: of the prunable weights; of all: density of the whole network"]
+
+
+def _width(heading: str) -> int:
+    return max(len(heading), 7)
+
+
+def draw_curves(history: Sequence[dict], path: Path, title: str) -> None:
+    """Training, validation and test accuracy by epoch, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    epochs = [row["epoch"] for row in history]
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    axes.plot(epochs, [row["train"] for row in history], color="#888888", label="train (augmented)")
+    axes.plot(epochs, [row["validation"] for row in history], color="#0072B2", label="validation")
+    tested = [row for row in history if row["test"] is not None]
+    axes.plot(
+        [row["epoch"] for row in tested],
+        [row["test"] for row in tested],
+        "o",
+        ms=4,
+        color="#D55E00",
+        label="test, at each new best validation",
+    )
+    axes.set(xlabel="epoch", ylabel="accuracy (%)", title=title)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

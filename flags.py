@@ -1,0 +1,263 @@
+"""The flags the scripts share, and their checks: done before anything heavy is imported or any work begun."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from models import STEMS, check_arch
+from sources import DATASETS, check_source
+from utils import InputError
+
+# Flags that say where things are or how a run shows itself: they may differ when a run goes on.
+NOT_RESULTS = {"data", "save_dir", "gpu", "print_freq", "resume", "checkpoint", "overwrite", "save_model"}
+# Flags that name files: a run records what is in the files instead.
+FILES = {"split_file", "prac_set", "init_dir", "mask_dir"}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are our InputError: one sentence, status 2."""
+
+    def __init__(self, doc: str):
+        super().__init__(description=doc, formatter_class=Formatter, allow_abbrev=False)
+
+    def error(self, message: str):
+        raise InputError(message.replace("argument --", "--"))
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help that keeps the script's own paragraphs and ends each flag with its default, if it has one to tell."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=30, width=100)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        telling = action.option_strings and action.default not in (None, False, argparse.SUPPRESS)
+        return f"{action.help} (default: %(default)s)" if telling else action.help
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def number(kind: type, allowed: str, accept: Callable[[float], bool]) -> Callable[[str], float]:
+    """An argparse type: a number of `kind` that `accept` takes; `allowed` says in words which those are."""
+
+    def parse(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not accept(value):
+            raise argparse.ArgumentTypeError(f"must be {allowed}, got {text}")
+        return value
+
+    return parse
+
+
+positive_int = number(int, "a whole number from 1 up", lambda value: value >= 1)
+count_from_0 = number(int, "a whole number from 0 up", lambda value: value >= 0)
+share = number(float, "a number between 0 and 1, both excluded", lambda value: 0 < value < 1)
+positive = number(float, "a number above 0", lambda value: 0 < value < float("inf"))
+not_negative = number(float, "a number from 0 up", lambda value: 0 <= value < float("inf"))
+
+
+def milestones(text: str) -> tuple[int, ...]:
+    """'91,136' -> (91, 136): epochs from 1 up, each later than the one before."""
+    try:
+        values = tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        values = (0,)
+    if list(values) != sorted(set(values)) or any(value < 1 for value in values):
+        raise argparse.ArgumentTypeError(f"must be epochs from 1 up in rising order, such as 91,136, got {text!r}")
+    return values
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+def parser(doc: str) -> Parser:
+    """A parser with what every script takes."""
+    flags = Parser(doc)
+    _add_run(flags.add_argument_group("the run"))
+    _add_data(flags.add_argument_group("data"))
+    _add_network(flags.add_argument_group("network"))
+    _add_training(flags.add_argument_group("training"))
+    return flags
+
+
+def _add_run(group) -> None:
+    group.add_argument("--save_dir", type=Path, required=True, help="directory for everything the run writes")
+    group.add_argument(
+        "--seed",
+        type=count_from_0,
+        default=0,
+        help="initial weights, order and augmentation of examples follow from it",
+    )
+    group.add_argument("--gpu", type=int, default=0, help="number of the CUDA device; -1, or no CUDA: the CPU")
+    group.add_argument("--print_freq", type=positive_int, default=50, help="steps between redraws of the progress bar")
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --save_dir (the same command without --resume does so, too)",
+    )
+    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="with --resume: the checkpoint to go on from")
+    group.add_argument("--overwrite", action="store_true", help="remove the run in --save_dir and start anew")
+
+
+def _add_data(group) -> None:
+    group.add_argument("--data", type=Path, default=None, help="directory of the data set; ./data if not given")
+    group.add_argument(
+        "--dataset", default=None, help=f"{', '.join(DATASETS)}; digits, which needs no files, if --data is not given"
+    )
+    group.add_argument(
+        "--split_file",
+        type=Path,
+        metavar="FILE.npy",
+        help="a permutation of (some) training examples: its first 9/10 train, the rest validate. Without it the one "
+        "shipped in npy_files/, or a stratified one that depends on the data alone",
+    )
+    group.add_argument(
+        "--image_size", type=positive_int, help="imagefolder: scale and centre-crop to squares of this many pixels"
+    )
+
+
+def _add_network(group) -> None:
+    group.add_argument(
+        "--arch",
+        default="res20s",
+        help="res20s res32s res44s res56s res110s (CIFAR form), res18 res34 res50, vgg11 vgg13 vgg16 vgg19 with and "
+        "without _bn, lenet300, or package.module:function for a network of your own",
+    )
+    group.add_argument(
+        "--stem",
+        choices=STEMS,
+        default="imagenet",
+        help="first layers of res18/34/50: 7x7 stride 2 and max-pool, or 3x3 stride 1",
+    )
+
+
+def _add_training(group) -> None:
+    group.add_argument("--epochs", type=positive_int, default=182, help="epochs of a full training")
+    group.add_argument("--batch_size", type=positive_int, default=128, help="examples per optimiser step")
+    group.add_argument("--lr", type=positive, default=0.1, help="initial learning rate of SGD")
+    group.add_argument("--momentum", type=number(float, "in [0, 1)", lambda m: 0 <= m < 1), default=0.9, help="of SGD")
+    group.add_argument("--weight_decay", type=not_negative, default=1e-4, help="on every parameter")
+    group.add_argument("--warmup", type=count_from_0, default=0, help="epochs of linear learning-rate warm-up")
+    group.add_argument(
+        "--decreasing_lr", type=milestones, default=(91, 136), metavar="91,136", help="epochs at which lr drops to 1/10"
+    )
+
+
+def add_pruning(flags: Parser) -> None:
+    """Iterative magnitude pruning and rewinding."""
+    group = flags.add_argument_group("iterative magnitude pruning")
+    group.add_argument(
+        "--pruning_times", type=positive_int, default=16, help="rounds: trainings, each followed by a pruning"
+    )
+    group.add_argument("--rate", type=share, default=0.2, help="share of the kept weights that a round prunes")
+    group.add_argument(
+        "--prune_type",
+        choices=("lt", "rewind_lt", "pt"),
+        default="lt",
+        help="where kept weights go back to: their initial values, those after --rewind_epoch, or those of the trained "
+        "dense network at its best validation epoch",
+    )
+    group.add_argument(
+        "--rewind_epoch",
+        type=count_from_0,
+        default=2,
+        help="rewind_lt: the (0-based) epoch after which the weights are kept for rewinding, so 2 is after 3 epochs",
+    )
+    group.add_argument(
+        "--rewind_lr",
+        action="store_true",
+        help="rewind_lt: rewind the learning-rate schedule as well, instead of starting it afresh in every round",
+    )
+
+
+def add_early_stop(flags: Parser, eps: float | None) -> None:
+    """The early-bird test; `eps` None leaves it off unless asked for."""
+    group = flags.add_argument_group("early stop: end a round when the mask has settled")
+    off = "" if eps else "; off if not given"
+    group.add_argument(
+        "--eb_eps",
+        type=positive,
+        default=eps,
+        help="mask distance below which the mask counts as settled. Distances grow with the steps between two masks, "
+        f"so small data needs a smaller one (0.01 to 0.03){off}",
+    )
+    group.add_argument("--queue_length", type=positive_int, default=5, help="distances in a row that must be below it")
+    group.add_argument(
+        "--eb_interval",
+        choices=("epoch", "steps"),
+        default="epoch",
+        help="compare masks after every epoch, or after as many steps as an epoch on all the data has, so that eps "
+        "means the same on a small set; either way a round ends with a whole epoch",
+    )
+    group.add_argument(
+        "--eb_arm",
+        choices=("exceed", "none"),
+        default="exceed",
+        help="count distances from the first one above --eb_eps on, or from the start",
+    )
+
+
+def add_given_set(flags: Parser) -> None:
+    """A search on examples that are given."""
+    group = flags.add_argument_group("a given PrAC set")
+    group.add_argument(
+        "--prac_set",
+        type=Path,
+        metavar="FILE|DIR",
+        help="search on this set, found earlier with this or another architecture: the directory of a PrAC run (round "
+        "k uses its round-k set), or a .npy file or checkpoint (its set from round 0 on)",
+    )
+    group.add_argument(
+        "--prac_epochs",
+        choices=("scaled", "fixed"),
+        default="scaled",
+        help="on a set P of the training split D0: epochs, milestones and warm-up times |P|/|D0|, or unchanged",
+    )
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def check(args: argparse.Namespace) -> None:
+    """What can be said without data, network or torch; fills in --data and --dataset. InputError otherwise."""
+    if args.data is not None and args.dataset is None:
+        raise InputError(f"--data {args.data} without --dataset: say which one it is of {', '.join(DATASETS)}")
+    args.dataset = args.dataset or "digits"
+    args.data = args.data or Path("data")
+    check_source(args.dataset, args.data, args.image_size)
+    check_arch(args.arch, args.stem)
+    if args.save_dir.exists() and not args.save_dir.is_dir():
+        raise InputError(f"--save_dir {args.save_dir} is a file, a directory is needed")
+    for flag in ("split_file", "prac_set", "init_dir", "mask_dir", "checkpoint"):
+        path = getattr(args, flag, None)
+        if path is not None and not path.exists():
+            raise InputError(f"--{flag} {path} does not exist")
+        if path is not None and path.is_dir() and flag != "prac_set":
+            raise InputError(f"--{flag} {path} is a directory, a file is needed")
+    if args.warmup > args.epochs:
+        raise InputError(f"--warmup {args.warmup} is longer than --epochs {args.epochs}")
+
+
+def check_pruning(args: argparse.Namespace) -> None:
+    """The checks of both pruning scripts."""
+    check(args)
+    if args.prune_type == "rewind_lt" and args.rewind_epoch >= args.epochs:
+        raise InputError(f"--rewind_epoch must be smaller than --epochs {args.epochs}, got {args.rewind_epoch}")
+    if args.rewind_lr and args.prune_type != "rewind_lt":
+        raise InputError(f"--rewind_lr goes with --prune_type rewind_lt, got {args.prune_type}")
+    if args.prac_epochs == "fixed" and getattr(args, "data_prune", None) is None and args.prac_set is None:
+        raise InputError("--prac_epochs fixed is about a given set: add --prac_set")
+
+
+def settings(args: argparse.Namespace, script: str, contents: dict[str, str]) -> dict:
+    """What decides a run's results: every flag that does, and checksums of the `contents` it was given.
+
+    Written into each checkpoint; a command goes on with a run only if they are equal.
+    """
+    flags = {name: value for name, value in vars(args).items() if name not in NOT_RESULTS | FILES}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
+    return {"script": script, **plain, **contents}

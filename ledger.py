@@ -1,0 +1,63 @@
+"""What finding a ticket cost, in numbers that can be compared.
+
+A round's row has `steps` (optimiser steps), `examples` (seen in training), `forward_passes` (extra examples run forward
+to build sets) and `seconds`. "Vanilla" is iterative magnitude pruning on all the training data without an early stop:
+every round `epochs` epochs of ceil(|D0| / batch) steps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Vanilla:
+    """The yardstick: one full training of the whole training split."""
+
+    epochs: int
+    steps_per_epoch: int
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+
+def saved(rounds: Sequence[dict], vanilla: Vanilla) -> float:
+    """The saving of finding the ticket after these k trainings, the dense one included, as the PrAC paper counts it:
+
+    saved(k) = 1 - (steps of the k trainings) / (k * vanilla steps); the ticket's own training is not in it.
+    """
+    return 1 - sum(row["steps"] for row in rounds) / (len(rounds) * vanilla.steps)
+
+
+def saved_with_training(rounds: Sequence[dict], vanilla: Vanilla) -> float:
+    """The saving of finding *and* training the ticket: one more full training on either side."""
+    return 1 - (sum(row["steps"] for row in rounds) + vanilla.steps) / ((len(rounds) + 1) * vanilla.steps)
+
+
+def saved_by(rounds: Sequence[dict], vanilla: Vanilla) -> dict[str, float]:
+    """`saved` in three parts that add up to it: fewer examples, a shorter schedule, the early stop.
+
+    Counted in that order: all epochs on fewer examples, then the planned epochs, then those that were run.
+    """
+    whole = len(rounds) * vanilla.steps
+    data = sum(vanilla.epochs * (vanilla.steps_per_epoch - row["steps_per_epoch"]) for row in rounds)
+    schedule = sum((vanilla.epochs - row["epochs_planned"]) * row["steps_per_epoch"] for row in rounds)
+    stop = sum((row["epochs_planned"] - row["epochs"]) * row["steps_per_epoch"] for row in rounds)
+    return {"data": data / whole, "schedule": schedule / whole, "early stop": stop / whole}
+
+
+def total(rounds: Sequence[dict], what: str) -> float:
+    """Sum of one column over the rounds."""
+    return sum(row[what] for row in rounds)
+
+
+def cost_lines(rounds: Sequence[dict], vanilla: Vanilla) -> list[str]:
+    """The ledger after a round, in words."""
+    parts = ", ".join(f"{name} {100 * part:.2f} %" for name, part in saved_by(rounds, vanilla).items())
+    return [
+        f"spent so far: {total(rounds, 'steps'):,} optimiser steps, {total(rounds, 'examples'):,} examples, "
+        f"{total(rounds, 'forward_passes'):,} extra forward passes, {total(rounds, 'seconds'):.0f} s",
+        f"saved against vanilla IMP ({len(rounds)} x {vanilla.steps:,} steps): to find the ticket "
+        f"{100 * saved(rounds, vanilla):.2f} % ({parts}); to find and train it "
+        f"{100 * saved_with_training(rounds, vanilla):.2f} %",
+    ]

@@ -1,0 +1,75 @@
+"""Find lottery tickets on critical examples ("Efficient Lottery Ticket Finding: Less Data is More", ICML 2021).
+
+    python main_PrAC_imp.py --dataset cifar10 --data data/cifar10 --arch res20s \\
+        --split_file npy_files/cifar10-train-val.npy --prune_type rewind_lt --save_dir PrAC
+
+Iterative magnitude pruning as in main_imp.py, but each round trains only on the PrAC set the one before it left:
+examples it forgot (CET) and examples on which the dense and the sparse network disagree (CEP), for proportionally fewer
+epochs, and stops as soon as the mask has settled. To go on with a run, give the same command again.
+"""
+
+import sys
+
+import flags
+from utils import run_script
+
+
+def parser() -> flags.Parser:
+    parser = flags.parser(__doc__)
+    flags.add_pruning(parser)
+    flags.add_early_stop(parser, eps=0.08)
+    parser.add_argument("--no_early_stop", action="store_true", help="train every round to the end of its schedule")
+    group = parser.add_argument_group("the PrAC set")
+    group.add_argument(
+        "--data_prune",
+        choices=("zero_out", "constent", "constant", "random"),
+        default="zero_out",
+        help="CET: all examples forgotten more than --threshold times; the most forgotten, a fixed number of them "
+        "(constent or constant: D0 x (1 - data_rate)^k for round k); or, as a control, a set as large as zero_out's "
+        "PrAC set drawn at random",
+    )
+    group.add_argument("--threshold", type=flags.count_from_0, default=0, help="forgetting events to be exceeded")
+    group.add_argument(
+        "--data_rate", type=flags.share, default=0.2, help="constent: share of examples dropped in a round"
+    )
+    group.add_argument(
+        "--cep",
+        choices=("trained", "pruned", "none"),
+        default="trained",
+        help="CEP: where the best dense and this round's best sparse network disagree; where this round's final "
+        "network before and after its pruning does (Algorithm 1 of the paper); or no CEP",
+    )
+    flags.add_given_set(parser)
+    parser.set_defaults(random_prune=False)
+    return parser
+
+
+def work(argv: list[str] | None) -> None:
+    args = parser().parse_args(argv)
+    flags.check_pruning(args)
+    args.data_prune = "constent" if args.data_prune == "constant" else args.data_prune
+    args.eb_eps = None if args.no_early_stop else args.eb_eps
+
+    from policy import CriticalSets
+    from search import find_tickets
+
+    def critical_sets(bench) -> CriticalSets:
+        return CriticalSets(
+            bench.whole,
+            len(bench.train),
+            data_prune=args.data_prune,
+            threshold=args.threshold,
+            data_rate=args.data_rate,
+            cep=args.cep,
+            seed=args.seed,
+        )
+
+    find_tickets(args, "main_PrAC_imp.py", critical_sets)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_script(lambda: work(argv), "main_PrAC_imp.py")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

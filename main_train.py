@@ -1,0 +1,49 @@
+"""Train one lottery ticket, or the dense network, on all the training data, and report its test accuracy.
+
+    python main_train.py --dataset cifar10 --data data/cifar10 --arch res20s \\
+        --init_dir PrAC/5checkpoint.pth.tar --mask_dir PrAC/5checkpoint.pth.tar --save_dir retrain_PrAC/5
+
+The ticket is a mask and the weights its training starts from, made by any script of this suite or by the 2021 PrAC-LTH
+code. Writes checkpoint.pth.tar, model_SA_best.pth.tar and net_train.png. To go on with a run, give the same command
+again.
+"""
+
+import sys
+from pathlib import Path
+
+import flags
+from utils import run_script
+
+
+def parser() -> flags.Parser:
+    parser = flags.parser(__doc__)
+    group = parser.add_argument_group("the ticket")
+    group.add_argument(
+        "--init_dir",
+        type=Path,
+        metavar="FILE",
+        help="starting weights: a checkpoint of a pruning script (its "
+        "rewound weights), or epoch_3_rewind_weight.pt; random ones if not given",
+    )
+    group.add_argument(
+        "--mask_dir", type=Path, metavar="FILE", help="mask: a checkpoint of a pruning script; dense if not given"
+    )
+    group.add_argument("--save_model", action="store_true", help="accepted for old commands: the model is always saved")
+    return parser
+
+
+def work(argv: list[str] | None) -> None:
+    args = parser().parse_args(argv)
+    flags.check(args)
+
+    from retrain import train_ticket
+
+    train_ticket(args)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_script(lambda: work(argv), "main_train.py")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Which weights a network keeps.
+
+A mask is plain data: ``{parameter name: bool tensor of that parameter's shape}``, True where the weight is kept. It
+lives beside the model, never inside it: the model's ``state_dict`` has the same keys pruned or dense. A score is the
+same with numbers; the lowest scores go first. Functions return new masks; the one that changes weights ends in an
+underscore.
+"""
+
+import copy
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Mask = dict[str, Tensor]
+Scores = dict[str, Tensor]
+Weights = dict[str, Tensor]  # a model's state_dict
+
+
+class Ticket(NamedTuple):
+    """A sparse subnetwork: which weights it has, and the values its training starts from."""
+
+    mask: Mask
+    weights: Weights
+
+
+# --- masks -----------------------------------------------------------------------------------------------------------
+
+
+def prunable(model: nn.Module) -> list[str]:
+    """Names of the weights magnitude pruning considers, in the model's order.
+
+    Every ``Conv2d`` weight, the first convolution and 1x1 shortcuts included; biases, batch norm and the classifier
+    are not. A network without convolutions is pruned in its hidden linear layers: all but the last.
+    """
+    convolutions = [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    linears = [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    names = convolutions or linears[:-1]
+    if not names:
+        raise ValueError("the network has nothing to prune: neither a Conv2d nor a hidden Linear layer")
+    return names
+
+
+def dense(model: nn.Module) -> Mask:
+    """The mask that keeps every prunable weight."""
+    return {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in prunable(model)}
+
+
+def count(mask: Mask) -> int:
+    """How many weights the mask keeps."""
+    return sum(_counts(mask))
+
+
+def _counts(mask: Mask) -> list[int]:
+    """Weights kept in each layer, with one transfer from the device for all of them."""
+    return torch.stack([layer.sum() for layer in mask.values()]).tolist() if mask else []
+
+
+def size(mask: Mask) -> int:
+    """How many weights the mask decides about."""
+    return sum(layer.numel() for layer in mask.values())
+
+
+def density(mask: Mask) -> float:
+    """Share of the prunable weights that are kept; sparsity is 1 - density."""
+    return count(mask) / size(mask)
+
+
+def same(a: Mask, b: Mask) -> bool:
+    """Whether two masks of one network keep the same weights."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@torch.no_grad()
+def apply_(parameters: Mapping[str, Tensor], mask: Mask) -> None:
+    """Zero the weights `mask` drops. Called after every optimiser step, it keeps them at zero."""
+    for name, layer in mask.items():
+        parameters[name].mul_(layer)
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def magnitude(weights: Mapping[str, Tensor], mask: Mask) -> Scores:
+    """|w|, the score of iterative magnitude pruning (Han et al., NeurIPS 2015; Frankle & Carbin, ICLR 2019)."""
+    return {name: weights[name].detach().abs() for name in mask}
+
+
+def random_scores(mask: Mask, random: np.random.Generator) -> Scores:
+    """Scores drawn uniformly at random: the control every pruning criterion has to beat."""
+    return {
+        name: torch.from_numpy(random.random(layer.numel(), dtype=np.float32)).view(layer.shape).to(layer.device)
+        for name, layer in mask.items()
+    }
+
+
+def prune(mask: Mask, scores: Scores, rate: float) -> Mask:
+    """Drop the lowest-scoring `rate` of the weights `mask` keeps, ranked over all layers at once.
+
+    The result is a subset of `mask` and keeps exactly ``n - round(rate * n)`` of its n weights, ties or not: among
+    equal scores those that come first in layer order, then in row-major order, are dropped. Nothing is sorted: the
+    threshold is found by selection in O(n).
+
+    Raises ValueError for a rate outside (0, 1) and for scores that are not numbers.
+    """
+    if not 0 < rate < 1:
+        raise ValueError(f"the pruning rate must lie in (0, 1), got {rate}")
+    kept = torch.cat([scores[name][layer] for name, layer in mask.items()])  # (n,)
+    if kept.isnan().any():
+        raise ValueError("weights cannot be ranked: some are not a number")
+    survives = ~_lowest(kept, round(rate * len(kept)))
+    parts = survives.split(_counts(mask))
+    return {name: layer.masked_scatter(layer, part) for (name, layer), part in zip(mask.items(), parts, strict=True)}
+
+
+def _lowest(values: Tensor, k: int) -> Tensor:
+    """(n,) bool: the k lowest of (n,) values; among equals, the first."""
+    if k == 0:
+        return torch.zeros_like(values, dtype=torch.bool)
+    threshold = values.kthvalue(k).values
+    below, tied = values < threshold, values == threshold
+    return below | (tied & (tied.cumsum(0) <= k - below.sum()))
+
+
+# --- when the mask settles -------------------------------------------------------------------------------------------
+
+
+def distance(a: Mask, b: Mask, kept: int) -> float:
+    """Entries in which two masks differ, divided by `kept`, the weights that were there before this pruning.
+
+    At a pruning rate r it lies in [0, 2r]: a weight that swaps places with another counts twice.
+    """
+    return int(torch.stack([(a[name] ^ b[name]).sum() for name in a]).sum()) / kept
+
+
+class EarlyBird:
+    """Says when the mask that pruning would give has settled (You et al., ICLR 2020; the PrAC paper, section 3).
+
+    Consecutive masks are compared. The last `queue_length` distances are kept, starting from ones; training may stop
+    when all of them are below `eps`. With ``arm="exceed"`` a distance is recorded only from the first one above `eps`
+    on, as the PrAC authors' code does; with ``arm="none"`` at once. None is recorded before `warmup` epochs are over.
+    Distances are compared as float32 numbers: one that equals `eps` neither arms nor lets stop.
+    """
+
+    def __init__(self, eps: float, queue_length: int = 5, warmup: int = 0, arm: str = "exceed"):
+        self.eps, self.warmup = np.float32(eps), warmup
+        self.queue = deque([1.0] * queue_length, maxlen=queue_length)  # newest first
+        self.armed = arm == "none"
+        self.mask: Mask | None = None
+        self.distances: list[float] = []
+
+    def update(self, epoch: int, mask: Mask, kept: int) -> bool:
+        """Compare `mask` with the one before it; whether training may stop now. The first mask only starts."""
+        before, self.mask = self.mask, mask
+        return before is not None and self.observe(epoch, distance(before, mask, kept))
+
+    def observe(self, epoch: int, new: float) -> bool:
+        """The decision alone: take in a distance seen at (0-based) `epoch`."""
+        self.distances.append(new)
+        self.armed |= bool(np.float32(new) > self.eps)
+        if self.armed and epoch > self.warmup:
+            self.queue.appendleft(new)
+        return all(np.float32(old) < self.eps for old in self.queue)
+
+    def state_dict(self) -> dict:
+        """What a resumed run needs; the mask is left as it is, for the caller to pack."""
+        return {"queue": list(self.queue), "armed": self.armed, "mask": self.mask, "distances": list(self.distances)}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.queue.extendleft(reversed(state["queue"]))
+        self.armed, self.mask = state["armed"], copy.copy(state["mask"])
+        self.distances = list(state["distances"])
+
+
+# --- what a mask leaves of a network ---------------------------------------------------------------------------------
+
+
+def whole_density(mask: Mask, parameters: Iterable[Tensor]) -> float:
+    """Share of all the network's parameters that are left: classifier, biases and batch norm counted in."""
+    total = sum(parameter.numel() for parameter in parameters)
+    return (total - size(mask) + count(mask)) / total
+
+
+def empty_layers(mask: Mask) -> list[str]:
+    """Layers of which nothing is left: no signal passes them but through a shortcut."""
+    return [name for name, layer in mask.items() if not layer.any()]
