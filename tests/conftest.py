@@ -1,0 +1,80 @@
+"""Fixtures: small networks, images and runs that the tests make themselves."""
+
+import contextlib
+import io
+import lzma
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dataset import Images
+
+GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Two busy threads on a loaded machine are slower than one, and results depend on the number."""
+    torch.set_num_threads(1)
+
+
+class Tiny(nn.Module):
+    """Small, with all that could go wrong: batch norm, several layers of unequal size, a classifier."""
+
+    def __init__(self, classes: int = 3):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 4, 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(4)
+        self.conv2 = nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(6)
+        self.fc = nn.Linear(6, classes)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = torch.relu(self.bn2(self.conv2(x)))
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.fixture
+def tiny():
+    torch.manual_seed(3)
+    return Tiny()
+
+
+@pytest.fixture
+def images():
+    """40 grey 8x8 images of 3 classes that can be told apart, but not at once."""
+    random = torch.Generator().manual_seed(5)
+    labels = torch.arange(40) % 3
+    pixels = torch.randint(0, 200, (40, 8, 8, 1), generator=random)
+    pixels[:, :, 2:5] += 18 * labels[:, None, None, None]
+    return Images(pixels.to(torch.uint8), labels, padding=1, flips=True)
+
+
+@pytest.fixture(scope="session")
+def reference_checkpoint(tmp_path_factory):
+    """Unpack a checkpoint that the 2021 code wrote: 'imp' or 'prac'."""
+
+    def unpack(which: str) -> Path:
+        path = tmp_path_factory.mktemp("reference") / "1checkpoint.pth.tar"
+        path.write_bytes(lzma.decompress((GOLDEN / f"reference_{which}.pth.tar.xz").read_bytes()))
+        return path
+
+    return unpack
+
+
+@pytest.fixture
+def call():
+    """Run a script's main in-process, on the CPU: (exit status, what it printed, what it complained about)."""
+
+    def run(script: str, *flags: object) -> tuple[int, str, str]:
+        module = __import__(script)
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = module.main([*map(str, flags), *([] if "--gpu" in flags else ["--gpu", "-1"])])
+        return status, out.getvalue(), err.getvalue()
+
+    return run
