@@ -1,5 +1,7 @@
 """Examples: splits, augmentation, forgetting, CET, CEP."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -130,7 +132,7 @@ def forgetting_loop(right):
     """The definition, one example and one epoch at a time (Toneva et al., 2019)."""
     events = []
     for history in right.T.tolist():
-        count = sum(before and not now for before, now in zip(history, history[1:], strict=False))
+        count = sum(before and not now for before, now in itertools.pairwise(history))
         events.append(count if any(history) else dataset.NEVER_LEARNED)
     return events
 

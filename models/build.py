@@ -1,0 +1,36 @@
+"""From a name to a network; `models.build_model` says what is built, and checks it."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from .cifar_resnet import CifarResNet
+from .custom import UserNetwork, call_user_function
+from .families import CIFAR_RESNETS, MLPS, RESNETS, VGGS
+from .imagenet_resnet import ImageNetResNet
+from .mlp import MLP
+from .normalization import normalization
+from .probe import check_network
+from .vgg import VGG
+
+
+def build_checked(
+    arch: str, stem: str, classes: int, channels: int, image_size: int, mean: Sequence[float], std: Sequence[float]
+) -> nn.Module:
+    normalize = normalization(mean, std, image_channels=channels, network_channels=channels if arch in MLPS else 3)
+    network = build(arch, stem, classes, channels * image_size**2, normalize)
+    check_network(network, arch, classes=classes, channels=channels, image_size=image_size)
+    return network
+
+
+def build(arch: str, stem: str, classes: int, inputs: int, normalize: nn.Module) -> nn.Module:
+    """The network `arch` behind `normalize`; `inputs`, the pixels times channels of an image, matter to an MLP only."""
+    if arch in CIFAR_RESNETS:
+        return CifarResNet(CIFAR_RESNETS[arch], classes, normalize)
+    if arch in RESNETS:
+        return ImageNetResNet(*RESNETS[arch], classes, normalize, stem)
+    if arch in VGGS:
+        return VGG(VGGS[arch], arch.endswith("_bn"), classes, normalize)
+    if arch in MLPS:
+        return MLP(inputs, MLPS[arch], classes, normalize)
+    return UserNetwork(call_user_function(arch, classes), normalize)

@@ -1,0 +1,80 @@
+"""Probing whether a network takes the images it will get, before hours of work depend on it.
+
+A copy is tried, on the meta device, where tensors have shapes but no values and a forward pass costs milliseconds; the
+network itself and torch's generator are left as they were.
+"""
+
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from utils import InputError
+
+BATCH = 2
+LARGEST = 512  # pixels: the search for a size that works ends here
+
+
+def check_network(network: nn.Module, arch: str, *, classes: int, channels: int, image_size: int) -> None:
+    """Refuse (InputError) a network that fails in train mode on such images, or does not return (n, classes).
+
+    If it fails, the smallest size that works is named, if there is one.
+    """
+    try:
+        output = forward(network, channels, image_size)
+    except Exception as error:
+        raise InputError(why_not(network, arch, channels, image_size, error)) from error
+    got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    if got != (BATCH, classes):
+        raise InputError(f"{arch} must return logits of shape {(BATCH, classes)} for {BATCH} images, got {got}")
+
+
+def forward(network: nn.Module, channels: int, size: int) -> object:
+    """What the network returns. One that fails on meta gets a chance on the CPU: it may look at values."""
+    try:
+        return run(twin(network, "meta"), "meta", channels, size)
+    except Exception:
+        return run(twin(network, "cpu"), "cpu", channels, size)
+
+
+def twin(network: nn.Module, device: str) -> nn.Module:
+    return deepcopy(network).to(device).train()
+
+
+def run(network: nn.Module, device: str, channels: int, size: int) -> object:
+    images = torch.zeros(BATCH, channels, size, size, device=device)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # dropout draws
+        return network(images)
+
+
+def why_not(network: nn.Module, arch: str, channels: int, size: int, error: Exception) -> str:
+    smallest = smallest_size(network, channels, size)
+    if smallest is None:
+        return f"{arch} fails on images of {size} pixels with {in_short(error)}"
+    return f"{arch} needs images of {'at least ' if size < smallest else ''}{smallest} pixels, got {size}"
+
+
+def smallest_size(network: nn.Module, channels: int, failed: int) -> int | None:
+    """The smallest size that works on meta, tried one by one: a network may work at one size alone."""
+    try:
+        network = twin(network, "meta")
+    except Exception:
+        return None
+    if failure(network, channels, failed) == failure(network, channels, LARGEST):
+        return None  # one error for all sizes is not about size; trying them all would take a minute
+    return next((size for size in range(1, LARGEST + 1) if not failure(network, channels, size)), None)
+
+
+def failure(network: nn.Module, channels: int, size: int) -> str:
+    """What goes wrong at this size; nothing: ''."""
+    try:
+        run(network, "meta", channels, size)
+    except Exception as error:
+        return in_short(error)
+    return ""
+
+
+def in_short(error: Exception) -> str:
+    """The error's type and the first line of its message."""
+    message = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

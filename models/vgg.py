@@ -1,0 +1,59 @@
+"""VGG (Simonyan & Zisserman, ICLR 2015) as the 2021 reference has it: four max-pools and one linear layer.
+
+Keys do not tell it from torchvision's `features`, which end in a fifth max-pool: with that, a ticket would load and
+compute another network.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor, nn
+
+from .families import VGG_WIDTHS
+from .normalization import rgb
+
+
+class VGG(nn.Module):
+    """Five stages of `units` 3×3 convolutions, global average pooling, and a linear classifier.
+
+    Images of fewer than 16 pixels do not survive the max-pools. Convolutions start Kaiming-normal (fan out), the
+    classifier with a standard deviation of 0.01, and all biases at zero.
+    """
+
+    def __init__(self, units: Sequence[int], batch_norm: bool, classes: int, normalize: nn.Module):
+        super().__init__()
+        self.normalize = normalize
+        self.features = nn.Sequential(*feature_layers(units, batch_norm))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(VGG_WIDTHS[-1], classes)
+        self.apply(initialize_)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.features(self.normalize(rgb(images)))  # (n, 512, size/16, size/16)
+        return self.classifier(self.avgpool(x).flatten(1))
+
+
+def feature_layers(units: Sequence[int], batch_norm: bool) -> Iterator[nn.Module]:
+    """The layers of the stages, in order, with a max-pool *between* stages, so none after the last."""
+    inputs = 3
+    for stage, (width, repeats) in enumerate(zip(VGG_WIDTHS, units, strict=True)):
+        if stage > 0:
+            yield nn.MaxPool2d(2)
+        for _ in range(repeats):
+            yield from unit(inputs, width, batch_norm)
+            inputs = width
+
+
+def unit(inputs: int, width: int, batch_norm: bool) -> Iterator[nn.Module]:
+    yield nn.Conv2d(inputs, width, 3, padding=1)
+    if batch_norm:
+        yield nn.BatchNorm2d(width)
+    yield nn.ReLU(inplace=True)
+
+
+def initialize_(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.01)
+        nn.init.zeros_(module.bias)
