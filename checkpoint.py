@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pruner import Mask, Weights, prunable
+from pruner import Mask, Weights
 from utils import InputError
 
 FORMAT = 1  # of the keys that only we read; raised when an old file can no longer be continued
@@ -66,12 +66,12 @@ def read(path: Path) -> dict:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except pickle.UnpicklingError:
-        raise InputError(f"{path} is refused: it holds more than tensors and plain values") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError):
+    except Exception as error:  # a file that is none, or damaged, raises many kinds
+        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
+            raise InputError(f"{path} is refused: it holds more than tensors and plain values") from None
         raise InputError(f"{path} is no checkpoint, or a damaged one") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{path} is no checkpoint: it holds a {type(content).__name__}, not tensors by name")
     return content
 
 
@@ -86,7 +86,7 @@ def _numpy_globals() -> list:
     return [*pairs, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in "?bhilqBHILQfd")]
 
 
-# --- tickets ----------------------------------------------------------------------------------------------------------
+# --- weights and masks in one state_dict ------------------------------------------------------------------------------
 
 
 def masked_state(weights: Weights, mask: Mask) -> Weights:
@@ -107,8 +107,8 @@ def split_state(state: Weights) -> tuple[Weights, Mask]:
     names = [key.removesuffix("_orig") for key in state if key.endswith("_orig")]
     mask = {name: state[f"{name}_mask"] for name in names if f"{name}_mask" in state}
     for name, value in mask.items():
-        if not ((value == 0) | (value == 1)).all():
-            raise InputError(f"the mask of {name} holds values other than 0 and 1")
+        if value.shape != state[f"{name}_orig"].shape or not ((value == 0) | (value == 1)).all():
+            raise InputError(f"the mask of {name} is none: it has another shape, or values other than 0 and 1")
     mask = {name: value.bool() for name, value in mask.items()}
     weights = {}
     for key, value in state.items():
@@ -117,70 +117,6 @@ def split_state(state: Weights) -> tuple[Weights, Mask]:
         elif key.removesuffix("_mask") not in mask:
             weights[key] = value
     return weights, mask
-
-
-def starting_weights(path: Path, model: nn.Module) -> tuple[Weights, list[str]]:
-    """The weights a ticket starts from, and what there is to say about them.
-
-    `path` is a checkpoint with `init_weight`, or a state_dict such as ``epoch_3_rewind_weight.pt``. Normalisation is
-    not the ticket's business: the model's own is used, and a difference is mentioned.
-    """
-    content = read(path)
-    if "init_weight" in content:
-        state = content["init_weight"]
-        if state is None:
-            raise InputError(f"{path} was written before the rewinding point: it holds no starting weights yet")
-    elif "state_dict" in content or "result" in content:
-        raise InputError(f"{path} holds no starting weights (`init_weight`): give a checkpoint of a pruning script")
-    else:
-        state = content
-    state, _ = split_state(state)
-    own = model.state_dict()
-    _check_fit(path, {name: value for name, value in state.items() if isinstance(value, Tensor)}, own)
-    foreign = [name for name in own if _normalisation(name) and not _equal(state.get(name), own[name])]
-    notes = [f"{path} was made with another input normalisation; this data set's own is used"] if foreign else []
-    return {name: own[name] if _normalisation(name) else state[name] for name in own}, notes
-
-
-def read_mask(path: Path, model: nn.Module) -> Mask:
-    """The mask in a checkpoint or state_dict; empty if the network in it is dense. InputError if it does not fit."""
-    content = read(path)
-    state = content.get("state_dict", content)
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no state_dict, so it has no mask")
-    weights, mask = split_state(state)
-    _check_fit(path, weights, model.state_dict())
-    if mask and (missing := set(prunable(model)) - mask.keys()):
-        raise InputError(f"{path} has no mask for {sorted(missing)[0]}: it belongs to another network")
-    return mask
-
-
-def _check_fit(path: Path, state: Weights, own: Weights) -> None:
-    """InputError unless `state` has the network's names and shapes, normalisation aside."""
-    there = {name: tuple(value.shape) for name, value in state.items() if not _normalisation(name)}
-    here = {name: tuple(value.shape) for name, value in own.items() if not _normalisation(name)}
-    if there.keys() != here.keys():
-        name = sorted(there.keys() ^ here.keys())[0]
-        where = "is there and not in" if name in there else "is missing there and in"
-        raise InputError(f"{path} belongs to another network: {name} {where} this --arch")
-    for name, shape in here.items():
-        if there[name] != shape:
-            raise InputError(
-                f"{path} belongs to another network: {name} is {_dims(there[name])} there, {_dims(shape)} here; "
-                "do --arch and the number of classes fit?"
-            )
-
-
-def _dims(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a single number"
-
-
-def _normalisation(name: str) -> bool:
-    return name.startswith("normalize.")
-
-
-def _equal(a: Tensor | None, b: Tensor) -> bool:
-    return a is not None and a.shape == b.shape and torch.allclose(a, b)
 
 
 # --- masks in few bytes -----------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def read_indices(path: Path, what: str) -> np.ndarray:
     """A list of examples from a ``.npy`` file; InputError names the file and what is wrong with it."""
     try:
         entries = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged file raises many kinds: of NumPy, of zipfile, MemoryError for its shape
         raise InputError(f"{what} {path} cannot be read as a .npy file: {error}") from None
     return check_indices(entries, f"{what} {path}")
 
@@ -77,15 +77,21 @@ def describe(entries) -> str:
 def read_permutation(path: Path, examples: int | None = None) -> np.ndarray:
     """A split file: different examples of a training set of `examples`, at least 10 of them."""
     entries = read_indices(path, "the split file")
-    if len(entries) < 10:
-        raise InputError(f"the split file {path} lists {len(entries)} examples, at least 10 are needed")
+    check_enough(len(entries), f"the split file {path} lists")
     if examples is not None and entries.max() >= examples:
         raise InputError(f"the split file {path} lists example {entries.max()}, the training set has {examples}")
     return entries
 
 
+def check_enough(examples: int, what: str) -> None:
+    """Nine tenths of fewer than 10 examples are no training set worth the name, and the rest no validation set."""
+    if examples < 10:
+        raise InputError(f"{what} {examples} examples, at least 10 are needed")
+
+
 def default_permutation(dataset: str, labels: np.ndarray) -> np.ndarray:
     """The shipped permutation of a data set that has one, else a stratified one."""
+    check_enough(len(labels), f"the training set of {dataset} has")
     shipped = SPLITS / f"{dataset}-train-val.npy"
     return read_permutation(shipped, len(labels)) if shipped.exists() else stratified_permutation(labels)
 
@@ -101,17 +107,6 @@ def stratified_permutation(labels: np.ndarray) -> np.ndarray:
         members = np.flatnonzero(labels == label)
         place[random.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
     return np.argsort(place, kind="stable")
-
-
-def digest(*arrays: np.ndarray) -> str:
-    """A checksum of arrays: two runs with the same one saw the same data, split or set."""
-    import zlib
-
-    crc = 0
-    for array in arrays:
-        crc = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), crc)
-        crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1), crc)
-    return f"{crc:08x}"
 
 
 # --- augmentation ----------------------------------------------------------------------------------------------------

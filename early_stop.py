@@ -25,9 +25,9 @@ class EarlyStop:
         self.eps = args.eb_eps
         self.newest: float | None = None  # the last distance of the last epoch, if one was measured in it
 
-    def looks_at(self, steps: int) -> bool:
-        """Whether the weights after so many steps of the round are wanted as a snapshot."""
-        return self.bird is not None and self.interval is not None and steps % self.interval == 0
+    def looks(self, steps: int) -> range:
+        """The steps, of so many in the round, after which it wants to see the weights; none if at each epoch's end."""
+        return range(self.interval, steps + 1, self.interval) if self.bird and self.interval else range(0)
 
     def settled(self, epoch: Epoch, weights: Mapping[str, Tensor]) -> bool:
         """Whether the mask has settled by the end of `epoch`, which left the network at `weights`."""
@@ -44,7 +44,7 @@ class EarlyStop:
         return stop
 
     def _looks_within(self, epoch: Epoch) -> list[Mapping[str, Tensor]]:
-        return [weights for steps, weights in sorted(epoch.snapshots.items()) if self.looks_at(steps)]
+        return [weights for steps, weights in sorted(epoch.snapshots.items()) if steps % self.interval == 0]
 
     def summary(self) -> dict:
         """For the round's summary: all distances, and whether they armed the stop."""

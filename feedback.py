@@ -8,17 +8,22 @@ from tqdm import tqdm
 
 
 class Feedback:
-    """A bar over all optimiser steps of the job, and lines above it. Quiet where there is no terminal to redraw."""
+    """A bar over all optimiser steps of the job, and lines above it. Quiet where there is no terminal to redraw.
+
+    A context manager: the bar is closed at its end, whatever ends it.
+    """
 
     def __init__(self, print_freq: int = 50):
-        self.bar = tqdm(total=0, unit="step", disable=None, dynamic_ncols=True, file=sys.stderr, miniters=print_freq)
+        self.print_freq, self.done, self.bar = print_freq, 0, None
 
     def begin(self, done: int) -> None:
         """Steps that an earlier process has done: they count, but not for the speed."""
-        self.bar.initial = self.bar.n = done
+        self.done = done
 
     def expect(self, total: int, what: str) -> None:
         """The steps of the whole job as far as known; an upper bound where rounds may stop early."""
+        if self.bar is None:
+            self.bar = tqdm(initial=self.done, unit="step", disable=None, dynamic_ncols=True, miniters=self.print_freq)
         self.bar.total = total
         self.bar.set_description(what)
 
@@ -30,8 +35,12 @@ class Feedback:
             tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
 
-    def close(self) -> None:
-        self.bar.close()
+    def __enter__(self) -> "Feedback":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
 
 def epoch_line(row: dict, last: int) -> str:
@@ -54,7 +63,9 @@ def round_lines(row: dict, whole: int) -> list[str]:
     ended = f"stopped early after {row['epochs']} of" if row["stopped"] else "ended after all"
     lines = [
         f"round {row['round']} {ended} {row['epochs_planned']} epochs: "
-        f"validation {row['validation']:.2f}, test {row['test']:.2f} at epoch {row['best_epoch']}"
+        f"validation {row['validation']:.2f}, test {row['test']:.2f} at epoch {row['best_epoch']}; "
+        f"{row['steps']:,} optimiser steps, {row['examples']:,} examples, {row['forward_passes']:,} extra forward "
+        f"passes, {row['seconds']:.1f} s"
     ]
     if row.get("distances"):
         distances = ", ".join(f"{value:.4f}" for value in row["distances"])

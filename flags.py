@@ -1,6 +1,7 @@
 """The flags the scripts share, and their checks: done before anything heavy is imported or any work begun."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,7 +138,8 @@ def _add_network(group) -> None:
 
 def _add_training(group) -> None:
     group.add_argument("--epochs", type=positive_int, default=182, help="epochs of a full training")
-    group.add_argument("--batch_size", type=positive_int, default=128, help="examples per optimiser step")
+    at_least_2 = number(int, "a whole number from 2 up, since batch norm needs two examples", lambda value: value >= 2)
+    group.add_argument("--batch_size", type=at_least_2, default=128, help="examples per optimiser step")
     group.add_argument("--lr", type=positive, default=0.1, help="initial learning rate of SGD")
     group.add_argument("--momentum", type=number(float, "in [0, 1)", lambda m: 0 <= m < 1), default=0.9, help="of SGD")
     group.add_argument("--weight_decay", type=not_negative, default=1e-4, help="on every parameter")
@@ -147,8 +149,15 @@ def _add_training(group) -> None:
     )
 
 
-def add_pruning(flags: Parser) -> None:
-    """Iterative magnitude pruning and rewinding."""
+REWINDING = {
+    "lt": "their initial values",
+    "rewind_lt": "those after --rewind_epoch",
+    "pt": "those of the trained dense network at its best validation epoch",
+}
+
+
+def add_pruning(flags: Parser, prune_types: tuple[str, ...]) -> None:
+    """Iterative magnitude pruning and rewinding, with the given choices of `REWINDING`."""
     group = flags.add_argument_group("iterative magnitude pruning")
     group.add_argument(
         "--pruning_times", type=positive_int, default=16, help="rounds: trainings, each followed by a pruning"
@@ -156,10 +165,9 @@ def add_pruning(flags: Parser) -> None:
     group.add_argument("--rate", type=share, default=0.2, help="share of the kept weights that a round prunes")
     group.add_argument(
         "--prune_type",
-        choices=("lt", "rewind_lt", "pt"),
+        choices=prune_types,
         default="lt",
-        help="where kept weights go back to: their initial values, those after --rewind_epoch, or those of the trained "
-        "dense network at its best validation epoch",
+        help="what kept weights go back to: " + "; ".join(f"{name}: {REWINDING[name]}" for name in prune_types),
     )
     group.add_argument(
         "--rewind_epoch",
@@ -180,7 +188,7 @@ def add_early_stop(flags: Parser, eps: float | None) -> None:
     off = "" if eps else "; off if not given"
     group.add_argument(
         "--eb_eps",
-        type=positive,
+        type=number(float, "a number above 0, at most 1", lambda value: 0 < value <= 1),
         default=eps,
         help="mask distance below which the mask counts as settled. Distances grow with the steps between two masks, "
         f"so small data needs a smaller one (0.01 to 0.03){off}",
@@ -230,16 +238,28 @@ def check(args: argparse.Namespace) -> None:
     args.data = args.data or Path("data")
     check_source(args.dataset, args.data, args.image_size)
     check_arch(args.arch, args.stem)
-    if args.save_dir.exists() and not args.save_dir.is_dir():
-        raise InputError(f"--save_dir {args.save_dir} is a file, a directory is needed")
+    check_save_dir(args.save_dir)
     for flag in ("split_file", "prac_set", "init_dir", "mask_dir", "checkpoint"):
         path = getattr(args, flag, None)
         if path is not None and not path.exists():
             raise InputError(f"--{flag} {path} does not exist")
         if path is not None and path.is_dir() and flag != "prac_set":
             raise InputError(f"--{flag} {path} is a directory, a file is needed")
+    if args.checkpoint and not args.resume:
+        raise InputError(f"--checkpoint {args.checkpoint} is read with --resume only: add it")
+    if args.overwrite and args.resume:
+        raise InputError("--overwrite starts anew and --resume goes on: give one of them")
     if args.warmup > args.epochs:
         raise InputError(f"--warmup {args.warmup} is longer than --epochs {args.epochs}")
+
+
+def check_save_dir(path: Path) -> None:
+    """It, or the nearest directory above it that is there, must be one that can be written."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise InputError(f"--save_dir {path} cannot be a directory: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"--save_dir {path} cannot be written: no permission in {there}")
 
 
 def check_pruning(args: argparse.Namespace) -> None:
@@ -249,8 +269,6 @@ def check_pruning(args: argparse.Namespace) -> None:
         raise InputError(f"--rewind_epoch must be smaller than --epochs {args.epochs}, got {args.rewind_epoch}")
     if args.rewind_lr and args.prune_type != "rewind_lt":
         raise InputError(f"--rewind_lr goes with --prune_type rewind_lt, got {args.prune_type}")
-    if args.prac_epochs == "fixed" and getattr(args, "data_prune", None) is None and args.prac_set is None:
-        raise InputError("--prac_epochs fixed is about a given set: add --prac_set")
 
 
 def settings(args: argparse.Namespace, script: str, contents: dict[str, str]) -> dict:
@@ -260,4 +278,5 @@ def settings(args: argparse.Namespace, script: str, contents: dict[str, str]) ->
     """
     flags = {name: value for name, value in vars(args).items() if name not in NOT_RESULTS | FILES}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
-    return {"script": script, **plain, **contents}
+    given = {name: getattr(args, name) is not None for name in FILES & vars(args).keys() - {"split_file"}}
+    return {"script": script, **plain, **given, **contents}

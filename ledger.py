@@ -2,7 +2,8 @@
 
 A round's row has `steps` (optimiser steps), `examples` (seen in training), `forward_passes` (extra examples run forward
 to build sets) and `seconds`. "Vanilla" is iterative magnitude pruning on all the training data without an early stop:
-every round `epochs` epochs of ceil(|D0| / batch) steps.
+every round `epochs` epochs of ceil(|D0| / batch) steps (one fewer where a last batch of one example joins the one
+before it, as it does in every training here).
 """
 
 from collections.abc import Sequence

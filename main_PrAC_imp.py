@@ -11,12 +11,12 @@ epochs, and stops as soon as the mask has settled. To go on with a run, give the
 import sys
 
 import flags
-from utils import run_script
+from utils import InputError, run_script
 
 
 def parser() -> flags.Parser:
     parser = flags.parser(__doc__)
-    flags.add_pruning(parser)
+    flags.add_pruning(parser, ("lt", "rewind_lt"))
     flags.add_early_stop(parser, eps=0.08)
     parser.add_argument("--no_early_stop", action="store_true", help="train every round to the end of its schedule")
     group = parser.add_argument_group("the PrAC set")
@@ -44,9 +44,18 @@ def parser() -> flags.Parser:
     return parser
 
 
+def check_given_set(args) -> None:
+    """With --prac_set no sets are made, so the flags that say how have nothing to say."""
+    made = {"data_prune": "zero_out", "threshold": 0, "data_rate": 0.2, "cep": "trained"}
+    idle = [f"--{name}" for name, default in made.items() if args.prac_set and getattr(args, name) != default]
+    if idle:
+        raise InputError(f"--prac_set gives the sets, {' and '.join(idle)} would make them: give one or the other")
+
+
 def work(argv: list[str] | None) -> None:
     args = parser().parse_args(argv)
     flags.check_pruning(args)
+    check_given_set(args)
     args.data_prune = "constent" if args.data_prune == "constant" else args.data_prune
     args.eb_eps = None if args.no_early_stop else args.eb_eps
 

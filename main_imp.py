@@ -15,7 +15,7 @@ from utils import InputError, run_script
 
 def parser() -> flags.Parser:
     parser = flags.parser(__doc__)
-    flags.add_pruning(parser)
+    flags.add_pruning(parser, ("lt", "rewind_lt", "pt"))
     group = parser.add_argument_group("controls")
     group.add_argument("--random_prune", action="store_true", help="prune at random instead of by magnitude")
     flags.add_early_stop(parser, eps=None)

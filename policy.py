@@ -6,37 +6,31 @@ What it must remember goes into the checkpoint by `state_dict`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from checkpoint import read
-from dataset import (
-    Forgetting,
-    check_indices,
-    disagreeing,
-    forgotten,
-    most_forgotten,
-    overlap,
-    random_subset,
-    read_indices,
-    union,
-)
-from utils import RANDOM_SET, InputError, generator
+from dataset import Forgetting, disagreeing, forgotten, most_forgotten, overlap, random_subset, union
+from utils import RANDOM_SET, generator
 
 
 @dataclass
 class RoundEnd:
-    """A finished round k, as a policy sees it. Each of the three looks at all n0 examples that train: (n0,) classes."""
+    """A finished round k, as a policy sees it: its set, and what three networks say of all n0 examples that train.
+
+    Each look runs n0 examples forward; `looks` counts them for the ledger.
+    """
 
     k: int
-    indices: Tensor  # the set it trained on
-    best: Callable[[], Tensor]  # by the network at its best validation epoch
+    indices: Tensor  # (n,) the set it trained on
+    best: Callable[[], Tensor]  # (n0,) classes, by the network at its best validation epoch
     final: Callable[[], Tensor]  # by the network after its last epoch
     pruned: Callable[[], Tensor]  # by that network under the next mask
+    looks: int = 0
+
+    def look(self, network: Callable[[], Tensor]) -> Tensor:
+        self.looks += 1
+        return network()
 
 
 class Policy(Protocol):
@@ -45,7 +39,7 @@ class Policy(Protocol):
     def first(self) -> Tensor:
         """The set of round 0."""
 
-    def begin(self) -> None:
+    def begin_round(self) -> None:
         """A round begins."""
 
     def observe(self, indices: Tensor, right: Tensor) -> None:
@@ -53,6 +47,9 @@ class Policy(Protocol):
 
     def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
         """The set of round k + 1, sorted, and what to report about it."""
+
+    def describe(self) -> str:
+        """The flags that made the sets."""
 
     def state_dict(self) -> dict:
         """What a resumed run needs."""
@@ -69,12 +66,15 @@ class FixedSets:
     def first(self) -> Tensor:
         return self.sets[0]
 
-    def begin(self) -> None: ...
+    def begin_round(self) -> None: ...
 
     def observe(self, indices: Tensor, right: Tensor) -> None: ...
 
     def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
         return self.sets[min(end.k + 1, len(self.sets) - 1)], {}
+
+    def describe(self) -> str:
+        return "given"
 
     def state_dict(self) -> dict:
         return {}
@@ -93,18 +93,26 @@ class CriticalSets:
     """
 
     def __init__(
-        self, whole: Tensor, examples: int, *, data_prune: str, threshold: int, data_rate: float, cep: str, seed: int
+        self,
+        whole: Tensor,
+        examples: int,
+        *,
+        data_prune: str,
+        threshold: int,
+        data_rate: float,
+        cep: str,
+        seed: int,
     ):
         self.whole, self.data_prune, self.threshold, self.data_rate = whole, data_prune, threshold, data_rate
         self.cep, self.seed, self.examples = cep, seed, examples
-        self.forgetting = Forgetting(examples, whole.device)
         self.dense_predictions: Tensor | None = None
+        self.begin_round()
 
     def first(self) -> Tensor:
         return self.whole
 
-    def begin(self) -> None:
-        """A new round: forgetting is counted afresh."""
+    def begin_round(self) -> None:
+        """Forgetting is counted afresh."""
         self.forgetting = Forgetting(self.examples, self.whole.device)
 
     def observe(self, indices: Tensor, right: Tensor) -> None:
@@ -127,12 +135,16 @@ class CriticalSets:
 
     def _cep(self, end: RoundEnd) -> Tensor:
         if self.cep == "pruned":
-            return disagreeing(end.final(), end.pruned(), self.whole)
+            return disagreeing(end.look(end.final), end.look(end.pruned), self.whole)
         if self.cep == "trained" and end.k == 0:
-            self.dense_predictions = end.best()
+            self.dense_predictions = end.look(end.best)
         elif self.cep == "trained":
-            return disagreeing(self.dense_predictions, end.best(), self.whole)
+            return disagreeing(self.dense_predictions, end.look(end.best), self.whole)
         return self.whole[:0]
+
+    def describe(self) -> str:
+        size = f"--data_rate {self.data_rate}" if self.data_prune == "constent" else f"--threshold {self.threshold}"
+        return f"--data_prune {self.data_prune} {size} --cep {self.cep}"
 
     def state_dict(self) -> dict:
         return {"forgetting": self.forgetting.state_dict(), "dense_predictions": self.dense_predictions}
@@ -141,46 +153,3 @@ class CriticalSets:
         self.forgetting.load_state_dict(state["forgetting"])
         if state["dense_predictions"] is not None:
             self.dense_predictions = state["dense_predictions"].to(self.whole.device)
-
-
-# --- sets from files --------------------------------------------------------------------------------------------------
-
-
-def read_sets(path: Path, rounds: int) -> list[np.ndarray]:
-    """The sets in `path`: one of each round for the directory of a PrAC run, else one for all rounds.
-
-    InputError for a directory that has fewer rounds than are asked for, and for a file that holds no set.
-    """
-    if not path.is_dir():
-        return [_read_set(path)]
-    files = [path / f"{k}checkpoint.pth.tar" for k in range(rounds)]
-    if missing := [file for file in files if not file.exists()]:
-        raise InputError(
-            f"--prac_set {path} has no {missing[0].name}: it holds sets of fewer rounds than --pruning_times {rounds}"
-        )
-    return [_read_set(file) for file in files]
-
-
-def _read_set(path: Path) -> np.ndarray:
-    if path.suffix == ".npy":
-        return np.sort(read_indices(path, "--prac_set"))
-    content = read(path)
-    if "sequence" not in content:
-        raise InputError(f"--prac_set {path} holds no PrAC set: give a .npy file or a checkpoint of main_PrAC_imp.py")
-    sequence = content["sequence"]
-    entries = sequence.numpy() if isinstance(sequence, Tensor) else sequence
-    return np.sort(check_indices(entries, f"the set in {path}"))
-
-
-def check_sets(sets: list[np.ndarray], train: Tensor, path: Path) -> list[Tensor]:
-    """The sets as tensors on the device; InputError for one with examples that this run does not train on."""
-    known = train.cpu().numpy()
-    for entries in sets:
-        if strangers := int((~np.isin(entries, known)).sum()):
-            raise InputError(
-                f"--prac_set {path} holds {strangers} of {len(entries)} examples outside this run's training split "
-                "(validation, or not there at all): was it made with another --split_file?"
-            )
-        if len(entries) < 2:
-            raise InputError(f"--prac_set {path} has a set of {len(entries)} examples, at least 2 are needed")
-    return [torch.from_numpy(entries.astype(np.int64)).to(train.device) for entries in sets]

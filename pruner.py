@@ -178,6 +178,13 @@ class EarlyBird:
 # --- what a mask leaves of a network ---------------------------------------------------------------------------------
 
 
+def kept_after(prunings: int, rate: float, weights: int) -> int:
+    """How many of so many weights are left after so many prunings at `rate`."""
+    for _ in range(prunings):
+        weights -= round(rate * weights)
+    return weights
+
+
 def whole_density(mask: Mask, parameters: Iterable[Tensor]) -> float:
     """Share of all the network's parameters that are left: classifier, biases and batch norm counted in."""
     total = sum(parameter.numel() for parameter in parameters)

@@ -1,13 +1,15 @@
 """A run's directory: what its files are called, where a run stands, and whether a command may go on with it."""
 
-import itertools
-import shutil
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkpoint import FORMAT, read
+from checkpoint import FORMAT, read, write
 from utils import InputError
+
+OWN = re.compile(r"\d*(checkpoint\.pth\.tar|model_SA_best\.pth\.tar|net_train\.png)|epoch_\d+_rewind_weight\.pt")
+CHECKPOINT = re.compile(r"(\d*)checkpoint\.pth\.tar")
 
 
 @dataclass(frozen=True)
@@ -34,75 +36,88 @@ class RunDirectory:
 
     def newest(self) -> Path | None:
         """The checkpoint with the highest round, or main_train's only one."""
-        found = sorted(self.path.glob("*checkpoint.pth.tar"), key=lambda file: _round_of(file))
-        return found[-1] if found else None
+        found = {file: CHECKPOINT.fullmatch(file.name) for file in self.files()}
+        rounds = {file: int(match[1] or -1) for file, match in found.items() if match}
+        return max(rounds, key=rounds.get, default=None)
 
     def files(self) -> list[Path]:
-        """Everything a run has written here, by name; nothing else is ever removed."""
-        patterns = ("*checkpoint.pth.tar", "*model_SA_best.pth.tar", "*net_train.png", "epoch_*_rewind_weight.pt")
-        return [file for pattern in patterns for file in sorted(self.path.glob(pattern))]
+        """What a run writes here, by name; nothing else is ever removed."""
+        there = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        return [file for file in there if OWN.fullmatch(file.name)]
 
-    def make(self, opening: "Opening") -> None:
-        """Bring the directory to where the run begins: made, emptied of an old run, or with what a run that comes
-        from elsewhere left there."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        if opening.clear:
-            for file in self.files():
-                file.unlink()
-        if opening.source and opening.source.parent.resolve() != self.path.resolve():
-            for file in RunDirectory(opening.source.parent).files():
-                if _round_of(file) in (opening.saved["state"], -1) and file.name != opening.source.name:
-                    shutil.copy2(file, self.path / file.name)
-            shutil.copy2(opening.source, self.path / opening.source.name)
+    def leftovers(self) -> list[Path]:
+        """Half-written files of a run that was killed: a file's name between a dot and a random ending."""
+        there = self.path.iterdir() if self.path.is_dir() else []
+        return [file for file in there if file.name[0] == "." and OWN.fullmatch(file.name[1:].rpartition(".")[0])]
 
 
 def _number(round: int | None) -> str:
     return "" if round is None else str(round)
 
 
-def _round_of(file: Path) -> int:
-    """The number a file's name begins with, -1 if it has none."""
-    digits = "".join(itertools.takewhile(str.isdigit, file.name))
-    return int(digits) if digits else -1
-
-
 @dataclass(frozen=True)
 class Opening:
-    """How a run begins: from a saved state, or (None) from nothing; `clear` says to remove an old run first."""
+    """How a run begins: from a `saved` state, which `source` holds, or (None) from nothing.
 
-    saved: dict | None
-    source: Path | None
+    `elsewhere` says that the state comes from another directory; `clear` that an old run is to be removed first.
+    """
+
+    saved: dict | None = None
+    source: Path | None = None
+    elsewhere: bool = False
     clear: bool = False
 
 
 def open_run(
-    directory: RunDirectory, settings: Mapping, *, resume: bool, checkpoint: Path | None, overwrite: bool
+    directory: RunDirectory,
+    settings: Mapping,
+    *,
+    resume: bool,
+    checkpoint: Path | None,
+    overwrite: bool,
+    inputs: Sequence[Path | None] = (),
 ) -> Opening:
     """Whether to start or to go on; InputError, with nothing touched, where neither is right.
 
     The same command on the same directory goes on. Another one is refused with the settings that differ. `checkpoint`
-    names the file to go on from, in this directory or another.
+    names the file to go on from, in this directory or another; once this one has checkpoints of its own, they count.
+    `inputs` are files and directories the run reads: they are not cleared away under it.
     """
-    if overwrite and (resume or checkpoint):
-        raise InputError("--overwrite starts anew and --resume goes on: give one of them")
-    if checkpoint and not resume:
-        raise InputError(f"--checkpoint {checkpoint} is read with --resume only: add it")
     if overwrite:
-        return Opening(None, None, clear=True)
-    source = checkpoint or directory.newest()
+        _check_overwrite(directory, settings, inputs)
+        return Opening(clear=True)
+    own = directory.newest()
+    elsewhere = checkpoint is not None and checkpoint.parent.resolve() != directory.path.resolve()
+    source = own if elsewhere and own else checkpoint or own
+    if source is None and resume:
+        raise InputError(f"nothing to resume: {directory.path} holds no checkpoint")
     if source is None:
-        if resume:
-            raise InputError(f"nothing to resume: {directory.path} holds no checkpoint")
-        if directory.files():
-            raise InputError(f"{directory.path} holds files of a run but no checkpoint: --overwrite removes them")
-        return Opening(None, None)
-    if checkpoint and checkpoint.parent.resolve() != directory.path.resolve() and directory.files():
-        raise InputError(f"{directory.path} holds a run: go on from {checkpoint} in an empty --save_dir")
-    return Opening(_check_own(source, settings), source)
+        return Opening()
+    saved = _check_own(source, settings)
+    if source == checkpoint and elsewhere:
+        _check_best(saved, RunDirectory(source.parent))
+        return Opening(saved, source, elsewhere=True)
+    return Opening(saved, source)
+
+
+def make(directory: RunDirectory, opening: Opening) -> None:
+    """Bring the directory to where the run begins: made, without leftovers, emptied of an old run, or with what a run
+    that comes from elsewhere left there."""
+    directory.path.mkdir(parents=True, exist_ok=True)
+    for file in directory.leftovers() + (directory.files() if opening.clear else []):
+        file.unlink()
+    if opening.elsewhere:
+        round = opening.saved["state"]
+        best = RunDirectory(opening.source.parent).best(round)
+        if best.exists():
+            write(directory.best(round), read(best))
+        write(directory.checkpoint(round), opening.saved)
 
 
 def _check_own(source: Path, settings: Mapping) -> dict:
     """The saved state in `source`, made by us under these settings."""
+    if "model_SA_best" in source.name:
+        raise InputError(f"{source} is the network at its best epoch; a run goes on from a file named ...checkpoint")
     saved = read(source)
     if "format" not in saved:
         raise InputError(
@@ -111,8 +126,6 @@ def _check_own(source: Path, settings: Mapping) -> dict:
         )
     if saved["format"] != FORMAT:
         raise InputError(f"{source} has file format {saved['format']}, this version goes on from format {FORMAT} only")
-    if "model_SA_best" in source.name:
-        raise InputError(f"{source} is the network at its best epoch; a run goes on from a file named ...checkpoint")
     if differences := _differences(saved["settings"], settings):
         raise InputError(
             f"{source.parent} holds a run with other settings: {'; '.join(differences)}. "
@@ -121,12 +134,40 @@ def _check_own(source: Path, settings: Mapping) -> dict:
     return saved
 
 
+def _check_best(saved: dict, there: RunDirectory) -> None:
+    """A round that has begun needs its best network at its end: it must come along."""
+    best = there.best(saved["state"])
+    if saved["history"] and not best.exists():
+        raise InputError(f"{best} must lie beside the checkpoint to go on from: the round's end needs it")
+
+
+def _check_overwrite(directory: RunDirectory, settings: Mapping, inputs: Sequence[Path | None]) -> None:
+    """--overwrite removes a run of this script; not another script's, nor what this very run reads."""
+    for path in filter(None, inputs):
+        if directory.path.resolve() in (path.resolve(), path.resolve().parent):
+            raise InputError(f"--overwrite would remove {path}, which this run reads: choose another --save_dir")
+    newest = directory.newest()
+    script = _script_of(newest) if newest else None
+    if script and script != settings["script"]:
+        raise InputError(f"{directory.path} holds a run of {script}: remove it yourself, or choose another --save_dir")
+
+
+def _script_of(checkpoint: Path) -> str | None:
+    """Which of our scripts wrote it; None for a file that is damaged or not ours."""
+    try:
+        return read(checkpoint).get("settings", {}).get("script")
+    except InputError:
+        return None
+
+
 def _differences(there: Mapping, here: Mapping) -> list[str]:
-    """The settings that differ, in words; more pruning rounds than before extend a run and are no difference."""
-    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    """The settings that differ, in words; more pruning rounds than before extend a run and are no difference.
+
+    A setting that only one side knows is none either: a flag that came later, or a round that is yet to come.
+    """
     extended = there.get("pruning_times", 0) < here.get("pruning_times", 0)
     return [
-        f"{name} was {there.get(name)}, is {here.get(name)}"
-        for name in names
-        if not (name == "pruning_times" and extended)
+        f"{name} was {there[name]}, is {here[name]}"
+        for name in there
+        if name in here and there[name] != here[name] and not (name == "pruning_times" and extended)
     ]

@@ -12,39 +12,55 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-import feedback
-import trial as trials
 from checkpoint import write
-from dataset import digest
 from early_stop import EarlyStop
+from feedback import draw_curves, epoch_line, round_lines, round_table
 from flags import settings
+from given_sets import check_sets, read_sets
 from ledger import Vanilla, cost_lines
-from policy import FixedSets, Policy, RoundEnd, check_sets, read_sets
-from pruner import Mask, Scores, Ticket, Weights, apply_, dense, density, magnitude, prune, random_scores
-from rundir import Opening, RunDirectory, open_run
+from policy import FixedSets, Policy, RoundEnd
+from pruner import (
+    Mask,
+    Scores,
+    Ticket,
+    Weights,
+    apply_,
+    dense,
+    density,
+    kept_after,
+    magnitude,
+    prune,
+    random_scores,
+    size,
+)
+from rundir import Opening, RunDirectory, make, open_run
+from saved_run import best_weights, restore, save
 from training import Epoch, Recipe, copy_weights, steps_per_epoch
-from trial import Trial, watch
-from utils import RANDOM_PRUNE, InputError, RunError, generator
+from trial import Trial, plan_lines, short_warnings, summary, watch
+from utils import RANDOM_PRUNE, InputError, RunError, digest, generator
 from workbench import Workbench, set_up
 
 
 def find_tickets(args: argparse.Namespace, script: str, policy_of: Callable[[Workbench], Policy]) -> None:
     """Set up, decide whether to begin or to go on, and search. InputError before anything is written."""
     bench = set_up(args)
-    given = read_sets(args.prac_set, args.pruning_times) if args.prac_set else None
+    given = read_sets(args.prac_set, args.pruning_times) if args.prac_set else []
     policy = FixedSets(check_sets(given, bench.whole, args.prac_set)) if given else policy_of(bench)
-    contents = bench.contents | ({"PrAC set checksum": digest(*given)} if given else {})
-    search = Search(args, bench, RunDirectory(args.save_dir), policy, settings(args, script, contents))
-    search.check_rewinding()
-    search.run(
-        open_run(
-            search.directory,
-            search.settings,
-            resume=args.resume,
-            checkpoint=args.checkpoint,
-            overwrite=args.overwrite,
-        )
+    sets = {f"PrAC set of round {k}": digest(entries) for k, entries in enumerate(given)}
+    search = Search(args, bench, RunDirectory(args.save_dir), policy, settings(args, script, bench.contents | sets))
+    search.check()
+    opening = open_run(
+        search.directory,
+        search.settings,
+        resume=args.resume,
+        checkpoint=args.checkpoint,
+        overwrite=args.overwrite,
+        inputs=[args.prac_set],
     )
+    make(search.directory, opening)
+    bench.tell_set_up()
+    with bench.feedback:
+        search.run(opening)
 
 
 @dataclass
@@ -62,18 +78,19 @@ class Search:
     rounds: list[dict] = field(default_factory=list)  # a summary of each finished round
 
     def run(self, opening: Opening) -> None:
-        """All rounds that are left, then the table."""
-        self.directory.make(opening)
+        """All rounds that are left; then, or when it cannot go on, the table of those that are done."""
         if opening.saved:
             self.go_on(opening)
         else:
             self.begin()
-        while self.trial.round < self.args.pruning_times:
-            self.check_set()
-            if not self.trial.over:
-                self.train_round()
-            self.next_round()
-        self.tell_result()
+        try:
+            while self.trial.round < self.args.pruning_times:
+                self.check_set()
+                if not self.trial.over:
+                    self.train_round()
+                self.next_round()
+        finally:
+            self.tell_result()
 
     def begin(self) -> None:
         """The dense network, as the ticket of round 0."""
@@ -87,21 +104,21 @@ class Search:
         recipe, first_epoch = self.recipe_for(k, len(indices))
         self.trial = Trial(ticket, indices, recipe, k, epoch=first_epoch, first_epoch=first_epoch)
         self.early_stop = self.new_early_stop()
-        self.policy.begin()
-        trials.start(self.trial, self.bench)
+        self.policy.begin_round()
+        self.bench.step.load_(ticket)
         self.save()
 
     def train_round(self) -> None:
         """Train until the schedule ends or the mask settles."""
         self.tell_begin()
-        for epoch, row in watch(self.trial, self.bench, self.wants_snapshot):
+        for epoch, row in watch(self.trial, self.bench, self.snapshot_steps()):
             self.keep_rewinding_weights(epoch)
             self.policy.observe(self.trial.indices, epoch.right)
             settled = self.early_stop.settled(epoch, self.bench.step.parameters)
             # Stopping before the rewinding weights are there would leave nothing to rewind to.
-            self.trial.stopped = settled and self.rewinding_known
+            self.trial.stopped = settled and self.rewinding_known and not self.trial.over
             row["distance"] = self.early_stop.newest
-            trials.show_epoch(self.trial, row, self.bench)
+            self.bench.feedback.say(epoch_line(row, self.trial.recipe.epochs))
             self.save()
             if self.trial.stopped:
                 break
@@ -111,12 +128,14 @@ class Search:
         k, final = self.trial.round, copy_weights(self.bench.model)
         mask = prune(self.trial.ticket.mask, self.scores(final), self.args.rate)
         if k == 0 and self.args.prune_type == "pt":
-            self.rewound = trials.best_weights(self.directory.best(0))
-        row = trials.summary(self.trial, self.bench) | self.early_stop.summary()
-        indices, report = self.policy.next(self.round_end(final, mask, row))
-        self.rounds.append(row | report)
-        self.tell_round(row | report)
-        trials.draw(self.trial, self.directory)
+            self.rewound = best_weights(self.directory.best(0))
+        end = self.round_end(final, mask)
+        indices, report = self.policy.next(end)
+        draw_curves(self.trial.history, self.directory.curves(k), f"round {k}")
+        row = summary(self.trial, self.bench) | self.early_stop.summary() | report
+        row["forward_passes"] = end.looks * len(self.bench.whole)
+        self.rounds.append(row)
+        self.tell_round(row)
         self.new_trial(k + 1, Ticket(mask, self.rewound), indices)
 
     def scores(self, weights: Weights) -> Scores:
@@ -125,24 +144,21 @@ class Search:
             return random_scores(mask, generator(self.bench.seed, self.trial.round, purpose=RANDOM_PRUNE))
         return magnitude(weights, mask)
 
-    def round_end(self, final: Weights, mask: Mask, row: dict) -> RoundEnd:
-        """This round as the policy sees it; each look at all examples is entered in the ledger."""
-
-        def look(weights: Weights) -> Tensor:
-            row["forward_passes"] += len(self.bench.whole)
-            return trials.predictions(self.bench, weights)
+    def round_end(self, final: Weights, mask: Mask) -> RoundEnd:
+        """This round, whose training left the weights `final` and whose pruning gives `mask`, as the policy sees it."""
+        predictions = self.bench.predictions
+        best = self.directory.best(self.trial.round)
 
         def pruned() -> Tensor:
             weights = {name: value.clone() for name, value in final.items()}
             apply_(weights, mask)
-            return look(weights)
+            return predictions(weights)
 
-        best = self.directory.best(self.trial.round)
         return RoundEnd(
             self.trial.round,
             self.trial.indices,
-            best=lambda: look(trials.best_weights(best)),
-            final=lambda: look(final),
+            best=lambda: predictions(best_weights(best)),
+            final=lambda: predictions(final),
             pruned=pruned,
         )
 
@@ -165,8 +181,10 @@ class Search:
         interval = self.vanilla.steps_per_epoch if self.args.eb_interval == "steps" else None
         return EarlyStop(self.args, self.trial.recipe.warmup, self.trial.ticket.mask, interval)
 
-    def wants_snapshot(self, steps: int) -> bool:
-        return steps == self.rewinding_step or self.early_stop.looks_at(steps)
+    def snapshot_steps(self) -> set[int]:
+        """The steps of the round after which the weights are wanted."""
+        steps = self.trial.recipe.epochs * self.trial.steps_per_epoch
+        return {self.rewinding_step, *self.early_stop.looks(steps)}
 
     @property
     def rewinding_step(self) -> int | None:
@@ -191,47 +209,54 @@ class Search:
 
     # --- what can stop it ---------------------------------------------------------------------------------------------
 
-    def check_rewinding(self) -> None:
-        """A small given set makes round 0 short: InputError if it ends before the rewinding point."""
+    def check(self) -> None:
+        """InputError if round 0 ends before the rewinding point, or the last pruning leaves nothing."""
         recipe, _ = self.recipe_for(0, len(self.policy.first()))
         if self.args.prune_type == "rewind_lt" and self.args.rewind_epoch >= recipe.epochs:
             raise InputError(
                 f"--rewind_epoch {self.args.rewind_epoch} is not reached: on the given set round 0 has only "
                 f"{recipe.epochs} epochs. Give a smaller one, or --prac_epochs fixed"
             )
+        weights = size(dense(self.bench.model))
+        if kept_after(self.args.pruning_times, self.args.rate, weights) == 0:
+            raise InputError(
+                f"--pruning_times {self.args.pruning_times} at --rate {self.args.rate} leaves none of the {weights} "
+                "prunable weights"
+            )
 
     def check_set(self) -> None:
         """A round needs two examples: RunError says what to change. The ticket found so far is on disk."""
         if len(self.trial.indices) < 2:
             raise RunError(
-                f"the PrAC set for round {self.trial.round} has {len(self.trial.indices)} examples: at --threshold "
-                f"{self.args.threshold} too few were forgotten or disagreed about. Lower --threshold or train longer; "
-                f"the ticket of this round is in {self.directory.checkpoint(self.trial.round)}"
+                f"the PrAC set for round {self.trial.round} has {len(self.trial.indices)} examples "
+                f"({self.policy.describe()}): too few were forgotten or disagreed about. A lower --threshold or longer "
+                f"training gives more; the ticket of this round is in {self.directory.checkpoint(self.trial.round)}"
             )
 
     # --- on disk ------------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        common = trials.content(self.trial, self.bench, self.settings, self.rewound)
-        own = {
-            "rounds": self.rounds,
-            "policy": self.policy.state_dict(),
-            "early_stop": self.early_stop.state_dict(),
-        }
-        trials.save(self.trial, self.bench, self.directory, common | own)
+        save(
+            self.trial,
+            self.bench,
+            self.directory,
+            self.settings,
+            self.rewound,
+            rounds=self.rounds,
+            policy=self.policy.state_dict(),
+            early_stop=self.early_stop.state_dict(),
+        )
 
     def go_on(self, opening: Opening) -> None:
         """The search as it was saved."""
         saved = opening.saved
-        self.bench.feedback.say(*trials.changes(saved, self.bench))
         self.rounds, self.rewound = saved["rounds"], saved["init_weight"]
         recipe, _ = self.recipe_for(saved["state"], len(saved["sequence"]))
-        self.trial = trials.restore(saved, recipe, self.bench)
+        self.trial = restore(opening, recipe, self.bench)
         self.policy.load_state_dict(saved["policy"])
         self.early_stop = self.new_early_stop()
         self.early_stop.load_state_dict(saved["early_stop"])
         self.bench.feedback.begin(sum(row["steps"] for row in self.rounds) + self.trial.steps)
-        self.bench.feedback.say(f"going on from {opening.source}: round {self.trial.round}, epoch {self.trial.epoch}")
 
     # --- what the user sees -------------------------------------------------------------------------------------------
 
@@ -239,16 +264,18 @@ class Search:
         left = self.args.pruning_times - self.trial.round
         done = sum(row["steps"] for row in self.rounds)
         self.bench.feedback.expect(done + self.trial.planned_steps * left, self.trial.describe())
-        self.bench.feedback.say(trials.plan_line(self.trial))
+        self.bench.feedback.say(*plan_lines(self.trial, self.bench))
 
     def tell_round(self, row: dict) -> None:
         say = self.bench.feedback.say
-        say(*feedback.round_lines(row, len(self.bench.whole)), *cost_lines(self.rounds, self.vanilla))
-        warnings = trials.warnings(self.trial) + self.early_stop.warnings()
-        say(*(f"warning: round {row['round']}: {line}" for line in warnings))
+        say(*round_lines(row, len(self.bench.whole)), *cost_lines(self.rounds, self.vanilla))
+        warnings = short_warnings(self.trial) + self.early_stop.warnings()
+        say(*(f"warning: {self.trial.describe()}: {line}" for line in warnings))
 
     def tell_result(self) -> None:
-        self.bench.feedback.close()
-        last, sparsity = self.directory.checkpoint(self.trial.round), 1 - density(self.trial.ticket.mask)
-        self.bench.feedback.say("", *feedback.round_table(self.rounds), *cost_lines(self.rounds, self.vanilla))
-        self.bench.feedback.say(f"the last ticket, {100 * sparsity:.2f} % sparse, is in {last}")
+        """The rounds that are done, and the newest ticket."""
+        if not self.rounds:
+            return
+        ticket, sparsity = self.directory.checkpoint(self.trial.round), 1 - density(self.trial.ticket.mask)
+        self.bench.feedback.say("", *round_table(self.rounds), *cost_lines(self.rounds, self.vanilla))
+        self.bench.feedback.say(f"the newest ticket, {100 * sparsity:.2f} % sparse, is in {ticket}")

@@ -8,7 +8,7 @@ Shapes: N examples in the training set, n in the set trained on, b in a batch.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dataset import Draws, Images, augment, draw_epoch, to_input
 from pruner import Mask, Ticket, Weights, apply_
+from utils import torch_seed
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ def batches(n: int, batch_size: int) -> list[slice]:
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Optimiser steps of an epoch over n examples."""
-    return len(batches(n, batch_size))
+    """Optimiser steps of an epoch over n examples: the number of its `batches`."""
+    full, rest = divmod(n, batch_size)
+    return full + (rest > 1 or (rest == 1 and full == 0))
 
 
 class Step:
@@ -80,12 +82,13 @@ class Step:
         self.model, self.data = model, data
         device = data.images.device
         self.parameters = dict(model.named_parameters())
+        self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.mask: Mask = {}
         self.lr = torch.tensor(recipe.lr, device=device)
         self.optimizer = torch.optim.SGD(
-            model.parameters(), self.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+            self.trained, self.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
-        for parameter in model.parameters():
+        for parameter in self.trained:
             # Fused SGD on a CPU ignores strides: momentum must lie in memory as its weight does.
             self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             parameter.grad = torch.zeros_like(parameter)
@@ -121,8 +124,8 @@ class Step:
             buffer.copy_(value)
 
     def momentum(self) -> list[Tensor]:
-        """The momentum buffers, in the order of the model's parameters."""
-        return [self.optimizer.state[parameter]["momentum_buffer"] for parameter in self.model.parameters()]
+        """The momentum buffers, in the order of the parameters that are trained."""
+        return [self.optimizer.state[parameter]["momentum_buffer"] for parameter in self.trained]
 
 
 def laid_out_like(layer: Tensor, parameter: Tensor) -> Tensor:
@@ -165,25 +168,27 @@ def fit(
     seed: int,
     round: int = 0,
     start: int = 0,
-    snapshot_at: Callable[[int], bool] = lambda steps: False,
+    snapshot_at: Container[int] = (),
     tick: Callable[[], object] = lambda: None,
 ) -> Iterator[Epoch]:
     """Train on `indices`, (n,), for epochs start ... recipe.epochs - 1 and yield after each.
 
-    What chance decides is a function of (seed, round, epoch) alone. `snapshot_at` is asked, with the steps since the
-    start of epoch 0, after which of them to copy the weights; `tick` is called after each step, to show life.
+    What chance decides, in a network with dropout too, is a function of (seed, round, epoch) alone. `snapshot_at` holds
+    the steps, counted from the start of epoch 0, after which the weights are copied; `tick` is called after each step,
+    to show life.
     """
     plan = batches(len(indices), recipe.batch_size)
     for number in range(start, recipe.epochs):
         draws = draw_epoch(len(indices), step.data.padding, step.data.flips, (seed, round, number))
         draws = draws.to(indices.device)
+        torch.manual_seed(torch_seed(seed, round, number))
         step.model.train()
         step.loss_sum.zero_()
         snapshots = {}
         for done, batch in enumerate(plan):
             step.lr.fill_(recipe.lr_at(number, done, len(plan)))
             step(indices[draws.order[batch]], Draws(*(draw[batch] for draw in draws)))
-            if snapshot_at(taken := number * len(plan) + done + 1):
+            if (taken := number * len(plan) + done + 1) in snapshot_at:
                 snapshots[taken] = copy_weights(step.model)
             tick()
         lr = recipe.lr_at(number, len(plan) - 1, len(plan))
@@ -194,14 +199,26 @@ def fit(
 def predict(model: nn.Module, data: Images, indices: Tensor | None = None) -> Tensor:
     """The class the model, in eval mode, gives each of `indices` (all if None), un-augmented: int64 (n,)."""
     device = data.images.device
-    # Larger batches page-fault on a CPU; on a GPU smaller ones leave it idle.
-    batch_size = 128 if device.type == "cpu" else 2048
+    batch_size = 128 if device.type == "cpu" else _gpu_batch(data.images[0].numel())
     if indices is None:
         indices = torch.arange(len(data), device=device)
     model.eval()
     with torch.inference_mode():
         parts = [model(to_input(data.images[batch])).argmax(1) for batch in indices.split(batch_size)]
     return torch.cat(parts).clone()
+
+
+def _gpu_batch(values: int) -> int:
+    """Images of so many values to predict at once on a GPU: enough of small ones to keep it busy, few of large ones.
+
+    On a CPU more than 128 page-fault.
+    """
+    return min(2048, max(64, 2048 * 32 * 32 * 3 // values))
+
+
+def finite(model: nn.Module) -> bool:
+    """Whether every parameter is a number, with one transfer from the device for all of them."""
+    return bool(torch.stack([parameter.detach().isfinite().all() for parameter in model.parameters()]).all())
 
 
 def accuracy(model: nn.Module, data: Images, indices: Tensor | None = None) -> float:

@@ -179,7 +179,7 @@ def test_snapshots_are_the_weights_after_that_many_steps(images):
     torch.manual_seed(3)
     first = Tiny()
     second = copy.deepcopy(first)
-    epochs = trained(first, images, snapshot_at=lambda steps: steps in (6, 8))
+    epochs = trained(first, images, snapshot_at={6, 8})
     assert [sorted(epoch.snapshots) for epoch in epochs] == [[], [6, 8], [], [], []]
     step = Step(second, images, RECIPE)
     step.load_(pruned_ticket(second))
@@ -207,6 +207,31 @@ def test_seed_round_and_epoch_decide_everything(images):
         found = [epoch.loss for epoch in fit(step, torch.arange(30), RECIPE, seed=key[0], round=key[1])]
         assert losses.setdefault(key, found) == found
     assert len({tuple(value) for value in losses.values()}) == 3
+
+
+def test_dropout_too_is_a_function_of_seed_round_and_epoch(tiny, images):
+    """A resumed run has no generator state, and must draw the same."""
+    network = nn.Sequential(tiny, nn.Dropout(0.5))
+    twin = copy.deepcopy(network)
+    whole = trained(network, images)
+    torch.rand(3)
+    step = Step(twin, images, RECIPE)
+    step.load_(pruned_ticket(twin))
+    broken = list(islice(fit(step, torch.arange(3, 33), RECIPE, seed=1), 2))
+    weights, momentum = copy_weights(twin), [value.clone() for value in step.momentum()]
+    step.load_(Ticket(step.mask, weights))
+    step.load_momentum_(momentum)
+    torch.rand(5)
+    broken += list(fit(step, torch.arange(3, 33), RECIPE, seed=1, start=2))
+    assert [epoch.loss for epoch in broken] == [epoch.loss for epoch in whole]
+
+
+def test_frozen_parameters_stay_as_they_are(tiny, images):
+    """Weight decay must not shrink what has no gradient."""
+    tiny.fc.weight.requires_grad_(False)
+    before = tiny.fc.weight.clone()
+    trained(tiny, images)
+    assert torch.equal(tiny.fc.weight, before)
 
 
 # --- predictions ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,42 @@
+"""What bit-equality of two runs depends on beside their settings: versions, hardware, threads."""
+
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+def environment(device: torch.device) -> dict[str, str | int]:
+    """Versions, hardware and threads: two runs with the same ones and the same settings are equal to the bit."""
+    return {
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name and CUDA version, or the processor's and the instructions torch uses on it."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{processor_name()}, {capability}"
+
+
+def processor_name() -> str:
+    """As the system calls it; Python alone does not know on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def changes(there: dict, here: dict) -> list[str]:
+    """What differs of the environment, in a sentence; empty if nothing does."""
+    different = [f"{name} was {old}, is {here.get(name)}" for name, old in there.items() if here.get(name) != old]
+    return [f"note: no longer bit-exact with an unbroken run, since {'; '.join(different)}"] if different else []

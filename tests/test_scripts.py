@@ -1,0 +1,290 @@
+"""The scripts at the border: help, bad input, tickets from elsewhere, the README's commands."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+import flags
+import main_imp
+import main_PrAC_imp
+import main_train
+from checkpoint import read
+
+PRUNING = ["main_imp", "main_PrAC_imp"]
+ALL = [*PRUNING, "main_train"]
+QUICK = "--dataset digits --arch networks:tiny --epochs 2 --decreasing_lr 1 --batch_size 64".split()
+
+
+@pytest.mark.parametrize("script", [main_imp, main_PrAC_imp, main_train], ids=ALL)
+def test_help_explains_every_flag_with_its_default(script, capsys):
+    parser = script.parser()
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert end.value.code == 0
+    for action in parser._actions:
+        assert action.help, action.option_strings
+        assert all(option in text for option in action.option_strings)
+        if action.default not in (None, False) and not isinstance(action.default, str | tuple):
+            assert f"(default: {action.default})" in text
+
+
+SHARED = """data dataset arch split_file seed save_dir gpu batch_size lr momentum weight_decay epochs warmup print_freq
+decreasing_lr"""
+PRUNE = "resume checkpoint pruning_times rate prune_type rewind_epoch"
+REFERENCE_FLAGS = {
+    "main_imp": f"{SHARED} {PRUNE} random_prune",
+    "main_PrAC_imp": f"{SHARED} {PRUNE} eb_eps queue_length data_prune threshold data_rate",
+    "main_train": f"{SHARED} init_dir mask_dir save_model",
+}
+DEFAULTS = {"batch_size": 128, "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "epochs": 182, "warmup": 0,
+            "print_freq": 50, "decreasing_lr": (91, 136), "pruning_times": 16, "rate": 0.2, "prune_type": "lt",
+            "rewind_epoch": 2, "eb_eps": 0.08, "queue_length": 5, "data_prune": "zero_out", "threshold": 0,
+            "data_rate": 0.2, "seed": 0, "gpu": 0, "arch": "res20s"}  # fmt: skip
+
+
+@pytest.mark.parametrize("script", ALL)
+def test_every_flag_of_the_2021_scripts_is_there_with_its_default(script):
+    parser = __import__(script).parser()
+    args = vars(parser.parse_args(["--save_dir", "x"]))
+    for flag in REFERENCE_FLAGS[script].split():
+        assert flag in args
+        assert flag not in DEFAULTS or args[flag] == DEFAULTS[flag]
+
+
+def test_flags_are_checked_before_anything_heavy_is_imported():
+    code = (
+        "import sys, main_PrAC_imp as m; s = m.main(['--save_dir', 'x', '--arch', 'resnet']);"
+        "assert s == 2, s; assert not {'torch', 'torchvision', 'matplotlib', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+BAD = [  # flags, what the one sentence must say
+    ("--dataset cifar11", "cifar10.*digits.*cifar11"),
+    ("--arch resnet9", "res20s.*resnet9"),
+    ("--epochs 0", "from 1 up, got 0"),
+    ("--epochs 2.5", "from 1 up, got 2.5"),
+    ("--batch_size -3", "got -3"),
+    ("--batch_size 1", "from 2 up.*got 1"),
+    ("--lr 0", "above 0, got 0"),
+    ("--lr nan", "above 0, got nan"),
+    ("--lr inf", "above 0, got inf"),
+    ("--momentum 1", "got 1"),
+    ("--weight_decay -1", "got -1"),
+    ("--seed -1", "got -1"),
+    ("--seed x", "got x"),
+    ("--gpu -2", "-1 for the CPU, got -2"),
+    ("--decreasing_lr 91,x", "rising order.*91,x"),
+    ("--decreasing_lr 5,5", "rising order.*5,5"),
+    ("--decreasing_lr 0,5", "from 1 up.*0,5"),
+    ("--warmup 9 --epochs 3", "--warmup 9.*--epochs 3"),
+    ("--split_file nowhere.npy", "nowhere.npy does not exist"),
+    ("--split_file .", "is a directory"),
+    ("--data somewhere", "--data somewhere without --dataset"),
+    ("--dataset imagefolder --data nowhere", "nowhere"),
+    ("--image_size 32", "image_size"),
+    ("--stem cifar", "res18"),
+    ("--stem vgg", "vgg"),
+    ("--arch vgg16_bn", "vgg16_bn needs images of at least 16.*8"),
+    ("--arch networks:nothing", "nothing"),
+    ("--arch nowhere:tiny", "nowhere"),
+    ("--arch networks:no_network", "no_network"),
+    ("--resume", "nothing to resume"),
+    ("--checkpoint nowhere.pth.tar", "nowhere.pth.tar does not exist"),
+    ("--checkpoint README.md", "with --resume only"),
+    ("--resume --overwrite", "give one of them"),
+    ("--arch networks:only_linear", "nothing to prune"),
+    ("--no_such_flag", "no_such_flag"),
+]
+BAD_PRUNING = [
+    ("--prune_type xx", "xx"),
+    ("--pruning_times 0", "got 0"),
+    ("--prune_type rewind_lt --rewind_epoch 3 --epochs 3", "smaller than --epochs 3, got 3"),
+    ("--rewind_lr", "rewind_lt"),
+    ("--eb_eps 0", "above 0, at most 1, got 0"),
+    ("--eb_eps 1.5", "at most 1, got 1.5"),
+    ("--rate 1", "between 0 and 1.*got 1"),
+    ("--rate 0", "between 0 and 1.*got 0"),
+    ("--rate x", "between 0 and 1.*got x"),
+    ("--arch networks:tiny --rate 0.9 --pruning_times 5", "leaves none of the 1368"),
+    ("--queue_length 0", "got 0"),
+    ("--prac_set nowhere", "nowhere does not exist"),
+    ("--prac_set .", "0checkpoint.pth.tar"),
+]
+
+
+def one_sentence(call, script, words, tmp_path, message):
+    status, _, err = call(script, *words, "--save_dir", tmp_path / "run")
+    assert status == 2
+    assert err.startswith(f"{script}.py: error: ") and len(err.strip().splitlines()) == 1, err
+    assert re.search(message, err), err
+    assert not (tmp_path / "run").exists(), "bad input leaves nothing behind"
+
+
+@pytest.mark.parametrize("words, message", BAD, ids=[words for words, _ in BAD])
+@pytest.mark.parametrize("script", ["main_PrAC_imp", "main_train"])
+def test_bad_input_is_one_sentence(call, tmp_path, script, words, message):
+    one_sentence(call, script, words.split(), tmp_path, message)
+
+
+@pytest.mark.parametrize("words, message", BAD_PRUNING, ids=[words for words, _ in BAD_PRUNING])
+@pytest.mark.parametrize("script", PRUNING)
+def test_bad_pruning_input_is_one_sentence(call, tmp_path, script, words, message):
+    one_sentence(call, script, words.split(), tmp_path, message)
+
+
+@pytest.mark.parametrize("script", ALL)
+def test_save_dir_is_required(call, script):
+    status, _, err = call(script)
+    assert status == 2 and "--save_dir" in err
+
+
+def test_a_save_dir_that_is_a_file_is_refused(call, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = call("main_imp", *QUICK, "--save_dir", tmp_path / "file")
+    assert status == 2 and "is a file" in err
+
+
+def test_random_pruning_has_no_early_stop(call, tmp_path):
+    one_sentence(call, "main_imp", ["--random_prune", "--eb_eps", "0.1"], tmp_path, "--random_prune")
+
+
+@pytest.mark.parametrize("flag", ["--init_dir", "--mask_dir"])
+def test_bad_tickets_are_one_sentence(call, tmp_path, reference_checkpoint, flag):
+    path = reference_checkpoint("imp")
+    one_sentence(call, "main_train", [flag, "nowhere.pth.tar"], tmp_path, "does not exist")
+    one_sentence(call, "main_train", [*QUICK, flag, str(path)], tmp_path, "another network")
+    (tmp_path / "text").write_text("hello")
+    one_sentence(call, "main_train", [flag, str(tmp_path / "text")], tmp_path, "no checkpoint")
+
+
+# --- tickets from elsewhere -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def split_file(tmp_path, reference_checkpoint):
+    """A split of digits in which all examples of the 2021 code's PrAC checkpoint train, as they did there."""
+    trained = np.asarray(read(reference_checkpoint("prac"))["sequence"])
+    rest = np.setdiff1d(np.arange(1437), trained)
+    np.save(tmp_path / "split.npy", np.concatenate([trained, rest]))
+    return tmp_path / "split.npy"
+
+
+@pytest.mark.parametrize("which", ["imp", "prac"])
+def test_a_ticket_of_the_2021_code_trains_on(call, tmp_path, split_file, reference_checkpoint, which):
+    path, tmp_path = reference_checkpoint(which), tmp_path / "run"
+    words = ["--dataset", "digits", "--epochs", "1", "--init_dir", path, "--mask_dir", path, "--save_dir", tmp_path]
+    status, out, err = call("main_train", *words, "--split_file", split_file)
+    assert status == 0, err
+    assert "density 0.8000" in out and "another input normalisation" in out
+    saved = read(tmp_path / "checkpoint.pth.tar")
+    theirs = read(path)["state_dict"]
+    for name, value in theirs.items():
+        if name.endswith("_mask"):
+            assert torch.equal(saved["state_dict"][name], value)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "checkpoint.pth.tar", "model_SA_best.pth.tar", "net_train.png"}  # fmt: skip
+
+
+def test_a_ticket_found_with_examples_that_validate_here_is_refused(call, tmp_path, reference_checkpoint):
+    path = reference_checkpoint("prac")
+    words = ["--init_dir", str(path), "--mask_dir", str(path)]
+    one_sentence(call, "main_train", words, tmp_path, r"found with \d+ examples that validate here")
+
+
+def test_flags_that_make_sets_have_no_say_over_a_given_one(call, tmp_path):
+    np.save(tmp_path / "set.npy", np.arange(50))
+    words = ["--prac_set", str(tmp_path / "set.npy"), "--threshold", "2", "--cep", "none"]
+    one_sentence(call, "main_PrAC_imp", words, tmp_path, "--threshold and --cep")
+
+
+@pytest.mark.parametrize("content", [b"\x93NUMPY", b"PK\x03\x04", b"", b"hello"])
+@pytest.mark.parametrize("flag", ["--split_file", "--prac_set"])
+def test_damaged_npy_files_are_one_sentence(call, tmp_path, flag, content):
+    (tmp_path / "bad.npy").write_bytes(content)
+    one_sentence(call, "main_PrAC_imp", [flag, str(tmp_path / "bad.npy")], tmp_path, r"bad\.npy cannot be read")
+
+
+def test_overwrite_does_not_remove_what_the_run_reads(call, tmp_path):
+    assert call("main_imp", *QUICK, "--pruning_times", 1, "--save_dir", tmp_path / "imp")[0] == 0
+    ticket = tmp_path / "imp" / "1checkpoint.pth.tar"
+    words = [*QUICK, "--save_dir", tmp_path / "imp", "--overwrite"]
+    status, _, err = call("main_train", *words, "--init_dir", ticket, "--mask_dir", ticket)
+    assert status == 2 and "would remove" in err and ticket.exists()
+    status, _, err = call("main_train", *words)
+    assert status == 2 and "a run of main_imp.py" in err and ticket.exists()
+
+
+def test_a_dense_checkpoint_as_mask_trains_the_dense_network_and_says_so(call, tmp_path):
+    assert call("main_train", *QUICK, "--save_dir", tmp_path / "a")[0] == 0
+    dense = tmp_path / "a" / "checkpoint.pth.tar"
+    status, out, _ = call("main_train", *QUICK, "--mask_dir", dense, "--save_dir", tmp_path / "b")
+    assert status == 0 and "holds no mask" in out and "density 1.0000" in out
+
+
+def test_seed_0_is_a_seed_and_seeds_differ(call, tmp_path):
+    """The 2021 code ignored seed 0."""
+    results = {}
+    for name, seed in {"a": 0, "b": 0, "c": 1}.items():
+        torch.seed()
+        assert call("main_train", *QUICK, "--seed", seed, "--save_dir", tmp_path / name)[0] == 0
+        results[name] = read(tmp_path / name / "checkpoint.pth.tar")["result"]
+    assert results["a"] == results["b"] != results["c"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_three_jobs_run_on_a_gpu_and_their_tickets_on_a_cpu(call, tmp_path):
+    common = [*QUICK, "--gpu", 0]
+    search = [*common, "--pruning_times", 2, "--prune_type", "rewind_lt", "--rewind_epoch", 0]
+    assert call("main_imp", *search, "--save_dir", tmp_path / "imp")[0] == 0
+    assert call("main_PrAC_imp", *search, "--save_dir", tmp_path / "PrAC")[0] == 0
+    ticket = tmp_path / "PrAC" / "2checkpoint.pth.tar"
+    for name, device in {"gpu": common, "cpu": QUICK}.items():
+        words = [*device, "--init_dir", ticket, "--mask_dir", ticket, "--save_dir", tmp_path / name]
+        status, out, err = call("main_train", *words)
+        assert status == 0 and "density 0.6396" in out, err
+
+
+# --- the README -------------------------------------------------------------------------------------------------------
+
+README = (ROOT / "README.md").read_text().replace("\\\n", " ")
+COMMANDS = re.findall(r"(?:^|&& )(?:\.venv/bin/)?python -u (main_\w+)\.py ([^&\n]+)", README, flags=re.M)
+
+
+def test_the_readme_has_its_commands():
+    assert {script for script, _ in COMMANDS} == set(ALL) and len(COMMANDS) >= 6
+
+
+@pytest.mark.parametrize("script, words", COMMANDS, ids=[f"{s} {w[:40]}" for s, w in COMMANDS])
+def test_a_readme_command_runs(call, tmp_path, script, words):
+    """As it stands, shortened by flags that come later and so win; on digits, on a small network."""
+    words = shlex.split(words)
+    if script == "main_train":  # a ticket must be there first
+        assert call("main_imp", *QUICK, "--pruning_times", 1, "--save_dir", tmp_path / "ticket")[0] == 0
+        ticket = tmp_path / "ticket" / "1checkpoint.pth.tar"
+        words += [word for flag in ("--init_dir", "--mask_dir") if flag in words for word in (flag, ticket)]
+    if "--split_file" in words:
+        np.save(tmp_path / "split.npy", np.random.default_rng(0).permutation(1437))
+        words += ["--split_file", tmp_path / "split.npy"]
+    if "--prac_set" in words:
+        np.save(tmp_path / "set.npy", np.arange(1000, 1100))
+        words += ["--prac_set", tmp_path / "set.npy", "--split_file", tmp_path / "all.npy", "--prac_epochs", "fixed"]
+        np.save(tmp_path / "all.npy", np.arange(1437))
+    if script in PRUNING:
+        words += ["--pruning_times", 1, "--rewind_epoch", 0]
+    status, out, err = call(script, *words, *QUICK, "--warmup", 0, "--stem", "imagenet", "--save_dir", tmp_path / "run")
+    assert status == 0, err
+    assert "saved against vanilla" in out or "best validation epoch" in out
+
+
+def test_shared_flags_are_declared_once():
+    assert {action.dest for action in flags.parser("")._actions} <= {
+        action.dest for action in main_train.parser()._actions
+    }

@@ -1,0 +1,122 @@
+"""Tickets from files, ours or the 2021 code's: a mask and starting weights, checked against the network.
+
+All that comes back is on the CPU and shares nothing with the network.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from checkpoint import on_cpu, read, split_state
+from given_sets import sequence_of
+from pruner import Mask, Ticket, Weights
+from training import copy_weights
+from utils import InputError, digest
+
+
+def read_ticket(init: Path | None, mask: Path | None, model: nn.Module) -> tuple[Ticket, list[str]]:
+    """The ticket of `--init_dir` and `--mask_dir`, and what there is to say about it.
+
+    Without starting weights the network's own, freshly drawn, are the ticket's; without a mask its mask is empty, which
+    is the dense network.
+    """
+    weights, notes = on_cpu(copy_weights(model)), []
+    if init:
+        weights, notes = starting_weights(init, model)
+    found = read_mask(mask, model) if mask else {}
+    if not found:
+        notes.append(f"{mask} holds no mask: the dense network is trained" if mask else "no mask: the dense network")
+    return Ticket(found, weights), notes
+
+
+def checksum(ticket: Ticket) -> str:
+    """Tells tickets apart, in a run's settings."""
+    return digest(*(value.numpy() for part in ticket for _, value in sorted(part.items())))
+
+
+def starting_weights(path: Path, model: nn.Module) -> tuple[Weights, list[str]]:
+    """The weights a ticket starts from, and what there is to say about them.
+
+    `path` is a checkpoint with `init_weight`, or a state_dict such as ``epoch_3_rewind_weight.pt``. Normalisation is
+    not the ticket's business: the model's own is used, and a difference is mentioned.
+    """
+    content = read(path)
+    if "init_weight" in content:
+        state = content["init_weight"]
+        if state is None:
+            raise InputError(f"{path} was written before the rewinding point: it holds no starting weights yet")
+    elif "state_dict" in content or "result" in content:
+        raise InputError(f"{path} holds no starting weights (`init_weight`): give a checkpoint of a pruning script")
+    else:
+        state = content
+    state, _ = split_state(_tensors(state, path))
+    own = on_cpu(copy_weights(model))
+    _check_fit(path, state, own)
+    foreign = [name for name in own if _normalisation(name) and not _equal(state.get(name), own[name])]
+    notes = [f"{path} was made with another input normalisation; this data set's own is used"] if foreign else []
+    return {name: own[name] if _normalisation(name) else state[name] for name in own}, notes
+
+
+def read_mask(path: Path, model: nn.Module) -> Mask:
+    """The mask in a checkpoint or state_dict; empty if the network in it is dense. InputError if it does not fit."""
+    content = read(path)
+    weights, mask = split_state(_tensors(content.get("state_dict", content), path))
+    _check_fit(path, weights, model.state_dict())
+    if strangers := mask.keys() - dict(model.named_parameters()).keys():
+        raise InputError(f"{path} has a mask for {sorted(strangers)[0]}, which is no parameter of this network")
+    return mask
+
+
+def check_ticket_data(path: Path, data_checksum: str, validation: Tensor) -> list[str]:
+    """InputError if the ticket in `path` was found with examples that validate here; a note if on other data.
+
+    Whether a checkpoint of the 2021 code comes from this data set cannot be known; it is taken to.
+    """
+    content = read(path)
+    there = content.get("settings", {}).get("data checksum", data_checksum)
+    if there != data_checksum:
+        return [f"{path} was found on another data set"]
+    if "sequence" in content:
+        seen = int(np.isin(sequence_of(content, path), validation.cpu().numpy()).sum())
+        if seen:
+            raise InputError(
+                f"{path} was found with {seen} examples that validate here: give the --split_file it was found with"
+            )
+    return []
+
+
+def _tensors(state: object, path: Path) -> Weights:
+    """`state` if it is a state_dict."""
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} holds no weights: tensors by name are needed")
+    return state
+
+
+def _check_fit(path: Path, state: Weights, own: Weights) -> None:
+    """InputError unless `state` has the network's names and shapes, normalisation aside."""
+    there = {name: tuple(value.shape) for name, value in state.items() if not _normalisation(name)}
+    here = {name: tuple(value.shape) for name, value in own.items() if not _normalisation(name)}
+    if there.keys() != here.keys():
+        name = sorted(there.keys() ^ here.keys())[0]
+        where = "is there and not in" if name in there else "is missing there and in"
+        raise InputError(f"{path} belongs to another network: {name} {where} this --arch")
+    for name, shape in here.items():
+        if there[name] != shape:
+            raise InputError(
+                f"{path} belongs to another network: {name} is {_dims(there[name])} there, {_dims(shape)} here; "
+                "do --arch and the number of classes fit?"
+            )
+
+
+def _dims(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
+
+
+def _normalisation(name: str) -> bool:
+    return name.startswith("normalize.")
+
+
+def _equal(a: Tensor | None, b: Tensor) -> bool:
+    return a is not None and a.shape == b.shape and torch.allclose(a, b)
