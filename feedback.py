@@ -113,8 +113,8 @@ def draw_curves(history: Sequence[dict], path: Path, title: str) -> None:
 
     epochs = [row["epoch"] for row in history]
     figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
-    axes.plot(epochs, [row["train"] for row in history], color="#888888", label="train (augmented)")
-    axes.plot(epochs, [row["validation"] for row in history], color="#0072B2", label="validation")
+    axes.plot(epochs, [row["train"] for row in history], ".-", color="#888888", label="train (augmented)")
+    axes.plot(epochs, [row["validation"] for row in history], ".-", color="#0072B2", label="validation")
     tested = [row for row in history if row["test"] is not None]
     axes.plot(
         [row["epoch"] for row in tested],

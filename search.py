@@ -131,7 +131,8 @@ class Search:
             self.rewound = best_weights(self.directory.best(0))
         end = self.round_end(final, mask)
         indices, report = self.policy.next(end)
-        draw_curves(self.trial.history, self.directory.curves(k), f"round {k}")
+        sparsity = 100 * (1 - density(self.trial.ticket.mask))
+        draw_curves(self.trial.history, self.directory.curves(k), f"round {k}, {sparsity:.2f} % sparse")
         row = summary(self.trial, self.bench) | self.early_stop.summary() | report
         row["forward_passes"] = end.looks * len(self.bench.whole)
         self.rounds.append(row)

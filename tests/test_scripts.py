@@ -265,14 +265,15 @@ def test_the_readme_has_its_commands():
 @pytest.mark.parametrize("script, words", COMMANDS, ids=[f"{s} {w[:40]}" for s, w in COMMANDS])
 def test_a_readme_command_runs(call, tmp_path, script, words):
     """As it stands, shortened by flags that come later and so win; on digits, on a small network."""
-    words = shlex.split(words)
-    if script == "main_train":  # a ticket must be there first
-        assert call("main_imp", *QUICK, "--pruning_times", 1, "--save_dir", tmp_path / "ticket")[0] == 0
-        ticket = tmp_path / "ticket" / "1checkpoint.pth.tar"
-        words += [word for flag in ("--init_dir", "--mask_dir") if flag in words for word in (flag, ticket)]
+    words, split = shlex.split(words), []
     if "--split_file" in words:
         np.save(tmp_path / "split.npy", np.random.default_rng(0).permutation(1437))
-        words += ["--split_file", tmp_path / "split.npy"]
+        split = ["--split_file", tmp_path / "split.npy"]
+    if script == "main_train":  # a ticket must be there first
+        assert call("main_imp", *QUICK, *split, "--pruning_times", 1, "--save_dir", tmp_path / "ticket")[0] == 0
+        ticket = tmp_path / "ticket" / "1checkpoint.pth.tar"
+        words += [word for flag in ("--init_dir", "--mask_dir") if flag in words for word in (flag, ticket)]
+    words += split
     if "--prac_set" in words:
         np.save(tmp_path / "set.npy", np.arange(1000, 1100))
         words += ["--prac_set", tmp_path / "set.npy", "--split_file", tmp_path / "all.npy", "--prac_epochs", "fixed"]
