@@ -6,9 +6,11 @@ keys), `result` (accuracies by epoch), `best_sa`, and `sequence` (the examples o
 a plain value: files load with ``weights_only=True``, which runs no code from them.
 """
 
+import importlib
 import os
 import pickle
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -77,13 +79,24 @@ def read(path: Path) -> dict:
 
 def _numpy_globals() -> list:
     """What the reference's PrAC checkpoints need beside tensors, by the names of NumPy 1 and of NumPy 2."""
-    multiarray = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
-    pairs = [
-        (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
+    core = "numpy._core.multiarray" if np.__version__ >= "2" else "numpy.core.multiarray"
+    multiarray = importlib.import_module(core)
+    functions = [
+        _named(getattr(multiarray, name), module, name)
         for name in ("_reconstruct", "scalar")
-        for core in ("core", "_core")
+        for module in ("numpy.core.multiarray", "numpy._core.multiarray")
     ]
-    return [*pairs, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in "?bhilqBHILQfd")]
+    return [*functions, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in "?bhilqBHILQfd")]
+
+
+def _named(function: Callable, module: str, name: str) -> Callable:
+    """`function` under a name that a file may call it by; torch 2.5 goes by the attributes alone."""
+
+    def alias(*args):
+        return function(*args)
+
+    alias.__module__, alias.__name__, alias.__qualname__ = module, name, name
+    return alias
 
 
 # --- weights and masks in one state_dict ------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -201,7 +202,9 @@ def test_cifar_altered_archive_is_refused_and_kept(tmp_path, monkeypatch):
 def test_failed_download_says_which_file_to_put_where(tmp_path, name, words):
     with pytest.raises(InputError, match=words) as caught:
         read_source(name, tmp_path / "new")
-    assert "no network in tests" in str(caught.value) and "\n" not in str(caught.value)
+    message = str(caught.value)
+    assert re.search("no network in tests|Error downloading", message)  # older torchvision keeps the cause to itself
+    assert "\n" not in message
 
 
 def test_failed_download_leaves_no_part_behind(tmp_path, monkeypatch):
@@ -724,8 +727,8 @@ def test_digits(digits):
     assert np.array_equal(digits.train_images[..., 0], scaled[train])
     assert np.array_equal(digits.train_labels, original.target[train])
     assert np.array_equal(digits.test_images[..., 0], scaled[test])
-    assert digits.mean == pytest.approx((scaled[train] / 255).mean(), rel=1e-12)
-    assert digits.std == pytest.approx((scaled[train] / 255).std(), rel=1e-12)
+    assert digits.mean[0] == pytest.approx((scaled[train] / 255).mean(), rel=1e-12)
+    assert digits.std[0] == pytest.approx((scaled[train] / 255).std(), rel=1e-12)
 
 
 def test_digits_are_divided_in_proportion(digits):
