@@ -1,7 +1,7 @@
 """Probing whether a network takes the images it will get, before hours of work depend on it.
 
-A copy is tried, on the meta device, where tensors have shapes but no values and a forward pass costs milliseconds; the
-network itself and torch's generator are left as they were.
+A copy is tried with two images; the network itself and torch's generator are left as they were. The search for a size
+that works first asks the meta device, where tensors have shapes but no values and a forward pass costs milliseconds.
 """
 
 from copy import deepcopy
@@ -21,20 +21,12 @@ def check_network(network: nn.Module, arch: str, *, classes: int, channels: int,
     If it fails, the smallest size that works is named, if there is one.
     """
     try:
-        output = forward(network, channels, image_size)
+        output = run(twin(network, "cpu"), "cpu", channels, image_size)
     except Exception as error:
         raise InputError(why_not(network, arch, channels, image_size, error)) from error
     got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if got != (BATCH, classes):
         raise InputError(f"{arch} must return logits of shape {(BATCH, classes)} for {BATCH} images, got {got}")
-
-
-def forward(network: nn.Module, channels: int, size: int) -> object:
-    """What the network returns. One that fails on meta gets a chance on the CPU: it may look at values."""
-    try:
-        return run(twin(network, "meta"), "meta", channels, size)
-    except Exception:
-        return run(twin(network, "cpu"), "cpu", channels, size)
 
 
 def twin(network: nn.Module, device: str) -> nn.Module:
@@ -55,20 +47,27 @@ def why_not(network: nn.Module, arch: str, channels: int, size: int, error: Exce
 
 
 def smallest_size(network: nn.Module, channels: int, failed: int) -> int | None:
-    """The smallest size that works on meta, tried one by one: a network may work at one size alone."""
+    """The smallest size that works, tried one by one: a network may work at one size alone.
+
+    The meta device has the first word, the CPU the last: older versions of torch let a convolution pass on meta whose
+    kernel is larger than its input.
+    """
     try:
-        network = twin(network, "meta")
+        on_meta, on_cpu = twin(network, "meta"), twin(network, "cpu")
     except Exception:
         return None
-    if failure(network, channels, failed) == failure(network, channels, LARGEST):
+    if failure(on_meta, "meta", channels, LARGEST) and (
+        failure(on_meta, "meta", channels, failed) == failure(on_meta, "meta", channels, LARGEST)
+    ):
         return None  # one error for all sizes is not about size; trying them all would take a minute
-    return next((size for size in range(1, LARGEST + 1) if not failure(network, channels, size)), None)
+    sizes = (size for size in range(1, LARGEST + 1) if not failure(on_meta, "meta", channels, size))
+    return next((size for size in sizes if not failure(on_cpu, "cpu", channels, size)), None)
 
 
-def failure(network: nn.Module, channels: int, size: int) -> str:
+def failure(network: nn.Module, device: str, channels: int, size: int) -> str:
     """What goes wrong at this size; nothing: ''."""
     try:
-        run(network, "meta", channels, size)
+        run(network, device, channels, size)
     except Exception as error:
         return in_short(error)
     return ""
