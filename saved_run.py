@@ -14,6 +14,7 @@ from pruner import Ticket, Weights, dense
 from rundir import Opening, RunDirectory
 from training import Recipe, copy_weights
 from trial import Trial
+from utils import InputError, RunError
 from workbench import Workbench
 
 
@@ -86,5 +87,8 @@ def restore(opening: Opening, recipe: Recipe, bench: Workbench) -> Trial:
 
 
 def best_weights(file: Path) -> Weights:
-    """The weights at the best validation epoch, zero where dropped."""
-    return split_state(read(file)["state_dict"])[0]
+    """The weights at the best validation epoch, zero where dropped; RunError if the file is gone or damaged."""
+    try:
+        return split_state(read(file)["state_dict"])[0]
+    except InputError as error:
+        raise RunError(f"the end of a round needs its best network: {error}") from None

@@ -17,7 +17,7 @@ from early_stop import EarlyStop
 from feedback import draw_curves, epoch_line, round_lines, round_table
 from flags import settings
 from given_sets import check_sets, read_sets
-from ledger import Vanilla, cost_lines
+from ledger import cost_lines
 from policy import FixedSets, Policy, RoundEnd
 from pruner import (
     Mask,
@@ -35,7 +35,8 @@ from pruner import (
 )
 from rundir import Opening, RunDirectory, make, open_run
 from saved_run import best_weights, restore, save
-from training import Epoch, Recipe, copy_weights, steps_per_epoch
+from schedule import Schedule
+from training import Epoch, copy_weights
 from trial import Trial, plan_lines, short_warnings, summary, watch
 from utils import RANDOM_PRUNE, InputError, RunError, digest, generator
 from workbench import Workbench, set_up
@@ -47,11 +48,13 @@ def find_tickets(args: argparse.Namespace, script: str, policy_of: Callable[[Wor
     given = read_sets(args.prac_set, args.pruning_times) if args.prac_set else []
     policy = FixedSets(check_sets(given, bench.whole, args.prac_set)) if given else policy_of(bench)
     sets = {f"PrAC set of round {k}": digest(entries) for k, entries in enumerate(given)}
-    search = Search(args, bench, RunDirectory(args.save_dir), policy, settings(args, script, bench.contents | sets))
+    schedule = Schedule.from_flags(args, bench.recipe, len(bench.whole))
+    chosen = settings(args, script, bench.contents | sets)
+    search = Search(args, bench, RunDirectory(args.save_dir), policy, schedule, chosen)
     search.check()
     opening = open_run(
         search.directory,
-        search.settings,
+        chosen,
         resume=args.resume,
         checkpoint=args.checkpoint,
         overwrite=args.overwrite,
@@ -71,6 +74,7 @@ class Search:
     bench: Workbench
     directory: RunDirectory
     policy: Policy
+    schedule: Schedule
     settings: dict
     trial: Trial | None = None
     early_stop: EarlyStop | None = None
@@ -101,7 +105,7 @@ class Search:
 
     def new_trial(self, k: int, ticket: Ticket, indices: Tensor) -> None:
         """Round k is ready to begin, and on disk: its checkpoint is the ticket."""
-        recipe, first_epoch = self.recipe_for(k, len(indices))
+        recipe, first_epoch = self.schedule.round(k, len(indices))
         self.trial = Trial(ticket, indices, recipe, k, epoch=first_epoch, first_epoch=first_epoch)
         self.early_stop = self.new_early_stop()
         self.policy.begin_round()
@@ -163,36 +167,20 @@ class Search:
             pruned=pruned,
         )
 
-    # --- the schedule of a round --------------------------------------------------------------------------------------
-
-    def recipe_for(self, k: int, examples: int) -> tuple[Recipe, int]:
-        """Round k's recipe on a set of `examples`, and the epoch of it to begin with.
-
-        Epochs scale with |P| / |D0|, unless they are fixed; with --rewind_lr sparse rounds begin where the rewinding
-        weights stood, and run at least one epoch.
-        """
-        whole = len(self.bench.whole)
-        part = whole if self.args.prac_epochs == "fixed" else examples
-        recipe = self.bench.recipe if part == whole else self.bench.recipe.scaled(part, whole)
-        if not self.args.rewind_lr or k == 0:
-            return recipe, 0
-        return recipe, min(part * (self.args.rewind_epoch + 1) // whole, recipe.epochs - 1)
+    # --- within a round --------------------------------------------------------------------------------------
 
     def new_early_stop(self) -> EarlyStop:
-        interval = self.vanilla.steps_per_epoch if self.args.eb_interval == "steps" else None
+        interval = self.schedule.vanilla.steps_per_epoch if self.args.eb_interval == "steps" else None
         return EarlyStop(self.args, self.trial.recipe.warmup, self.trial.ticket.mask, interval)
 
     def snapshot_steps(self) -> set[int]:
         """The steps of the round after which the weights are wanted."""
         steps = self.trial.recipe.epochs * self.trial.steps_per_epoch
-        return {self.rewinding_step, *self.early_stop.looks(steps)}
+        return {self.rewinding_step, *self.early_stop.looks(steps)} - {None}
 
     @property
     def rewinding_step(self) -> int | None:
-        """The steps after which the rewinding weights are taken, in round 0 only."""
-        if self.trial.round > 0 or self.args.prune_type != "rewind_lt":
-            return None
-        return (self.args.rewind_epoch + 1) * self.trial.steps_per_epoch
+        return self.schedule.rewinding_step(self.trial.round, len(self.trial.indices))
 
     @property
     def rewinding_known(self) -> bool:
@@ -203,21 +191,11 @@ class Search:
             self.rewound = epoch.snapshots[self.rewinding_step]
             write(self.directory.rewinding(self.args.rewind_epoch), self.rewound)
 
-    @property
-    def vanilla(self) -> Vanilla:
-        """The yardstick of every saving."""
-        return Vanilla(self.args.epochs, steps_per_epoch(len(self.bench.whole), self.args.batch_size))
-
     # --- what can stop it ---------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """InputError if round 0 ends before the rewinding point, or the last pruning leaves nothing."""
-        recipe, _ = self.recipe_for(0, len(self.policy.first()))
-        if self.args.prune_type == "rewind_lt" and self.args.rewind_epoch >= recipe.epochs:
-            raise InputError(
-                f"--rewind_epoch {self.args.rewind_epoch} is not reached: on the given set round 0 has only "
-                f"{recipe.epochs} epochs. Give a smaller one, or --prac_epochs fixed"
-            )
+        """InputError if the rewinding point is never reached, or the last pruning leaves nothing."""
+        self.schedule.check(len(self.policy.first()))
         weights = size(dense(self.bench.model))
         if kept_after(self.args.pruning_times, self.args.rate, weights) == 0:
             raise InputError(
@@ -252,7 +230,7 @@ class Search:
         """The search as it was saved."""
         saved = opening.saved
         self.rounds, self.rewound = saved["rounds"], saved["init_weight"]
-        recipe, _ = self.recipe_for(saved["state"], len(saved["sequence"]))
+        recipe, _ = self.schedule.round(saved["state"], len(saved["sequence"]))
         self.trial = restore(opening, recipe, self.bench)
         self.policy.load_state_dict(saved["policy"])
         self.early_stop = self.new_early_stop()
@@ -269,7 +247,7 @@ class Search:
 
     def tell_round(self, row: dict) -> None:
         say = self.bench.feedback.say
-        say(*round_lines(row, len(self.bench.whole)), *cost_lines(self.rounds, self.vanilla))
+        say(*round_lines(row, len(self.bench.whole)), *cost_lines(self.rounds, self.schedule.vanilla))
         warnings = short_warnings(self.trial) + self.early_stop.warnings()
         say(*(f"warning: {self.trial.describe()}: {line}" for line in warnings))
 
@@ -278,5 +256,5 @@ class Search:
         if not self.rounds:
             return
         ticket, sparsity = self.directory.checkpoint(self.trial.round), 1 - density(self.trial.ticket.mask)
-        self.bench.feedback.say("", *round_table(self.rounds), *cost_lines(self.rounds, self.vanilla))
+        self.bench.feedback.say("", *round_table(self.rounds), *cost_lines(self.rounds, self.schedule.vanilla))
         self.bench.feedback.say(f"the newest ticket, {100 * sparsity:.2f} % sparse, is in {ticket}")
