@@ -150,7 +150,7 @@ def plan_lines(trial: Trial, bench: Workbench) -> list[str]:
     warnings = [f"layer {name} has no weights left" for name in empty_layers(mask)]
     beyond = [str(milestone) for milestone in recipe.milestones if milestone >= recipe.epochs]
     if beyond:
-        warnings.append(f"the learning rate never drops at {', '.join(beyond)}: there are {recipe.epochs} epochs")
+        warnings.append(f"the learning rate never drops at {', '.join(beyond)}: the last epoch is {recipe.epochs - 1}")
     return lines + [f"warning: {trial.describe()}: {warning}" for warning in warnings]
 
 
