@@ -3,6 +3,7 @@
 No pickle is opened before its checksum holds, and no file that is there is ever downloaded over.
 """
 
+import contextlib
 import gzip
 import hashlib
 import math
@@ -153,7 +154,8 @@ def fetch(kind: type, root: Path, wanted: Iterable[Path], made: Iterable[Path]) 
         kind(root, download=True)
     except (OSError, RuntimeError) as error:
         for file in new:
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a read-only folder
+                file.unlink(missing_ok=True)
         names, folder = ", ".join(file.name for file in wanted), next(iter(wanted)).parent
         reason = " ".join(str(error).split())  # torchvision's reasons span lines
         raise InputError(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pruner import Mask, Weights
-from utils import InputError
+from utils import InputError, RunError
 
 FORMAT = 1  # of the keys that only we read; raised when an old file can no longer be continued
 
@@ -26,7 +26,18 @@ FORMAT = 1  # of the keys that only we read; raised when an old file can no long
 
 
 def write(path: Path, content: dict) -> None:
-    """Save `content`; at any moment `path` holds either what it held before or all of the new content."""
+    """Save `content`; at any moment `path` holds either what it held before or all of the new content.
+
+    RunError, with the old file as it was, where it cannot be written.
+    """
+    try:
+        _write_and_rename(path, content)
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise RunError(f"{path} cannot be written ({reason}); the last whole checkpoint is kept") from error
+
+
+def _write_and_rename(path: Path, content: dict) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -66,8 +77,8 @@ def read(path: Path) -> dict:
     try:
         with torch.serialization.safe_globals(_numpy_globals()):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:  # a file that is none, or damaged, raises many kinds
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
             raise InputError(f"{path} is refused: it holds more than tensors and plain values") from None

@@ -52,8 +52,8 @@ def read_indices(path: Path, what: str) -> np.ndarray:
     """A list of examples from a ``.npy`` file; InputError names the file and what is wrong with it."""
     try:
         entries = np.load(path, allow_pickle=False)
-    except Exception as error:  # a damaged file raises many kinds: of NumPy, of zipfile, MemoryError for its shape
-        raise InputError(f"{what} {path} cannot be read as a .npy file: {error}") from None
+    except Exception:  # a damaged file raises many kinds: of NumPy, of zipfile, MemoryError for its shape
+        raise InputError(f"{what} {path} cannot be read as a .npy file of whole numbers") from None
     return check_indices(entries, f"{what} {path}")
 
 

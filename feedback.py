@@ -92,11 +92,12 @@ COLUMNS = {  # heading: (key of a round's row, how it is written)
 }
 
 
-def round_table(rounds: Sequence[dict]) -> list[str]:
+def round_table(rounds: Sequence[dict], *without: str) -> list[str]:
     """One line per network trained; accuracies in percent, the test's at the best validation epoch."""
-    lines = ["  ".join(f"{heading:>{_width(heading)}}" for heading in COLUMNS)]
+    columns = {heading: column for heading, column in COLUMNS.items() if heading not in without}
+    lines = ["  ".join(f"{heading:>{_width(heading)}}" for heading in columns)]
     for row in rounds:
-        lines.append("  ".join(f"{row[key]:>{_width(heading)}{form}}" for heading, (key, form) in COLUMNS.items()))
+        lines.append("  ".join(f"{row[key]:>{_width(heading)}{form}}" for heading, (key, form) in columns.items()))
     return [*lines, "density, sparsity: of the prunable weights; of all: density of the whole network"]
 
 

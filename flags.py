@@ -32,7 +32,8 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=100)
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        telling = action.option_strings and action.default not in (None, False, argparse.SUPPRESS)
+        silent = any(action.default is value for value in (None, False, argparse.SUPPRESS))  # but 0 is told
+        telling = action.option_strings and not silent
         return f"{action.help} (default: %(default)s)" if telling else action.help
 
 
@@ -57,8 +58,16 @@ def number(kind: type, allowed: str, accept: Callable[[float], bool]) -> Callabl
 positive_int = number(int, "a whole number from 1 up", lambda value: value >= 1)
 count_from_0 = number(int, "a whole number from 0 up", lambda value: value >= 0)
 share = number(float, "a number between 0 and 1, both excluded", lambda value: 0 < value < 1)
-positive = number(float, "a number above 0", lambda value: 0 < value < float("inf"))
-not_negative = number(float, "a number from 0 up", lambda value: 0 <= value < float("inf"))
+LARGEST = 3e38  # what float32 holds
+positive = number(float, "a number above 0", lambda value: 0 < value < LARGEST)
+not_negative = number(float, "a number from 0 up", lambda value: 0 <= value < LARGEST)
+
+
+def path(text: str) -> Path:
+    """A path; the empty one, an unset shell variable, would be the current directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a path, got nothing")
+    return Path(text)
 
 
 def milestones(text: str) -> tuple[int, ...]:
@@ -86,7 +95,7 @@ def parser(doc: str) -> Parser:
 
 
 def _add_run(group) -> None:
-    group.add_argument("--save_dir", type=Path, required=True, help="directory for everything the run writes")
+    group.add_argument("--save_dir", type=path, required=True, help="directory for everything the run writes")
     group.add_argument(
         "--seed",
         type=count_from_0,
@@ -100,18 +109,18 @@ def _add_run(group) -> None:
         action="store_true",
         help="go on with the run in --save_dir (the same command without --resume does so, too)",
     )
-    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="with --resume: the checkpoint to go on from")
+    group.add_argument("--checkpoint", type=path, metavar="FILE", help="with --resume: the checkpoint to go on from")
     group.add_argument("--overwrite", action="store_true", help="remove the run in --save_dir and start anew")
 
 
 def _add_data(group) -> None:
-    group.add_argument("--data", type=Path, default=None, help="directory of the data set; ./data if not given")
+    group.add_argument("--data", type=path, default=None, help="directory of the data set; ./data if not given")
     group.add_argument(
         "--dataset", default=None, help=f"{', '.join(DATASETS)}; digits, which needs no files, if --data is not given"
     )
     group.add_argument(
         "--split_file",
-        type=Path,
+        type=path,
         metavar="FILE.npy",
         help="a permutation of (some) training examples: its first 9/10 train, the rest validate. Without it the one "
         "shipped in npy_files/, or a stratified one that depends on the data alone",
@@ -193,6 +202,8 @@ def add_early_stop(flags: Parser, eps: float | None) -> None:
         help="mask distance below which the mask counts as settled. Distances grow with the steps between two masks, "
         f"so small data needs a smaller one (0.01 to 0.03){off}",
     )
+    if eps:
+        group.add_argument("--no_early_stop", action="store_true", help="train every round to the end of its schedule")
     group.add_argument("--queue_length", type=positive_int, default=5, help="distances in a row that must be below it")
     group.add_argument(
         "--eb_interval",
@@ -214,7 +225,7 @@ def add_given_set(flags: Parser) -> None:
     group = flags.add_argument_group("a given PrAC set")
     group.add_argument(
         "--prac_set",
-        type=Path,
+        type=path,
         metavar="FILE|DIR",
         help="search on this set, found earlier with this or another architecture: the directory of a PrAC run (round "
         "k uses its round-k set), or a .npy file or checkpoint (its set from round 0 on)",

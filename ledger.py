@@ -58,7 +58,7 @@ def cost_lines(rounds: Sequence[dict], vanilla: Vanilla) -> list[str]:
     return [
         f"spent so far: {total(rounds, 'steps'):,} optimiser steps, {total(rounds, 'examples'):,} examples, "
         f"{total(rounds, 'forward_passes'):,} extra forward passes, {total(rounds, 'seconds'):.0f} s",
-        f"saved against vanilla IMP ({len(rounds)} x {vanilla.steps:,} steps): to find the ticket "
-        f"{100 * saved(rounds, vanilla):.2f} % ({parts}); to find and train it "
-        f"{100 * saved_with_training(rounds, vanilla):.2f} %",
+        f"saved against vanilla IMP: {100 * saved(rounds, vanilla):.2f} % of its {len(rounds)} x {vanilla.steps:,} "
+        f"steps to find the ticket ({parts}), {100 * saved_with_training(rounds, vanilla):.2f} % of "
+        f"{len(rounds) + 1} x {vanilla.steps:,} to find and train it",
     ]

@@ -18,7 +18,6 @@ def parser() -> flags.Parser:
     parser = flags.parser(__doc__)
     flags.add_pruning(parser, ("lt", "rewind_lt"))
     flags.add_early_stop(parser, eps=0.08)
-    parser.add_argument("--no_early_stop", action="store_true", help="train every round to the end of its schedule")
     group = parser.add_argument_group("the PrAC set")
     group.add_argument(
         "--data_prune",

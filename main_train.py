@@ -9,7 +9,6 @@ again.
 """
 
 import sys
-from pathlib import Path
 
 import flags
 from utils import run_script
@@ -20,13 +19,13 @@ def parser() -> flags.Parser:
     group = parser.add_argument_group("the ticket")
     group.add_argument(
         "--init_dir",
-        type=Path,
+        type=flags.path,
         metavar="FILE",
         help="starting weights: a checkpoint of a pruning script (its "
         "rewound weights), or epoch_3_rewind_weight.pt; random ones if not given",
     )
     group.add_argument(
-        "--mask_dir", type=Path, metavar="FILE", help="mask: a checkpoint of a pruning script; dense if not given"
+        "--mask_dir", type=flags.path, metavar="FILE", help="mask: a checkpoint of a pruning script; dense if not given"
     )
     group.add_argument("--save_model", action="store_true", help="accepted for old commands: the model is always saved")
     return parser

@@ -49,7 +49,7 @@ class Policy(Protocol):
         """The set of round k + 1, sorted, and what to report about it."""
 
     def describe(self) -> str:
-        """The flags that made the sets."""
+        """The flags that made the sets, and which of them would make larger ones."""
 
     def state_dict(self) -> dict:
         """What a resumed run needs."""
@@ -143,8 +143,9 @@ class CriticalSets:
         return self.whole[:0]
 
     def describe(self) -> str:
-        size = f"--data_rate {self.data_rate}" if self.data_prune == "constent" else f"--threshold {self.threshold}"
-        return f"--data_prune {self.data_prune} {size} --cep {self.cep}"
+        constent = self.data_prune == "constent"
+        size = f"--data_rate {self.data_rate}" if constent else f"--threshold {self.threshold}"
+        return f"--data_prune {self.data_prune} {size} --cep {self.cep}; a lower {size.split()[0]} gives more"
 
     def state_dict(self) -> dict:
         return {"forgetting": self.forgetting.state_dict(), "dense_predictions": self.dense_predictions}

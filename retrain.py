@@ -17,7 +17,7 @@ def train_ticket(args: argparse.Namespace) -> None:
     bench = set_up(args)
     ticket, notes = read_ticket(args.init_dir, args.mask_dir, bench.model)
     for path in {args.init_dir, args.mask_dir} - {None}:
-        notes += check_ticket_data(path, bench.contents["data checksum"], bench.split.validation)
+        notes += check_ticket_data(path, *bench.contents.values(), bench.split.validation)
     chosen = settings(args, "main_train.py", bench.contents | {"ticket checksum": checksum(ticket)})
     directory = RunDirectory(args.save_dir)
     opening = open_run(
@@ -31,7 +31,11 @@ def train_ticket(args: argparse.Namespace) -> None:
     make(directory, opening)
     bench.tell_set_up()
     bench.feedback.say(*(f"note: {note}" for note in notes))
-    trial = restore(opening, bench.recipe, bench) if opening.saved else begin(ticket, bench)
+    if opening.saved:
+        trial = restore(opening, bench.recipe, bench)
+    else:
+        trial = begin(ticket, bench)
+        save(trial, bench, directory, chosen, ticket.weights)  # from now on the directory is this run's
     with bench.feedback:
         train(trial, ticket, bench, directory, chosen)
 
@@ -55,4 +59,4 @@ def train(trial: Trial, ticket: Ticket, bench: Workbench, directory: RunDirector
     row = summary(trial, bench)
     draw_curves(trial.history, directory.curves(None), f"{100 * row['sparsity']:.2f} % sparse")
     feedback.say(*(f"warning: {line}" for line in short_warnings(trial)), "")
-    feedback.say(*round_table([row]), f"test accuracy at the best validation epoch: {row['test']:.2f}")
+    feedback.say(*round_table([row], "round"), f"test accuracy at the best validation epoch: {row['test']:.2f}")

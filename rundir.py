@@ -94,16 +94,17 @@ def open_run(
     if source is None:
         return Opening()
     saved = _check_own(source, settings)
-    if source == checkpoint and elsewhere:
-        _check_best(saved, RunDirectory(source.parent))
-        return Opening(saved, source, elsewhere=True)
-    return Opening(saved, source)
+    _check_best(saved, RunDirectory(source.parent))
+    return Opening(saved, source, elsewhere=source == checkpoint and elsewhere)
 
 
 def make(directory: RunDirectory, opening: Opening) -> None:
     """Bring the directory to where the run begins: made, without leftovers, emptied of an old run, or with what a run
     that comes from elsewhere left there."""
-    directory.path.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--save_dir {directory.path} cannot be made: {error.strerror}") from None
     for file in directory.leftovers() + (directory.files() if opening.clear else []):
         file.unlink()
     if opening.elsewhere:
@@ -118,7 +119,10 @@ def _check_own(source: Path, settings: Mapping) -> dict:
     """The saved state in `source`, made by us under these settings."""
     if "model_SA_best" in source.name:
         raise InputError(f"{source} is the network at its best epoch; a run goes on from a file named ...checkpoint")
-    saved = read(source)
+    try:
+        saved = read(source)
+    except InputError as error:
+        raise InputError(f"{error}. --resume --checkpoint takes an earlier one, --overwrite starts anew") from None
     if "format" not in saved:
         raise InputError(
             f"{source} was not written by this suite (a checkpoint of the 2021 code is a ticket, not a run to go on "
@@ -127,9 +131,10 @@ def _check_own(source: Path, settings: Mapping) -> dict:
     if saved["format"] != FORMAT:
         raise InputError(f"{source} has file format {saved['format']}, this version goes on from format {FORMAT} only")
     if differences := _differences(saved["settings"], settings):
+        anew = ", or --overwrite to start anew" if saved["settings"]["script"] == settings["script"] else ""
         raise InputError(
             f"{source.parent} holds a run with other settings: {'; '.join(differences)}. "
-            "Give the same settings to go on, another --save_dir, or --overwrite to start anew"
+            f"Give the same settings to go on, another --save_dir{anew}"
         )
     return saved
 
@@ -138,7 +143,10 @@ def _check_best(saved: dict, there: RunDirectory) -> None:
     """A round that has begun needs its best network at its end: it must come along."""
     best = there.best(saved["state"])
     if saved["history"] and not best.exists():
-        raise InputError(f"{best} must lie beside the checkpoint to go on from: the round's end needs it")
+        raise InputError(
+            f"{best} is missing: the end of its round needs it. Put it back, go on from an earlier round with --resume "
+            "--checkpoint, or start anew with --overwrite"
+        )
 
 
 def _check_overwrite(directory: RunDirectory, settings: Mapping, inputs: Sequence[Path | None]) -> None:

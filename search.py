@@ -208,8 +208,8 @@ class Search:
         if len(self.trial.indices) < 2:
             raise RunError(
                 f"the PrAC set for round {self.trial.round} has {len(self.trial.indices)} examples "
-                f"({self.policy.describe()}): too few were forgotten or disagreed about. A lower --threshold or longer "
-                f"training gives more; the ticket of this round is in {self.directory.checkpoint(self.trial.round)}"
+                f"({self.policy.describe()}), at least 2 are needed; the ticket of this round is in "
+                f"{self.directory.checkpoint(self.trial.round)}"
             )
 
     # --- on disk ------------------------------------------------------------------------------------------------------

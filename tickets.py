@@ -54,6 +54,8 @@ def starting_weights(path: Path, model: nn.Module) -> tuple[Weights, list[str]]:
     state, _ = split_state(_tensors(state, path))
     own = on_cpu(copy_weights(model))
     _check_fit(path, state, own)
+    if broken := [name for name, value in state.items() if not value.isfinite().all()]:
+        raise InputError(f"{path} is no starting point: {broken[0]} holds values that are not finite")
     foreign = [name for name in own if _normalisation(name) and not _equal(state.get(name), own[name])]
     notes = [f"{path} was made with another input normalisation; this data set's own is used"] if foreign else []
     return {name: own[name] if _normalisation(name) else state[name] for name in own}, notes
@@ -69,8 +71,8 @@ def read_mask(path: Path, model: nn.Module) -> Mask:
     return mask
 
 
-def check_ticket_data(path: Path, data_checksum: str, validation: Tensor) -> list[str]:
-    """InputError if the ticket in `path` was found with examples that validate here; a note if on other data.
+def check_ticket_data(path: Path, data_checksum: str, split_checksum: str, validation: Tensor) -> list[str]:
+    """InputError if the round of `path` had examples that validate here; a note if its data or split is another.
 
     Whether a checkpoint of the 2021 code comes from this data set cannot be known; it is taken to.
     """
@@ -78,13 +80,16 @@ def check_ticket_data(path: Path, data_checksum: str, validation: Tensor) -> lis
     there = content.get("settings", {}).get("data checksum", data_checksum)
     if there != data_checksum:
         return [f"{path} was found on another data set"]
+    notes = []
+    if content.get("settings", {}).get("split checksum", split_checksum) != split_checksum:
+        notes.append(f"{path} was found with another --split_file: it may know examples that validate here")
     if "sequence" in content:
         seen = int(np.isin(sequence_of(content, path), validation.cpu().numpy()).sum())
         if seen:
             raise InputError(
                 f"{path} was found with {seen} examples that validate here: give the --split_file it was found with"
             )
-    return []
+    return notes
 
 
 def _tensors(state: object, path: Path) -> Weights:

@@ -86,7 +86,8 @@ def watch(trial: Trial, bench: Workbench, snapshot_at: Container[int] = ()) -> I
         if not (math.isfinite(epoch.loss) and finite(bench.model)):
             raise RunError(
                 f"{trial.describe()}, epoch {epoch.number}: the loss is {epoch.loss} and the weights are no longer "
-                "finite numbers; a smaller --lr or a --warmup may help. What was found before is kept"
+                "finite numbers. What was found before is kept; a smaller --lr or a --warmup may help, in another "
+                "--save_dir or with --overwrite"
             )
         trial.history.append(_row(epoch, trial, bench))
         trial.history[-1]["seconds"] = trial.lap()

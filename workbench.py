@@ -11,7 +11,7 @@ from dataset import Images, Split, default_permutation, read_permutation, split
 from environment import environment
 from feedback import Feedback
 from models import build_model
-from pruner import prunable
+from pruner import dense
 from sources import Source, read_source
 from training import Recipe, Step, load_weights_, predict
 from utils import INITIAL_WEIGHTS, InputError, digest, torch_seed
@@ -111,9 +111,10 @@ def initial_model(args: argparse.Namespace, source: Source) -> nn.Module:
 
 
 def check_prunable(model: nn.Module, arch: str) -> None:
+    """InputError for a network, the user's own, whose weights are not plain parameters, or has none to prune."""
     try:
-        prunable(model)
-    except ValueError as error:
+        dense(model)
+    except (ValueError, AttributeError) as error:
         raise InputError(f"--arch {arch}: {error}") from None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from utils import InputError
 
@@ -33,10 +34,12 @@ def call_user_function(arch: str, classes: int) -> nn.Module:
         raise InputError(f"module {module_name} has no function {name}")
     try:
         network = function(num_classes=classes)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{arch}(num_classes={classes}) raised {in_short(error)}") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"{arch} must return a torch.nn.Module, got {type(network).__name__}")
+    if any(isinstance(parameter, UninitializedParameter) for parameter in network.parameters()):
+        raise InputError(f"{arch} must return a network whose parameters have shapes, got one with lazy layers")
     return network
 
 

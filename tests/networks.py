@@ -25,3 +25,15 @@ def no_network(num_classes: int) -> torch.Tensor:
 
 def only_linear(num_classes: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(192, num_classes))
+
+
+def weight_normed(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3)), tiny(num_classes))
+
+
+def lazy(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, num_classes))
+
+
+def leaves(num_classes: int) -> nn.Module:
+    raise SystemExit(5)

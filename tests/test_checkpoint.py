@@ -15,7 +15,7 @@ from models import build_model
 from pruner import Ticket
 from tickets import read_mask, read_ticket, starting_weights
 from training import copy_weights
-from utils import InputError
+from utils import InputError, RunError
 
 
 def res20s(classes=10):
@@ -134,6 +134,14 @@ def test_a_plain_state_dict_gives_starting_weights(tmp_path, tiny):
     assert all(torch.equal(weights[name], value) for name, value in tiny.state_dict().items())
 
 
+def test_starting_weights_that_are_not_finite_are_refused(tmp_path, tiny):
+    weights = copy_weights(tiny)
+    weights["fc.bias"][1] = float("nan")
+    write(tmp_path / "broken.pt", weights)
+    with pytest.raises(InputError, match=r"fc\.bias holds values that are not finite"):
+        starting_weights(tmp_path / "broken.pt", tiny)
+
+
 def test_a_ticket_shares_no_memory_with_the_network(tiny):
     """The network may live on a GPU and be trained on; the ticket's checksum and file must not change with it."""
     ticket, notes = read_ticket(None, None, tiny)
@@ -184,16 +192,17 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, tiny):
             read(path)
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, tiny, monkeypatch):
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, tiny, monkeypatch, error):
     path = saved(tmp_path, tiny)
     before = path.read_bytes()
 
     def full_disk(content, file):
         file.write(b"half")
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError):
+    with pytest.raises(RunError, match=r"ticket\.pth\.tar cannot be written"):
         write(path, {"state_dict": copy_weights(tiny)})
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 

@@ -31,7 +31,7 @@ def test_help_explains_every_flag_with_its_default(script, capsys):
     for action in parser._actions:
         assert action.help, action.option_strings
         assert all(option in text for option in action.option_strings)
-        if action.default not in (None, False) and not isinstance(action.default, str | tuple):
+        if action.default is not None and action.default is not False and isinstance(action.default, int | float):
             assert f"(default: {action.default})" in text
 
 
@@ -76,6 +76,7 @@ BAD = [  # flags, what the one sentence must say
     ("--lr 0", "above 0, got 0"),
     ("--lr nan", "above 0, got nan"),
     ("--lr inf", "above 0, got inf"),
+    ("--lr 1e300", "above 0, got 1e300"),
     ("--momentum 1", "got 1"),
     ("--weight_decay -1", "got -1"),
     ("--seed -1", "got -1"),
@@ -101,6 +102,9 @@ BAD = [  # flags, what the one sentence must say
     ("--checkpoint README.md", "with --resume only"),
     ("--resume --overwrite", "give one of them"),
     ("--arch networks:only_linear", "nothing to prune"),
+    ("--arch networks:weight_normed", "not an nn.Parameter"),
+    ("--arch networks:lazy", "lazy layers"),
+    ("--arch networks:leaves", "SystemExit"),
     ("--no_such_flag", "no_such_flag"),
 ]
 BAD_PRUNING = [
@@ -138,6 +142,22 @@ def test_bad_input_is_one_sentence(call, tmp_path, script, words, message):
 @pytest.mark.parametrize("script", PRUNING)
 def test_bad_pruning_input_is_one_sentence(call, tmp_path, script, words, message):
     one_sentence(call, script, words.split(), tmp_path, message)
+
+
+def test_an_empty_save_dir_is_refused(call):
+    """An unset shell variable, which as a path would be the current directory."""
+    status, _, err = call("main_imp", "--save_dir", "")
+    assert status == 2 and "--save_dir: must be a path" in err
+
+
+def test_a_split_other_than_the_tickets_is_mentioned(call, tmp_path):
+    words = [*QUICK, "--save_dir"]
+    assert call("main_imp", *words, tmp_path / "imp", "--pruning_times", 1, "--prune_type", "lt")[0] == 0
+    rewound = tmp_path / "imp" / "1checkpoint.pth.tar"
+    np.save(tmp_path / "split.npy", read(rewound)["sequence"].numpy()[:500])
+    more = ["--init_dir", rewound, "--split_file", tmp_path / "split.npy"]
+    status, _, err = call("main_train", *words, tmp_path / "other", *more)
+    assert status == 2 and "found with 50 examples that validate here" in err
 
 
 @pytest.mark.parametrize("script", ALL)

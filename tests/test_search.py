@@ -7,6 +7,7 @@ run that forgot any of these would show.
 import contextlib
 import io
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -343,6 +344,26 @@ def test_resume_from_a_checkpoint_elsewhere(runs, tmp_path):
     assert "going on from" in out
     assert_same(read(tmp_path / "3checkpoint.pth.tar")["state_dict"],
                 checkpoints(runs / "PrAC")[3]["state_dict"], "3checkpoint")  # fmt: skip
+
+
+def test_a_missing_best_network_is_said_before_work_begins(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        kill_at(patch, 6)
+        run("imp", REWIND, tmp_path)
+    (tmp_path / "0model_SA_best.pth.tar").unlink()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "0model_SA_best.pth.tar is missing" in run("imp", REWIND, tmp_path, expect=2)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_damaged_newest_checkpoint_is_named_with_a_way_out(runs, tmp_path):
+    shutil.copytree(runs / "imp", tmp_path / "imp")
+    newest = tmp_path / "imp" / "3checkpoint.pth.tar"
+    newest.write_bytes(newest.read_bytes()[:5000])
+    out = run("imp", REWIND, tmp_path / "imp", expect=2)
+    assert "3checkpoint.pth.tar is no checkpoint, or a damaged one" in out and "--resume --checkpoint" in out
+    run("imp", f"{REWIND} --resume --checkpoint {tmp_path / 'imp' / '2checkpoint.pth.tar'}", tmp_path / "imp")
+    assert_same_files(tmp_path / "imp", runs / "imp")
 
 
 def test_a_finished_run_shows_its_table_again_and_changes_nothing(runs):
