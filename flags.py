@@ -150,11 +150,13 @@ def _add_training(group) -> None:
     at_least_2 = number(int, "a whole number from 2 up, since batch norm needs two examples", lambda value: value >= 2)
     group.add_argument("--batch_size", type=at_least_2, default=128, help="examples per optimiser step")
     group.add_argument("--lr", type=positive, default=0.1, help="initial learning rate of SGD")
-    group.add_argument("--momentum", type=number(float, "in [0, 1)", lambda m: 0 <= m < 1), default=0.9, help="of SGD")
-    group.add_argument("--weight_decay", type=not_negative, default=1e-4, help="on every parameter")
+    group.add_argument(
+        "--momentum", type=number(float, "in [0, 1)", lambda m: 0 <= m < 1), default=0.9, help="momentum of SGD"
+    )
+    group.add_argument("--weight_decay", type=not_negative, default=1e-4, help="weight decay, on every parameter")
     group.add_argument("--warmup", type=count_from_0, default=0, help="epochs of linear learning-rate warm-up")
     group.add_argument(
-        "--decreasing_lr", type=milestones, default=(91, 136), metavar="91,136", help="epochs at which lr drops to 1/10"
+        "--decreasing_lr", type=milestones, default="91,136", metavar="91,136", help="epochs at which lr drops to 1/10"
     )
 
 
@@ -222,7 +224,7 @@ def add_early_stop(flags: Parser, eps: float | None) -> None:
 
 def add_given_set(flags: Parser) -> None:
     """A search on examples that are given."""
-    group = flags.add_argument_group("a given PrAC set")
+    group = flags.add_argument_group("a given PrAC set, and epochs on any set")
     group.add_argument(
         "--prac_set",
         type=path,

@@ -24,8 +24,8 @@ def parser() -> flags.Parser:
         choices=("zero_out", "constent", "constant", "random"),
         default="zero_out",
         help="CET: all examples forgotten more than --threshold times; the most forgotten, a fixed number of them "
-        "(constent or constant: D0 x (1 - data_rate)^k for round k); or, as a control, a set as large as zero_out's "
-        "PrAC set drawn at random",
+        "(constent or constant: |D0| x (1 - data_rate)^k for round k, D0 being the training split); or, as a control, "
+        "a set as large as zero_out's PrAC set drawn at random",
     )
     group.add_argument("--threshold", type=flags.count_from_0, default=0, help="forgetting events to be exceeded")
     group.add_argument(
