@@ -16,7 +16,7 @@ def train_ticket(args: argparse.Namespace) -> None:
     """Set up, load the ticket, begin or go on, and train. InputError before anything is written."""
     bench = set_up(args)
     ticket, notes = read_ticket(args.init_dir, args.mask_dir, bench.model)
-    for path in {args.init_dir, args.mask_dir} - {None}:
+    for path in dict.fromkeys(filter(None, (args.init_dir, args.mask_dir))):
         notes += check_ticket_data(path, *bench.contents.values(), bench.split.validation)
     chosen = settings(args, "main_train.py", bench.contents | {"ticket checksum": checksum(ticket)})
     directory = RunDirectory(args.save_dir)
@@ -33,6 +33,8 @@ def train_ticket(args: argparse.Namespace) -> None:
     bench.feedback.say(*(f"note: {note}" for note in notes))
     if opening.saved:
         trial = restore(opening, bench.recipe, bench)
+        if trial.over:
+            bench.feedback.say("this training is finished; its result again:")
     else:
         trial = begin(ticket, bench)
         save(trial, bench, directory, chosen, ticket.weights)  # from now on the directory is this run's

@@ -236,6 +236,8 @@ class Search:
         self.early_stop = self.new_early_stop()
         self.early_stop.load_state_dict(saved["early_stop"])
         self.bench.feedback.begin(sum(row["steps"] for row in self.rounds) + self.trial.steps)
+        if self.trial.round >= self.args.pruning_times:
+            self.bench.feedback.say("this search is finished; its table again:")
 
     # --- what the user sees -------------------------------------------------------------------------------------------
 
