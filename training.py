@@ -112,10 +112,14 @@ class Step:
     def load_(self, ticket: Ticket) -> None:
         """Start a run: the ticket's weights under its mask, momentum at rest."""
         load_weights_(self.model, ticket.weights)
-        self.mask = {name: laid_out_like(layer, self.parameters[name]) for name, layer in ticket.mask.items()}
+        self.mask = {name: self.mask_buffer(name).copy_(layer) for name, layer in ticket.mask.items()}
         apply_(self.parameters, self.mask)
         for momentum in self.momentum():
             momentum.zero_()
+
+    def mask_buffer(self, name: str) -> Tensor:
+        """Where the mask of a parameter lies, as the parameter does: made once, written into from then on."""
+        return self.mask[name] if name in self.mask else torch.empty_like(self.parameters[name], dtype=torch.bool)
 
     @torch.no_grad()
     def load_momentum_(self, saved: list[Tensor]) -> None:
@@ -126,11 +130,6 @@ class Step:
     def momentum(self) -> list[Tensor]:
         """The momentum buffers, in the order of the parameters that are trained."""
         return [self.optimizer.state[parameter]["momentum_buffer"] for parameter in self.trained]
-
-
-def laid_out_like(layer: Tensor, parameter: Tensor) -> Tensor:
-    """A copy of a mask layer on the parameter's device, in its memory format."""
-    return torch.empty_like(parameter, dtype=torch.bool).copy_(layer)
 
 
 @torch.no_grad()

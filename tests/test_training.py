@@ -139,6 +139,19 @@ def test_a_step_that_is_loaded_again_equals_a_new_one(tiny, images):
     assert all(torch.equal(a, b) for a, b in zip(used.parameters(), fresh.parameters(), strict=True))
 
 
+def test_a_new_ticket_is_written_into_the_same_buffers(tiny, images):
+    """So that a captured step stays valid over rounds; and the ticket given is not changed by the next."""
+    step, first, second = Step(tiny, images, RECIPE), pruned_ticket(tiny, 0.2), pruned_ticket(tiny, 0.5)
+    kept = pruner.count(first.mask)
+    where = []
+    for ticket in (first, second):
+        step.load_(ticket)
+        buffers = [*step.parameters.values(), *step.momentum(), *step.mask.values(), step.lr]
+        where.append([buffer.data_ptr() for buffer in buffers])
+    assert where[0] == where[1]
+    assert pruner.same(step.mask, second.mask) and pruner.count(first.mask) == kept
+
+
 def test_loading_contiguous_momentum_into_channels_last_buffers(tiny, images):
     """Fused SGD on a CPU ignores strides: momentum from a file must be laid out like the weight it belongs to."""
     twins = [copy.deepcopy(tiny), copy.deepcopy(tiny).to(memory_format=torch.channels_last)]
