@@ -90,7 +90,7 @@ def read(path: Path) -> dict:
 
 def _numpy_globals() -> list:
     """What the reference's PrAC checkpoints need beside tensors, by the names of NumPy 1 and of NumPy 2."""
-    core = "numpy._core.multiarray" if np.__version__ >= "2" else "numpy.core.multiarray"
+    core = "numpy._core.multiarray" if int(np.__version__.partition(".")[0]) >= 2 else "numpy.core.multiarray"
     multiarray = importlib.import_module(core)
     functions = [
         _named(getattr(multiarray, name), module, name)

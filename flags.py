@@ -12,7 +12,7 @@ from utils import InputError
 # Flags that say where things are or how a run shows itself: they may differ when a run goes on.
 NOT_RESULTS = {"data", "save_dir", "gpu", "print_freq", "resume", "checkpoint", "overwrite", "save_model"}
 # Flags that name files: a run records what is in the files instead.
-FILES = {"split_file", "prac_set", "init_dir", "mask_dir"}
+FILES = ("split_file", "prac_set", "init_dir", "mask_dir")
 
 
 class Parser(argparse.ArgumentParser):
@@ -252,7 +252,7 @@ def check(args: argparse.Namespace) -> None:
     check_source(args.dataset, args.data, args.image_size)
     check_arch(args.arch, args.stem)
     check_save_dir(args.save_dir)
-    for flag in ("split_file", "prac_set", "init_dir", "mask_dir", "checkpoint"):
+    for flag in (*FILES, "checkpoint"):
         path = getattr(args, flag, None)
         if path is not None and not path.exists():
             raise InputError(f"--{flag} {path} does not exist")
@@ -289,7 +289,7 @@ def settings(args: argparse.Namespace, script: str, contents: dict[str, str]) ->
 
     Written into each checkpoint; a command goes on with a run only if they are equal.
     """
-    flags = {name: value for name, value in vars(args).items() if name not in NOT_RESULTS | FILES}
+    flags = {name: value for name, value in vars(args).items() if name not in {*NOT_RESULTS, *FILES}}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
-    given = {name: getattr(args, name) is not None for name in FILES & vars(args).keys() - {"split_file"}}
+    given = {name: getattr(args, name) is not None for name in FILES if name in vars(args) and name != "split_file"}
     return {"script": script, **plain, **given, **contents}

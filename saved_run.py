@@ -12,7 +12,7 @@ from checkpoint import FORMAT, masked_state, read, split_state, write
 from environment import changes, environment
 from pruner import Ticket, Weights, dense
 from rundir import Opening, RunDirectory
-from training import Recipe, copy_weights
+from training import Recipe
 from trial import Trial
 from utils import InputError, RunError
 from workbench import Workbench
@@ -38,11 +38,14 @@ def save(
 
 
 def content(trial: Trial, bench: Workbench, settings: dict, init_weight: Weights | None) -> dict:
-    """The keys every checkpoint has; those up to `sequence` are the 2021 code's."""
+    """The keys every checkpoint has; those up to `sequence` are the 2021 code's.
+
+    The weights are the network's own, not a copy: to be written before it trains on.
+    """
     return {
         "state": trial.round,
         "epoch": trial.epoch,
-        "state_dict": masked_state(copy_weights(bench.model), trial.ticket.mask),
+        "state_dict": masked_state(bench.model.state_dict(), trial.ticket.mask),
         "init_weight": init_weight,
         "best_sa": trial.best["validation"] if trial.history else 0.0,
         "result": {

@@ -137,8 +137,8 @@ class Search:
         indices, report = self.policy.next(end)
         sparsity = 100 * (1 - density(self.trial.ticket.mask))
         draw_curves(self.trial.history, self.directory.curves(k), f"round {k}, {sparsity:.2f} % sparse")
-        row = summary(self.trial, self.bench) | self.early_stop.summary() | report
-        row["forward_passes"] = end.looks * len(self.bench.whole)
+        passes = end.looks * len(self.bench.whole)
+        row = summary(self.trial, self.bench, passes) | self.early_stop.summary() | report
         self.rounds.append(row)
         self.tell_round(row)
         self.new_trial(k + 1, Ticket(mask, self.rewound), indices)
@@ -167,7 +167,7 @@ class Search:
             pruned=pruned,
         )
 
-    # --- within a round --------------------------------------------------------------------------------------
+    # --- within a round -----------------------------------------------------------------------------------------------
 
     def new_early_stop(self) -> EarlyStop:
         interval = self.schedule.vanilla.steps_per_epoch if self.args.eb_interval == "steps" else None

@@ -77,11 +77,11 @@ def check_ticket_data(path: Path, data_checksum: str, split_checksum: str, valid
     Whether a checkpoint of the 2021 code comes from this data set cannot be known; it is taken to.
     """
     content = read(path)
-    there = content.get("settings", {}).get("data checksum", data_checksum)
-    if there != data_checksum:
+    there = content.get("settings", {})
+    if there.get("data checksum", data_checksum) != data_checksum:
         return [f"{path} was found on another data set"]
     notes = []
-    if content.get("settings", {}).get("split checksum", split_checksum) != split_checksum:
+    if there.get("split checksum", split_checksum) != split_checksum:
         notes.append(f"{path} was found with another --split_file: it may know examples that validate here")
     if "sequence" in content:
         seen = int(np.isin(sequence_of(content, path), validation.cpu().numpy()).sum())

@@ -113,8 +113,8 @@ def _row(epoch: Epoch, trial: Trial, bench: Workbench) -> dict:
 # --- what it came to --------------------------------------------------------------------------------------------------
 
 
-def summary(trial: Trial, bench: Workbench) -> dict:
-    """The row of this network in the final table and in the ledger."""
+def summary(trial: Trial, bench: Workbench, forward_passes: int = 0) -> dict:
+    """The row of this network in the final table and in the ledger, with the extra forward passes it took."""
     mask, best = trial.ticket.mask, trial.best
     trial.lap()
     return {
@@ -133,7 +133,7 @@ def summary(trial: Trial, bench: Workbench) -> dict:
         "steps_per_epoch": trial.steps_per_epoch,
         "steps": trial.steps,
         "examples": len(trial.history) * len(trial.indices),
-        "forward_passes": 0,
+        "forward_passes": forward_passes,
         "seconds": trial.seconds,
     }
 
