@@ -120,9 +120,6 @@ class Draws(NamedTuple):
     left: Tensor  # int64 (n,)
     flip: Tensor  # bool (n,)
 
-    def to(self, device: torch.device) -> "Draws":
-        return Draws(*(draw.to(device, non_blocking=True) for draw in self))
-
 
 def draw_epoch(n: int, padding: int, flips: bool, seed: tuple[int, int, int]) -> Draws:
     """What chance decides in an epoch over n examples: a pure function of seed = (seed, round, epoch)."""
@@ -131,6 +128,13 @@ def draw_epoch(n: int, padding: int, flips: bool, seed: tuple[int, int, int]) ->
     top, left = random.integers(0, 2 * padding + 1, (2, n))
     flip = random.random(n) < 0.5 if flips else np.zeros(n, dtype=bool)
     return Draws(*map(torch.from_numpy, (order, top, left, flip)))
+
+
+def visits(indices: Tensor, draws: Draws) -> Tensor:
+    """int64 (4, n), on the device of `indices`, (n,): an epoch's examples in their order, and the top, left and flip
+    of each. A batch is a slice of its columns."""
+    rest = torch.stack([draws.top, draws.left, draws.flip.long()])
+    return torch.cat([indices[draws.order.to(indices.device)][None], rest.to(indices.device)])
 
 
 def augment(images: Tensor, top: Tensor, left: Tensor, flip: Tensor, padding: int) -> Tensor:

@@ -10,7 +10,7 @@ from sources import DATASETS, check_source
 from utils import InputError
 
 # Flags that say where things are or how a run shows itself: they may differ when a run goes on.
-NOT_RESULTS = {"data", "save_dir", "gpu", "print_freq", "resume", "checkpoint", "overwrite", "save_model"}
+NOT_RESULTS = {"data", "save_dir", "gpu", "compile", "print_freq", "resume", "checkpoint", "overwrite", "save_model"}
 # Flags that name files: a run records what is in the files instead.
 FILES = ("split_file", "prac_set", "init_dir", "mask_dir")
 
@@ -103,6 +103,20 @@ def _add_run(group) -> None:
         help="initial weights, order and augmentation of examples follow from it",
     )
     group.add_argument("--gpu", type=int, default=0, help="number of the CUDA device; -1, or no CUDA: the CPU")
+    group.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "tf32", "bf16"),
+        default="auto",
+        help="number format of the network's products: auto is fp32 on a CPU and tf32 on CUDA; bf16 is faster on "
+        "GPUs and on CPUs with AVX512-BF16, and coarser",
+    )
+    group.add_argument(
+        "--compile",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="auto: on CUDA the whole step is one CUDA graph; on: the network is compiled by torch.compile, too, which "
+        "takes up to a minute at the start; off: every operation on its own",
+    )
     group.add_argument("--print_freq", type=positive_int, default=50, help="steps between redraws of the progress bar")
     group.add_argument(
         "--resume",

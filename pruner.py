@@ -108,21 +108,30 @@ def prune(mask: Mask, scores: Scores, rate: float) -> Mask:
     """
     if not 0 < rate < 1:
         raise ValueError(f"the pruning rate must lie in (0, 1), got {rate}")
-    kept = torch.cat([scores[name][layer] for name, layer in mask.items()])  # (n,)
-    if kept.isnan().any():
+    kept = torch.cat([layer.reshape(-1) for layer in mask.values()])  # (m,) all weights that the mask decides about
+    values = torch.cat([scores[name].reshape(-1) for name in mask]).masked_fill_(~kept, torch.inf)
+    if values.isnan().any():
         raise ValueError("weights cannot be ranked: some are not a number")
-    survives = ~_lowest(kept, round(rate * len(kept)))
-    parts = survives.split(_counts(mask))
-    return {name: layer.masked_scatter(layer, part) for (name, layer), part in zip(mask.items(), parts, strict=True)}
+    survives = kept & ~_lowest(values, kept, round(rate * int(kept.sum())))
+    parts = survives.split([layer.numel() for layer in mask.values()])
+    return {name: part.view(layer.shape) for (name, layer), part in zip(mask.items(), parts, strict=True)}
 
 
-def _lowest(values: Tensor, k: int) -> Tensor:
-    """(n,) bool: the k lowest of (n,) values; among equals, the first."""
+def _lowest(values: Tensor, kept: Tensor, k: int) -> Tensor:
+    """(m,) bool: the k lowest of those (m,) values that are `kept`, which the others are not below; of equals the
+    first."""
     if k == 0:
-        return torch.zeros_like(values, dtype=torch.bool)
-    threshold = values.kthvalue(k).values
-    below, tied = values < threshold, values == threshold
+        return torch.zeros_like(kept)
+    threshold = _kth_lowest(values, k)
+    below, tied = values < threshold, (values == threshold) & kept
     return below | (tied & (tied.cumsum(0) <= k - below.sum()))
+
+
+def _kth_lowest(values: Tensor, k: int) -> Tensor:
+    """The k-th lowest (from 1) of (m,) values, by selection: nothing is sorted."""
+    if values.is_cuda:  # where kthvalue works on a vector with a single block, topk with all of them
+        return values.topk(k, largest=False, sorted=False).values.max()
+    return torch.from_numpy(np.partition(values.numpy(), k - 1))[k - 1]
 
 
 # --- when the mask settles -------------------------------------------------------------------------------------------

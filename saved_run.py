@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from checkpoint import FORMAT, masked_state, read, split_state, write
-from environment import changes, environment
+from environment import changes
 from pruner import Ticket, Weights, dense
+from recipe import Recipe
 from rundir import Opening, RunDirectory
-from training import Recipe
 from trial import Trial
 from utils import InputError, RunError
 from workbench import Workbench
@@ -59,7 +59,7 @@ def content(trial: Trial, bench: Workbench, settings: dict, init_weight: Weights
         "stopped": trial.stopped,
         "seconds": trial.seconds,
         "settings": settings,
-        "environment": environment(bench.device),
+        "environment": bench.environment,
         "format": FORMAT,
     }
 
@@ -85,7 +85,7 @@ def restore(opening: Opening, recipe: Recipe, bench: Workbench) -> Trial:
     )
     say = bench.feedback.say
     say(f"going on from {opening.source}: {trial.describe()}, {len(trial.history)} epochs done")
-    say(*changes(saved["environment"], environment(bench.device)))
+    say(*changes(saved["environment"], bench.environment))
     return trial
 
 

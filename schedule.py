@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass
 
 from ledger import Vanilla
-from training import Recipe, steps_per_epoch
+from recipe import Recipe, steps_per_epoch
 from utils import InputError
 
 

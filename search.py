@@ -36,7 +36,8 @@ from pruner import (
 from rundir import Opening, RunDirectory, make, open_run
 from saved_run import best_weights, restore, save
 from schedule import Schedule
-from training import Epoch, copy_weights
+from step import copy_weights
+from training import Epoch
 from trial import Trial, plan_lines, short_warnings, summary, watch
 from utils import RANDOM_PRUNE, InputError, RunError, digest, generator
 from workbench import Workbench, set_up

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from checkpoint import on_cpu, read, split_state
 from given_sets import sequence_of
 from pruner import Mask, Ticket, Weights
-from training import copy_weights
+from step import copy_weights
 from utils import InputError, digest
 
 

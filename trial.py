@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from pruner import Ticket, count, density, empty_layers, whole_density
-from training import Epoch, Recipe, accuracy, finite, fit, steps_per_epoch
+from recipe import Recipe, steps_per_epoch
+from training import Epoch, finite, fit
 from utils import RunError
 from workbench import Workbench
 
@@ -97,7 +98,7 @@ def watch(trial: Trial, bench: Workbench, snapshot_at: Container[int] = ()) -> I
 
 def _row(epoch: Epoch, trial: Trial, bench: Workbench) -> dict:
     """An epoch's entry in the history."""
-    validation = accuracy(bench.model, bench.train, bench.split.validation)
+    validation = bench.predictor.accuracy(bench.train, bench.split.validation)
     best_so_far = not trial.history or validation > trial.best["validation"]
     return {
         "epoch": epoch.number,
@@ -105,7 +106,7 @@ def _row(epoch: Epoch, trial: Trial, bench: Workbench) -> dict:
         "loss": epoch.loss,
         "train": 100 * epoch.right.double().mean().item(),
         "validation": validation,
-        "test": accuracy(bench.model, bench.test) if best_so_far else None,
+        "test": bench.predictor.accuracy(bench.test) if best_so_far else None,
         "steps": epoch.steps,
     }
 

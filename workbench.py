@@ -10,10 +10,14 @@ from torch import Tensor, nn
 from dataset import Images, Split, default_permutation, read_permutation, split
 from environment import environment
 from feedback import Feedback
+from host_memory import keep_freed_memory
 from models import build_model
+from precision import default_precision
+from prediction import Predictor
 from pruner import dense
+from recipe import Recipe
 from sources import Source, read_source
-from training import Recipe, Step, load_weights_, predict
+from step import Step, load_weights_
 from utils import INITIAL_WEIGHTS, InputError, digest, torch_seed
 
 
@@ -27,10 +31,12 @@ class Workbench:
     split: Split
     model: nn.Module
     step: Step
+    predictor: Predictor
     recipe: Recipe
     seed: int
     feedback: Feedback
     contents: dict[str, str]  # checksums of data and split
+    environment: dict[str, str | int]  # what bit-equality with another run depends on beside the settings
 
     @property
     def whole(self) -> Tensor:
@@ -39,7 +45,7 @@ class Workbench:
 
     def tell_set_up(self) -> None:
         """Where chance and arithmetic come from in this run."""
-        described = ", ".join(f"{name} {value}" for name, value in environment(self.device).items())
+        described = ", ".join(f"{name} {value}" for name, value in self.environment.items())
         self.feedback.say(f"seed {self.seed}, {described}")
         self.feedback.say(
             f"{len(self.whole)} examples train, {len(self.split.validation)} validate, {len(self.test)} test"
@@ -48,12 +54,14 @@ class Workbench:
     def predictions(self, weights: dict[str, Tensor]) -> Tensor:
         """Classes that a network with these weights gives all of D0, (n0,); the weights in the step are lost."""
         load_weights_(self.model, weights)
-        return predict(self.model, self.train, self.whole)
+        return self.predictor(self.train, self.whole)
 
 
 def set_up(args: argparse.Namespace) -> Workbench:
     """Read the data, build the network. InputError where flags, files and network do not go together."""
+    keep_freed_memory()
     device = pick_device(args.gpu)
+    precision = pick_precision(args.precision, device)
     if args.split_file:
         read_permutation(args.split_file)  # before the data, which may take long to decode
     source = read_source(args.dataset, args.data, args.image_size)
@@ -61,21 +69,23 @@ def set_up(args: argparse.Namespace) -> Workbench:
     model = initial_model(args, source).to(device, memory_format=torch.channels_last)
     check_prunable(model, args.arch)
     train, test = images_on(device, source)
-    recipe = recipe_of(args)
+    recipe, feedback = recipe_of(args), Feedback(args.print_freq)
     return Workbench(
         device=device,
         train=train,
         test=test,
         split=Split(*(indices.to(device) for indices in split(permutation))),
         model=model,
-        step=Step(model, train, recipe),
+        step=Step(model, train, recipe, precision, args.compile, feedback.say),
+        predictor=Predictor(model, precision, feedback.say),
         recipe=recipe,
         seed=args.seed,
-        feedback=Feedback(args.print_freq),
+        feedback=feedback,
         contents={
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
             "split checksum": digest(permutation.astype(np.int64)),
         },
+        environment=environment(device) | {"precision": precision, "compile": args.compile},
     )
 
 
@@ -87,7 +97,15 @@ def pick_device(gpu: int) -> torch.device:
         return torch.device("cpu")
     if gpu >= torch.cuda.device_count():
         raise InputError(f"--gpu {gpu}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
+    torch.cuda.set_device(gpu)  # streams and graphs are made on the current device
     return torch.device("cuda", gpu)
+
+
+def pick_precision(asked: str, device: torch.device) -> str:
+    """The number format asked for, or the device's own."""
+    if asked == "tf32" and device.type != "cuda":
+        raise InputError(f"--precision tf32 is CUDA's, got a {device.type.upper()}: auto, fp32 or bf16 are allowed")
+    return default_precision(device) if asked == "auto" else asked
 
 
 def permutation_of(args: argparse.Namespace, source: Source) -> np.ndarray:

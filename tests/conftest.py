@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+import pruner
 from dataset import Images
+from pruner import Ticket
+from step import copy_weights
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parent.parent
@@ -36,6 +39,15 @@ class Tiny(nn.Module):
         x = torch.relu(self.bn1(self.conv1(x)))
         x = torch.relu(self.bn2(self.conv2(x)))
         return self.fc(x.mean((2, 3)))
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def pruned_ticket(model, rate=0.4):
+    """The model's weights under a mask by their magnitude."""
+    dense = pruner.dense(model)
+    return Ticket(pruner.prune(dense, pruner.magnitude(copy_weights(model), dense), rate), copy_weights(model))
 
 
 @pytest.fixture

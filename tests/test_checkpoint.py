@@ -13,8 +13,8 @@ import pruner
 from checkpoint import masked_state, read, split_state, write
 from models import build_model
 from pruner import Ticket
+from step import copy_weights
 from tickets import read_mask, read_ticket, starting_weights
-from training import copy_weights
 from utils import InputError, RunError
 
 

@@ -7,7 +7,7 @@ import torch
 from given_sets import check_sets, read_sets
 from ledger import Vanilla, saved, saved_by, saved_with_training
 from policy import CriticalSets, FixedSets, RoundEnd
-from training import Recipe, steps_per_epoch
+from recipe import Recipe, steps_per_epoch
 from utils import InputError
 
 WHOLE = torch.tensor([1, 2, 4, 5, 7, 8, 10, 11])  # D0: a split that is no arange; 3, 6, 9 and 0 validate

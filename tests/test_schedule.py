@@ -2,8 +2,8 @@
 
 import pytest
 
+from recipe import Recipe
 from schedule import Schedule
-from training import Recipe
 from utils import InputError
 
 

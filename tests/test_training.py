@@ -8,13 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torch.nn.utils.prune as torch_prune
-from conftest import Tiny
+from conftest import Tiny, needs_cuda, pruned_ticket
 from torch import nn
 
 import pruner
-from dataset import augment, draw_epoch, to_input
+from dataset import augment, draw_epoch, to_input, visits
+from prediction import Predictor
 from pruner import Ticket
-from training import Recipe, Step, accuracy, batches, copy_weights, fit, load_weights_, predict, steps_per_epoch
+from recipe import Recipe, batches, steps_per_epoch
+from step import Step, copy_weights, load_weights_
+from training import fit
 
 RECIPE = Recipe(epochs=5, milestones=(2, 4), warmup=1, lr=0.05, batch_size=8)
 
@@ -56,11 +59,6 @@ def test_batches_cover_every_example_once_and_none_has_one(n):
 
 
 # --- the step ---------------------------------------------------------------------------------------------------------
-
-
-def pruned_ticket(model, rate=0.4):
-    dense = pruner.dense(model)
-    return Ticket(pruner.prune(dense, pruner.magnitude(copy_weights(model), dense), rate), copy_weights(model))
 
 
 def plain_losses(model, mask, data, indices, recipe, seed):
@@ -108,9 +106,9 @@ def test_dropped_weights_are_exactly_zero_after_every_step(tiny, images):
     ticket = pruned_ticket(tiny)
     step = Step(tiny, images, RECIPE)
     step.load_(ticket)
-    draws = draw_epoch(8, 1, True, (0, 0, 0))
+    batch = visits(torch.arange(8), draw_epoch(8, 1, True, (0, 0, 0)))
     for _ in range(3):
-        step(torch.arange(8), draws)
+        step(batch)
         for name, layer in ticket.mask.items():
             assert (tiny.get_parameter(name)[~layer] == 0).all() and (tiny.get_parameter(name)[layer] != 0).any()
 
@@ -146,7 +144,7 @@ def test_a_new_ticket_is_written_into_the_same_buffers(tiny, images):
     where = []
     for ticket in (first, second):
         step.load_(ticket)
-        buffers = [*step.parameters.values(), *step.momentum(), *step.mask.values(), step.lr]
+        buffers = [*step.parameters.values(), *step.momentum(), *step.kept.values(), step.lr]
         where.append([buffer.data_ptr() for buffer in buffers])
     assert where[0] == where[1]
     assert pruner.same(step.mask, second.mask) and pruner.count(first.mask) == kept
@@ -256,10 +254,11 @@ def test_predictions_do_not_depend_on_batches_or_touch_the_model(tiny, images):
     indices = torch.randperm(280, generator=torch.Generator().manual_seed(0))
     tiny.eval()
     expected = torch.stack([tiny(to_input(many.images[i : i + 1])).argmax(1)[0] for i in indices.tolist()])
-    assert torch.equal(predict(tiny, many, indices), expected)
+    predictor = Predictor(tiny)
+    assert torch.equal(predictor(many, indices), expected)
     assert all(torch.equal(value, tiny.state_dict()[name]) for name, value in before.items())
     right = (expected == many.labels[indices]).double().mean().item()
-    assert accuracy(tiny, many, indices) == pytest.approx(100 * right)
+    assert predictor.accuracy(many, indices) == pytest.approx(100 * right)
 
 
 def test_weights_that_do_not_fit_are_refused(tiny):
@@ -268,8 +267,6 @@ def test_weights_that_do_not_fit_are_refused(tiny):
 
 
 # --- on a GPU, where there is one -------------------------------------------------------------------------------------
-
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 @needs_cuda
