@@ -1,7 +1,7 @@
 """When a round may end before its schedule does: the early-bird test, set to work in one round."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
@@ -63,8 +63,10 @@ class EarlyStop:
             "A smaller --eb_eps arms it; with --eb_arm none it needs no arming"
         ]
 
-    def state_dict(self) -> dict | None:
-        return self.bird and self.bird.state_dict() | {"mask": pack(self.bird.mask)}
+    def state_dict(self) -> Callable[[], dict | None]:
+        """What a resumed run needs, as it is now; the mask is packed when the state is asked for."""
+        state = self.bird and self.bird.state_dict()
+        return lambda: state and state | {"mask": pack(state["mask"])}
 
     def load_state_dict(self, state: dict | None) -> None:
         if self.bird is not None:

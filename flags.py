@@ -10,7 +10,18 @@ from sources import DATASETS, check_source
 from utils import InputError
 
 # Flags that say where things are or how a run shows itself: they may differ when a run goes on.
-NOT_RESULTS = {"data", "save_dir", "gpu", "compile", "print_freq", "resume", "checkpoint", "overwrite", "save_model"}
+NOT_RESULTS = {
+    "data",
+    "save_dir",
+    "gpu",
+    "compile",
+    "print_freq",
+    "save_interval",
+    "resume",
+    "checkpoint",
+    "overwrite",
+    "save_model",
+}
 # Flags that name files: a run records what is in the files instead.
 FILES = ("split_file", "prac_set", "init_dir", "mask_dir")
 
@@ -118,6 +129,14 @@ def _add_run(group) -> None:
         "takes up to a minute at the start; off: every operation on its own",
     )
     group.add_argument("--print_freq", type=positive_int, default=50, help="steps between redraws of the progress bar")
+    group.add_argument(
+        "--save_interval",
+        type=number(float, "a number from 0 up", lambda value: 0 <= value < float("inf")),
+        default=60.0,
+        metavar="SECONDS",
+        help="a killed run loses at most so many seconds of work, or the epoch it was in if that is longer; 0 saves "
+        "after every epoch",
+    )
     group.add_argument(
         "--resume",
         action="store_true",

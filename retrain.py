@@ -6,7 +6,7 @@ from feedback import draw_curves, epoch_line, round_table
 from flags import settings
 from pruner import Ticket, dense
 from rundir import RunDirectory, make, open_run
-from saved_run import restore, save
+from saved_run import SavedRun, restore
 from tickets import check_ticket_data, checksum, read_ticket
 from trial import Trial, plan_lines, short_warnings, summary, watch
 from workbench import Workbench, set_up
@@ -20,6 +20,7 @@ def train_ticket(args: argparse.Namespace) -> None:
         notes += check_ticket_data(path, *bench.contents.values(), bench.split.validation)
     chosen = settings(args, "main_train.py", bench.contents | {"ticket checksum": checksum(ticket)})
     directory = RunDirectory(args.save_dir)
+    saved = SavedRun(bench, directory, chosen, args.save_interval)
     opening = open_run(
         directory,
         chosen,
@@ -37,9 +38,9 @@ def train_ticket(args: argparse.Namespace) -> None:
             bench.feedback.say("this training is finished; its result again:")
     else:
         trial = begin(ticket, bench)
-        save(trial, bench, directory, chosen, ticket.weights)  # from now on the directory is this run's
+        saved.keep(trial, ticket.weights)  # from now on the directory is this run's
     with bench.feedback:
-        train(trial, ticket, bench, directory, chosen)
+        train(trial, ticket, bench, saved)
 
 
 def begin(ticket: Ticket, bench: Workbench) -> Trial:
@@ -49,16 +50,19 @@ def begin(ticket: Ticket, bench: Workbench) -> Trial:
     return Trial(Ticket(mask, ticket.weights), bench.whole, bench.recipe)
 
 
-def train(trial: Trial, ticket: Ticket, bench: Workbench, directory: RunDirectory, chosen: dict) -> None:
-    """Train to the end of the schedule, saving after every epoch; then the curves and the table."""
+def train(trial: Trial, ticket: Ticket, bench: Workbench, saved: SavedRun) -> None:
+    """Train to the end of the schedule, saving now and then; then the curves and the table."""
     feedback = bench.feedback
     feedback.begin(trial.steps)
     feedback.expect(trial.planned_steps, trial.describe())
     feedback.say(*plan_lines(trial, bench))
-    for _, row in watch(trial, bench):
-        feedback.say(epoch_line(row, trial.recipe.epochs))
-        save(trial, bench, directory, chosen, ticket.weights)
+    try:
+        for _, row in watch(trial, bench):
+            feedback.say(epoch_line(row, trial.recipe.epochs))
+            saved.keep(trial, ticket.weights)
+    finally:
+        saved.flush()
     row = summary(trial, bench)
-    draw_curves(trial.history, directory.curves(None), f"{100 * row['sparsity']:.2f} % sparse")
+    draw_curves(trial.history, saved.directory.curves(None), f"{100 * row['sparsity']:.2f} % sparse")
     feedback.say(*(f"warning: {line}" for line in short_warnings(trial)), "")
     feedback.say(*round_table([row], "round"), f"test accuracy at the best validation epoch: {row['test']:.2f}")

@@ -1,16 +1,19 @@
 """What a run keeps on disk and how it comes back: the one owner of a checkpoint's keys.
 
-The order of writing after an epoch: the best network, if this epoch is it, then the checkpoint, which is the commit
-point. A run killed between the two repeats the epoch and writes the same again.
+The order of writing: the best network, if there is a new one, then the checkpoint, which is the commit point. A run
+killed between the two repeats the epochs since the checkpoint before and writes the same again.
 """
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from checkpoint import FORMAT, masked_state, read, split_state, write
 from environment import changes
-from pruner import Ticket, Weights, dense
+from pace import Pace
+from pruner import Mask, Ticket, Weights, dense
 from recipe import Recipe
 from rundir import Opening, RunDirectory
 from trial import Trial
@@ -18,50 +21,103 @@ from utils import InputError, RunError
 from workbench import Workbench
 
 
-def save(
-    trial: Trial,
-    bench: Workbench,
-    directory: RunDirectory,
-    settings: dict,
-    init_weight: Weights | None,
-    **more: object,
-) -> None:
-    """Write the trial as it stands, with `more` that its script needs to go on.
+@dataclass(frozen=True)
+class Moment:
+    """A trial as it stood after an epoch: what goes into its checkpoint.
 
-    A finished training needs no momentum any more.
+    A value that is a function is called when it is written, so that what is costly is done only then.
     """
-    state = content(trial, bench, settings, init_weight) | more
-    if trial.history and trial.best is trial.history[-1]:
-        write(directory.best(trial.round), state)
-    momentum = None if trial.over else bench.step.momentum()
-    write(directory.checkpoint(trial.round), state | {"momentum": momentum})
+
+    round: int | None
+    mask: Mask
+    values: dict
+
+    def without(self, *names: str) -> "Moment":
+        values = {name: value for name, value in self.values.items() if name not in names}
+        return replace(self, values=values)
+
+    def frozen(self) -> "Moment":
+        """The same with copies of what training on would change."""
+        changing = {name: copied(self.values[name]) for name in CHANGING if name in self.values}
+        return replace(self, values=self.values | changing)
+
+    def content(self) -> dict:
+        """The keys of a checkpoint; of those that every one has, the first seven are the 2021 code's."""
+        values = {name: value() if callable(value) else value for name, value in self.values.items()}
+        rows = values["history"]
+        result = {"train": "train", "ta": "validation", "test_ta": "test"}
+        return values | {
+            "state_dict": masked_state(values["state_dict"], self.mask),
+            "result": {name: [row[key] for row in rows] for name, key in result.items()},
+            "best_sa": max((row["validation"] for row in rows), default=0.0),
+        }
 
 
-def content(trial: Trial, bench: Workbench, settings: dict, init_weight: Weights | None) -> dict:
-    """The keys every checkpoint has; those up to `sequence` are the 2021 code's.
+CHANGING = ("state_dict", "momentum", "policy")  # the values that training writes into
 
-    The weights are the network's own, not a copy: to be written before it trains on.
+
+def copied(value):
+    """Copies of the tensors in a dict or list."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {name: copied(part) for name, part in value.items()}
+    return [copied(part) for part in value] if isinstance(value, list) else value
+
+
+class SavedRun:
+    """Keeps a run: the newest epoch and the best one, in memory at once and on disk when it is time.
+
+    A training's beginning and its end are written at once, epochs in between at the pace of --save_interval. `flush`
+    writes what is only in memory, for the end of a run, however it comes.
     """
-    return {
-        "state": trial.round,
-        "epoch": trial.epoch,
-        "state_dict": masked_state(bench.model.state_dict(), trial.ticket.mask),
-        "init_weight": init_weight,
-        "best_sa": trial.best["validation"] if trial.history else 0.0,
-        "result": {
-            "train": [row["train"] for row in trial.history],
-            "ta": [row["validation"] for row in trial.history],
-            "test_ta": [row["test"] for row in trial.history],
-        },
-        "sequence": trial.indices.to(torch.int32),
-        "history": trial.history,
-        "first_epoch": trial.first_epoch,
-        "stopped": trial.stopped,
-        "seconds": trial.seconds,
-        "settings": settings,
-        "environment": bench.environment,
-        "format": FORMAT,
-    }
+
+    def __init__(self, bench: Workbench, directory: RunDirectory, settings: dict, interval: float):
+        self.bench, self.directory, self.settings = bench, directory, settings
+        self.pace = Pace(interval)
+        self.newest: Moment | None = None  # not on disk yet
+        self.best: Moment | None = None
+
+    def keep(self, trial: Trial, init_weight: Weights | None, **more: object) -> None:
+        """The trial as it stands, with `more` that its script needs to go on."""
+        self.newest = self.moment(trial, init_weight, more)
+        if trial.history and trial.best is trial.history[-1]:
+            self.best = self.newest.without("momentum")
+        if not trial.history or trial.over or self.pace.due():
+            self.flush()
+            return
+        is_best = self.best is not None and self.best.values["epoch"] == trial.epoch
+        self.newest = self.newest.frozen()
+        self.best = self.newest.without("momentum") if is_best else self.best
+
+    def flush(self) -> None:
+        """Write the best network, then the checkpoint, if they are not on disk."""
+        if self.best:
+            write(self.directory.best(self.best.round), self.best.content())
+            self.best = None
+        if self.newest:
+            write(self.directory.checkpoint(self.newest.round), self.newest.content())
+            self.newest = None
+        self.pace.restart()
+
+    def moment(self, trial: Trial, init_weight: Weights | None, more: dict) -> Moment:
+        """Now: the weights and momentum are the network's own. A finished training needs no momentum any more."""
+        values = {
+            "state": trial.round,
+            "epoch": trial.epoch,
+            "state_dict": self.bench.model.state_dict(),
+            "init_weight": init_weight,
+            "sequence": trial.indices.to(torch.int32),
+            "history": list(trial.history),
+            "first_epoch": trial.first_epoch,
+            "stopped": trial.stopped,
+            "seconds": trial.seconds,
+            "settings": self.settings,
+            "environment": self.bench.environment,
+            "format": FORMAT,
+            "momentum": None if trial.over else self.bench.step.momentum(),
+        }
+        return Moment(trial.round, trial.ticket.mask, values | more)
 
 
 def restore(opening: Opening, recipe: Recipe, bench: Workbench) -> Trial:

@@ -34,7 +34,7 @@ from pruner import (
     size,
 )
 from rundir import Opening, RunDirectory, make, open_run
-from saved_run import best_weights, restore, save
+from saved_run import SavedRun, best_weights, restore
 from schedule import Schedule
 from step import copy_weights
 from training import Epoch
@@ -51,17 +51,19 @@ def find_tickets(args: argparse.Namespace, script: str, policy_of: Callable[[Wor
     sets = {f"PrAC set of round {k}": digest(entries) for k, entries in enumerate(given)}
     schedule = Schedule.from_flags(args, bench.recipe, len(bench.whole))
     chosen = settings(args, script, bench.contents | sets)
-    search = Search(args, bench, RunDirectory(args.save_dir), policy, schedule, chosen)
+    directory = RunDirectory(args.save_dir)
+    saved = SavedRun(bench, directory, chosen, args.save_interval)
+    search = Search(args, bench, directory, policy, schedule, saved)
     search.check()
     opening = open_run(
-        search.directory,
+        directory,
         chosen,
         resume=args.resume,
         checkpoint=args.checkpoint,
         overwrite=args.overwrite,
         inputs=[args.prac_set],
     )
-    make(search.directory, opening)
+    make(directory, opening)
     bench.tell_set_up()
     with bench.feedback:
         search.run(opening)
@@ -76,7 +78,7 @@ class Search:
     directory: RunDirectory
     policy: Policy
     schedule: Schedule
-    settings: dict
+    saved: SavedRun
     trial: Trial | None = None
     early_stop: EarlyStop | None = None
     rewound: Weights | None = None  # the weights that tickets start from, once they are known
@@ -95,6 +97,7 @@ class Search:
                     self.train_round()
                 self.next_round()
         finally:
+            self.saved.flush()
             self.tell_result()
 
     def begin(self) -> None:
@@ -216,11 +219,8 @@ class Search:
     # --- on disk ------------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        save(
+        self.saved.keep(
             self.trial,
-            self.bench,
-            self.directory,
-            self.settings,
             self.rewound,
             rounds=self.rounds,
             policy=self.policy.state_dict(),

@@ -24,7 +24,9 @@ def run_script(work: Callable[[], None], name: str) -> int:
     except (RunError, OSError) as error:
         return complain(name, f"error: {error}", 1)
     except KeyboardInterrupt:
-        return complain(name, "interrupted; the same command without --overwrite goes on after the last epoch", 130)
+        return complain(
+            name, "interrupted; the same command without --overwrite goes on from the last whole epoch", 130
+        )
     return 0
 
 

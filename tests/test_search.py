@@ -20,9 +20,11 @@ import pruner
 import saved_run
 import search
 from checkpoint import read, split_state
+from feedback import Feedback
 
 SETTINGS = "--dataset digits --arch networks:tiny --epochs 8 --decreasing_lr 4,6 --batch_size 64 --warmup 1 --gpu -1"
 REWIND = f"{SETTINGS} --prune_type rewind_lt --rewind_epoch 1 --pruning_times 3"
+SAVING = "--save_interval 0"  # after every epoch, for the tests that kill between two saves
 SCRIPTS = {"imp": main_imp, "PrAC": main_PrAC_imp, "train": main_train}
 
 
@@ -305,7 +307,7 @@ def assert_same(a, b, where):
 @pytest.mark.parametrize("kind, every", [("imp", 5), ("PrAC", 3)])
 def test_a_killed_search_ends_where_an_unbroken_one_does(runs, tmp_path, monkeypatch, kind, every):
     """Killed before every few writes, over and over: at the start, at rewinding, between best and checkpoint."""
-    flags = REWIND + (" --eb_eps 0.02" if kind == "PrAC" else "")
+    flags = f"{REWIND} {SAVING}" + (" --eb_eps 0.02" if kind == "PrAC" else "")
     for _ in range(40):
         with monkeypatch.context() as patch:
             kill_at(patch, every)
@@ -321,7 +323,7 @@ def test_a_killed_search_ends_where_an_unbroken_one_does(runs, tmp_path, monkeyp
 
 def test_a_killed_training_ends_where_an_unbroken_one_does(runs, tmp_path, monkeypatch):
     ticket = runs / "PrAC" / "2checkpoint.pth.tar"
-    flags = f"{SETTINGS} --init_dir {ticket} --mask_dir {ticket}"
+    flags = f"{SETTINGS} {SAVING} --init_dir {ticket} --mask_dir {ticket}"
     run("train", flags, tmp_path / "whole")
     for _ in range(20):
         with monkeypatch.context() as patch, contextlib.suppress(Killed):
@@ -329,6 +331,36 @@ def test_a_killed_training_ends_where_an_unbroken_one_does(runs, tmp_path, monke
             run("train", flags, tmp_path / "broken")
             break
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
+
+
+@pytest.mark.parametrize("stop, left", [(KeyboardInterrupt, 3), (Killed, 0)])
+def test_an_interrupted_run_keeps_its_whole_epochs_a_killed_one_what_was_saved(runs, tmp_path, monkeypatch, stop, left):
+    """In the middle of the fourth epoch, with nothing due to be saved; both end as an unbroken run does."""
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        steps = iter(range(3 * 21 + 7))  # of 21 in an epoch
+        real = Feedback.tick
+
+        def tick(self):
+            if next(steps, None) is None:
+                if stop is Killed:
+                    patch.setattr(saved_run.SavedRun, "flush", lambda self: None)  # nothing is done any more
+                raise stop
+            real(self)
+
+        patch.setattr(Feedback, "tick", tick)
+        out = run("imp", f"{REWIND} --save_interval 3600", tmp_path, expect=130)
+        assert "goes on from the last whole epoch" in out
+    assert read(tmp_path / "0checkpoint.pth.tar")["epoch"] == left
+    assert left == 0 or (tmp_path / "0model_SA_best.pth.tar").exists()
+    run("imp", REWIND, tmp_path)
+    assert_same_files(tmp_path, runs / "imp")
+
+
+def test_what_is_kept_in_memory_is_not_what_trains_on(tmp_path, monkeypatch):
+    """Files written late hold the weights of their own epoch: saving seldom or always leaves the same files."""
+    for interval in (0, 3600):
+        run("PrAC", f"{REWIND} --eb_eps 0.02 --pruning_times 1 --save_interval {interval}", tmp_path / str(interval))
+    assert_same_files(tmp_path / "0", tmp_path / "3600")
 
 
 def test_more_rounds_extend_a_finished_search(runs, tmp_path):
@@ -349,7 +381,7 @@ def test_resume_from_a_checkpoint_elsewhere(runs, tmp_path):
 def test_a_missing_best_network_is_said_before_work_begins(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, contextlib.suppress(Killed):
         kill_at(patch, 6)
-        run("imp", REWIND, tmp_path)
+        run("imp", f"{REWIND} {SAVING}", tmp_path)
     (tmp_path / "0model_SA_best.pth.tar").unlink()
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     assert "0model_SA_best.pth.tar is missing" in run("imp", REWIND, tmp_path, expect=2)
