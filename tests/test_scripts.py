@@ -106,6 +106,11 @@ BAD = [  # flags, what the one sentence must say
     ("--arch networks:lazy", "lazy layers"),
     ("--arch networks:leaves", "SystemExit"),
     ("--no_such_flag", "no_such_flag"),
+    ("--precision half", "half.*bf16"),
+    ("--precision tf32", "tf32 is CUDA's, got a CPU: auto, fp32 or bf16"),
+    ("--compile maybe", "maybe"),
+    ("--save_interval -1", "from 0 up, got -1"),
+    ("--save_interval inf", "from 0 up, got inf"),
 ]
 BAD_PRUNING = [
     ("--prune_type xx", "xx"),

@@ -412,6 +412,13 @@ def test_other_settings_are_refused_and_named(runs):
     assert "pruning_times was 3, is 2" in run("imp", f"{REWIND} --pruning_times 2", runs / "imp", expect=2)
 
 
+def test_another_precision_is_another_run(tmp_path):
+    flags = f"{SETTINGS} --epochs 2 --pruning_times 1 --decreasing_lr 1"
+    run("imp", f"{flags} --precision bf16", tmp_path)
+    assert "precision bf16" in run("imp", f"{flags} --precision bf16", tmp_path)
+    assert "precision was bf16, is auto" in run("imp", flags, tmp_path, expect=2)
+
+
 def test_overwrite_starts_anew(tmp_path):
     run("imp", f"{SETTINGS} --epochs 2 --pruning_times 2", tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
