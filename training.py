@@ -75,4 +75,7 @@ def fit(
 
 def finite(model: nn.Module) -> bool:
     """Whether every parameter is a number, with one transfer from the device for all of them."""
-    return bool(torch.stack([parameter.detach().isfinite().all() for parameter in model.parameters()]).all())
+    largest = torch._foreach_norm(
+        [parameter.detach() for parameter in model.parameters() if parameter.numel()], float("inf")
+    )
+    return bool(torch.stack(largest).isfinite().all())
