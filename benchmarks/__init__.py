@@ -1,0 +1,7 @@
+"""What the suite costs, against a plain PyTorch loop and against what the hardware allows.
+
+    python -m benchmarks.run --output speed.json
+    python -m benchmarks.same_training --output same.json
+
+README.md beside this file says what is measured, and holds the results.
+"""

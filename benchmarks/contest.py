@@ -1,0 +1,135 @@
+"""One network, measured: the plain loop, the suite in each precision, the convolutions alone, and the floors."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmarks import cases, jobs, prac_epoch
+from benchmarks.convolutions import Alone, Convolution, record
+from benchmarks.floors import Work, floors, work
+from benchmarks.memory import let_suite_keep_memory
+from benchmarks.ours import Ours
+from benchmarks.plain import Plain
+from benchmarks.timing import interleave, measured_rate, task
+from prediction import batch_size
+
+Task = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What holds for all networks of a run."""
+
+    device: torch.device
+    precisions: tuple[str, ...]
+    examples: int
+    repeats: int
+    workers: int
+    compile: bool
+
+
+def measure(name: str, setting: Setting, rates: dict, folder: Path) -> dict:
+    """All about one network; writes checkpoints into `folder`."""
+    contest = Contest(name, setting, rates)
+    plain, ours = contest.contestants["plain"], contest.contestants[f"ours {setting.precisions[0]}"]
+    network_jobs = jobs.network_jobs(plain, ours, folder)
+    return {
+        "examples": contest.problem.trained,
+        "work": {phase: counted._asdict() for phase, counted in contest.work.items()},
+        "training": contest.training(),
+        "evaluation": contest.evaluation(),
+        "jobs": jobs.measure(network_jobs, setting.device, setting.repeats),
+        "epoch": prac_epoch.measure(contest.contestants, contest.problem, folder, setting.repeats),
+    }
+
+
+class Contest:
+    """A network and all that is compared on it."""
+
+    def __init__(self, name: str, setting: Setting, rates: dict):
+        case, self.setting, self.rates = cases.NETWORKS[name], setting, rates
+        self.model = cases.build(case)
+        self.problem = cases.problem_of(cases.examples_for(case, setting.examples, setting.device))
+        self.work: dict[str, Work] = {
+            "training": work(self.model, training=True),
+            "evaluation": work(self.model, training=False),
+        }
+        self.contestants = contestants_of(self.model, self.problem, setting)
+
+    def training(self) -> dict:
+        """Images a second while training, and how many the floors allow."""
+        tasks = {name: self.task(each, each.train, each.warm_up) for name, each in self.contestants.items()}
+        return self.speeds("training", tasks, cases.BATCH, Alone.train, cases.TRAINING)
+
+    def evaluation(self) -> dict:
+        """The same for evaluation; the convolutions alone take images in the suite's batches."""
+        tasks = {name: self.task(each, each.evaluate, each.validate) for name, each in self.contestants.items()}
+        batch = batch_size(cases.on(self.setting.device, self.problem.test))
+        return self.speeds("evaluation", tasks, batch, Alone.evaluate, cases.TEST)
+
+    def task(self, contestant: Plain | Ours, run: Task, warm_up: Task) -> Callable[[], float]:
+        """`run`, with memory as this contestant has it, and some work for it to settle after the other one's."""
+
+        def prepare() -> None:
+            contestant.enter()
+            warm_up()
+
+        return task(run, self.setting.device, prepare)
+
+    def speeds(self, phase: str, tasks: dict, batch: int, job: Callable[[Alone, int], None], epoch: int) -> dict:
+        """The contestants and the convolutions alone in turn, these in batches of `batch`; then the floors.
+
+        `epoch` is the number of images in a full-sized one.
+        """
+        examples = self.problem.trained
+        batch = min(batch, examples)
+        batches = examples // batch
+        layers = layers_of(self.model, batch)
+        alone = {f"convolutions {name}": self.alone(layers, name, job, batches) for name in self.setting.precisions}
+        times = interleave(tasks | alone, self.setting.repeats)
+        images = dict.fromkeys(tasks, examples) | dict.fromkeys(alone, batches * batch)
+        bounds = floors(self.work[phase], self.rates, self.setting.precisions, epoch)
+        return {name: measured_rate(seconds, images[name], epoch) for name, seconds in times.items()} | bounds
+
+    def alone(
+        self, layers: list[Convolution], precision: str, job: Callable[[Alone, int], None], batches: int
+    ) -> Callable[[], float]:
+        convolutions = Alone(layers, precision, self.setting.device)
+        return task(partial(job, convolutions, batches), self.setting.device, let_suite_keep_memory)
+
+
+def contestants_of(model: nn.Module, problem: cases.Problem, setting: Setting) -> dict[str, Plain | Ours]:
+    """The plain loop and the suite on copies of one network, under one mask.
+
+    The suite works as its scripts do by default; on CUDA also operation by operation, and with --compile compiled.
+    """
+    ticket, recipe, device = cases.ticket_of(model), cases.recipe(), setting.device
+    contestants: dict[str, Plain | Ours] = {
+        "plain": Plain(copy.deepcopy(model), ticket, problem, recipe, device, setting.workers)
+    }
+    for precision in setting.precisions:
+        for way, compile in ways_of(setting).items():
+            twin = copy.deepcopy(model)
+            contestants[f"ours {precision}{way}"] = Ours(twin, ticket, problem, recipe, device, precision, compile)
+    return contestants
+
+
+def ways_of(setting: Setting) -> dict[str, str]:
+    """Ways to run the step, by what is added to the name: what --compile is then."""
+    ways = {"": "auto"}
+    if setting.device.type == "cuda":
+        ways[", eager"] = "off"
+    if setting.compile:
+        ways[", compiled"] = "on"
+    return ways
+
+
+def layers_of(model: nn.Module, batch: int) -> list[Convolution]:
+    """The network's convolutions, recorded on a copy that holds no data."""
+    images = torch.empty(batch, cases.CHANNELS, cases.SIZE, cases.SIZE, device="meta")
+    return record(copy.deepcopy(model).to("meta"), images)
