@@ -59,7 +59,7 @@ class Contest:
             "training": work(self.model, training=True),
             "evaluation": work(self.model, training=False),
         }
-        self.contestants = contestants_of(self.model, self.problem, setting)
+        self.contestants = {name: make() for name, make in makers(self.model, self.problem, setting).items()}
 
     def training(self) -> dict:
         """Images a second while training, and how many the floors allow."""
@@ -103,20 +103,23 @@ class Contest:
         return task(partial(job, convolutions, batches), self.setting.device, let_suite_keep_memory)
 
 
-def contestants_of(model: nn.Module, problem: cases.Problem, setting: Setting) -> dict[str, Plain | Ours]:
-    """The plain loop and the suite on copies of one network, under one mask.
+def makers(model: nn.Module, problem: cases.Problem, setting: Setting) -> dict[str, Callable[[], Plain | Ours]]:
+    """Who takes part, each still to be made: the plain loop and the suite on copies of one network, under one mask.
 
     The suite works as its scripts do by default; on CUDA also operation by operation, and with --compile compiled.
     """
     ticket, recipe, device = cases.ticket_of(model), cases.recipe(), setting.device
-    contestants: dict[str, Plain | Ours] = {
-        "plain": Plain(copy.deepcopy(model), ticket, problem, recipe, device, setting.workers)
+    made: dict[str, Callable[[], Plain | Ours]] = {
+        "plain": lambda: Plain(copy.deepcopy(model), ticket, problem, recipe, device, setting.workers)
     }
+
+    def ours(precision: str, compile: str) -> Ours:
+        return Ours(copy.deepcopy(model), ticket, problem, recipe, device, precision, compile)
+
     for precision in setting.precisions:
         for way, compile in ways_of(setting).items():
-            twin = copy.deepcopy(model)
-            contestants[f"ours {precision}{way}"] = Ours(twin, ticket, problem, recipe, device, precision, compile)
-    return contestants
+            made[f"ours {precision}{way}"] = partial(ours, precision, compile)
+    return made
 
 
 def ways_of(setting: Setting) -> dict[str, str]:

@@ -57,14 +57,19 @@ def peak_on_cuda(run: Callable[[], object], device: torch.device) -> int:
 
 
 def peak_in_child(run: Callable[[], object]) -> int | None:
-    context = multiprocessing.get_context("fork")
+    return answer_of_child("fork", report_peak, run)
+
+
+def answer_of_child(start_method: str, ask: Callable[..., None], *arguments: object) -> int | None:
+    """What `ask(*arguments, sender)` sends from another process; None if that fails, after it has said why."""
+    context = multiprocessing.get_context(start_method)
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=report_peak, args=(run, sender))
+    child = context.Process(target=ask, args=(*arguments, sender))
     child.start()
     sender.close()
     try:
         return receiver.recv()
-    except EOFError:  # the child failed, and said why
+    except EOFError:
         return None
     finally:
         child.join()
@@ -92,6 +97,14 @@ def resident_peak(run: Callable[[], object]) -> int | None:
     peak = status_bytes("VmHWM") - before
     del result
     return peak
+
+
+def process_peak() -> int | None:
+    """The most memory that this process has had resident so far."""
+    try:
+        return status_bytes("VmHWM")
+    except OSError:
+        return None
 
 
 def status_bytes(field: str) -> int:

@@ -69,6 +69,7 @@ def tables(result: dict) -> list[str]:
     lines = [*rate_lines(result["rates"]), *job_lines("independent of the network", result["jobs"])]
     for name, network in result["networks"].items():
         lines += [*speed_lines(name, network), *job_lines(name, network["jobs"]), *epoch_lines(name, network["epoch"])]
+        lines += memory_lines(name, network["memory"])
     return lines
 
 
@@ -121,4 +122,10 @@ def epoch_lines(name: str, epochs: dict) -> list[str]:
         ratio = epochs["plain"]["seconds"] / epoch["seconds"]
         share = f"{100 * epoch['early_bird_share']:.2g}"
         rows.append([who, *cells, f"{epoch['seconds']:.3g}", f"{ratio:.2f}", share])
+    return ["", *lines_of(rows)]
+
+
+def memory_lines(name: str, memory: dict[str, int | None]) -> list[str]:
+    rows = [[f"{name}: peak of training and evaluation", "MiB"]]
+    rows += [[who, mebibytes({"peak_bytes": peak})] for who, peak in memory.items()]
     return ["", *lines_of(rows)]

@@ -85,7 +85,7 @@ def chosen(setting) -> dict:
 
 def measure(networks: tuple[str, ...], setting) -> Iterator[dict]:
     """Everything, part by part; says what it is at."""
-    from benchmarks import contest, hardware, jobs
+    from benchmarks import contest, footprint, hardware, jobs
 
     device, repeats = setting.device, setting.repeats
     tell("the device's rates")
@@ -96,7 +96,8 @@ def measure(networks: tuple[str, ...], setting) -> Iterator[dict]:
     for name in networks:
         tell(name)
         with tempfile.TemporaryDirectory() as folder:
-            yield {"networks": {name: contest.measure(name, setting, rates, Path(folder))}}
+            measured = contest.measure(name, setting, rates, Path(folder))
+        yield {"networks": {name: measured | {"memory": footprint.measure(name, setting)}}}
         gc.collect()  # the network's tensors and workers, before the next one's
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import pruner
-from benchmarks import cases, contest, floors, memory, plain, prac_epoch, prac_set, rounding, same_training
+from benchmarks import cases, contest, floors, footprint, memory, plain, prac_epoch, prac_set, rounding, same_training
 from benchmarks.convolutions import Alone, record
 from benchmarks.ours import Ours
 from benchmarks.plain import Plain
@@ -201,6 +201,19 @@ def test_peak_memory_is_what_a_job_needs():
     assert memory.peak_bytes(lambda: None, CPU) < 2**22
 
 
+def test_a_process_of_its_own_tells_what_training_needs(monkeypatch):
+    setting = contest.Setting(CPU, ("fp32",), 16, 1, 0, False)
+    peaks = footprint.measure("res20s", setting)
+    if None in peaks.values():
+        pytest.skip("the system does not tell")
+    assert set(peaks) == {"plain", "ours fp32"}
+    assert all(memory.MEBIBYTE * 200 < peak < memory.MEBIBYTE * 20_000 for peak in peaks.values())
+
+
+def test_a_child_that_fails_has_no_answer():
+    assert memory.answer_of_child("fork", int, "no number") is None
+
+
 # --- TF32 -------------------------------------------------------------------------------------------------------------
 
 
@@ -282,6 +295,7 @@ def test_a_tiny_run_writes_all_it_measures(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(prac_set.random_evidence, "__defaults__", (3, 100))
     monkeypatch.setattr(plain, "EXAMPLES", 100)
     monkeypatch.setattr("benchmarks.jobs.peak_bytes", lambda job, device: 7)
+    monkeypatch.setattr("benchmarks.footprint.answer_of_child", lambda *arguments: None)
     file = tmp_path / "speed.json"
     flags = "--networks res20s --precisions fp32 --examples 16 --repeats 1 --workers 0 --gpu -1 --output"
     assert run([*flags.split(), str(file)]) == 0
@@ -304,6 +318,7 @@ def test_a_tiny_run_writes_all_it_measures(tmp_path, capsys, monkeypatch):
     assert set(result["jobs"]["PrAC set"]["ours"]) == {"seconds", "repeats", "peak_bytes"}
     assert set(network["epoch"]) == {"plain", "ours fp32", "ours fp32, new best"}
     assert sum(network["epoch"]["plain"]["parts"].values()) == pytest.approx(network["epoch"]["plain"]["seconds"])
+    assert set(network["memory"]) == {"plain", "ours fp32"}
     assert "res20s: a whole epoch" in capsys.readouterr().out
 
 
