@@ -123,8 +123,10 @@ def _lowest(values: Tensor, kept: Tensor, k: int) -> Tensor:
     if k == 0:
         return torch.zeros_like(kept)
     threshold = _kth_lowest(values, k)
-    below, tied = values < threshold, (values == threshold) & kept
-    return below | (tied & (tied.cumsum(0) <= k - below.sum()))
+    lowest = values < threshold
+    tied = ((values == threshold) & kept).nonzero().squeeze(1)
+    lowest[tied[: k - int(lowest.sum())]] = True
+    return lowest
 
 
 def _kth_lowest(values: Tensor, k: int) -> Tensor:
