@@ -7,10 +7,9 @@ a plain value: files load with ``weights_only=True``, which runs no code from th
 """
 
 import importlib
-import os
 import pickle
-import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,47 +17,17 @@ import torch
 from torch import Tensor
 
 from pruner import Mask, Weights
-from utils import InputError, RunError
+from utils import InputError
+from whole_file import DamagedFile, check_seal, write_whole
 
-FORMAT = 1  # of the keys that only we read; raised when an old file can no longer be continued
+FORMAT = 2  # of the keys that only we read; raised when an old file can no longer be continued
 
-# --- whole files ------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def write(path: Path, content: dict) -> None:
-    """Save `content`; at any moment `path` holds either what it held before or all of the new content.
-
-    RunError, with the old file as it was, where it cannot be written.
-    """
-    try:
-        _write_and_rename(path, content)
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise RunError(f"{path} cannot be written ({reason}); the last whole checkpoint is kept") from error
-
-
-def _write_and_rename(path: Path, content: dict) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(on_cpu(content), file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(folder: Path) -> None:
-    """Make a rename last: without it a power cut may bring the old name back."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Save `content`, whole and with a checksum; RunError, with the old file as it was, where that cannot be done."""
+    write_whole(path, partial(torch.save, on_cpu(content)), seal=True)
 
 
 def on_cpu(content):
@@ -73,16 +42,23 @@ def on_cpu(content):
 
 
 def read(path: Path) -> dict:
-    """A checkpoint or state_dict, ours or the reference's, on the CPU; InputError if it is neither."""
+    """A checkpoint or state_dict, ours or the reference's, on the CPU.
+
+    DamagedFile if it is not as it was written, which a checksum tells before anything is unpickled; InputError if it
+    is something else.
+    """
     try:
-        with torch.serialization.safe_globals(_numpy_globals()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        file = path.open("rb")
+    except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except Exception as error:  # a file that is none, or damaged, raises many kinds
-        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
-            raise InputError(f"{path} is refused: it holds more than tensors and plain values") from None
-        raise InputError(f"{path} is no checkpoint, or a damaged one") from None
+    with file, torch.serialization.safe_globals(_numpy_globals()):
+        check_seal(file, path)
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # a file that is none, or damaged, raises many kinds
+            if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
+                raise InputError(f"{path} is refused: it holds more than tensors and plain values") from None
+            raise DamagedFile(f"{path} is no checkpoint, or a damaged one") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"{path} is no checkpoint: it holds a {type(content).__name__}, not tensors by name")
     return content

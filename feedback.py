@@ -2,9 +2,12 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
+
+from whole_file import write_whole
 
 
 class Feedback:
@@ -129,5 +132,5 @@ def draw_curves(history: Sequence[dict], path: Path, title: str) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    write_whole(path, partial(figure.savefig, dpi=120, format="png"))
     plt.close(figure)

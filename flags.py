@@ -285,18 +285,23 @@ def check(args: argparse.Namespace) -> None:
     check_source(args.dataset, args.data, args.image_size)
     check_arch(args.arch, args.stem)
     check_save_dir(args.save_dir)
-    for flag in (*FILES, "checkpoint"):
-        path = getattr(args, flag, None)
-        if path is not None and not path.exists():
-            raise InputError(f"--{flag} {path} does not exist")
-        if path is not None and path.is_dir() and flag != "prac_set":
-            raise InputError(f"--{flag} {path} is a directory, a file is needed")
+    check_files(args, *FILES, "checkpoint")
     if args.checkpoint and not args.resume:
         raise InputError(f"--checkpoint {args.checkpoint} is read with --resume only: add it")
     if args.overwrite and args.resume:
         raise InputError("--overwrite starts anew and --resume goes on: give one of them")
     if args.warmup > args.epochs:
         raise InputError(f"--warmup {args.warmup} is longer than --epochs {args.epochs}")
+
+
+def check_files(args: argparse.Namespace, *names: str) -> None:
+    """InputError for one of these flags, where it is given, that names no file; --prac_set may name a directory."""
+    for name in names:
+        path = getattr(args, name, None)
+        if path is not None and not path.exists():
+            raise InputError(f"--{name} {path} does not exist")
+        if path is not None and path.is_dir() and name != "prac_set":
+            raise InputError(f"--{name} {path} is a directory, a file is needed")
 
 
 def check_save_dir(path: Path) -> None:

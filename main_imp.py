@@ -36,7 +36,7 @@ def work(argv: list[str] | None) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_script(lambda: work(argv), "main_imp.py")
+    return run_script(work, "main_imp.py", argv)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def work(argv: list[str] | None) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_script(lambda: work(argv), "main_train.py")
+    return run_script(work, "main_train.py", argv)
 
 
 if __name__ == "__main__":

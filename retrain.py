@@ -5,7 +5,7 @@ import argparse
 from feedback import draw_curves, epoch_line, round_table
 from flags import settings
 from pruner import Ticket, dense
-from rundir import RunDirectory, make, open_run
+from rundir import Opening, RunDirectory, begun
 from saved_run import SavedRun, restore
 from tickets import check_ticket_data, checksum, read_ticket
 from trial import Trial, plan_lines, short_warnings, summary, watch
@@ -21,26 +21,21 @@ def train_ticket(args: argparse.Namespace) -> None:
     chosen = settings(args, "main_train.py", bench.contents | {"ticket checksum": checksum(ticket)})
     directory = RunDirectory(args.save_dir)
     saved = SavedRun(bench, directory, chosen, args.save_interval)
-    opening = open_run(
-        directory,
-        chosen,
-        resume=args.resume,
-        checkpoint=args.checkpoint,
-        overwrite=args.overwrite,
-        inputs=[args.init_dir, args.mask_dir],
-    )
-    make(directory, opening)
-    bench.tell_set_up()
-    bench.feedback.say(*(f"note: {note}" for note in notes))
+    with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening, bench.feedback:
+        bench.tell_set_up([*notes, *opening.notes])
+        train(first_trial(opening, ticket, bench, saved), ticket, bench, saved)
+
+
+def first_trial(opening: Opening, ticket: Ticket, bench: Workbench, saved: SavedRun) -> Trial:
+    """The training as it was saved, or at its beginning."""
     if opening.saved:
         trial = restore(opening, bench.recipe, bench)
         if trial.over:
             bench.feedback.say("this training is finished; its result again:")
-    else:
-        trial = begin(ticket, bench)
-        saved.keep(trial, ticket.weights)  # from now on the directory is this run's
-    with bench.feedback:
-        train(trial, ticket, bench, saved)
+        return trial
+    trial = begin(ticket, bench)
+    saved.keep(trial, ticket.weights)  # from now on the directory is this run's
+    return trial
 
 
 def begin(ticket: Ticket, bench: Workbench) -> Trial:

@@ -1,13 +1,19 @@
 """A run's directory: what its files are called, where a run stands, and whether a command may go on with it."""
 
+import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from checkpoint import FORMAT, read, write
 from utils import InputError
+from whole_file import DamagedFile, is_sealed
 
+LOCK = ".lock"
 OWN = re.compile(r"\d*(checkpoint\.pth\.tar|model_SA_best\.pth\.tar|net_train\.png)|epoch_\d+_rewind_weight\.pt")
 CHECKPOINT = re.compile(r"(\d*)checkpoint\.pth\.tar")
 
@@ -34,11 +40,11 @@ class RunDirectory:
         """The rewinding weights: those after (0-based) `epoch`, numbered as the 2021 code does, by epochs done."""
         return self.path / f"epoch_{epoch + 1}_rewind_weight.pt"
 
-    def newest(self) -> Path | None:
-        """The checkpoint with the highest round, or main_train's only one."""
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints by round, the highest first; or main_train's only one."""
         found = {file: CHECKPOINT.fullmatch(file.name) for file in self.files()}
         rounds = {file: int(match[1] or -1) for file, match in found.items() if match}
-        return max(rounds, key=rounds.get, default=None)
+        return sorted(rounds, key=rounds.get, reverse=True)
 
     def files(self) -> list[Path]:
         """What a run writes here, by name; nothing else is ever removed."""
@@ -55,17 +61,69 @@ def _number(round: int | None) -> str:
     return "" if round is None else str(round)
 
 
+@contextmanager
+def occupied(directory: RunDirectory) -> Iterator[None]:
+    """The directory, made if it is not there, for this process alone; InputError while another one is at work in it.
+
+    The lock ends with the process, however that ends. A directory made for a command that turns out to be wrong is
+    taken away again.
+    """
+    made = [folder for folder in (directory.path, *directory.path.parents) if not folder.exists()]
+    try:
+        directory.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory.path / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"another run is at work in {directory.path}: wait for its end, or choose another --save_dir"
+        ) from None
+    except OSError as error:
+        raise InputError(f"--save_dir {directory.path} cannot be used: {error.strerror}") from None
+    wrong = False
+    try:
+        yield
+    except InputError:
+        wrong = True
+        raise
+    finally:
+        with suppress(OSError):  # the directory may be gone, or no longer empty
+            (directory.path / LOCK).unlink(missing_ok=True)
+            for folder in made if wrong else []:
+                folder.rmdir()
+        lock.release()
+
+
+@contextmanager
+def begun(
+    directory: RunDirectory, settings: Mapping, args: argparse.Namespace, inputs: Sequence[Path | None]
+) -> Iterator["Opening"]:
+    """The directory for this process alone, brought to where the run begins or goes on; `open_run` says which."""
+    with occupied(directory):
+        opening = open_run(
+            directory,
+            settings,
+            resume=args.resume,
+            checkpoint=args.checkpoint,
+            overwrite=args.overwrite,
+            inputs=inputs,
+        )
+        make(directory, opening)
+        yield opening
+
+
 @dataclass(frozen=True)
 class Opening:
     """How a run begins: from a `saved` state, which `source` holds, or (None) from nothing.
 
-    `elsewhere` says that the state comes from another directory; `clear` that an old run is to be removed first.
+    `elsewhere` says that the state comes from another directory; `clear` that an old run is to be removed first;
+    `notes` what is wrong with files that were passed over.
     """
 
     saved: dict | None = None
     source: Path | None = None
     elsewhere: bool = False
     clear: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def open_run(
@@ -79,32 +137,47 @@ def open_run(
 ) -> Opening:
     """Whether to start or to go on; InputError, with nothing touched, where neither is right.
 
-    The same command on the same directory goes on. Another one is refused with the settings that differ. `checkpoint`
-    names the file to go on from, in this directory or another; once this one has checkpoints of its own, they count.
-    `inputs` are files and directories the run reads: they are not cleared away under it.
+    The same command on the same directory goes on from its newest whole checkpoint. Another one is refused with the
+    settings that differ. `checkpoint` names the file to go on from, in this directory or another; once this one has
+    checkpoints of its own, they count. `inputs` are files and directories the run reads: they are not cleared away
+    under it.
     """
     if overwrite:
         _check_overwrite(directory, settings, inputs)
         return Opening(clear=True)
-    own = directory.newest()
+    own = directory.checkpoints()
     elsewhere = checkpoint is not None and checkpoint.parent.resolve() != directory.path.resolve()
-    source = own if elsewhere and own else checkpoint or own
-    if source is None and resume:
+    if checkpoint and not (elsewhere and own):
+        return Opening(_saved_in(checkpoint, settings), checkpoint, elsewhere)
+    if not own and resume:
         raise InputError(f"nothing to resume: {directory.path} holds no checkpoint")
-    if source is None:
-        return Opening()
-    saved = _check_own(source, settings)
-    _check_best(saved, RunDirectory(source.parent))
-    return Opening(saved, source, elsewhere=source == checkpoint and elsewhere)
+    return _newest_whole(own, settings) if own else Opening()
+
+
+def _newest_whole(files: Sequence[Path], settings: Mapping) -> Opening:
+    """The newest of the checkpoints, newest first, that can be gone on from; InputError if all are damaged."""
+    notes: list[str] = []
+    for file in files:
+        try:
+            return Opening(_saved_in(file, settings), file, notes=tuple(notes))
+        except DamagedFile as error:
+            notes.append(f"{error}; what came before it is used")
+    raise InputError(
+        f"{notes[0].removesuffix('; what came before it is used')}, and there is no whole checkpoint before it: "
+        "--overwrite starts anew"
+    )
+
+
+def _saved_in(file: Path, settings: Mapping) -> dict:
+    """The state in `file`, if a run with these settings can go on from it."""
+    saved = _check_own(file, settings)
+    _check_best(saved, RunDirectory(file.parent))
+    return saved
 
 
 def make(directory: RunDirectory, opening: Opening) -> None:
-    """Bring the directory to where the run begins: made, without leftovers, emptied of an old run, or with what a run
-    that comes from elsewhere left there."""
-    try:
-        directory.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--save_dir {directory.path} cannot be made: {error.strerror}") from None
+    """Bring the directory to where the run begins: without leftovers, emptied of an old run, or with what a run that
+    comes from elsewhere left there."""
     for file in directory.leftovers() + (directory.files() if opening.clear else []):
         file.unlink()
     if opening.elsewhere:
@@ -119,10 +192,7 @@ def _check_own(source: Path, settings: Mapping) -> dict:
     """The saved state in `source`, made by us under these settings."""
     if "model_SA_best" in source.name:
         raise InputError(f"{source} is the network at its best epoch; a run goes on from a file named ...checkpoint")
-    try:
-        saved = read(source)
-    except InputError as error:
-        raise InputError(f"{error}. --resume --checkpoint takes an earlier one, --overwrite starts anew") from None
+    saved = read(source)
     if "format" not in saved:
         raise InputError(
             f"{source} was not written by this suite (a checkpoint of the 2021 code is a ticket, not a run to go on "
@@ -130,6 +200,8 @@ def _check_own(source: Path, settings: Mapping) -> dict:
         )
     if saved["format"] != FORMAT:
         raise InputError(f"{source} has file format {saved['format']}, this version goes on from format {FORMAT} only")
+    if not is_sealed(source):
+        raise DamagedFile(f"{source} has lost its checksum: it is not as it was written")
     if differences := _differences(saved["settings"], settings):
         anew = ", or --overwrite to start anew" if saved["settings"]["script"] == settings["script"] else ""
         raise InputError(
@@ -140,13 +212,13 @@ def _check_own(source: Path, settings: Mapping) -> dict:
 
 
 def _check_best(saved: dict, there: RunDirectory) -> None:
-    """A round that has begun needs its best network at its end: it must come along."""
+    """A round that has begun needs its best network at its end: it must come along, whole."""
     best = there.best(saved["state"])
-    if saved["history"] and not best.exists():
-        raise InputError(
-            f"{best} is missing: the end of its round needs it. Put it back, go on from an earlier round with --resume "
-            "--checkpoint, or start anew with --overwrite"
-        )
+    if not saved["history"]:
+        return
+    if not best.exists():
+        raise DamagedFile(f"{best} is missing, which the end of its round needs")
+    read(best)
 
 
 def _check_overwrite(directory: RunDirectory, settings: Mapping, inputs: Sequence[Path | None]) -> None:
@@ -154,8 +226,8 @@ def _check_overwrite(directory: RunDirectory, settings: Mapping, inputs: Sequenc
     for path in filter(None, inputs):
         if directory.path.resolve() in (path.resolve(), path.resolve().parent):
             raise InputError(f"--overwrite would remove {path}, which this run reads: choose another --save_dir")
-    newest = directory.newest()
-    script = _script_of(newest) if newest else None
+    scripts = filter(None, map(_script_of, directory.checkpoints()))
+    script = next(scripts, None)
     if script and script != settings["script"]:
         raise InputError(f"{directory.path} holds a run of {script}: remove it yourself, or choose another --save_dir")
 

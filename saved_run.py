@@ -12,6 +12,7 @@ from torch import Tensor
 
 from checkpoint import FORMAT, masked_state, read, split_state, write
 from environment import changes
+from interruption import shielded
 from pace import Pace
 from pruner import Mask, Ticket, Weights, dense
 from recipe import Recipe
@@ -91,13 +92,14 @@ class SavedRun:
         self.best = self.newest.without("momentum") if is_best else self.best
 
     def flush(self) -> None:
-        """Write the best network, then the checkpoint, if they are not on disk."""
-        if self.best:
-            write(self.directory.best(self.best.round), self.best.content())
-            self.best = None
-        if self.newest:
-            write(self.directory.checkpoint(self.newest.round), self.newest.content())
-            self.newest = None
+        """Write the best network, then the checkpoint, if they are not on disk; a signal waits for both."""
+        with shielded():
+            if self.best:
+                write(self.directory.best(self.best.round), self.best.content())
+                self.best = None
+            if self.newest:
+                write(self.directory.checkpoint(self.newest.round), self.newest.content())
+                self.newest = None
         self.pace.restart()
 
     def moment(self, trial: Trial, init_weight: Weights | None, more: dict) -> Moment:
@@ -108,6 +110,7 @@ class SavedRun:
             "state_dict": self.bench.model.state_dict(),
             "init_weight": init_weight,
             "sequence": trial.indices.to(torch.int32),
+            "validation": self.bench.split.validation.to(torch.int32),
             "history": list(trial.history),
             "first_epoch": trial.first_epoch,
             "stopped": trial.stopped,

@@ -17,6 +17,7 @@ from early_stop import EarlyStop
 from feedback import draw_curves, epoch_line, round_lines, round_table
 from flags import settings
 from given_sets import check_sets, read_sets
+from laws import Evidence, check
 from ledger import cost_lines
 from policy import FixedSets, Policy, RoundEnd
 from pruner import (
@@ -33,7 +34,7 @@ from pruner import (
     random_scores,
     size,
 )
-from rundir import Opening, RunDirectory, make, open_run
+from rundir import Opening, RunDirectory, begun
 from saved_run import SavedRun, best_weights, restore
 from schedule import Schedule
 from step import copy_weights
@@ -55,17 +56,8 @@ def find_tickets(args: argparse.Namespace, script: str, policy_of: Callable[[Wor
     saved = SavedRun(bench, directory, chosen, args.save_interval)
     search = Search(args, bench, directory, policy, schedule, saved)
     search.check()
-    opening = open_run(
-        directory,
-        chosen,
-        resume=args.resume,
-        checkpoint=args.checkpoint,
-        overwrite=args.overwrite,
-        inputs=[args.prac_set],
-    )
-    make(directory, opening)
-    bench.tell_set_up()
-    with bench.feedback:
+    with begun(directory, chosen, args, inputs=[args.prac_set]) as opening, bench.feedback:
+        bench.tell_set_up(opening.notes)
         search.run(opening)
 
 
@@ -105,16 +97,35 @@ class Search:
         weights = copy_weights(self.bench.model)
         if self.args.prune_type == "lt":
             self.rewound = weights
-        self.new_trial(0, Ticket(dense(self.bench.model), weights), self.policy.first())
+        mask = dense(self.bench.model)
+        self.new_trial(0, Ticket(mask, weights), self.policy.first(), before=mask)
 
-    def new_trial(self, k: int, ticket: Ticket, indices: Tensor) -> None:
-        """Round k is ready to begin, and on disk: its checkpoint is the ticket."""
+    def new_trial(self, k: int, ticket: Ticket, indices: Tensor, before: Mask) -> None:
+        """Round k is ready to begin, and on disk: its checkpoint is the ticket, within the mask that came before."""
         recipe, first_epoch = self.schedule.round(k, len(indices))
         self.trial = Trial(ticket, indices, recipe, k, epoch=first_epoch, first_epoch=first_epoch)
         self.early_stop = self.new_early_stop()
         self.policy.begin_round()
         self.bench.step.load_(ticket)
+        self.check_ticket(before)
         self.save()
+
+    def check_ticket(self, before: Mask) -> None:
+        """RunError, with nothing written, if what is about to be trained is not the ticket it should be."""
+        k, ticket = self.trial.round, self.trial.ticket
+        evidence = Evidence(
+            mask=ticket.mask,
+            weights=self.bench.model.state_dict(),
+            rewound=ticket.weights,
+            untrained=True,
+            kept=kept_after(k, self.args.rate, size(ticket.mask)),
+            before=before,
+            examples=self.trial.indices,
+            training=self.bench.whole,
+            validation=self.bench.split.validation,
+        )
+        if broken := [f"{found.law}: {found.seen}" for found in check(evidence) if found.holds is False]:
+            raise RunError(f"the ticket of round {k} is not what it should be ({'; '.join(broken)}): this is a bug")
 
     def train_round(self) -> None:
         """Train until the schedule ends or the mask settles."""
@@ -145,7 +156,7 @@ class Search:
         row = summary(self.trial, self.bench, passes) | self.early_stop.summary() | report
         self.rounds.append(row)
         self.tell_round(row)
-        self.new_trial(k + 1, Ticket(mask, self.rewound), indices)
+        self.new_trial(k + 1, Ticket(mask, self.rewound), indices, before=self.trial.ticket.mask)
 
     def scores(self, weights: Weights) -> Scores:
         mask = self.trial.ticket.mask

@@ -14,6 +14,7 @@ from given_sets import sequence_of
 from pruner import Mask, Ticket, Weights
 from step import copy_weights
 from utils import InputError, digest
+from whole_file import is_sealed
 
 
 def read_ticket(init: Path | None, mask: Path | None, model: nn.Module) -> tuple[Ticket, list[str]]:
@@ -28,6 +29,10 @@ def read_ticket(init: Path | None, mask: Path | None, model: nn.Module) -> tuple
     found = read_mask(mask, model) if mask else {}
     if not found:
         notes.append(f"{mask} holds no mask: the dense network is trained" if mask else "no mask: the dense network")
+    unsealed = [str(file) for file in dict.fromkeys(filter(None, (init, mask))) if not is_sealed(file)]
+    notes += [
+        f"{file} carries no checksum, as no file of the 2021 code does: it is used unchecked" for file in unsealed
+    ]
     return Ticket(found, weights), notes
 
 

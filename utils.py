@@ -1,10 +1,13 @@
 """What every script needs around its work: errors a user can act on, exit statuses, where chance comes from."""
 
+import shlex
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from interruption import Interrupted, interruptible
 
 
 class InputError(ValueError):
@@ -15,19 +18,43 @@ class RunError(RuntimeError):
     """A run that had begun cannot go on; what it found so far is on disk."""
 
 
-def run_script(work: Callable[[], None], name: str) -> int:
-    """Do a script's work; its exit status: 0 done, 2 bad input, 1 a run that could not go on, 130 interrupted."""
+def run_script(
+    work: Callable[[Sequence[str] | None], None], name: str, argv: Sequence[str] | None, goes_on: bool = True
+) -> int:
+    """Do a script's work on its arguments, those of the command line if None; its exit status.
+
+    0 done; 2 bad input; 1 a run that could not go on; 130 or 143 ended by SIGINT or SIGTERM, then with the command
+    that goes on where it was, if the script `goes_on`.
+    """
     try:
-        work()
+        with interruptible():
+            work(argv)
     except InputError as error:
         return complain(name, f"error: {error}", 2)
     except (RunError, OSError) as error:
         return complain(name, f"error: {error}", 1)
-    except KeyboardInterrupt:
-        return complain(
-            name, "interrupted; the same command without --overwrite goes on from the last whole epoch", 130
-        )
+    except Interrupted as signal:
+        again = f"; what it found is kept. To go on: {command_again(name, argv)}" if goes_on else ""
+        return complain(name, f"{signal}{again}", signal.status)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return complain(name, f"error: out of memory; what was written is kept. {OUT_OF_MEMORY}", 1)
     return 0
+
+
+OUT_OF_MEMORY = "A smaller --batch_size needs less, and so does --precision bf16"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Python's, torch's on a CPU and on CUDA: the latter two are RuntimeErrors, told by their words."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
+
+
+def command_again(name: str, argv: Sequence[str] | None) -> str:
+    """The command that goes on with what this one began."""
+    script, given = (sys.argv[0], sys.argv[1:]) if argv is None else (name, argv)
+    return shlex.join(["python", script, *(flag for flag in given if flag != "--overwrite")])
 
 
 def complain(name: str, message: str, status: int) -> int:

@@ -1,6 +1,7 @@
 """What a script trains with, made from its flags: device, data, split, network, step."""
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,13 +44,14 @@ class Workbench:
         """D0: all examples that train, (n0,)."""
         return self.split.train
 
-    def tell_set_up(self) -> None:
-        """Where chance and arithmetic come from in this run."""
+    def tell_set_up(self, notes: Iterable[str] = ()) -> None:
+        """Where chance and arithmetic come from in this run, and what there is to note about its files."""
         described = ", ".join(f"{name} {value}" for name, value in self.environment.items())
         self.feedback.say(f"seed {self.seed}, {described}")
         self.feedback.say(
             f"{len(self.whole)} examples train, {len(self.split.validation)} validate, {len(self.test)} test"
         )
+        self.feedback.say(*(f"note: {note}" for note in notes))
 
     def predictions(self, weights: dict[str, Tensor]) -> Tensor:
         """Classes that a network with these weights gives all of D0, (n0,); the weights in the step are lost."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.cases import BATCH, EPOCHS, EXAMPLES, RATE, TRAINING, Problem, on
 from benchmarks.memory import let_suite_keep_memory
+from dataset import Split
 from early_stop import EarlyStop
 from environment import environment
 from policy import CriticalSets
@@ -88,7 +89,8 @@ class Ours:
 
         With `interval` 0 it is written at once, with math.inf only kept in memory.
         """
-        bench = SimpleNamespace(model=self.model, step=self.step, environment=environment(self.device))
+        split = Split(torch.arange(TRAINING), torch.arange(TRAINING, EXAMPLES))
+        bench = SimpleNamespace(model=self.model, step=self.step, split=split, environment=environment(self.device))
         SavedRun(bench, RunDirectory(folder), vars(flags()), interval).keep(
             self.trial(new_best),
             self.rewound,

@@ -106,7 +106,7 @@ def tell(what: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_script(lambda: work(argv), "benchmarks.run")
+    return run_script(work, "benchmarks.run", argv, goes_on=False)
 
 
 if __name__ == "__main__":

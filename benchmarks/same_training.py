@@ -215,7 +215,7 @@ def difference_cells(apart: dict | None) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_script(lambda: work(argv), "benchmarks.same_training")
+    return run_script(work, "benchmarks.same_training", argv, goes_on=True)
 
 
 if __name__ == "__main__":

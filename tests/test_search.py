@@ -7,11 +7,16 @@ run that forgot any of these would show.
 import contextlib
 import io
 import itertools
+import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 import main_imp
 import main_PrAC_imp
@@ -333,23 +338,24 @@ def test_a_killed_training_ends_where_an_unbroken_one_does(runs, tmp_path, monke
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
 
 
-@pytest.mark.parametrize("stop, left", [(KeyboardInterrupt, 3), (Killed, 0)])
-def test_an_interrupted_run_keeps_its_whole_epochs_a_killed_one_what_was_saved(runs, tmp_path, monkeypatch, stop, left):
-    """In the middle of the fourth epoch, with nothing due to be saved; both end as an unbroken run does."""
+@pytest.mark.parametrize("end, left", [(signal.SIGINT, 3), (signal.SIGTERM, 3), (None, 0)])
+def test_an_interrupted_run_keeps_its_whole_epochs_a_killed_one_what_was_saved(runs, tmp_path, monkeypatch, end, left):
+    """In the middle of the fourth epoch, with nothing due to be saved; all end as an unbroken run does."""
     with monkeypatch.context() as patch, contextlib.suppress(Killed):
         steps = iter(range(3 * 21 + 7))  # of 21 in an epoch
         real = Feedback.tick
 
         def tick(self):
             if next(steps, None) is None:
-                if stop is Killed:
-                    patch.setattr(saved_run.SavedRun, "flush", lambda self: None)  # nothing is done any more
-                raise stop
+                if end:
+                    os.kill(os.getpid(), end)
+                patch.setattr(saved_run.SavedRun, "flush", lambda self: None)  # nothing is done any more
+                raise Killed
             real(self)
 
         patch.setattr(Feedback, "tick", tick)
-        out = run("imp", f"{REWIND} --save_interval 3600", tmp_path, expect=130)
-        assert "goes on from the last whole epoch" in out
+        out = run("imp", f"{REWIND} --save_interval 3600", tmp_path, expect=128 + (end or 0))
+        assert "To go on: python main_imp.py --dataset digits" in out
     assert read(tmp_path / "0checkpoint.pth.tar")["epoch"] == left
     assert left == 0 or (tmp_path / "0model_SA_best.pth.tar").exists()
     run("imp", REWIND, tmp_path)
@@ -388,14 +394,77 @@ def test_a_missing_best_network_is_said_before_work_begins(tmp_path, monkeypatch
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_damaged_newest_checkpoint_is_named_with_a_way_out(runs, tmp_path):
+@pytest.mark.parametrize("damaged", ["3checkpoint", "2model_SA_best"])
+def test_damage_is_named_and_the_newest_whole_checkpoint_goes_on(runs, tmp_path, damaged):
     shutil.copytree(runs / "imp", tmp_path / "imp")
-    newest = tmp_path / "imp" / "3checkpoint.pth.tar"
-    newest.write_bytes(newest.read_bytes()[:5000])
-    out = run("imp", REWIND, tmp_path / "imp", expect=2)
-    assert "3checkpoint.pth.tar is no checkpoint, or a damaged one" in out and "--resume --checkpoint" in out
-    run("imp", f"{REWIND} --resume --checkpoint {tmp_path / 'imp' / '2checkpoint.pth.tar'}", tmp_path / "imp")
+    files = [tmp_path / "imp" / f"{name}.pth.tar" for name in {damaged, "3checkpoint"}]
+    for file in files:
+        file.write_bytes(file.read_bytes()[:5000])
+    out = run("imp", REWIND, tmp_path / "imp")
+    assert "3checkpoint.pth.tar is no checkpoint, or a damaged one; what came before it is used" in out
+    assert (f"{damaged}.pth.tar is no checkpoint" in out) and f"from {tmp_path / 'imp' / str(3 - len(files))}" in out
     assert_same_files(tmp_path / "imp", runs / "imp")
+
+
+def test_a_flipped_bit_is_damage_as_well(runs, tmp_path):
+    shutil.copytree(runs / "PrAC", tmp_path / "PrAC")
+    file = tmp_path / "PrAC" / "3checkpoint.pth.tar"
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 3] ^= 16
+    file.write_bytes(whole)
+    assert "3checkpoint.pth.tar is damaged: its checksum does not hold" in run(
+        "PrAC", f"{REWIND} --eb_eps 0.02", tmp_path / "PrAC"
+    )
+    assert_same_files(tmp_path / "PrAC", runs / "PrAC")
+
+
+def test_nothing_whole_is_a_clear_error(runs, tmp_path):
+    (tmp_path / "0checkpoint.pth.tar").write_bytes((runs / "imp" / "0checkpoint.pth.tar").read_bytes()[:-1])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    out = run("imp", REWIND, tmp_path, expect=2)
+    assert "its end is missing, or not its own, and there is no whole checkpoint before it: --overwrite" in out
+    assert "its end is missing" in run(
+        "imp", f"{REWIND} --resume --checkpoint {next(iter(before))}", tmp_path, expect=2
+    )
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_checkpoint_without_its_checksum_is_not_gone_on_from(runs, tmp_path):
+    torch.save(read(runs / "imp" / "3checkpoint.pth.tar"), tmp_path / "3checkpoint.pth.tar")
+    assert "has lost its checksum" in run("imp", REWIND, tmp_path, expect=2)
+
+
+def test_a_second_run_in_the_same_directory_is_refused_while_the_first_lives(runs, tmp_path):
+    shutil.copytree(runs / "imp", tmp_path / "imp")
+    code = (
+        "import sys, time, pathlib, rundir; directory = rundir.RunDirectory(pathlib.Path(sys.argv[1]))\n"
+        "with rundir.occupied(directory): print('here', flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "imp")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        for script in ("imp", "PrAC", "train"):
+            flags = SETTINGS if script == "train" else REWIND
+            assert "another run is at work in" in run(script, flags, tmp_path / "imp", expect=2)
+            assert "another run is at work in" in run(script, f"{flags} --overwrite", tmp_path / "imp", expect=2)
+        other.kill()
+    assert "this search is finished" in run("imp", REWIND, tmp_path / "imp"), "a dead one's lock is taken over"
+    assert_same_files(tmp_path / "imp", runs / "imp")
+
+
+def test_a_directory_that_vanishes_is_one_sentence(tmp_path, monkeypatch):
+    steps = iter(range(30))
+    real = Feedback.tick
+
+    def tick(self):
+        if next(steps, None) is None:
+            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        real(self)
+
+    monkeypatch.setattr(Feedback, "tick", tick)
+    out = run("imp", f"{REWIND} {SAVING}", tmp_path / "run", expect=1)
+    complaints = [line for line in out.splitlines() if line.startswith("main_imp.py: ")]
+    assert len(complaints) == 1 and "cannot be written (No such file or directory)" in complaints[0]
 
 
 def test_a_finished_run_shows_its_table_again_and_changes_nothing(runs):

@@ -1,0 +1,150 @@
+"""What must hold of a ticket, whoever found it; each law is checked against what is known and told in a sentence.
+
+The pruning scripts check every ticket they make, `verify.py` those in files.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pruner import Mask, Weights, count, size
+
+
+class Finding(NamedTuple):
+    """Whether a law holds (None: nothing to check it against), and what was seen."""
+
+    law: str
+    holds: bool | None
+    seen: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A ticket, and what is known of how it was made; None for what is not."""
+
+    mask: Mask
+    weights: Mapping[str, Tensor]  # the network's, in the file or in the step
+    rewound: Weights | None = None  # what training starts from
+    untrained: bool = False  # whether the network is still at its start
+    kept: int | None = None  # weights that the mask should keep
+    before: Mask | None = None  # the mask of the round before
+    rewinding: Weights | None = None  # the rewinding point
+    examples: Tensor | None = None  # int64 (n,) those of this round
+    training: Tensor | None = None  # those of the training split
+    validation: Tensor | None = None
+
+
+def check(ticket: Evidence) -> list[Finding]:
+    """Every law, in the order in which a reader would ask."""
+    return [Finding(name, *law(ticket)) for name, law in LAWS.items()]
+
+
+Seen = tuple[bool | None, str]
+
+
+def unknown(why: str) -> Seen:
+    return None, f"not checked: {why}"
+
+
+def finite(ticket: Evidence) -> Seen:
+    parts = {**(ticket.rewound or {}), **ticket.weights}
+    broken = [name for name, value in parts.items() if not value.isfinite().all()]
+    return not broken, f"{broken[0]} is not finite" if broken else f"{len(parts)} tensors of finite numbers"
+
+
+def density(ticket: Evidence) -> Seen:
+    if not ticket.mask:
+        return None, "dense: no mask"
+    kept, all = count(ticket.mask), size(ticket.mask)
+    seen = f"{kept:,} of {all:,} weights kept, {kept / all:.4f}"
+    if ticket.kept is None:
+        return None, f"{seen}; not checked: how many it should be is not known"
+    return kept == ticket.kept, seen if kept == ticket.kept else f"{seen}; it should be {ticket.kept:,}"
+
+
+def dropped(ticket: Evidence) -> Seen:
+    if not ticket.mask:
+        return None, "dense: no mask"
+    alive = {name: int((ticket.weights[name][~layer] != 0).sum()) for name, layer in ticket.mask.items()}
+    total = sum(alive.values())
+    return not total, f"{total:,} dropped weights are not zero" if total else "every dropped weight is zero"
+
+
+def subset(ticket: Evidence) -> Seen:
+    if ticket.before is None:
+        return unknown("the mask of the round before is not there")
+    if not ticket.before:
+        return True, "the round before was dense"
+    if ticket.before.keys() != ticket.mask.keys():
+        return False, "the round before has masks for other layers"
+    back = sum(int((layer & ~ticket.before[name]).sum()) for name, layer in ticket.mask.items())
+    return not back, f"{back:,} weights are back that were dropped before" if back else "nothing dropped has come back"
+
+
+def rewound(ticket: Evidence) -> Seen:
+    if ticket.rewound is None or ticket.rewinding is None:
+        return unknown("there are no rewinding weights to compare with")
+    return equal(ticket.rewound, ticket.rewinding, "the rewinding weights")
+
+
+def start(ticket: Evidence) -> Seen:
+    if not ticket.untrained or ticket.rewound is None:
+        return unknown("this network has been trained")
+    masked = {
+        name: value * ticket.mask[name].to(value.dtype) if name in ticket.mask else value
+        for name, value in ticket.rewound.items()
+    }
+    return equal({name: ticket.weights.get(name) for name in masked}, masked, "the rewound weights under the mask")
+
+
+def equal(weights: Mapping[str, Tensor | None], expected: Mapping[str, Tensor], what: str) -> Seen:
+    """Whether weights are `expected`, to the bit."""
+    if weights.keys() != expected.keys():
+        return False, f"they are not {what}: other names"
+    different = [name for name, value in expected.items() if weights[name] is None or not same(weights[name], value)]
+    return not different, f"{different[0]} differs from {what}" if different else f"equal to {what}"
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a.to(b.device), b)
+
+
+def within_training(ticket: Evidence) -> Seen:
+    if ticket.examples is None or ticket.training is None:
+        return unknown("the examples or the training split are not known")
+    return none_of(~torch.isin(ticket.examples, ticket.training), "are not in the training split")
+
+
+def not_validation(ticket: Evidence) -> Seen:
+    if ticket.examples is None or ticket.validation is None:
+        return unknown("the examples or the validation split are not known")
+    return none_of(torch.isin(ticket.examples, ticket.validation), "validate")
+
+
+def each_once(ticket: Evidence) -> Seen:
+    if ticket.examples is None:
+        return unknown("the examples are not known")
+    repeats = len(ticket.examples) - len(ticket.examples.unique())
+    return not repeats, f"{repeats:,} of {len(ticket.examples):,} are there twice" if repeats else "each is there once"
+
+
+def none_of(wrong: Tensor, what: str) -> Seen:
+    """(n,) bool, one for each example."""
+    count = int(wrong.sum())
+    return not count, f"{count or 'none'} of {len(wrong):,} {what}"
+
+
+LAWS: dict[str, Callable[[Evidence], Seen]] = {
+    "finite weights": finite,
+    "exact density": density,
+    "dropped weights": dropped,
+    "subset of the mask before": subset,
+    "rewinding weights": rewound,
+    "starting weights": start,
+    "examples, each once": each_once,
+    "examples of the training split": within_training,
+    "no example validates": not_validation,
+}
