@@ -1,0 +1,119 @@
+"""What the laws of tickets are checked against, gathered from a checkpoint and the files beside it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from checkpoint import read, split_state
+from dataset import read_permutation, split
+from given_sets import sequence_of
+from laws import Evidence, Finding, check, equal
+from pruner import Mask, Weights, kept_after, size
+from rundir import RunDirectory
+from utils import InputError
+from whole_file import check_seal
+
+
+def report(file: Path, rate: float, split_file: Path | None) -> bool:
+    """Print what is found about one file; whether every law that could be checked holds."""
+    print(f"{file}:")
+    try:
+        findings = [seal(file), *check(gather(file, rate, split_file))]
+    except InputError as error:
+        findings = [Finding("readable", False, str(error))]
+    print("\n".join(lines(findings)))
+    return all(finding.holds is not False for finding in findings)
+
+
+def lines(findings: Iterable[Finding]) -> list[str]:
+    words = {True: "holds", False: "BROKEN", None: "-"}
+    return [f"  {finding.law:<31}  {words[finding.holds]:<6}  {finding.seen}" for finding in findings]
+
+
+def seal(file: Path) -> Finding:
+    """Whether the file is as it was written; DamagedFile if it is not."""
+    try:
+        with file.open("rb") as opened:
+            sealed = check_seal(opened, file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from None
+    if sealed:
+        return Finding("checksum", True, "as it was written")
+    return Finding("checksum", None, "none in the file (the 2021 code writes none): unchecked")
+
+
+def gather(file: Path, rate: float, split_file: Path | None) -> Evidence:
+    """The ticket in `file`, and what this file, those beside it and the split file tell of it.
+
+    `rate` is the pruning rate of a file that does not say its own.
+    """
+    content = read(file)
+    if "state_dict" not in content:
+        raise InputError(f"{file} is no checkpoint: it has no state_dict")
+    weights, mask = ticket_in(content)
+    settings, k = content.get("settings", {}), content.get("state")
+    before = round_of(file, k - 1) if k else None
+    training, validation = divided(split_file) if split_file else split_told(content, file)
+    return Evidence(
+        mask=mask,
+        weights=weights,
+        rewound=content.get("init_weight"),
+        untrained=bool(content.get("format") and not content.get("history")),
+        kept=kept_after(k, settings.get("rate", rate), size(mask)) if k and mask else None,
+        before=None if before is None else split_state(before["state_dict"])[1],
+        rewinding=rewinding_point(file, content, before),
+        examples=torch.from_numpy(sequence_of(content, file)).long() if "sequence" in content else None,
+        training=training,
+        validation=validation,
+    )
+
+
+def ticket_in(content: dict) -> tuple[Weights, Mask]:
+    """Weights with plain keys, and the mask. Ours are as they stand in the file; where the 2021 code drops a weight it
+    leaves a number that its network never sees."""
+    state = content["state_dict"]
+    weights, mask = split_state(state)
+    if "format" in content:
+        weights |= {name: state[f"{name}_orig"] for name in mask}
+    return weights, mask
+
+
+def round_of(file: Path, k: int) -> dict | None:
+    """The checkpoint of round k beside `file`; None if it is not there, or damaged, which is told of itself."""
+    path = RunDirectory(file.parent).checkpoint(k)
+    try:
+        content = read(path) if path.exists() else {}
+    except InputError:
+        return None
+    return content if "state_dict" in content else None
+
+
+def rewinding_point(file: Path, content: dict, before: dict | None) -> Weights | None:
+    """The weights every round is rewound to: in the file named after its epoch, or those of the round before.
+
+    The 2021 code does not say which of the two it used: the one that fits is taken, if there is one.
+    """
+    settings, rewound = content.get("settings", {}), content.get("init_weight")
+    files = sorted(file.parent.glob("epoch_*_rewind_weight.pt"))
+    if settings:
+        rewinds = settings.get("prune_type") == "rewind_lt"
+        files = [RunDirectory(file.parent).rewinding(settings["rewind_epoch"])] if rewinds else []
+    candidates = [read(path) for path in files if path.exists()]
+    candidates += [before["init_weight"]] if before and before.get("init_weight") else []
+    fitting = (each for each in candidates if rewound and equal(rewound, each, "")[0])
+    return next(fitting, candidates[0] if candidates else None)
+
+
+def divided(split_file: Path) -> tuple[Tensor, Tensor]:
+    return split(read_permutation(split_file))
+
+
+def split_told(content: dict, file: Path) -> tuple[Tensor | None, Tensor | None]:
+    """Training and validation examples, as far as our own files tell: round 0 of a search trains on all that train."""
+    validation = content.get("validation")
+    settings = content.get("settings", {})
+    first = round_of(file, 0) if settings and not settings.get("prac_set") and "state" in content else None
+    training = first and first.get("settings", {}).get("split checksum") == settings.get("split checksum")
+    return (first["sequence"].long() if training else None), (None if validation is None else validation.long())

@@ -1,0 +1,219 @@
+"""The laws of tickets, and the script that checks them in files."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import pruned_ticket
+
+import laws
+import pruner
+import search
+from checkpoint import read, write
+from laws import Evidence, check
+from step import copy_weights
+
+QUICK = "--dataset digits --arch networks:tiny --epochs 4 --decreasing_lr 2 --batch_size 64".split()
+
+
+@pytest.fixture
+def ticket(tiny):
+    """A fresh ticket, with all that can be known of it."""
+    mask, weights = pruned_ticket(tiny)
+    started = {name: value * mask.get(name, True) for name, value in copy_weights(tiny).items()}
+    return Evidence(
+        mask=mask,
+        weights=started,
+        rewound=weights,
+        untrained=True,
+        kept=pruner.kept_after(1, 0.4, pruner.size(mask)),
+        before=pruner.dense(tiny),
+        rewinding=copy_weights(tiny),
+        examples=torch.tensor([1, 4, 7]),
+        training=torch.arange(8),
+        validation=torch.tensor([8, 9]),
+    )
+
+
+def verdicts(evidence):
+    return {found.law: found.holds for found in check(evidence)}
+
+
+def test_a_right_ticket_obeys_every_law(ticket):
+    assert verdicts(ticket) == dict.fromkeys(laws.LAWS, True)
+
+
+def test_what_is_not_known_is_not_judged(ticket):
+    bare = Evidence(mask=ticket.mask, weights=ticket.weights)
+    found = verdicts(bare)
+    assert {law for law, holds in found.items() if holds} == {"finite weights", "dropped weights"}
+    assert set(found.values()) == {True, None}
+
+
+def altered(mapping, name, index, value):
+    changed = mapping[name].clone()
+    changed.view(-1)[index] = value
+    return mapping | {name: changed}
+
+
+def test_each_law_is_broken_by_its_breach(ticket):
+    first = next(iter(ticket.mask))
+    dropped = int((~ticket.mask[first]).view(-1).nonzero()[0])
+    alive = int(ticket.mask[first].view(-1).nonzero()[0])
+    breaches = {
+        "finite weights": {"weights": altered(ticket.weights, "fc.bias", 0, float("inf")), "untrained": False},
+        "exact density": {"kept": ticket.kept + 1},
+        "dropped weights": {"weights": altered(ticket.weights, first, dropped, 1e-30), "untrained": False},
+        "subset of the mask before": {"before": altered(ticket.before, first, alive, False)},
+        "rewinding weights": {"rewinding": altered(ticket.rewinding, "fc.bias", 0, 5.0)},
+        "starting weights": {"weights": altered(ticket.weights, first, alive, 5.0)},
+        "examples, each once": {"examples": torch.tensor([1, 4, 4])},
+        "examples of the training split": {"training": torch.arange(7)},
+        "no example validates": {"validation": torch.tensor([7, 9])},
+    }
+    assert breaches.keys() == laws.LAWS.keys()
+    for law, breach in breaches.items():
+        found = verdicts(dataclasses.replace(ticket, **breach))
+        assert [name for name, holds in found.items() if holds is False] == [law]
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A search of each kind, made once."""
+    folder, search = tmp_path_factory.mktemp("runs"), "--pruning_times 2 --gpu -1".split()
+    rewind = "--prune_type rewind_lt --rewind_epoch 0".split()
+    for script, name, more in [("main_PrAC_imp", "PrAC", rewind), ("main_imp", "imp", rewind), ("main_imp", "lt", [])]:
+        assert __import__(script).main([*QUICK, *search, *more, "--save_dir", str(folder / name)]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(runs, tmp_path):
+    """A copy that may be broken."""
+    return shutil.copytree(runs / "PrAC", tmp_path / "PrAC")
+
+
+@pytest.fixture
+def verify(call, capsys):
+    """verify.py on files: its status and what it printed of each law."""
+
+    def check(*words):
+        import verify
+
+        status = verify.main([str(word) for word in words])
+        return status, capsys.readouterr()
+
+    return check
+
+
+@pytest.mark.parametrize("kind", ["PrAC", "imp", "lt"])
+def test_the_tickets_of_a_search_obey_the_laws(runs, verify, kind):
+    status, told = verify(*sorted((runs / kind).glob("*.tar")))
+    assert status == 0 and "BROKEN" not in told.out, told.out
+    last = told.out.split("2checkpoint.pth.tar:")[1].split("tar:")[0]
+    assert last.count(" holds ") == 10, last
+
+
+def test_a_training_is_checked_as_far_as_it_can_be(runs, verify, tmp_path, call):
+    ticket = runs / "imp" / "1checkpoint.pth.tar"
+    words = [*QUICK, "--init_dir", ticket, "--mask_dir", ticket, "--save_dir", tmp_path]
+    assert call("main_train", *words)[0] == 0
+    status, told = verify(tmp_path / "checkpoint.pth.tar")
+    assert status == 0 and "checksum" in told.out
+
+
+@pytest.mark.parametrize("which", ["imp", "prac"])
+def test_a_ticket_of_the_2021_code_is_checked_too(verify, reference_checkpoint, which):
+    status, told = verify(reference_checkpoint(which))
+    assert status == 0, told.out
+    assert "unchecked" in told.out and "0.8000" in told.out
+    status, told = verify(reference_checkpoint(which), "--rate", 0.3)
+    assert status == 1 and "exact density                    BROKEN" in told.out
+
+
+MASK = "network.3.weight_mask"
+
+
+def revive(content, before):
+    """A weight that the round before had dropped."""
+    place = int((before["state_dict"][MASK] == 0).view(-1).nonzero()[0])
+    content["state_dict"][MASK].view(-1)[place] = 1
+
+
+def validate(content, before):
+    content["sequence"][0] = content["validation"][0]
+
+
+def half(content, before):
+    content["state_dict"][MASK].view(-1)[0] = 0.5
+
+
+def move(content, before):
+    content["init_weight"]["network.3.weight"].add_(1)
+
+
+@pytest.mark.parametrize(
+    "change, law",
+    [
+        (revive, "exact density"),
+        (revive, "subset of the mask before"),
+        (validate, "no example validates"),
+        (validate, "examples of the training split"),
+        (half, "readable"),
+        (move, "rewinding weights"),
+        (move, "starting weights"),
+    ],
+)
+def test_a_wrong_ticket_is_found_out(run, verify, change, law):
+    """Written with a checksum that holds: it is the ticket that is wrong."""
+    file = run / "2checkpoint.pth.tar"
+    content = read(file)
+    change(content, read(run / "1checkpoint.pth.tar"))
+    write(file, content)
+    status, told = verify(file)
+    assert status == 1 and f"  {law:<31}  BROKEN" in told.out, told.out
+    assert "2checkpoint.pth.tar" in told.err and len(told.err.splitlines()) == 1
+
+
+def test_damage_is_found_out(run, verify):
+    file = run / "1checkpoint.pth.tar"
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 4
+    file.write_bytes(whole)
+    status, told = verify(file, run / "0checkpoint.pth.tar")
+    assert status == 1 and "checksum does not hold" in told.out
+    assert "1 of 2 files" in told.err
+
+
+def test_a_split_file_tells_what_an_old_file_does_not(verify, tmp_path, reference_checkpoint):
+    path = reference_checkpoint("prac")
+    trained = np.asarray(read(path)["sequence"])
+    np.save(tmp_path / "right.npy", np.concatenate([trained, np.setdiff1d(np.arange(1437), trained)]))
+    np.save(tmp_path / "wrong.npy", np.random.default_rng(0).permutation(1437))
+    assert verify(path, "--split_file", tmp_path / "right.npy")[0] == 0
+    status, told = verify(path, "--split_file", tmp_path / "wrong.npy")
+    assert status == 1 and "validate" in told.out
+
+
+def test_wrong_words_are_one_sentence(verify, tmp_path):
+    assert verify()[0] == 2
+    assert verify(tmp_path / "x", "--split_file", "nowhere.npy")[0] == 2
+    status, told = verify(tmp_path / "nowhere.pth.tar")
+    assert status == 1 and "cannot be read" in told.out
+
+
+def test_a_search_checks_what_it_makes(tmp_path, call, monkeypatch):
+    """A pruning that kept one weight too many would not get past it."""
+
+    def too_few(mask, scores, rate):
+        return real(mask, scores, rate * 0.99)
+
+    real = search.prune
+    monkeypatch.setattr(search, "prune", too_few)
+    status, _, err = call("main_imp", *QUICK, "--pruning_times", 1, "--save_dir", tmp_path)
+    assert status == 1 and "exact density" in err and not (tmp_path / "1checkpoint.pth.tar").exists()
