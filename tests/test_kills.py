@@ -1,0 +1,104 @@
+"""SIGKILL in every phase of every script: the same command again ends where an unbroken run does, to the bit.
+
+The run that dies is a fork of this process, so that nothing of it goes on: no `finally`, no handler, no buffer.
+"""
+
+import contextlib
+import io
+import itertools
+import os
+import signal
+
+import pytest
+from test_search import REWIND, SCRIPTS, SETTINGS, assert_same_files, run
+
+import retrain
+import saved_run
+import search
+import trial
+import whole_file
+import workbench
+from feedback import Feedback
+
+STEPS = 21  # of an epoch on all the digits
+FLAGS = {
+    "imp": REWIND,
+    "PrAC": f"{REWIND} --eb_eps 0.02",
+    "train": SETTINGS,
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Each script's run, unbroken."""
+    folder = tmp_path_factory.mktemp("whole")
+    for script, flags in FLAGS.items():
+        run(script, flags, folder / script)
+    return folder
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def at_call(patch, owner, name, number, after=False):
+    """Die at the number-th call of a function (from 1), before its work or after it."""
+    real, calls = getattr(owner, name), itertools.count(1)
+
+    def dies(*args, **more):
+        now = next(calls) == number
+        if now and not after:
+            die()
+        result = real(*args, **more)
+        if now:
+            die()
+        return result
+
+    patch.setattr(owner, name, dies)
+
+
+PHASES = {  # what to die at: (owner, function, which call, after it)
+    "with the data read": (workbench, "initial_model", 1, False),
+    "before anything is written": (whole_file, "_write_and_rename", 1, False),
+    "at the first step": (Feedback, "tick", 1, False),
+    "in the first epoch": (Feedback, "tick", 7, False),
+    "in a later epoch": (Feedback, "tick", 3 * STEPS + 7, False),
+    "in validation": (trial, "_row", 5, False),
+    "in a checkpoint's write": (os, "fsync", 5, False),
+    "between a write and its rename": (whole_file.Path, "chmod", 5, False),
+    "between the best network and the checkpoint": (saved_run, "write", 2, True),
+    "between two epochs": (saved_run.SavedRun, "keep", 5, True),
+}
+IN_SEARCHES = {
+    "with the rewinding weights there": (search, "write", 1, True),
+    "between pruning and the next round": (search.Search, "new_trial", 2, False),
+    "with the next round ready": (search.Search, "new_trial", 2, True),
+    "as the last round ends": (search.Search, "next_round", 3, False),
+    "before the last ticket is written": (search.Search, "new_trial", 4, False),
+    "with all written": (search.Search, "tell_result", 1, False),
+}
+IN_TRAININGS = {
+    "with all trained": (retrain, "summary", 1, False),
+    "with all written": (retrain, "draw_curves", 1, True),
+}
+CASES = [
+    (script, phase, interval)
+    for script in FLAGS
+    for phase in {**PHASES, **(IN_TRAININGS if script == "train" else IN_SEARCHES)}
+    for interval in ((0, 60) if phase in ("in a later epoch", "between two epochs") else (0,))
+]
+
+
+@pytest.mark.parametrize("script, phase, interval", CASES)
+def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(whole, tmp_path, monkeypatch, script, phase, interval):
+    phases = PHASES | (IN_TRAININGS if script == "train" else IN_SEARCHES)
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException), contextlib.redirect_stdout(io.StringIO()):
+            at_call(monkeypatch, *phases[phase])
+            words = f"{FLAGS[script]} --save_interval {interval} --save_dir {tmp_path / script}".split()
+            SCRIPTS[script].main(words)
+        os._exit(0)  # it never died
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "the phase was never reached"
+    run(script, FLAGS[script], tmp_path / script)
+    assert_same_files(whole / script, tmp_path / script)
