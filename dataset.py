@@ -34,6 +34,12 @@ class Images:
         return len(self.labels)
 
 
+def class_counts(data: Images, indices: Tensor) -> list[int]:
+    """How many of `indices` each class has."""
+    classes = int(data.labels.max()) + 1
+    return torch.bincount(data.labels[indices], minlength=classes).tolist()
+
+
 class Split(NamedTuple):
     """The examples that train and those that validate; disjoint, each sorted."""
 

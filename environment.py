@@ -1,5 +1,6 @@
 """What bit-equality of two runs depends on beside their settings: versions, hardware, threads."""
 
+import os
 import platform
 from pathlib import Path
 
@@ -16,6 +17,20 @@ def environment(device: torch.device) -> dict[str, str | int]:
         "device": device_name(device),
         "threads": torch.get_num_threads(),
     }
+
+
+def set_determinism(device: torch.device, deterministic: bool) -> None:
+    """Whether CUDA may use kernels whose sums come in another order each time, and those that a trial finds fastest.
+
+    A kernel that has no deterministic form is used all the same, with torch's warning. A CPU needs none of this.
+    """
+    if device.type != "cuda":
+        return
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS first works
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
+    torch.backends.cudnn.benchmark = not deterministic
 
 
 def device_name(device: torch.device) -> str:
@@ -37,6 +52,8 @@ def processor_name() -> str:
 
 
 def changes(there: dict, here: dict) -> list[str]:
-    """What differs of the environment, in a sentence; empty if nothing does."""
+    """Why a run that goes on `here` is not bit-exact, in a sentence; empty if it is."""
     different = [f"{name} was {old}, is {here.get(name)}" for name, old in there.items() if here.get(name) != old]
+    if "CUDA" in here["device"] and not here["deterministic"]:
+        different.append("CUDA sums in another order each time without --deterministic")
     return [f"note: no longer bit-exact with an unbroken run, since {'; '.join(different)}"] if different else []

@@ -1,8 +1,11 @@
 """The flags the scripts share, and their checks: done before anything heavy is imported or any work begun."""
 
 import argparse
+import importlib.util
 import os
-from collections.abc import Callable
+import shlex
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models import STEMS, check_arch
@@ -15,12 +18,15 @@ NOT_RESULTS = {
     "save_dir",
     "gpu",
     "compile",
+    "deterministic",
     "print_freq",
     "save_interval",
     "resume",
     "checkpoint",
     "overwrite",
     "save_model",
+    "tensorboard",
+    "command_line",
 }
 # Flags that name files: a run records what is in the files instead.
 FILES = ("split_file", "prac_set", "init_dir", "mask_dir")
@@ -31,6 +37,12 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, doc: str):
         super().__init__(description=doc, formatter_class=Formatter, allow_abbrev=False)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
+        """As ever; `command_line` is what was given."""
+        found = super().parse_args(args, namespace)
+        found.command_line = list(sys.argv[1:] if args is None else args)
+        return found
 
     def error(self, message: str):
         raise InputError(message.replace("argument --", "--"))
@@ -128,6 +140,12 @@ def _add_run(group) -> None:
         help="auto: on CUDA the whole step is one CUDA graph; on: the network is compiled by torch.compile, too, which "
         "takes up to a minute at the start; off: every operation on its own",
     )
+    group.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="CUDA: only kernels that always add up in the same order, so that a run that was killed and continued "
+        "ends with the same bits as an unbroken one; slower. On a CPU it is always so",
+    )
     group.add_argument("--print_freq", type=positive_int, default=50, help="steps between redraws of the progress bar")
     group.add_argument(
         "--save_interval",
@@ -136,6 +154,11 @@ def _add_run(group) -> None:
         metavar="SECONDS",
         help="a killed run loses at most so many seconds of work, or the epoch it was in if that is longer; 0 saves "
         "after every epoch",
+    )
+    group.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write event files into SAVE_DIR/tensorboard (needs the package tensorboard)",
     )
     group.add_argument(
         "--resume",
@@ -290,6 +313,8 @@ def check(args: argparse.Namespace) -> None:
         raise InputError(f"--checkpoint {args.checkpoint} is read with --resume only: add it")
     if args.overwrite and args.resume:
         raise InputError("--overwrite starts anew and --resume goes on: give one of them")
+    if args.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise InputError("--tensorboard needs a package that is not installed: pip install tensorboard")
     if args.warmup > args.epochs:
         raise InputError(f"--warmup {args.warmup} is longer than --epochs {args.epochs}")
 
@@ -331,3 +356,8 @@ def settings(args: argparse.Namespace, script: str, contents: dict[str, str]) ->
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
     given = {name: getattr(args, name) is not None for name in FILES if name in vars(args) and name != "split_file"}
     return {"script": script, **plain, **given, **contents}
+
+
+def about(args: argparse.Namespace, script: str) -> dict:
+    """What a record of the run says beside its settings: the command, and where the data lay."""
+    return {"command": shlex.join(["python", script, *args.command_line]), "data": str(args.data)}

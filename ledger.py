@@ -52,13 +52,26 @@ def total(rounds: Sequence[dict], what: str) -> float:
     return sum(row[what] for row in rounds)
 
 
+def costs(rounds: Sequence[dict], vanilla: Vanilla) -> dict:
+    """The ledger of these rounds; empty for none."""
+    if not rounds:
+        return {}
+    sums = {what: total(rounds, what) for what in ("steps", "examples", "forward_passes", "seconds")}
+    return sums | {
+        "saved": saved(rounds, vanilla),
+        "saved_with_training": saved_with_training(rounds, vanilla),
+        "saved_by": saved_by(rounds, vanilla),
+    }
+
+
 def cost_lines(rounds: Sequence[dict], vanilla: Vanilla) -> list[str]:
     """The ledger after a round, in words."""
-    parts = ", ".join(f"{name} {100 * part:.2f} %" for name, part in saved_by(rounds, vanilla).items())
+    cost = costs(rounds, vanilla)
+    parts = ", ".join(f"{name} {100 * part:.2f} %" for name, part in cost["saved_by"].items())
     return [
-        f"spent so far: {total(rounds, 'steps'):,} optimiser steps, {total(rounds, 'examples'):,} examples, "
-        f"{total(rounds, 'forward_passes'):,} extra forward passes, {total(rounds, 'seconds'):.0f} s",
-        f"saved against vanilla IMP: {100 * saved(rounds, vanilla):.2f} % of its {len(rounds)} x {vanilla.steps:,} "
-        f"steps to find the ticket ({parts}), {100 * saved_with_training(rounds, vanilla):.2f} % of "
+        f"spent so far: {cost['steps']:,} optimiser steps, {cost['examples']:,} examples, "
+        f"{cost['forward_passes']:,} extra forward passes, {cost['seconds']:.0f} s",
+        f"saved against vanilla IMP: {100 * cost['saved']:.2f} % of its {len(rounds)} x {vanilla.steps:,} "
+        f"steps to find the ticket ({parts}), {100 * cost['saved_with_training']:.2f} % of "
         f"{len(rounds) + 1} x {vanilla.steps:,} to find and train it",
     ]

@@ -8,10 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from dataset import Forgetting, disagreeing, forgotten, most_forgotten, overlap, random_subset, union
+from dataset import (
+    NEVER_LEARNED,
+    Forgetting,
+    disagreeing,
+    forgotten,
+    most_forgotten,
+    overlap,
+    random_subset,
+    union,
+)
 from utils import RANDOM_SET, generator
+
+SHOWN = 16  # examples of a kind that are named in a round's report
 
 
 @dataclass
@@ -119,9 +131,11 @@ class CriticalSets:
         self.forgetting.update(indices, right)
 
     def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
-        cet, cep = self._cet(end), self._cep(end)
+        cet, views = self._cet(end), self._views(end)
+        cep = disagreeing(*views, self.whole) if views else self.whole[:0]
         chosen = union(cet, cep)
         report = {"cet": len(cet), "cep": len(cep), "cet_and_cep": overlap(cet, cep), "next_set": len(chosen)}
+        report |= {"most_forgotten": self._most_forgotten(end), "disagreeing": self._disagreements(cep, views)}
         if self.data_prune == "random":
             chosen = random_subset(self.whole, len(chosen), generator(self.seed, end.k, purpose=RANDOM_SET))
         return chosen, report
@@ -133,14 +147,35 @@ class CriticalSets:
             return most_forgotten(events, end.indices, keep)
         return forgotten(events, end.indices, self.threshold)
 
-    def _cep(self, end: RoundEnd) -> Tensor:
+    def _views(self, end: RoundEnd) -> tuple[Tensor, Tensor] | None:
+        """What the two networks of CEP make of each example of the training split, (n0,); None if there are not two."""
         if self.cep == "pruned":
-            return disagreeing(end.look(end.final), end.look(end.pruned), self.whole)
+            return end.look(end.final), end.look(end.pruned)
         if self.cep == "trained" and end.k == 0:
             self.dense_predictions = end.look(end.best)
         elif self.cep == "trained":
-            return disagreeing(self.dense_predictions, end.look(end.best), self.whole)
-        return self.whole[:0]
+            return self.dense_predictions, end.look(end.best)
+        return None
+
+    def _most_forgotten(self, end: RoundEnd) -> list[dict]:
+        """A few examples that this round forgot, and how often; before them those it never learned (times None)."""
+        events = self.forgetting.events()
+        shown = most_forgotten(events, forgotten(events, end.indices, threshold=0), SHOWN)
+        shown = shown[events[shown].argsort(descending=True, stable=True)]
+        pairs = zip(shown.tolist(), events[shown].tolist(), strict=True)
+        return [{"example": i, "times": None if times == NEVER_LEARNED else times} for i, times in pairs]
+
+    def _disagreements(self, cep: Tensor, views: tuple[Tensor, Tensor] | None) -> list[dict]:
+        """A few examples of CEP, evenly from all of it, and the classes that the two networks give them."""
+        if views is None or not len(cep):
+            return []
+        shown = cep[:: -(-len(cep) // SHOWN)].contiguous()
+        places = torch.searchsorted(self.whole, shown)
+        parts = (shown, views[0][places], views[1][places])
+        return [
+            {"example": i, "before": before, "after": after}
+            for i, before, after in zip(*(part.tolist() for part in parts), strict=True)
+        ]
 
     def describe(self) -> str:
         constent = self.data_prune == "constent"

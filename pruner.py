@@ -202,6 +202,16 @@ def whole_density(mask: Mask, parameters: Iterable[Tensor]) -> float:
     return (total - size(mask) + count(mask)) / total
 
 
+def layer_counts(mask: Mask) -> dict[str, dict[str, int]]:
+    """By layer: its weights, those kept, and the filters (output channels or neurons) of which nothing is left."""
+    kept = _counts(mask)
+    dead = torch.stack([(~layer.flatten(1).any(1)).sum() for layer in mask.values()]).tolist() if mask else []
+    return {
+        name: {"size": layer.numel(), "kept": alive, "dead_filters": empty}
+        for (name, layer), alive, empty in zip(mask.items(), kept, dead, strict=True)
+    }
+
+
 def empty_layers(mask: Mask) -> list[str]:
     """Layers of which nothing is left: no signal passes them but through a shortcut."""
     return [name for name, layer in mask.items() if not layer.any()]

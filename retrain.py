@@ -3,11 +3,12 @@
 import argparse
 
 from feedback import draw_curves, epoch_line, round_table
-from flags import settings
+from flags import about, settings
+from ledger import Vanilla
 from pruner import Ticket, dense
 from rundir import Opening, RunDirectory, begun
 from saved_run import SavedRun, restore
-from tickets import check_ticket_data, checksum, read_ticket
+from tickets import check_ticket_data, checksum, origin, read_ticket
 from trial import Trial, plan_lines, short_warnings, summary, watch
 from workbench import Workbench, set_up
 
@@ -20,7 +21,8 @@ def train_ticket(args: argparse.Namespace) -> None:
         notes += check_ticket_data(path, *bench.contents.values(), bench.split.validation)
     chosen = settings(args, "main_train.py", bench.contents | {"ticket checksum": checksum(ticket)})
     directory = RunDirectory(args.save_dir)
-    saved = SavedRun(bench, directory, chosen, args.save_interval)
+    told = about(args, "main_train.py") | {"ticket": origin(args.mask_dir or args.init_dir)}
+    saved = SavedRun(bench, directory, chosen, told, interval=args.save_interval, tensorboard=args.tensorboard)
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening, bench.feedback:
         bench.tell_set_up([*notes, *opening.notes])
         train(first_trial(opening, ticket, bench, saved), ticket, bench, saved)
@@ -30,6 +32,7 @@ def first_trial(opening: Opening, ticket: Ticket, bench: Workbench, saved: Saved
     """The training as it was saved, or at its beginning."""
     if opening.saved:
         trial = restore(opening, bench.recipe, bench)
+        saved.go_on(trial)
         if trial.over:
             bench.feedback.say("this training is finished; its result again:")
         return trial
@@ -58,6 +61,7 @@ def train(trial: Trial, ticket: Ticket, bench: Workbench, saved: SavedRun) -> No
     finally:
         saved.flush()
     row = summary(trial, bench)
+    saved.summarize([row], Vanilla(trial.recipe.epochs, trial.steps_per_epoch), round=0, finished=True)
     draw_curves(trial.history, saved.directory.curves(None), f"{100 * row['sparsity']:.2f} % sparse")
     feedback.say(*(f"warning: {line}" for line in short_warnings(trial)), "")
     feedback.say(*round_table([row], "round"), f"test accuracy at the best validation epoch: {row['test']:.2f}")

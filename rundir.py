@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from utils import InputError
 from whole_file import DamagedFile, is_sealed
 
 LOCK = ".lock"
-OWN = re.compile(r"\d*(checkpoint\.pth\.tar|model_SA_best\.pth\.tar|net_train\.png)|epoch_\d+_rewind_weight\.pt")
+OWN = re.compile(
+    r"\d*(checkpoint\.pth\.tar|model_SA_best\.pth\.tar|net_train\.png)|epoch_\d+_rewind_weight\.pt"
+    r"|metrics\.jsonl|summary\.json"
+)
 CHECKPOINT = re.compile(r"(\d*)checkpoint\.pth\.tar")
 
 
@@ -39,6 +43,19 @@ class RunDirectory:
     def rewinding(self, epoch: int) -> Path:
         """The rewinding weights: those after (0-based) `epoch`, numbered as the 2021 code does, by epochs done."""
         return self.path / f"epoch_{epoch + 1}_rewind_weight.pt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def events(self) -> Path:
+        """TensorBoard's."""
+        return self.path / "tensorboard"
 
     def checkpoints(self) -> list[Path]:
         """The checkpoints by round, the highest first; or main_train's only one."""
@@ -180,6 +197,8 @@ def make(directory: RunDirectory, opening: Opening) -> None:
     comes from elsewhere left there."""
     for file in directory.leftovers() + (directory.files() if opening.clear else []):
         file.unlink()
+    if opening.clear:
+        shutil.rmtree(directory.events, ignore_errors=True)
     if opening.elsewhere:
         round = opening.saved["state"]
         best = RunDirectory(opening.source.parent).best(round)

@@ -4,18 +4,24 @@ The order of writing: the best network, if there is a new one, then the checkpoi
 killed between the two repeats the epochs since the checkpoint before and writes the same again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from checkpoint import FORMAT, masked_state, read, split_state, write
+from dataset import to_input
 from environment import changes
+from flops import forward_flops
 from interruption import shielded
+from ledger import Vanilla, costs
 from pace import Pace
-from pruner import Mask, Ticket, Weights, dense
+from pruner import Mask, Ticket, Weights, dense, density
 from recipe import Recipe
+from records import Metrics, write_summary
 from rundir import Opening, RunDirectory
 from trial import Trial
 from utils import InputError, RunError
@@ -32,6 +38,10 @@ class Moment:
     round: int | None
     mask: Mask
     values: dict
+
+    @property
+    def density(self) -> float:
+        return density(self.mask)
 
     def without(self, *names: str) -> "Moment":
         values = {name: value for name, value in self.values.items() if name not in names}
@@ -70,12 +80,23 @@ class SavedRun:
     """Keeps a run: the newest epoch and the best one, in memory at once and on disk when it is time.
 
     A training's beginning and its end are written at once, epochs in between at the pace of --save_interval. `flush`
-    writes what is only in memory, for the end of a run, however it comes.
+    writes what is only in memory, for the end of a run, however it comes. `about` is what the records say of the run
+    beside its settings.
     """
 
-    def __init__(self, bench: Workbench, directory: RunDirectory, settings: dict, interval: float):
-        self.bench, self.directory, self.settings = bench, directory, settings
+    def __init__(
+        self,
+        bench: Workbench,
+        directory: RunDirectory,
+        settings: dict,
+        about: dict,
+        *,
+        interval: float,
+        tensorboard: bool = False,
+    ):
+        self.bench, self.directory, self.settings, self.about = bench, directory, settings, about
         self.pace = Pace(interval)
+        self.metrics = Metrics(directory.metrics, directory.events if tensorboard else None)
         self.newest: Moment | None = None  # not on disk yet
         self.best: Moment | None = None
 
@@ -99,6 +120,7 @@ class SavedRun:
                 self.best = None
             if self.newest:
                 write(self.directory.checkpoint(self.newest.round), self.newest.content())
+                self.metrics.add(self.newest.round or 0, self.newest.density, self.newest.values["history"])
                 self.newest = None
         self.pace.restart()
 
@@ -121,6 +143,33 @@ class SavedRun:
             "momentum": None if trial.over else self.bench.step.momentum(),
         }
         return Moment(trial.round, trial.ticket.mask, values | more)
+
+    def go_on(self, trial: Trial) -> None:
+        """The records, too, go on from where this trial stands."""
+        self.metrics.go_on(trial.round or 0, density(trial.ticket.mask), trial.history)
+
+    def summarize(self, rounds: Sequence[dict], vanilla: Vanilla, *, round: int, finished: bool) -> None:
+        """Where the run stands, as it is known from finished rounds."""
+        write_summary(
+            self.directory.summary,
+            {
+                **self.about,
+                "settings": self.settings,
+                "environment": self.bench.environment,
+                "examples": self.bench.counts,
+                "flops": self.flops,
+                "vanilla": {"epochs": vanilla.epochs, "steps_per_epoch": vanilla.steps_per_epoch},
+                "round": round,
+                "finished": finished,
+                "rounds": list(rounds),
+                "costs": costs(rounds, vanilla),
+            },
+        )
+
+    @cached_property
+    def flops(self) -> dict[str, float]:
+        """Of a forward pass of one example, by weight."""
+        return forward_flops(self.bench.model, to_input(self.bench.train.images[:1]))
 
 
 def restore(opening: Opening, recipe: Recipe, bench: Workbench) -> Trial:

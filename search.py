@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from checkpoint import write
+from dataset import overlap
 from early_stop import EarlyStop
 from feedback import draw_curves, epoch_line, round_lines, round_table
-from flags import settings
+from flags import about, settings
 from given_sets import check_sets, read_sets
 from laws import Evidence, check
 from ledger import cost_lines
@@ -53,7 +54,9 @@ def find_tickets(args: argparse.Namespace, script: str, policy_of: Callable[[Wor
     schedule = Schedule.from_flags(args, bench.recipe, len(bench.whole))
     chosen = settings(args, script, bench.contents | sets)
     directory = RunDirectory(args.save_dir)
-    saved = SavedRun(bench, directory, chosen, args.save_interval)
+    saved = SavedRun(
+        bench, directory, chosen, about(args, script), interval=args.save_interval, tensorboard=args.tensorboard
+    )
     search = Search(args, bench, directory, policy, schedule, saved)
     search.check()
     with begun(directory, chosen, args, inputs=[args.prac_set]) as opening, bench.feedback:
@@ -83,7 +86,7 @@ class Search:
         else:
             self.begin()
         try:
-            while self.trial.round < self.args.pruning_times:
+            while not self.finished:
                 self.check_set()
                 if not self.trial.over:
                     self.train_round()
@@ -91,6 +94,10 @@ class Search:
         finally:
             self.saved.flush()
             self.tell_result()
+
+    @property
+    def finished(self) -> bool:
+        return self.trial.round >= self.args.pruning_times
 
     def begin(self) -> None:
         """The dense network, as the ticket of round 0."""
@@ -109,6 +116,7 @@ class Search:
         self.bench.step.load_(ticket)
         self.check_ticket(before)
         self.save()
+        self.summarize()
 
     def check_ticket(self, before: Mask) -> None:
         """RunError, with nothing written, if what is about to be trained is not the ticket it should be."""
@@ -153,6 +161,8 @@ class Search:
         sparsity = 100 * (1 - density(self.trial.ticket.mask))
         draw_curves(self.trial.history, self.directory.curves(k), f"round {k}, {sparsity:.2f} % sparse")
         passes = end.looks * len(self.bench.whole)
+        self.trial.lap()  # pruning and choosing examples count as well
+        report |= {"next_in_set": overlap(indices, self.trial.indices)}
         row = summary(self.trial, self.bench, passes) | self.early_stop.summary() | report
         self.rounds.append(row)
         self.tell_round(row)
@@ -238,17 +248,22 @@ class Search:
             early_stop=self.early_stop.state_dict(),
         )
 
+    def summarize(self) -> None:
+        self.saved.summarize(self.rounds, self.schedule.vanilla, round=self.trial.round, finished=self.finished)
+
     def go_on(self, opening: Opening) -> None:
         """The search as it was saved."""
         saved = opening.saved
         self.rounds, self.rewound = saved["rounds"], saved["init_weight"]
         recipe, _ = self.schedule.round(saved["state"], len(saved["sequence"]))
         self.trial = restore(opening, recipe, self.bench)
+        self.saved.go_on(self.trial)
         self.policy.load_state_dict(saved["policy"])
         self.early_stop = self.new_early_stop()
         self.early_stop.load_state_dict(saved["early_stop"])
         self.bench.feedback.begin(sum(row["steps"] for row in self.rounds) + self.trial.steps)
-        if self.trial.round >= self.args.pruning_times:
+        self.summarize()
+        if self.finished:
             self.bench.feedback.say("this search is finished; its table again:")
 
     # --- what the user sees -------------------------------------------------------------------------------------------

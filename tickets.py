@@ -41,6 +41,14 @@ def checksum(ticket: Ticket) -> str:
     return digest(*(value.numpy() for part in ticket for _, value in sorted(part.items())))
 
 
+def origin(path: Path | None) -> dict | None:
+    """Where a ticket comes from: its file, the prunings it took, and the settings of its search as far as known."""
+    if path is None:
+        return None
+    content = read(path)
+    return {"file": str(path), "prunings": content.get("state"), "settings": content.get("settings")}
+
+
 def starting_weights(path: Path, model: nn.Module) -> tuple[Weights, list[str]]:
     """The weights a ticket starts from, and what there is to say about them.
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from pruner import Ticket, count, density, empty_layers, whole_density
+from dataset import class_counts
+from pruner import Ticket, count, density, empty_layers, layer_counts, whole_density
 from recipe import Recipe, steps_per_epoch
 from training import Epoch, finite, fit
 from utils import RunError
@@ -117,14 +118,15 @@ def _row(epoch: Epoch, trial: Trial, bench: Workbench) -> dict:
 def summary(trial: Trial, bench: Workbench, forward_passes: int = 0) -> dict:
     """The row of this network in the final table and in the ledger, with the extra forward passes it took."""
     mask, best = trial.ticket.mask, trial.best
-    trial.lap()
     return {
         "round": trial.round or 0,
         "density": density(mask),
         "sparsity": 1 - density(mask),
         "whole_density": whole_density(mask, bench.model.parameters()),
         "kept": count(mask),
+        "layers": layer_counts(mask),
         "set": len(trial.indices),
+        "class_counts": class_counts(bench.train, trial.indices),
         "validation": best["validation"],
         "test": best["test"],
         "best_epoch": best["epoch"],

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dataset import Images, Split, default_permutation, read_permutation, split
-from environment import environment
+from environment import environment, set_determinism
 from feedback import Feedback
 from host_memory import keep_freed_memory
 from models import build_model
@@ -37,20 +37,24 @@ class Workbench:
     seed: int
     feedback: Feedback
     contents: dict[str, str]  # checksums of data and split
-    environment: dict[str, str | int]  # what bit-equality with another run depends on beside the settings
+    environment: dict[str, str | int | bool]  # what bit-equality with another run depends on beside the settings
 
     @property
     def whole(self) -> Tensor:
         """D0: all examples that train, (n0,)."""
         return self.split.train
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many examples train, validate and test."""
+        return {"train": len(self.whole), "validation": len(self.split.validation), "test": len(self.test)}
+
     def tell_set_up(self, notes: Iterable[str] = ()) -> None:
         """Where chance and arithmetic come from in this run, and what there is to note about its files."""
         described = ", ".join(f"{name} {value}" for name, value in self.environment.items())
         self.feedback.say(f"seed {self.seed}, {described}")
-        self.feedback.say(
-            f"{len(self.whole)} examples train, {len(self.split.validation)} validate, {len(self.test)} test"
-        )
+        counts = self.counts
+        self.feedback.say(f"{counts['train']} examples train, {counts['validation']} validate, {counts['test']} test")
         self.feedback.say(*(f"note: {note}" for note in notes))
 
     def predictions(self, weights: dict[str, Tensor]) -> Tensor:
@@ -64,6 +68,7 @@ def set_up(args: argparse.Namespace) -> Workbench:
     keep_freed_memory()
     device = pick_device(args.gpu)
     precision = pick_precision(args.precision, device)
+    set_determinism(device, args.deterministic)
     if args.split_file:
         read_permutation(args.split_file)  # before the data, which may take long to decode
     source = read_source(args.dataset, args.data, args.image_size)
@@ -87,7 +92,7 @@ def set_up(args: argparse.Namespace) -> Workbench:
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
             "split checksum": digest(permutation.astype(np.int64)),
         },
-        environment=environment(device) | {"precision": precision, "compile": args.compile},
+        environment=environment(device) | arithmetic(args, precision),
     )
 
 
@@ -108,6 +113,11 @@ def pick_precision(asked: str, device: torch.device) -> str:
     if asked == "tf32" and device.type != "cuda":
         raise InputError(f"--precision tf32 is CUDA's, got a {device.type.upper()}: auto, fp32 or bf16 are allowed")
     return default_precision(device) if asked == "auto" else asked
+
+
+def arithmetic(args: argparse.Namespace, precision: str) -> dict[str, str | bool]:
+    """How this run computes, beside the machine it computes on."""
+    return {"precision": precision, "compile": args.compile, "deterministic": args.deterministic}
 
 
 def permutation_of(args: argparse.Namespace, source: Source) -> np.ndarray:

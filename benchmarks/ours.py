@@ -91,7 +91,7 @@ class Ours:
         """
         split = Split(torch.arange(TRAINING), torch.arange(TRAINING, EXAMPLES))
         bench = SimpleNamespace(model=self.model, step=self.step, split=split, environment=environment(self.device))
-        SavedRun(bench, RunDirectory(folder), vars(flags()), interval).keep(
+        SavedRun(bench, RunDirectory(folder), vars(flags()), {}, interval=interval).keep(
             self.trial(new_best),
             self.rewound,
             rounds=[],

@@ -61,9 +61,11 @@ def setting_of(args: argparse.Namespace):
     from benchmarks.cases import NETWORKS
     from benchmarks.contest import Setting
     from benchmarks.hardware import DTYPES
+    from environment import set_determinism
     from workbench import pick_device
 
     device = pick_device(args.gpu)
+    set_determinism(device, deterministic=False)
     here = tuple(name for name in DTYPES if name != "tf32" or device.type == "cuda")
     precisions = here if args.precisions is None else args.precisions
     check_names(args.networks, tuple(NETWORKS), "--networks")

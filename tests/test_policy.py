@@ -55,7 +55,29 @@ def after_round_1(**changes):
 def test_a_round_by_hand():
     chosen, report = after_round_1().next(round_end(1, CURRENT, best=SPARSE))
     assert chosen.tolist() == [1, 4, 5, 7, 11]  # CET = 1 5 7, CEP = 4 7 11
-    assert report == {"cet": 3, "cep": 3, "cet_and_cep": 1, "next_set": 5}
+    assert {name: report[name] for name in ("cet", "cep", "cet_and_cep", "next_set")} == {
+        "cet": 3, "cep": 3, "cet_and_cep": 1, "next_set": 5}  # fmt: skip
+
+
+def test_a_report_names_examples_worth_looking_at():
+    _, report = after_round_1().next(round_end(1, CURRENT, best=SPARSE))
+    assert report["most_forgotten"] == [
+        {"example": 5, "times": None},
+        {"example": 1, "times": 2},
+        {"example": 7, "times": 1},
+    ]
+    assert report["disagreeing"] == [
+        {"example": 4, "before": 0, "after": 2},
+        {"example": 7, "before": 0, "after": 1},
+        {"example": 11, "before": 0, "after": 3},
+    ]
+
+
+def test_a_report_names_only_a_few(monkeypatch):
+    monkeypatch.setattr("policy.SHOWN", 2)
+    _, report = after_round_1().next(round_end(1, CURRENT, best=SPARSE))
+    assert [shown["example"] for shown in report["most_forgotten"]] == [5, 1]
+    assert [shown["example"] for shown in report["disagreeing"]] == [4, 11]
 
 
 def test_threshold_is_to_be_exceeded_and_never_learned_always_kept():

@@ -8,13 +8,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, needs_cuda
 
 import flags
 import main_imp
 import main_PrAC_imp
 import main_train
 from checkpoint import read
+from environment import changes
 
 PRUNING = ["main_imp", "main_PrAC_imp"]
 ALL = [*PRUNING, "main_train"]
@@ -215,7 +216,7 @@ def test_a_ticket_of_the_2021_code_trains_on(call, tmp_path, split_file, referen
         if name.endswith("_mask"):
             assert torch.equal(saved["state_dict"][name], value)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "checkpoint.pth.tar", "model_SA_best.pth.tar", "net_train.png"}  # fmt: skip
+        "checkpoint.pth.tar", "model_SA_best.pth.tar", "net_train.png", "metrics.jsonl", "summary.json"}  # fmt: skip
 
 
 def test_a_ticket_found_with_examples_that_validate_here_is_refused(call, tmp_path, reference_checkpoint):
@@ -264,7 +265,7 @@ def test_seed_0_is_a_seed_and_seeds_differ(call, tmp_path):
     assert results["a"] == results["b"] != results["c"]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_cuda
 def test_the_three_jobs_run_on_a_gpu_and_their_tickets_on_a_cpu(call, tmp_path):
     common = [*QUICK, "--gpu", 0]
     search = [*common, "--pruning_times", 2, "--prune_type", "rewind_lt", "--rewind_epoch", 0]
@@ -275,6 +276,26 @@ def test_the_three_jobs_run_on_a_gpu_and_their_tickets_on_a_cpu(call, tmp_path):
         words = [*device, "--init_dir", ticket, "--mask_dir", ticket, "--save_dir", tmp_path / name]
         status, out, err = call("main_train", *words)
         assert status == 0 and "density 0.6396" in out, err
+
+
+@needs_cuda
+def test_on_a_gpu_a_run_that_goes_on_is_bit_exact_with_deterministic(call, tmp_path):
+    search = [*QUICK, "--gpu", 0, "--deterministic", "--prune_type", "rewind_lt", "--rewind_epoch", 0]
+    assert call("main_PrAC_imp", *search, "--pruning_times", 2, "--save_dir", tmp_path / "whole")[0] == 0
+    for rounds in (1, 2):
+        assert call("main_PrAC_imp", *search, "--pruning_times", rounds, "--save_dir", tmp_path / "parts")[0] == 0
+    whole, parts = (read(tmp_path / name / "2checkpoint.pth.tar") for name in ("whole", "parts"))
+    assert whole["sequence"].equal(parts["sequence"])
+    assert all(value.equal(parts["state_dict"][name]) for name, value in whole["state_dict"].items())
+
+
+def test_what_is_no_longer_bit_exact_is_said():
+    here = {"device": "AMD EPYC, AVX512", "threads": 2, "deterministic": False}
+    assert changes(here, dict(here)) == []
+    assert "threads was 1, is 2" in changes(here | {"threads": 1}, here)[0]
+    gpu = here | {"device": "NVIDIA H100, CUDA 13.2"}
+    assert "without --deterministic" in changes(gpu, gpu)[0]
+    assert changes(gpu | {"deterministic": True}, gpu | {"deterministic": True}) == []
 
 
 # --- the README -------------------------------------------------------------------------------------------------------

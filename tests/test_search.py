@@ -7,6 +7,7 @@ run that forgot any of these would show.
 import contextlib
 import io
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -290,16 +291,23 @@ def assert_same_files(a, b):
     names = sorted(path.name for path in a.iterdir() if path.suffix != ".png")
     assert names == sorted(path.name for path in b.iterdir() if path.suffix != ".png")
     for name in names:
-        assert_same(read(a / name), read(b / name), name)
+        assert_same(content(a / name), content(b / name), name)
+
+
+def content(path):
+    """What a file of a run says."""
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    return json.loads(path.read_text()) if path.suffix == ".json" else read(path)
 
 
 def assert_same(a, b, where):
-    """Equal to the bit, wall-clock times aside."""
+    """Equal to the bit, wall-clock times and the command aside."""
     if isinstance(a, torch.Tensor):
         assert torch.equal(a, b), where
     elif isinstance(a, dict):
         assert a.keys() == b.keys(), where
-        for key in a.keys() - {"seconds"}:
+        for key in a.keys() - {"seconds", "command"}:
             assert_same(a[key], b[key], f"{where}/{key}")
     elif isinstance(a, list):
         assert len(a) == len(b), where

@@ -1,0 +1,28 @@
+"""What a network costs to run: multiplications and additions, layer by layer."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+OTHER = "other"
+
+
+@torch.no_grad()
+def forward_flops(model: nn.Module, images: Tensor) -> dict[str, float]:
+    """FLOPs of a forward pass of one image, by the name of the weight that they belong to.
+
+    Counted on `images`, (b, C, H, W), by torch: two for each multiplication of convolutions and matrix products. What
+    belongs to no Conv2d or Linear of the network is under "other". The network is left in eval mode.
+    """
+    counter = FlopCounterMode(display=False)
+    with counter:
+        model.eval()(images)
+    counted = {name: sum(found.values()) for name, found in counter.get_flop_counts().items()}
+    root = type(model).__name__
+    layers = {
+        f"{name}.weight": counted.get(f"{root}.{name}", 0) / len(images)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+    rest = counter.get_total_flops() / len(images) - sum(layers.values())
+    return layers | ({OTHER: rest} if rest > 0 else {})
