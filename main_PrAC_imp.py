@@ -9,6 +9,8 @@ epochs, and stops as soon as the mask has settled. To go on with a run, give the
 """
 
 import sys
+from argparse import Namespace
+from collections.abc import Sequence
 
 import flags
 from utils import InputError, run_script
@@ -51,12 +53,18 @@ def check_given_set(args) -> None:
         raise InputError(f"--prac_set gives the sets, {' and '.join(idle)} would make them: give one or the other")
 
 
-def work(argv: list[str] | None) -> None:
+def read_flags(argv: Sequence[str] | None) -> Namespace:
+    """The flags, checked as far as can be done without data, network or torch."""
     args = parser().parse_args(argv)
     flags.check_pruning(args)
     check_given_set(args)
     args.data_prune = "constent" if args.data_prune == "constant" else args.data_prune
     args.eb_eps = None if args.no_early_stop else args.eb_eps
+    return args
+
+
+def work(argv: Sequence[str] | None) -> None:
+    args = read_flags(argv)
 
     from policy import CriticalSets
     from search import find_tickets
@@ -75,7 +83,7 @@ def work(argv: list[str] | None) -> None:
     find_tickets(args, "main_PrAC_imp.py", critical_sets)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     return run_script(work, "main_PrAC_imp.py", argv)
 
 

@@ -8,6 +8,8 @@ k is in SAVE_DIR/{k}checkpoint.pth.tar as soon as it is found. To go on with a r
 """
 
 import sys
+from argparse import Namespace
+from collections.abc import Sequence
 
 import flags
 from utils import InputError, run_script
@@ -23,11 +25,17 @@ def parser() -> flags.Parser:
     return parser
 
 
-def work(argv: list[str] | None) -> None:
+def read_flags(argv: Sequence[str] | None) -> Namespace:
+    """The flags, checked as far as can be done without data, network or torch."""
     args = parser().parse_args(argv)
     flags.check_pruning(args)
     if args.random_prune and args.eb_eps is not None:
         raise InputError("--eb_eps waits for the mask to settle, with --random_prune it never does: give one of them")
+    return args
+
+
+def work(argv: Sequence[str] | None) -> None:
+    args = read_flags(argv)
 
     from policy import FixedSets
     from search import find_tickets
@@ -35,7 +43,7 @@ def work(argv: list[str] | None) -> None:
     find_tickets(args, "main_imp.py", lambda bench: FixedSets([bench.whole]))
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     return run_script(work, "main_imp.py", argv)
 
 

@@ -9,6 +9,8 @@ again.
 """
 
 import sys
+from argparse import Namespace
+from collections.abc import Sequence
 
 import flags
 from utils import run_script
@@ -31,16 +33,22 @@ def parser() -> flags.Parser:
     return parser
 
 
-def work(argv: list[str] | None) -> None:
+def read_flags(argv: Sequence[str] | None) -> Namespace:
+    """The flags, checked as far as can be done without data, network or torch."""
     args = parser().parse_args(argv)
     flags.check(args)
+    return args
+
+
+def work(argv: Sequence[str] | None) -> None:
+    args = read_flags(argv)
 
     from retrain import train_ticket
 
     train_ticket(args)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     return run_script(work, "main_train.py", argv)
 
 
