@@ -11,7 +11,7 @@ from dataset import read_permutation, split
 from given_sets import sequence_of
 from laws import Evidence, Finding, check, equal
 from pruner import Mask, Weights, kept_after, size
-from rundir import RunDirectory
+from rundir import OWN, RunDirectory, differences, is_best_of, name_of
 from utils import InputError
 from whole_file import check_seal
 
@@ -20,7 +20,7 @@ def report(file: Path, rate: float, split_file: Path | None) -> bool:
     """Print what is found about one file; whether every law that could be checked holds."""
     print(f"{file}:")
     try:
-        findings = [seal(file), *check(gather(file, rate, split_file))]
+        findings = [seal(file), place(file, read(file)), *check(gather(file, rate, split_file))]
     except InputError as error:
         findings = [Finding("readable", False, str(error))]
     print("\n".join(lines(findings)))
@@ -41,7 +41,28 @@ def seal(file: Path) -> Finding:
         raise InputError(f"{file} cannot be read: {error.strerror}") from None
     if sealed:
         return Finding("checksum", True, "as it was written")
+    if "format" in read(file):
+        return Finding("checksum", False, "lost: every file of this suite is written with one")
     return Finding("checksum", None, "none in the file (the 2021 code writes none): unchecked")
+
+
+def place(file: Path, content: dict) -> Finding:
+    """Whether the file is where its run put it: under its own name, beside others of the same run."""
+    law = "its place in the run"
+    if "format" not in content:
+        return Finding(law, None, "not checked: only files of this suite say what they are")
+    if OWN.fullmatch(file.name) and name_of(content) != file.name:
+        return Finding(law, False, f"it was written as {name_of(content)}")
+    k, is_best = content["state"], "momentum" not in content
+    beside = round_of(file, k if is_best else k - 1) if is_best or k else None
+    if not beside or "format" not in beside:
+        return Finding(law, None, "not checked: the checkpoint it goes with is not there")
+    there, here = beside["settings"], content["settings"]
+    if found := differences(here, there) and differences(there, here):  # either may have fewer --pruning_times
+        return Finding(law, False, f"{name_of(beside)} beside it has other settings: {'; '.join(found)}")
+    if is_best and not is_best_of(content, beside):
+        return Finding(law, False, f"not the best network of {name_of(beside)}")
+    return Finding(law, True, f"goes with {name_of(beside)}")
 
 
 def gather(file: Path, rate: float, split_file: Path | None) -> Evidence:

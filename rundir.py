@@ -78,6 +78,30 @@ def _number(round: int | None) -> str:
     return "" if round is None else str(round)
 
 
+def name_of(content: Mapping) -> str:
+    """What a run calls the file with this content. Without momentum it is the network at its best epoch."""
+    kind = "checkpoint" if "momentum" in content else "model_SA_best"
+    return f"{_number(content['state'])}{kind}.pth.tar"
+
+
+def is_best_of(best: Mapping, saved: Mapping) -> bool:
+    """Whether `best` was written in the training that `saved` tells of, at its best epoch so far.
+
+    It may be the newer of the two, where a run was killed after the one and before the other.
+    """
+    short, long = sorted([_without_times(best["history"]), _without_times(saved["history"])], key=len)
+    return long[: len(short)] == short and _best_place(long) == len(best["history"]) - 1
+
+
+def _without_times(history: Sequence[Mapping]) -> list[dict]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+
+
+def _best_place(rows: Sequence[Mapping]) -> int:
+    """Of the row with the best validation accuracy, the first of equals."""
+    return max(range(len(rows)), key=lambda place: rows[place]["validation"])
+
+
 @contextmanager
 def occupied(directory: RunDirectory) -> Iterator[None]:
     """The directory, made if it is not there, for this process alone; InputError while another one is at work in it.
@@ -188,7 +212,7 @@ def _newest_whole(files: Sequence[Path], settings: Mapping) -> Opening:
 def _saved_in(file: Path, settings: Mapping) -> dict:
     """The state in `file`, if a run with these settings can go on from it."""
     saved = _check_own(file, settings)
-    _check_best(saved, RunDirectory(file.parent))
+    _check_best(saved, RunDirectory(file.parent), settings)
     return saved
 
 
@@ -221,23 +245,28 @@ def _check_own(source: Path, settings: Mapping) -> dict:
         raise InputError(f"{source} has file format {saved['format']}, this version goes on from format {FORMAT} only")
     if not is_sealed(source):
         raise DamagedFile(f"{source} has lost its checksum: it is not as it was written")
-    if differences := _differences(saved["settings"], settings):
+    if name_of(saved) != source.name and (OWN.fullmatch(source.name) or "momentum" not in saved):
+        raise DamagedFile(f"{source} is another file under this name: it was written as {name_of(saved)}")
+    if found := differences(saved["settings"], settings):
         anew = ", or --overwrite to start anew" if saved["settings"]["script"] == settings["script"] else ""
         raise InputError(
-            f"{source.parent} holds a run with other settings: {'; '.join(differences)}. "
+            f"{source.parent} holds a run with other settings: {'; '.join(found)}. "
             f"Give the same settings to go on, another --save_dir{anew}"
         )
     return saved
 
 
-def _check_best(saved: dict, there: RunDirectory) -> None:
-    """A round that has begun needs its best network at its end: it must come along, whole."""
-    best = there.best(saved["state"])
+def _check_best(saved: dict, there: RunDirectory, settings: Mapping) -> None:
+    """A round that has begun needs its best network at its end: it must come along, whole, and be of this run."""
+    file = there.best(saved["state"])
     if not saved["history"]:
         return
-    if not best.exists():
-        raise DamagedFile(f"{best} is missing, which the end of its round needs")
-    read(best)
+    if not file.exists():
+        raise DamagedFile(f"{file} is missing, which the end of its round needs")
+    best = read(file)
+    ours = best.get("format") == FORMAT and is_sealed(file) and not differences(best["settings"], settings)
+    if not (ours and name_of(best) == file.name and is_best_of(best, saved)):
+        raise DamagedFile(f"{file} is not the best network of this run's {there.checkpoint(saved['state']).name}")
 
 
 def _check_overwrite(directory: RunDirectory, settings: Mapping, inputs: Sequence[Path | None]) -> None:
@@ -259,7 +288,7 @@ def _script_of(checkpoint: Path) -> str | None:
         return None
 
 
-def _differences(there: Mapping, here: Mapping) -> list[str]:
+def differences(there: Mapping, here: Mapping) -> list[str]:
     """The settings that differ, in words; more pruning rounds than before extend a run and are no difference.
 
     A setting that only one side knows is none either: a flag that came later, or a round that is yet to come.

@@ -7,7 +7,6 @@ run that forgot any of these would show.
 import contextlib
 import io
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -27,6 +26,7 @@ import saved_run
 import search
 from checkpoint import read, split_state
 from feedback import Feedback
+from stress.same_files import differences, different
 
 SETTINGS = "--dataset digits --arch networks:tiny --epochs 8 --decreasing_lr 4,6 --batch_size 64 --warmup 1 --gpu -1"
 REWIND = f"{SETTINGS} --prune_type rewind_lt --rewind_epoch 1 --pruning_times 3"
@@ -288,33 +288,11 @@ def kill_at(monkeypatch, number):
 
 
 def assert_same_files(a, b):
-    names = sorted(path.name for path in a.iterdir() if path.suffix != ".png")
-    assert names == sorted(path.name for path in b.iterdir() if path.suffix != ".png")
-    for name in names:
-        assert_same(content(a / name), content(b / name), name)
-
-
-def content(path):
-    """What a file of a run says."""
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    return json.loads(path.read_text()) if path.suffix == ".json" else read(path)
+    assert differences(a, b) == []
 
 
 def assert_same(a, b, where):
-    """Equal to the bit, wall-clock times and the command aside."""
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a.keys() - {"seconds", "command"}:
-            assert_same(a[key], b[key], f"{where}/{key}")
-    elif isinstance(a, list):
-        assert len(a) == len(b), where
-        for i, (one, other) in enumerate(zip(a, b, strict=True)):
-            assert_same(one, other, f"{where}/{i}")
-    else:
-        assert a == b, where
+    assert list(different(a, b, where)) == []
 
 
 @pytest.mark.parametrize("kind, every", [("imp", 5), ("PrAC", 3)])
@@ -424,6 +402,34 @@ def test_a_flipped_bit_is_damage_as_well(runs, tmp_path):
         "PrAC", f"{REWIND} --eb_eps 0.02", tmp_path / "PrAC"
     )
     assert_same_files(tmp_path / "PrAC", runs / "PrAC")
+
+
+MISPLACED = [  # files that are gone, the file that is wrong, what is in it, what is said
+    ("", "3checkpoint", "imp/1checkpoint", "another file under this name: it was written as 1checkpoint.pth.tar"),
+    ("3checkpoint", "2checkpoint", "imp/2model_SA_best", "it was written as 2model_SA_best.pth.tar"),
+    ("3checkpoint", "2model_SA_best", "imp/2checkpoint", "is not the best network of this run's 2checkpoint.pth.tar"),
+    ("3checkpoint", "2model_SA_best", "imp/1model_SA_best", "is not the best network of this run's"),
+    ("3checkpoint", "2model_SA_best", "PrAC/2model_SA_best", "is not the best network of this run's"),
+]
+
+
+@pytest.mark.parametrize("gone, file, other, message", MISPLACED)
+def test_a_whole_file_in_the_wrong_place_is_damage(runs, tmp_path, gone, file, other, message):
+    """Its checksum holds; gone on from, it would end in other tickets without a word."""
+    shutil.copytree(runs / "imp", tmp_path / "imp")
+    if gone:
+        (tmp_path / "imp" / f"{gone}.pth.tar").unlink()
+    shutil.copy(runs / f"{other}.pth.tar", tmp_path / "imp" / f"{file}.pth.tar")
+    assert message in run("imp", REWIND, tmp_path / "imp")
+    assert_same_files(tmp_path / "imp", runs / "imp")
+
+
+def test_a_best_network_of_the_2021_code_is_not_this_runs(runs, tmp_path, reference_checkpoint):
+    shutil.copytree(runs / "imp", tmp_path / "imp")
+    (tmp_path / "imp" / "3checkpoint.pth.tar").unlink()
+    shutil.copy(reference_checkpoint("imp"), tmp_path / "imp" / "2model_SA_best.pth.tar")
+    assert "2model_SA_best.pth.tar is not the best network" in run("imp", REWIND, tmp_path / "imp")
+    assert_same_files(tmp_path / "imp", runs / "imp")
 
 
 def test_nothing_whole_is_a_clear_error(runs, tmp_path):

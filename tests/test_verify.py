@@ -116,7 +116,7 @@ def test_the_tickets_of_a_search_obey_the_laws(runs, verify, kind):
     status, told = verify(*sorted((runs / kind).glob("*.tar")))
     assert status == 0 and "BROKEN" not in told.out, told.out
     last = told.out.split("2checkpoint.pth.tar:")[1].split("tar:")[0]
-    assert last.count(" holds ") == 10, last
+    assert last.count(" holds ") == 11, last
 
 
 def test_a_training_is_checked_as_far_as_it_can_be(runs, verify, tmp_path, call):
@@ -188,6 +188,40 @@ def test_damage_is_found_out(run, verify):
     status, told = verify(file, run / "0checkpoint.pth.tar")
     assert status == 1 and "checksum does not hold" in told.out
     assert "1 of 2 files" in told.err
+
+
+@pytest.mark.parametrize(
+    "file, other, seen",
+    [
+        ("1checkpoint", "PrAC/2checkpoint", "it was written as 2checkpoint.pth.tar"),
+        ("1checkpoint", "PrAC/1model_SA_best", "it was written as 1model_SA_best.pth.tar"),
+        ("1model_SA_best", "PrAC/1checkpoint", "it was written as 1checkpoint.pth.tar"),
+        ("1model_SA_best", "imp/1model_SA_best", "has other settings: script was main_PrAC_imp.py, is main_imp.py"),
+        ("1checkpoint", "lt/1checkpoint", "has other settings: script was"),
+    ],
+)
+def test_a_whole_file_in_the_wrong_place_is_found_out(runs, run, verify, file, other, seen):
+    shutil.copy(runs / f"{other}.pth.tar", run / f"{file}.pth.tar")
+    status, told = verify(run / f"{file}.pth.tar")
+    assert status == 1 and "its place in the run" in told.out and seen in told.out, told.out
+
+
+def test_the_best_network_is_that_of_the_best_epoch(run, verify):
+    file = run / "0model_SA_best.pth.tar"
+    content = read(file)
+    rows = read(run / "0checkpoint.pth.tar")["history"]
+    place = rows.index(content["history"][-1])
+    other = rows[: place + 2] if place + 1 < len(rows) else rows[:place]
+    write(file, content | {"history": other})
+    status, told = verify(file)
+    assert status == 1 and "not the best network of 0checkpoint.pth.tar" in told.out
+
+
+def test_our_own_file_without_its_checksum_is_broken(run, verify):
+    file = run / "1checkpoint.pth.tar"
+    torch.save(read(file), file)
+    status, told = verify(file)
+    assert status == 1 and "lost: every file of this suite is written with one" in told.out
 
 
 def test_a_split_file_tells_what_an_old_file_does_not(verify, tmp_path, reference_checkpoint):
