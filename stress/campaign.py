@@ -37,6 +37,7 @@ class Campaign:
         self.tally: Counter[str] = Counter()
         self.failures: list[str] = []
         self.began = time.monotonic()
+        self.seconds = 0.0
         self.end = self.began + 60 * (minutes or args.minutes)
 
     def numbers(self, counted: str) -> Iterator[int]:
@@ -47,6 +48,7 @@ class Campaign:
                 return
             yield number
             number += 1
+            self.seconds = time.monotonic() - self.began
 
     def random(self, number: int) -> np.random.Generator:
         """The chance of one case."""
@@ -61,10 +63,6 @@ class Campaign:
     @property
     def late(self) -> bool:
         return time.monotonic() > self.end
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
 
 
 def conclude(campaigns: list[Campaign], columns: list[str]) -> None:

@@ -21,7 +21,7 @@ from interruption import SIGNALS
 
 ROOT = Path(__file__).parent.parent
 NETWORKS = ROOT / "tests"  # --arch networks:tiny is there
-IMPORTED = ("main_imp", "main_PrAC_imp", "main_train", "verify", "search", "retrain", "evidence")
+IMPORTED = ("main_imp", "main_PrAC_imp", "main_train", "verify", "search", "retrain", "evidence", "models.build")
 LONGEST = 120.0  # seconds of a run of a few seconds; beyond it hangs
 
 
