@@ -29,7 +29,9 @@ def parser() -> flags.Parser:
         "(constent or constant: |D0| x (1 - data_rate)^k for round k, D0 being the training split); or, as a control, "
         "a set as large as zero_out's PrAC set drawn at random",
     )
-    group.add_argument("--threshold", type=flags.count_from_0, default=0, help="forgetting events to be exceeded")
+    # An example that was never learned counts as forgotten 2^31 - 1 times: more often than any threshold.
+    times = flags.number(int, "a whole number from 0 up, below 2147483647", lambda value: 0 <= value < 2**31 - 1)
+    group.add_argument("--threshold", type=times, default=0, help="forgetting events to be exceeded")
     group.add_argument(
         "--data_rate", type=flags.share, default=0.2, help="constent: share of examples dropped in a round"
     )

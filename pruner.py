@@ -192,7 +192,10 @@ class EarlyBird:
 def kept_after(prunings: int, rate: float, weights: int) -> int:
     """How many of so many weights are left after so many prunings at `rate`."""
     for _ in range(prunings):
-        weights -= round(rate * weights)
+        dropped = round(rate * weights)
+        if not dropped:  # nor will any later pruning drop one
+            break
+        weights -= dropped
     return weights
 
 

@@ -46,9 +46,12 @@ def run_script(
 OUT_OF_MEMORY = "A smaller --batch_size needs less, and so does --precision bf16"
 
 
+WORDS_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
+
+
 def is_out_of_memory(error: Exception) -> bool:
-    """Python's, torch's on a CPU and on CUDA: the latter two are RuntimeErrors, told by their words."""
-    return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
+    """Python's, torch's on a CPU and on CUDA, oneDNN's: all but the first are RuntimeErrors, told by their words."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in WORDS_OF_MEMORY)
 
 
 def command_again(name: str, argv: Sequence[str] | None) -> str:

@@ -80,6 +80,17 @@ def test_pruning_drops_the_lowest_scores_and_exactly_so_many(case, rate):
     assert all((found[name] <= mask[name]).all() and found[name].shape == mask[name].shape for name in mask)
 
 
+@given(st.integers(0, 10**6), RATES, st.integers(0, 40))
+def test_what_is_kept_after_prunings_is_what_each_leaves(weights, rate, prunings):
+    """And a number of prunings that nobody could do is answered at once."""
+    expected = weights
+    for _ in range(prunings):
+        expected -= round(rate * expected)
+    assert pruner.kept_after(prunings, rate, weights) == expected
+    last = pruner.kept_after(10**30, rate, weights) if rate > 0.001 else 0
+    assert round(rate * last) == 0
+
+
 @given(masks_and_scores(), RATES, st.integers(-20, 20))
 def test_pruning_looks_at_the_order_of_scores_alone(case, rate, power):
     mask, scores = case

@@ -225,6 +225,11 @@ def test_a_ticket_found_with_examples_that_validate_here_is_refused(call, tmp_pa
     one_sentence(call, "main_train", words, tmp_path, r"found with \d+ examples that validate here")
 
 
+@pytest.mark.parametrize("value", [2**31 - 1, 10**30])
+def test_no_threshold_is_above_never_learned(call, tmp_path, value):
+    one_sentence(call, "main_PrAC_imp", ["--threshold", str(value)], tmp_path, f"below 2147483647, got {value}")
+
+
 def test_flags_that_make_sets_have_no_say_over_a_given_one(call, tmp_path):
     np.save(tmp_path / "set.npy", np.arange(50))
     words = ["--prac_set", str(tmp_path / "set.npy"), "--threshold", "2", "--cep", "none"]

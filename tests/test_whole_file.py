@@ -139,6 +139,7 @@ def test_a_script_that_cannot_go_on_does_not_say_it_could(capsys):
     [
         MemoryError(),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("could not create a primitive"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     ],
 )
