@@ -230,8 +230,8 @@ class Case:
         newest = max(files, key=lambda file: file.stat().st_mtime_ns)
         file = newest if self.random.random() < 0.3 else files[self.random.integers(len(files))]
         if self.random.random() < 0.5 or not file.stat().st_size:
-            # Rewinding weights without a checksum could be the 2021 code's; they are the same weights, and main_train.py
-            # says that it uses them unchecked.
+            # Rewinding weights without a checksum could be the 2021 code's; they are the same weights, and
+            # main_train.py says that it uses them unchecked.
             possible = DAMAGES[:-1] if file.suffix == ".pt" else DAMAGES
             ways = [way for way in possible if file.stat().st_size or way is emptied]
             way = ways[self.random.integers(len(ways))]
