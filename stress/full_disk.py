@@ -145,18 +145,25 @@ class FullDisk(FileSystem):
 
 
 class ReadOnly(Plight):
-    """The directory can only be read from a random moment on: it is mounted over itself, since its own file system
-    stays writable while a file in it is open."""
+    """The directory can only be read from a random moment on.
+
+    Its file system stays writable while a file in it is open, so the directory is mounted over itself: first elsewhere,
+    where nobody writes, and read-only from there.
+    """
 
     mounts = True
 
     def strike(self, process: Process) -> None:
-        self.run.mkdir(exist_ok=True)
-        mount("--bind", self.run, self.run)
-        mount("-o", "remount,bind,ro", self.run)
+        aside = self.folder / "aside"
+        for folder in (self.run, aside):
+            folder.mkdir(exist_ok=True)
+        mount("--bind", self.run, aside)
+        mount("-o", "remount,bind,ro", aside)
+        mount("--bind", aside, self.run)
 
     def relieve(self) -> None:
-        unmount(self.run)
+        for folder in (self.run, self.folder / "aside"):
+            unmount(folder)
 
 
 def mount(*words: object) -> None:
@@ -212,7 +219,8 @@ class Case:
         try:
             self.check(self.in_need())
         finally:
-            unmount(self.plight.run)
+            for folder in (self.plight.run, self.folder / "aside"):
+                unmount(folder)
 
     def in_need(self) -> Ended:
         first = self.plight.begin()
