@@ -1,0 +1,212 @@
+"""The runs of a study as processes: several at a time, each with its share of the machine."""
+
+import importlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from grid import Job, Study
+from rundir import RunDirectory
+from utils import InputError
+
+ROOT = Path(__file__).parent
+PATIENCE = 0.2  # seconds between looks at the processes
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run works: a GPU, or some of the CPU's cores."""
+
+    gpu: int
+    threads: int | None = None
+
+    @property
+    def flags(self) -> list[str]:
+        return ["--gpu", str(self.gpu)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
+
+
+def places_of(jobs: int | None, gpus: Sequence[int] | None) -> list[Place]:
+    """One on each of these GPUs (all there are if None); without any, `jobs` on the CPU, one a core if None."""
+    found = visible_gpus() if gpus is None else gpus
+    if found:
+        return [Place(gpu) for gpu in found]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jobs = jobs or cores
+    return [Place(-1, max(1, cores // jobs)) for _ in range(jobs)]
+
+
+def visible_gpus() -> list[int]:
+    import torch
+
+    return list(range(torch.cuda.device_count()))
+
+
+def check_jobs(study: Study) -> None:
+    """InputError for the first run whose flags its script would refuse, whose folder another one uses, or whose ticket
+    will not be there."""
+    rounds: dict[Path, int] = {}
+    for job in study.jobs:
+        if job.save_dir in rounds:
+            raise InputError(f"two runs of the study would share {job.save_dir}: the grid needs other values")
+        try:
+            args = importlib.import_module(Path(job.script).stem).read_flags(
+                [*job.flags, "--save_dir", str(job.save_dir)]
+            )
+        except InputError as error:
+            raise InputError(f"{job.script} {shlex.join(job.flags)}: {error}") from None
+        rounds[job.save_dir] = getattr(args, "pruning_times", 0)
+        if job.after and job.prunings > rounds[job.after.save_dir]:
+            raise InputError(
+                f"{job.save_dir}: no ticket after {job.prunings} prunings, the search has --pruning_times "
+                f"{rounds[job.after.save_dir]}"
+            )
+
+
+def is_done(job: Job) -> bool:
+    """Whether this very run is finished: its records say so, whatever device it ran on."""
+    try:
+        found = json.loads(RunDirectory(job.save_dir).summary.read_text())
+        return bool(found["finished"]) and without_gpu(shlex.split(found["command"])[1:]) == [job.script, *job.words]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def without_gpu(words: list[str]) -> list[str]:
+    """A command without the flag that a place added at its end."""
+    return words[:-2] if words[-2:-1] == ["--gpu"] else words
+
+
+@dataclass
+class Running:
+    """A run that is under way, and its output on the way to a file."""
+
+    job: Job
+    place: Place
+    process: subprocess.Popen
+
+
+class Runner:
+    """Runs the jobs of a study in order, as many at a time as there are places."""
+
+    def __init__(self, study: Study, places: Sequence[Place]):
+        self.study, self.free = study, list(places)
+        self.waiting = [job for job in study.jobs if not is_done(job)]
+        self.running: list[Running] = []
+        self.failed: dict[Path, str] = {}  # folder of a run -> why it failed
+
+    def run(self) -> dict[Path, str]:
+        """All that is not done yet; the runs that failed, and why."""
+        total = len(self.study.jobs)
+        with tqdm(total=total, initial=total - len(self.waiting), unit="run", dynamic_ncols=True) as bar:
+            try:
+                while self.waiting or self.running:
+                    self.start()
+                    bar.set_postfix_str(", ".join(self.label(each.job) for each in self.running))
+                    bar.update(self.collect())
+                    time.sleep(PATIENCE)
+            finally:
+                self.end()
+        return self.failed
+
+    def start(self) -> None:
+        """Begin what can begin: a training once its search is over; not at all if that failed."""
+        unfinished = {job.save_dir for job in self.waiting} | {each.job.save_dir for each in self.running}
+        for job in list(self.waiting):
+            before = job.after.save_dir if job.after else None
+            if before in self.failed:
+                self.waiting.remove(job)
+                self.failed[job.save_dir] = f"its search failed: {before}"
+            elif self.free and before not in unfinished:
+                self.waiting.remove(job)
+                self.running.append(begin(job, self.free.pop(0)))
+
+    def collect(self) -> int:
+        """How many runs have ended since the last look; their places are free again."""
+        ended = [each for each in self.running if each.process.poll() is not None]
+        for each in ended:
+            self.running.remove(each)
+            self.free.append(each.place)
+            if each.process.returncode:
+                self.failed[each.job.save_dir] = last_line(log_of(each.job), each.process.returncode)
+        return len(ended)
+
+    def end(self) -> None:
+        """Ask what still runs to end, keeping its state, and wait for it."""
+        for each in self.running:
+            each.process.terminate()
+        for each in self.running:
+            each.process.wait()
+
+    def label(self, job: Job) -> str:
+        return str(job.save_dir.relative_to(self.study.save_dir))
+
+
+def begin(job: Job, place: Place) -> Running:
+    """Start the process; what it prints is added to a log beside its folder."""
+    log_of(job).parent.mkdir(parents=True, exist_ok=True)
+    with log_of(job).open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-u", str(ROOT / job.script), *job.words, *place.flags],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | place.environment,
+        )
+    return Running(job, place, process)
+
+
+def log_of(job: Job) -> Path:
+    return job.save_dir.with_name(f"{job.save_dir.name}.log")
+
+
+def last_line(log: Path, status: int) -> str:
+    """Why a run failed, as it said itself."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return f"exit status {status}: {lines[-1] if lines else 'it said nothing'}"
+
+
+# --- SLURM ------------------------------------------------------------------------------------------------------------
+
+
+def slurm_script(study: Study) -> str:
+    """The same runs as an array script: a task is a search followed by the trainings of its tickets, or one training.
+
+    A task that is put back into the queue goes on where it was.
+    """
+    tasks = [chain(job, study) for job in study.jobs if job.after is None]
+    lines = "\n".join(f"  {shlex.quote(task)}" for task in tasks)
+    return f"""#!/bin/bash
+#SBATCH --array=0-{len(tasks) - 1}
+#SBATCH --gpus-per-task=1
+#SBATCH --cpus-per-task=4
+#SBATCH --requeue
+#SBATCH --output={study.save_dir}/slurm-%A_%a.log
+
+cd "$SLURM_SUBMIT_DIR" || exit 1  # the directory of the scripts, with the environment active
+runs=(
+{lines}
+)
+eval "${{runs[$SLURM_ARRAY_TASK_ID]}}"
+"""
+
+
+def chain(job: Job, study: Study) -> str:
+    """A job and, if it succeeds, those that need it, as one line of shell."""
+    commands = [shlex.join(["python", "-u", each.script, *each.words]) for each in (job, *followers(job, study))]
+    return " && ".join([commands[0], *([f"{{ {'; '.join(commands[1:])}; }}"] if len(commands) > 1 else [])])
+
+
+def followers(job: Job, study: Study) -> list[Job]:
+    return [each for each in study.jobs if each.after is job]

@@ -1,0 +1,57 @@
+"""Run a study: searches and trainings for every combination of methods, data, networks and seeds, then their report.
+
+    python study.py studies/digits.toml
+
+Several runs at a time: one on each GPU, else --jobs of them on the CPU, which share its cores. A study that was ended
+goes on when the same command is given again; what is done is not done again. A run that fails stops no other.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import flags
+from utils import RunError, run_script
+
+
+def parser() -> flags.Parser:
+    parser = flags.Parser(__doc__)
+    add = parser.add_argument
+    add("file", type=flags.path, metavar="FILE.toml", help="what to run; grid.py says what it may hold")
+    add("--save_dir", type=flags.path, help="directory of all runs; the file's own if not given")
+    add("--jobs", type=flags.positive_int, help="runs at a time on the CPU; one for every core if not given")
+    add("--gpu", type=flags.count_from_0, nargs="*", help="CUDA devices to use; all if not given, none if empty: CPU")
+    add("--slurm", type=flags.path, metavar="FILE.sh", help="write a SLURM array script instead of running anything")
+    add("--no_report", action="store_true", help="leave the report out")
+    return parser
+
+
+def work(argv: Sequence[str] | None) -> None:
+    args = parser().parse_args(argv)
+
+    from grid import read_study
+    from runner import Runner, check_jobs, places_of, slurm_script
+
+    study = read_study(args.file, args.save_dir)
+    check_jobs(study)
+    if args.slurm:
+        study.save_dir.mkdir(parents=True, exist_ok=True)  # where its logs go
+        args.slurm.write_text(slurm_script(study))
+        print(f"sbatch {args.slurm} runs {len(study.jobs)} runs")
+        return
+    failed = Runner(study, places_of(args.jobs, args.gpu)).run()
+    if not args.no_report and len(failed) < len(study.jobs):
+        import report
+
+        done = [str(job.save_dir) for job in study.jobs if job.save_dir not in failed]
+        report.main([*done, "--output", str(study.save_dir / "report")])
+    if failed:
+        told = "\n".join(f"  {folder}: {why}" for folder, why in failed.items())
+        raise RunError(f"{len(failed)} of {len(study.jobs)} runs failed; the same command tries them again\n{told}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_script(work, "study.py", argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
