@@ -10,8 +10,9 @@ from checkpoint import read, split_state
 from dataset import read_permutation, split
 from given_sets import sequence_of
 from laws import Evidence, Finding, check, equal
+from opening import differences, is_best_of
 from pruner import Mask, Weights, kept_after, size
-from rundir import OWN, RunDirectory, differences, is_best_of, name_of
+from rundir import OWN, RunDirectory, name_of
 from utils import InputError
 from whole_file import check_seal
 

@@ -5,8 +5,9 @@ import argparse
 from feedback import draw_curves, epoch_line, round_table
 from flags import about, settings
 from ledger import Vanilla
+from opening import Opening, begun
 from pruner import Ticket, dense
-from rundir import Opening, RunDirectory, begun
+from rundir import RunDirectory
 from saved_run import SavedRun, restore
 from tickets import check_ticket_data, checksum, origin, read_ticket
 from trial import Trial, plan_lines, short_warnings, summary, watch

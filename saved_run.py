@@ -18,11 +18,12 @@ from environment import changes
 from flops import forward_flops
 from interruption import shielded
 from ledger import Vanilla, costs
+from opening import Opening
 from pace import Pace
 from pruner import Mask, Ticket, Weights, dense, density
 from recipe import Recipe
 from records import Metrics, write_summary
-from rundir import Opening, RunDirectory
+from rundir import RunDirectory
 from trial import Trial
 from utils import InputError, RunError
 from workbench import Workbench

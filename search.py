@@ -20,6 +20,7 @@ from flags import about, settings
 from given_sets import check_sets, read_sets
 from laws import Evidence, check
 from ledger import cost_lines
+from opening import Opening, begun
 from policy import FixedSets, Policy, RoundEnd
 from pruner import (
     Mask,
@@ -35,7 +36,7 @@ from pruner import (
     random_scores,
     size,
 )
-from rundir import Opening, RunDirectory, begun
+from rundir import RunDirectory
 from saved_run import SavedRun, best_weights, restore
 from schedule import Schedule
 from step import copy_weights

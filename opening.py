@@ -1,0 +1,198 @@
+"""How a run begins: from nothing, or from what its directory holds, if a command may go on with that."""
+
+import argparse
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from checkpoint import FORMAT, read, write
+from rundir import OWN, RunDirectory, name_of, occupied
+from utils import InputError
+from whole_file import DamagedFile, is_sealed
+
+
+@contextmanager
+def begun(
+    directory: RunDirectory, settings: Mapping, args: argparse.Namespace, inputs: Sequence[Path | None]
+) -> Iterator["Opening"]:
+    """The directory for this process alone, brought to where the run begins or goes on; `open_run` says which."""
+    with occupied(directory):
+        opening = open_run(
+            directory,
+            settings,
+            resume=args.resume,
+            checkpoint=args.checkpoint,
+            overwrite=args.overwrite,
+            inputs=inputs,
+        )
+        make(directory, opening)
+        yield opening
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a run begins: from a `saved` state, which `source` holds, or (None) from nothing.
+
+    `elsewhere` says that the state comes from another directory; `clear` that an old run is to be removed first;
+    `notes` what is wrong with files that were passed over.
+    """
+
+    saved: dict | None = None
+    source: Path | None = None
+    elsewhere: bool = False
+    clear: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def open_run(
+    directory: RunDirectory,
+    settings: Mapping,
+    *,
+    resume: bool,
+    checkpoint: Path | None,
+    overwrite: bool,
+    inputs: Sequence[Path | None] = (),
+) -> Opening:
+    """Whether to start or to go on; InputError, with nothing touched, where neither is right.
+
+    The same command on the same directory goes on from its newest whole checkpoint. Another one is refused with the
+    settings that differ. `checkpoint` names the file to go on from, in this directory or another; once this one has
+    checkpoints of its own, they count. `inputs` are files and directories the run reads: they are not cleared away
+    under it.
+    """
+    if overwrite:
+        _check_overwrite(directory, settings, inputs)
+        return Opening(clear=True)
+    own = directory.checkpoints()
+    elsewhere = checkpoint is not None and checkpoint.parent.resolve() != directory.path.resolve()
+    if checkpoint and not (elsewhere and own):
+        return Opening(_saved_in(checkpoint, settings), checkpoint, elsewhere)
+    if not own and resume:
+        raise InputError(f"nothing to resume: {directory.path} holds no checkpoint")
+    return _newest_whole(own, settings) if own else Opening()
+
+
+def _newest_whole(files: Sequence[Path], settings: Mapping) -> Opening:
+    """The newest of the checkpoints, newest first, that can be gone on from; InputError if all are damaged."""
+    notes: list[str] = []
+    for file in files:
+        try:
+            return Opening(_saved_in(file, settings), file, notes=tuple(notes))
+        except DamagedFile as error:
+            notes.append(f"{error}; what came before it is used")
+    raise InputError(
+        f"{notes[0].removesuffix('; what came before it is used')}, and there is no whole checkpoint before it: "
+        "--overwrite starts anew"
+    )
+
+
+def _saved_in(file: Path, settings: Mapping) -> dict:
+    """The state in `file`, if a run with these settings can go on from it."""
+    saved = _check_own(file, settings)
+    _check_best(saved, RunDirectory(file.parent), settings)
+    return saved
+
+
+def make(directory: RunDirectory, opening: Opening) -> None:
+    """Bring the directory to where the run begins: without leftovers, emptied of an old run, or with what a run that
+    comes from elsewhere left there."""
+    for file in directory.leftovers() + (directory.files() if opening.clear else []):
+        file.unlink()
+    if opening.clear:
+        shutil.rmtree(directory.events, ignore_errors=True)
+    if opening.elsewhere:
+        round = opening.saved["state"]
+        best = RunDirectory(opening.source.parent).best(round)
+        if best.exists():
+            write(directory.best(round), read(best))
+        write(directory.checkpoint(round), opening.saved)
+
+
+def _check_own(source: Path, settings: Mapping) -> dict:
+    """The saved state in `source`, made by us under these settings."""
+    if "model_SA_best" in source.name:
+        raise InputError(f"{source} is the network at its best epoch; a run goes on from a file named ...checkpoint")
+    saved = read(source)
+    if "format" not in saved:
+        raise InputError(
+            f"{source} was not written by this suite (a checkpoint of the 2021 code is a ticket, not a run to go on "
+            "with): choose another --save_dir, or start anew with --overwrite"
+        )
+    if saved["format"] != FORMAT:
+        raise InputError(f"{source} has file format {saved['format']}, this version goes on from format {FORMAT} only")
+    if not is_sealed(source):
+        raise DamagedFile(f"{source} has lost its checksum: it is not as it was written")
+    if name_of(saved) != source.name and (OWN.fullmatch(source.name) or "momentum" not in saved):
+        raise DamagedFile(f"{source} is another file under this name: it was written as {name_of(saved)}")
+    if found := differences(saved["settings"], settings):
+        anew = ", or --overwrite to start anew" if saved["settings"]["script"] == settings["script"] else ""
+        raise InputError(
+            f"{source.parent} holds a run with other settings: {'; '.join(found)}. "
+            f"Give the same settings to go on, another --save_dir{anew}"
+        )
+    return saved
+
+
+def _check_best(saved: dict, there: RunDirectory, settings: Mapping) -> None:
+    """A round that has begun needs its best network at its end: it must come along, whole, and be of this run."""
+    file = there.best(saved["state"])
+    if not saved["history"]:
+        return
+    if not file.exists():
+        raise DamagedFile(f"{file} is missing, which the end of its round needs")
+    best = read(file)
+    ours = best.get("format") == FORMAT and is_sealed(file) and not differences(best["settings"], settings)
+    if not (ours and name_of(best) == file.name and is_best_of(best, saved)):
+        raise DamagedFile(f"{file} is not the best network of this run's {there.checkpoint(saved['state']).name}")
+
+
+def _check_overwrite(directory: RunDirectory, settings: Mapping, inputs: Sequence[Path | None]) -> None:
+    """--overwrite removes a run of this script; not another script's, nor what this very run reads."""
+    for path in filter(None, inputs):
+        if directory.path.resolve() in (path.resolve(), path.resolve().parent):
+            raise InputError(f"--overwrite would remove {path}, which this run reads: choose another --save_dir")
+    scripts = filter(None, map(_script_of, directory.checkpoints()))
+    script = next(scripts, None)
+    if script and script != settings["script"]:
+        raise InputError(f"{directory.path} holds a run of {script}: remove it yourself, or choose another --save_dir")
+
+
+def _script_of(checkpoint: Path) -> str | None:
+    """Which of our scripts wrote it; None for a file that is damaged or not ours."""
+    try:
+        return read(checkpoint).get("settings", {}).get("script")
+    except InputError:
+        return None
+
+
+def differences(there: Mapping, here: Mapping) -> list[str]:
+    """The settings that differ, in words; more pruning rounds than before extend a run and are no difference.
+
+    A setting that only one side knows is none either: a flag that came later, or a round that is yet to come.
+    """
+    extended = there.get("pruning_times", 0) < here.get("pruning_times", 0)
+    return [
+        f"{name} was {there[name]}, is {here[name]}"
+        for name in there
+        if name in here and there[name] != here[name] and not (name == "pruning_times" and extended)
+    ]
+
+
+def is_best_of(best: Mapping, saved: Mapping) -> bool:
+    """Whether `best` was written in the training that `saved` tells of, at its best epoch so far.
+
+    It may be the newer of the two, where a run was killed after the one and before the other.
+    """
+    short, long = sorted([_without_times(best["history"]), _without_times(saved["history"])], key=len)
+    return long[: len(short)] == short and _best_place(long) == len(best["history"]) - 1
+
+
+def _without_times(history: Sequence[Mapping]) -> list[dict]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+
+
+def _best_place(rows: Sequence[Mapping]) -> int:
+    """Of the row with the best validation accuracy, the first of equals."""
+    return max(range(len(rows)), key=lambda place: rows[place]["validation"])
