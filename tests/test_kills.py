@@ -10,6 +10,7 @@ import os
 import signal
 
 import pytest
+import torch
 from test_search import REWIND, SCRIPTS, SETTINGS, assert_same_files, run
 
 import retrain
@@ -19,6 +20,11 @@ import trial
 import whole_file
 import workbench
 from feedback import Feedback
+
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(),
+    reason="where there is CUDA, a process that has trained cannot fork: python -m stress.kills does the same there",
+)
 
 STEPS = 21  # of an epoch on all the digits
 FLAGS = {
