@@ -206,11 +206,11 @@ def whole_density(mask: Mask, parameters: Iterable[Tensor]) -> float:
 
 
 def layer_counts(mask: Mask) -> dict[str, dict[str, int]]:
-    """By layer: its weights, those kept, and the filters (output channels or neurons) of which nothing is left."""
+    """By layer: its weights, those kept, its filters (output channels or neurons), and those without a weight left."""
     kept = _counts(mask)
     dead = torch.stack([(~layer.flatten(1).any(1)).sum() for layer in mask.values()]).tolist() if mask else []
     return {
-        name: {"size": layer.numel(), "kept": alive, "dead_filters": empty}
+        name: {"size": layer.numel(), "kept": alive, "filters": len(layer), "dead_filters": empty}
         for (name, layer), alive, empty in zip(mask.items(), kept, dead, strict=True)
     }
 

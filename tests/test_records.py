@@ -66,7 +66,7 @@ def test_layers_are_counted(tiny):
     mask = {"conv1.weight": tiny.conv1.weight > 0}
     mask["conv1.weight"][1] = False
     (found,) = layer_counts(mask).values()
-    assert found == {"size": 36, "kept": int(mask["conv1.weight"].sum()), "dead_filters": 1}
+    assert found == {"size": 36, "kept": int(mask["conv1.weight"].sum()), "filters": 4, "dead_filters": 1}
     assert layer_counts({}) == {}
 
 
