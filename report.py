@@ -1,0 +1,52 @@
+"""Compare runs in one report: accuracy against sparsity, what it cost, the PrAC sets, the masks.
+
+    python report.py runs/imp_0 runs/imp_1 runs/PrAC_0 runs/PrAC_1 runs/retrain_0 --output report
+
+Takes the directories of any runs: searches, finished or still going, retrained tickets, the 2021 code's directories;
+several seeds of a method become a mean. Writes report.html, which needs no other file, and the same as report.md with
+figures/ and tables/. A run that cannot be read is named and left out. Exit status 0; 2 if there is nothing to report.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import flags
+from utils import InputError, run_script
+
+
+def parser() -> flags.Parser:
+    parser = flags.Parser(__doc__)
+    parser.add_argument("runs", type=flags.path, nargs="+", metavar="RUN", help="a run's directory, its --save_dir")
+    parser.add_argument(
+        "--output", type=flags.path, default=Path("report"), metavar="DIR", help="directory for the report"
+    )
+    parser.add_argument(
+        "--margin",
+        type=flags.not_negative,
+        default=0.5,
+        help="points of test accuracy by which a ticket may fall short and still count as winning or equal",
+    )
+    parser.add_argument(
+        "--data", type=flags.path, metavar="DIR", help="where the images lie, if not where the runs had them"
+    )
+    return parser
+
+
+def work(argv: Sequence[str] | None) -> None:
+    args = parser().parse_args(argv)
+    there = next(folder for folder in (args.output, *args.output.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise InputError(f"--output {args.output} cannot be a directory: {there} is a file")
+
+    from reports.build import make_report
+
+    make_report(args)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_script(work, "report.py", argv, goes_on=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""From directories to a report: read the runs, write the chapters, put the files into place."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from reports.accuracy_section import accuracy_parts
+from reports.as_html import html
+from reports.as_markdown import markdown
+from reports.cost_section import cost_parts
+from reports.document import Figure, Listing, Paragraph, Part, Report, Section, Table
+from reports.methods import Task, tasks_of
+from reports.runs import read_runs
+from reports.runs_section import runs_parts
+from utils import InputError
+from whole_file import write_whole
+
+
+def make_report(args: argparse.Namespace) -> None:
+    """The whole work of report.py; InputError if there is not one run to show."""
+    runs, notes = read_runs(args.runs)
+    for note in notes:
+        print(f"report.py: note: {note}", file=sys.stderr)
+    if not runs:
+        raise InputError("there is no run to report: see the notes above")
+    tasks, more = tasks_of(runs)
+    for note in more:
+        print(f"report.py: note: {note}", file=sys.stderr)
+    write_report(compose(tasks, notes + more, args), args.output)
+
+
+def compose(tasks: Sequence[Task], notes: Sequence[str], args: argparse.Namespace) -> Report:
+    """All chapters that have something to say."""
+    margin = args.margin
+    chapters: dict[str, Callable[[Task, int], list[Part]]] = {
+        "Accuracy": lambda task, number: accuracy_parts(task, number, margin),
+        "Cost": cost_parts,
+    }
+    sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
+    for title, parts_of in chapters.items():
+        parts = [part for number, task in enumerate(tasks, 1) for part in parts_of(task, number)]
+        if parts:
+            sections.append(Section(title, title.lower().replace(" ", "-"), parts))
+    sections.append(Section("Runs", "runs", runs_parts(tasks)))
+    told = [part.text for section in sections for part in section.parts if isinstance(part, Paragraph) and part.warns]
+    for text in told:
+        print(f"report.py: note: {text}", file=sys.stderr)
+    return Report(f"Lottery tickets: {', '.join(task.name for task in tasks)}", sections)
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Its files, each whole or as it was before."""
+    contents = {"report.html": html(report).encode(), "report.md": markdown(report).encode()}
+    for figure in report.all(Figure):
+        contents |= {f"figures/{figure.name}.png": figure.png, f"figures/{figure.name}.svg": figure.svg}
+    contents |= {f"tables/{table.name}.csv": table.csv() for table in report.all(Table)}
+    for part in ("figures", "tables"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        write_whole(folder / name, partial(_write, content))
+    print(f"{folder / 'report.html'}, the same in report.md; pictures in figures/, all numbers in tables/")
+
+
+def _write(content: bytes, file) -> None:
+    file.write(content)

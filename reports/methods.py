@@ -1,0 +1,209 @@
+"""Which runs are the same method on the same task, and what a method is called.
+
+A task is a data set, its split and a network: accuracies of different tasks share no curve. A method is what decides
+results beside the seed. As where a run goes on, a setting that only one of two runs knows is no difference.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reports.runs import FOREIGN, Run
+
+TASK = ("dataset", "data checksum", "split checksum", "arch", "stem", "image_size", "network")
+RECIPE = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision")
+NOT_METHOD = {*TASK, "seed", "pruning_times", "ticket checksum", "init_dir", "mask_dir"}
+SET = "PrAC set of round"  # how the settings call the checksum of a given set
+
+SEARCH, TICKETS, DENSE = "search", "tickets", "dense"
+
+
+@dataclass
+class Method:
+    """Runs that differ in their seeds alone. `search` is the name of the search, its tickets' one as well."""
+
+    kind: str
+    name: str
+    search: str
+    runs: list[Run]
+
+    @property
+    def settings(self) -> Mapping:
+        return self.runs[0].settings
+
+    @property
+    def is_imp(self) -> bool:
+        """Whether it is iterative magnitude pruning on all the data, the yardstick, or trains its tickets."""
+        settings = search_settings(self.runs[0])
+        return settings is not None and describe(settings) in ("IMP", f"{FOREIGN}, IMP")
+
+    def same_recipe(self, other: "Method") -> bool:
+        return not differing(self.settings, other.settings, RECIPE)
+
+
+@dataclass
+class Task:
+    """One data set, split and network, and all that was tried on it."""
+
+    name: str
+    methods: list[Method]
+
+    def of(self, kind: str) -> list[Method]:
+        return [method for method in self.methods if method.kind == kind]
+
+    @property
+    def searches(self) -> list[str]:
+        """Names of the searches, in the order of their colours."""
+        names = dict.fromkeys(method.search for method in self.methods if method.kind != DENSE)
+        return sorted(names, key=lambda name: (not name.split(" (")[0].endswith("IMP"), "random" in name))
+
+
+@dataclass
+class Group:
+    """Items that go together, by the settings of the first of them."""
+
+    settings: Mapping
+    items: list = field(default_factory=list)
+    name: str = ""
+
+
+def tasks_of(runs: Sequence[Run]) -> tuple[list[Task], list[str]]:
+    """The runs sorted by task and method, and what there is to say about them."""
+    groups = grouped(runs, lambda run: run.settings, lambda a, b: not differing(a, b, TASK) and _alike(a, b))
+    name_groups(groups, task_name, TASK)
+    notes = []
+    if len(groups) > 1:
+        names = "; ".join(group.name for group in groups)
+        notes.append(f"The runs are of {len(groups)} tasks, which share no figure: {names}.")
+    tasks = [Task(group.name, methods_of(group.items, notes)) for group in groups]
+    for task in tasks:
+        order = [*task.searches, "dense network"]
+        task.methods.sort(key=lambda method, order=order: order.index(method.search))
+    return tasks, notes
+
+
+def _alike(a: Mapping, b: Mapping) -> bool:
+    """The 2021 code's directories do not say what they were made on: they are compared among themselves only."""
+    return (a["script"] == FOREIGN) == (b["script"] == FOREIGN)
+
+
+def task_name(settings: Mapping) -> str:
+    if settings["script"] == FOREIGN:
+        return "2021 code's runs, on unknown data"
+    return f"{settings['dataset']}, {settings['arch']}"
+
+
+def methods_of(runs: Sequence[Run], notes: list[str]) -> list[Method]:
+    """The methods of one task; a second run of the same method and seed is left out and noted."""
+    searches = grouped(filter(search_settings, runs), search_settings, same_method)
+    name_groups(searches, describe, ())
+    methods = []
+    for search in searches:
+        own = [run for run in search.items if run.searches]
+        if own:
+            methods.append(Method(SEARCH, search.name, search.name, without_copies(own, notes)))
+        methods += trainings([run for run in search.items if not run.searches], TICKETS, search.name)
+    lost = [run for run in runs if not run.searches and search_settings(run) is None]
+    dense = [run for run in lost if run.ticket is None and run.rounds[0]["density"] == 1]
+    methods += trainings(dense, DENSE, "dense network")
+    methods += trainings([run for run in lost if run not in dense], TICKETS, "tickets of unknown origin")
+    return methods
+
+
+def trainings(runs: Sequence[Run], kind: str, search: str) -> list[Method]:
+    """Trainings of the tickets of one search, or of the dense network, by the way they were trained."""
+    groups = grouped(runs, lambda run: run.settings, same_method)
+    name_groups(groups, lambda settings: search, ())
+    return [Method(kind, group.name, search, group.items) for group in groups]
+
+
+def without_copies(runs: Sequence[Run], notes: list[str]) -> list[Run]:
+    """One run of each seed, the one with most rounds; where there are more, that is noted."""
+    chosen: dict = {}
+    for run in sorted(runs, key=lambda run: -len(run.rounds)):
+        if run.seed in chosen:
+            notes.append(f"{run.name} has the method and seed of {chosen[run.seed].name}, which alone counts.")
+        chosen.setdefault(run.seed, run)
+    return [run for run in runs if chosen[run.seed] is run]
+
+
+def search_settings(run: Run) -> Mapping | None:
+    """The settings of the search: its own, or of the one that a training's ticket comes from; None if there is none."""
+    if run.searches:
+        return run.settings
+    return (run.ticket or {}).get("settings")
+
+
+# --- the same and different -------------------------------------------------------------------------------------------
+
+
+def differing(a: Mapping, b: Mapping, names: Iterable[str]) -> list[str]:
+    """Those of these settings that both know and that are not the same."""
+    return [name for name in names if name in a and name in b and a[name] != b[name]]
+
+
+def same_method(a: Mapping, b: Mapping) -> bool:
+    """Equal settings, the seed aside. Each seed may have been given sets of its own; one seed has one set."""
+    names = [name for name in a if name not in NOT_METHOD and not name.startswith(SET)]
+    sets = [name for name in a if name.startswith(SET)] if a.get("seed") == b.get("seed") else []
+    return not differing(a, b, names + sets)
+
+
+def grouped(items: Iterable, settings_of: Callable, same: Callable[[Mapping, Mapping], bool]) -> list[Group]:
+    """Each item joins the first group all of whose items are the same as it, or begins one."""
+    groups: list[Group] = []
+    for item in items:
+        mine = settings_of(item)
+        fitting = (group for group in groups if all(same(settings_of(other), mine) for other in group.items))
+        group = next(fitting, None)
+        if group is None:
+            groups.append(group := Group(mine))
+        group.items.append(item)
+    return groups
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def describe(settings: Mapping) -> str:
+    """What a search does, in few words: "IMP, random pruning", "PrAC, random sets"."""
+    if settings["script"] == FOREIGN:
+        return f"{FOREIGN}, {'PrAC' if settings['sets'] else 'IMP'}"
+    get = settings.get
+    if settings["script"] == "main_imp.py":
+        parts = ["IMP", get("random_prune") and "random pruning", get("eb_eps") is not None and "early stop"]
+    else:
+        sets = {"random": "random sets", "constent": "constent"}.get(get("data_prune"))
+        critical = {"pruned": "CEP as in Algorithm 1", "none": "no CEP"}.get(get("cep"))
+        parts = ["PrAC", sets, critical, get("eb_eps") is None and "no early stop"]
+    parts += [get("prac_set") and "given set", get("prac_epochs") == "fixed" and "fixed epochs"]
+    return ", ".join(part for part in parts if part)
+
+
+def name_groups(groups: Sequence[Group], name_of: Callable[[Mapping], str], always: Iterable[str]) -> None:
+    """Give each group a name that no other one has: where two would have the same, the settings that differ follow."""
+    plain = [name_of(group.settings) for group in groups]
+    for group, name in zip(groups, plain, strict=True):
+        rivals = [
+            other.settings for other, its in zip(groups, plain, strict=True) if its == name and other is not group
+        ]
+        names = dict.fromkeys(
+            setting
+            for rival in rivals
+            for setting in differing(group.settings, rival, list(always) or _deciding(group.settings))
+        )
+        apart = ", ".join(f"{setting} {_shown(group.settings[setting])}" for setting in names)
+        group.name = f"{name} ({apart})" if apart else name
+    for name, times in Counter(group.name for group in groups).items():
+        for number, group in enumerate([group for group in groups if group.name == name] if times > 1 else [], 1):
+            group.name = f"{name} [{number}]"
+
+
+def _deciding(settings: Mapping) -> list[str]:
+    return [name for name in settings if name not in NOT_METHOD]
+
+
+def _shown(value: object) -> str:
+    """A setting's value, in a word; the shapes of a network are too long for one."""
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 40 else "another"
