@@ -26,7 +26,7 @@ UNPACKED = {
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]  # train, test, class names
 
 
-def read_cifar(kind: type, root: Path) -> Arrays:
+def read_cifar(kind: type, root: Path, download: bool) -> Arrays:
     """CIFAR-10 or -100, `kind` being torchvision's class, which unpickles a file only once its checksum holds."""
     files = {
         root / kind.base_folder / name: md5
@@ -36,6 +36,7 @@ def read_cifar(kind: type, root: Path) -> Arrays:
         archive = root / kind.filename
         if archive.exists():
             check_files({archive: kind.tgz_md5})
+        check_may_fetch(kind, root, download)
         fetch(kind, root, wanted=[archive], made=files)
     try:
         train, test = kind(root, train=True), kind(root, train=False)
@@ -51,7 +52,7 @@ def read_cifar(kind: type, root: Path) -> Arrays:
     )
 
 
-def read_mnist(kind: type, root: Path) -> Arrays:
+def read_mnist(kind: type, root: Path, download: bool) -> Arrays:
     """MNIST or Fashion-MNIST from <root>/<kind>/raw, where torchvision keeps its four files.
 
     A packed file (.gz) has a known checksum and is read in preference to an unpacked one, which has none. It is
@@ -59,6 +60,7 @@ def read_mnist(kind: type, root: Path) -> Arrays:
     """
     packed = {root / kind.__name__ / "raw" / name: md5 for name, md5 in kind.resources}
     if not any(file.exists() or file.with_suffix("").exists() for file in packed):
+        check_may_fetch(kind, root, download)
         fetch(kind, root, wanted=packed, made=[file.with_suffix("") for file in packed])
     files = [file if file.exists() else file.with_suffix("") for file in packed]
     train_images, train_labels, test_images, test_labels = (
@@ -141,6 +143,12 @@ def check_files(checksums: dict[Path, str]) -> None:
     for file, md5 in checksums.items():
         if md5_of(read_bytes(file)) != md5:
             raise mismatch(file, md5)
+
+
+def check_may_fetch(kind: type, root: Path, download: bool) -> None:
+    """InputError, with nothing written, for a reader that only looks at what is there."""
+    if not download:
+        raise InputError(f"{kind.__name__} is not in {root}")
 
 
 def fetch(kind: type, root: Path, wanted: Iterable[Path], made: Iterable[Path]) -> None:

@@ -88,15 +88,16 @@ def check_image_size(name: str, image_size: int | None) -> None:
         raise InputError(f"--image_size must lie between {SMALLEST} and {LARGEST} pixels, got {image_size}")
 
 
-def read_source(name: str, root: Path, image_size: int | None = None) -> Source:
-    """Read the data set `name` from `root`; CIFAR and MNIST are downloaded when none of their files is there.
+def read_source(name: str, root: Path, image_size: int | None = None, download: bool = True) -> Source:
+    """Read the data set `name` from `root`; CIFAR and MNIST are downloaded when none of their files is there, unless
+    `download` says no.
 
     `image_size` (imagefolder only) resizes every image's shorter side to it and crops the centre. Raises InputError
     for whatever the user has to put right: a missing, altered or unreadable file, a layout that is not understood.
     """
     root = Path(root).expanduser()
     check_source(name, root, image_size)
-    found = read_contents(name, root, image_size)
+    found = read_contents(name, root, image_size, download)
     mean, std = NORMALISATION.get(name) or mean_and_std(found.counts)
     size = found.train_images.shape[1]
     return Source(
@@ -113,7 +114,7 @@ def read_source(name: str, root: Path, image_size: int | None = None) -> Source:
     )
 
 
-def read_contents(name: str, root: Path, image_size: int | None) -> Contents:
+def read_contents(name: str, root: Path, image_size: int | None, download: bool) -> Contents:
     if name == "digits":
         return read_digits()
     if name == "imagefolder":
@@ -124,7 +125,7 @@ def read_contents(name: str, root: Path, image_size: int | None) -> Contents:
     from torchvision import datasets
 
     kind = getattr(datasets, TORCHVISION[name])
-    return Contents(*(read_cifar if name.startswith("cifar") else read_mnist)(kind, root))
+    return Contents(*(read_cifar if name.startswith("cifar") else read_mnist)(kind, root, download))
 
 
 def padding_for(size: int) -> int:

@@ -30,7 +30,7 @@ class Point:
         return spread(self.values.values())[1]
 
 
-@dataclass
+@dataclass(eq=False)
 class Curve:
     """A method from dense to sparse. `winning` and `equal` are the densities of its markers."""
 

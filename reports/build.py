@@ -11,9 +11,12 @@ from reports.as_html import html
 from reports.as_markdown import markdown
 from reports.cost_section import cost_parts
 from reports.document import Figure, Listing, Paragraph, Part, Report, Section, Table
+from reports.mask_section import mask_parts
 from reports.methods import Task, tasks_of
+from reports.overlap_section import overlap_parts
 from reports.runs import read_runs
 from reports.runs_section import runs_parts
+from reports.sets_section import sets_parts
 from utils import InputError
 from whole_file import write_whole
 
@@ -37,6 +40,9 @@ def compose(tasks: Sequence[Task], notes: Sequence[str], args: argparse.Namespac
     chapters: dict[str, Callable[[Task, int], list[Part]]] = {
         "Accuracy": lambda task, number: accuracy_parts(task, number, margin),
         "Cost": cost_parts,
+        "Masks": mask_parts,
+        "Overlap of tickets": overlap_parts,
+        "PrAC sets": lambda task, number: sets_parts(task, number, args.data),
     }
     sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
     for title, parts_of in chapters.items():

@@ -18,7 +18,7 @@ SET = "PrAC set of round"  # how the settings call the checksum of a given set
 SEARCH, TICKETS, DENSE = "search", "tickets", "dense"
 
 
-@dataclass
+@dataclass(eq=False)
 class Method:
     """Runs that differ in their seeds alone. `search` is the name of the search, its tickets' one as well."""
 

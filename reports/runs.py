@@ -20,7 +20,7 @@ SEARCHES = {"main_imp.py", "main_PrAC_imp.py"}
 FOREIGN = "2021 code"  # the `script` of a directory that the 2021 code made
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """One run's directory. `settings` has at least its `script`; what is not known of the rest is not there."""
 

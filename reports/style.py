@@ -11,8 +11,9 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from reports.document import Figure
 
@@ -69,6 +70,7 @@ def finish(figure: Canvas, name: str, caption: str) -> Figure:
     for kind, metadata in {"png": {"Software": None}, "svg": {"Date": None}}.items():
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=200, metadata=metadata)
+        figure.set_layout_engine("none")  # the second file has the places that were found for the first
         files[kind] = file.getvalue()
     plt.close(figure)
     return Figure(name, caption, **files)
@@ -76,9 +78,10 @@ def finish(figure: Canvas, name: str, caption: str) -> Figure:
 
 def legend_below(figure: Canvas, axes: Axes, columns: int = 3) -> None:
     """A legend under the axes, where it hides nothing."""
-    handles, labels = axes.get_legend_handles_labels()
+    pairs = zip(*axes.get_legend_handles_labels(), strict=True)
+    handles, labels = zip(*sorted(pairs, key=lambda pair: not isinstance(pair[0], ErrorbarContainer)), strict=True)
     widest = max((len(label) for label in labels), default=0)
-    columns = max(1, min(columns, len(labels), 96 // (widest + 8)))
+    columns = max(1, min(columns, len(labels), 105 // (widest + 8)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)
 
 
@@ -118,3 +121,10 @@ def percent(density: float) -> str:
 def dodge(number: int, of: int, span: float) -> float:
     """A factor that moves a method's points aside by a little, so that its error bars hide no other's."""
     return math.exp(((of - 1) / 2 - number) * 0.006 * span)
+
+
+def round_axis(axes: Axes, rounds: Iterable[int], label: str) -> None:
+    """Whole numbers of rounds."""
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}" if value in set(rounds) else ""))
