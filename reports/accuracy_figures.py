@@ -11,7 +11,7 @@ from reports.methods import Task
 from reports.statistics import spread
 from reports.style import canvas, density_axis, dodge, finish, legend_below, look, percent, thousands
 
-WINNING, EQUAL = "winning: not below the dense network", "equal: not below IMP"
+WINNING, EQUAL = "winning (against dense", "equal (against IMP"
 
 
 def accuracy_figure(task: Task, curves: Sequence[Curve], name: str, what: str, margin: float) -> Figure:
@@ -27,13 +27,19 @@ def accuracy_figure(task: Task, curves: Sequence[Curve], name: str, what: str, m
         mark(axes, curve.equal, curve, "o", 170)
     label_marks(axes, curves, margin)
     density_axis(axes, [1.0, *densities])
-    axes.set_ylabel("test accuracy (%)")
+    accuracy_axis(axes)
     legend_below(figure, axes, columns=2)
     caption = (
         f"{what}, {task.name}. Test accuracy at the best validation epoch; mean and standard deviation over seeds "
         "where there are several."
     )
     return finish(figure, name, caption)
+
+
+def accuracy_axis(axes: Axes) -> None:
+    """Percent; a standard deviation may reach above 100, the axis does not."""
+    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
 
 
 def dense_bands(axes: Axes, curves: Sequence[Curve]) -> None:
@@ -80,7 +86,7 @@ def label_marks(axes: Axes, curves: Sequence[Curve], margin: float) -> None:
         ("o", EQUAL, any(curve.equal for curve in curves)),
     ):
         if there:
-            label = f"{words}, less {margin:g} points"
+            label = f"{words}, margin {margin:g})"
             axes.scatter([], [], s=110, marker=marker, fc="none", ec="black", lw=1.2, label=label)
 
 
@@ -99,9 +105,10 @@ def effort_figure(task: Task, lines: Sequence[tuple[str, str, list]], dense: lis
             axes.annotate(
                 percent(density), (steps, mean), (3, 5), textcoords="offset points", fontsize=8, color=style.color
             )
-    axes.set(xlabel="optimiser steps in all", ylabel="test accuracy (%)")
+    axes.set_xlabel("optimiser steps in all")
     axes.xaxis.set_major_formatter(thousands)
     axes.margins(x=0.06, y=0.1)
+    accuracy_axis(axes)
     legend_below(figure, axes)
     return finish(figure, name, caption)
 

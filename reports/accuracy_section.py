@@ -24,9 +24,9 @@ COLUMNS = (
         for column in (
             Column(f"pairs with {reference}", "d"),
             Column(f"minus {reference}", "+.2f"),
-            Column("from", "+.2f"),
-            Column("to", "+.2f"),
-            Column("not below"),
+            Column(f"minus {reference}, low", "+.2f"),
+            Column(f"minus {reference}, high", "+.2f"),
+            Column(f"not below {reference}"),
         )
     ),
 )
@@ -49,7 +49,7 @@ def accuracy_parts(task: Task, number: int, margin: float) -> list[Part]:
     )
     return [
         *unpaired(families),
-        Listing(verdicts),
+        *([Listing(verdicts)] if verdicts else []),
         *figures,
         Table(f"accuracy-{number}", caption, COLUMNS, rows),
     ]

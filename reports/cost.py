@@ -38,7 +38,7 @@ def looking_flops(run: Run, row: Mapping) -> float | None:
     epochs = [line for line in run.epochs if line["round"] == row["round"]]
     if one is None or len(epochs) < row["epochs"]:
         return None
-    tested = sum(line["test"] is not None for line in epochs)
+    tested = sum(line.get("test") is not None for line in epochs)
     return one * (row["forward_passes"] + len(epochs) * counts["validation"] + tested * counts["test"])
 
 

@@ -42,7 +42,8 @@ def overlap_parts(task: Task, number: int) -> list[Part]:
     rows = [[k, 100 * density, a.name, b.name, 100 * o.share, 100 * o.chance] for k, density, a, b, o in found]
     caption = f"Tickets in pairs, {task.name}: {EXPLAINED}."
     parts: list[Part] = [Paragraph(note, warns=True) for note in dict.fromkeys(notes)]
-    parts += [curves_figure(task, curves_of(task, found, owner), number)]
+    curves = curves_of(found, owner)
+    parts += [curves_figure(task, curves, number)] if curves else []
     parts += matrix_parts(task, [row for row in found if row[0] == rounds[-1]], runs, number)
     return [*parts, Table(f"overlap-{number}", caption, COLUMNS, rows, folded=len(rows) > 12)]
 
@@ -73,7 +74,7 @@ def density_of(run: Run, k: int) -> float:
     return level(next(row["density"] for row in run.rounds if row["round"] == k))
 
 
-def curves_of(task: Task, found: Sequence[tuple], owner: dict[int, Method]) -> dict[str, list]:
+def curves_of(found: Sequence[tuple], owner: dict[int, Method]) -> dict[str, list]:
     """(density, in common, by chance) by kind of pair: of one method with different seeds, and of two methods with the
     same one, if IMP is one of them or not there at all. IMP's name is the first."""
     sums: dict[str, dict] = defaultdict(lambda: defaultdict(list))
@@ -98,8 +99,6 @@ def curves_figure(task: Task, curves: dict[str, list], number: int) -> Figure:
         densities = [density for density, _, _ in points]
         axes.plot(densities, [100 * share for _, share, _ in points], **style._asdict(), label=label)
         axes.plot(densities, [100 * chance for _, _, chance in points], color=style.color, lw=1, ls=":", alpha=0.8)
-    if not curves:
-        axes.text(0.5, 0.5, "no two runs of one method, or of one seed", transform=axes.transAxes, ha="center")
     axes.plot([], [], color="#444444", lw=1, ls=":", label="by chance, each in its colour")
     density_axis(axes, [1.0, *(density for points in curves.values() for density, _, _ in points)])
     axes.set_ylim(0, 102)

@@ -74,7 +74,16 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
     for run, name in zip(runs, short_names([run.path for run in runs]), strict=True):
         run.name = name
     find_tickets(runs)
-    return runs, notes + [f"{run.name}: {note}" for run in runs for note in run.notes]
+    return runs, notes + told_once(runs)
+
+
+def told_once(runs: Sequence[Run]) -> list[str]:
+    """What is to be noted about runs, the same sentence once for all that it is about."""
+    about: dict[str, list[str]] = {}
+    for run in runs:
+        for note in run.notes:
+            about.setdefault(note, []).append(run.name)
+    return [f"{', '.join(names)}: {note}" for note, names in about.items()]
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
@@ -150,7 +159,9 @@ def _from_checkpoints(directory: RunDirectory) -> Run:
             run = Run(directory.path, content["settings"], _training(content, directory.path))
         run.notes = notes + run.notes
         if "settings" in content and not directory.summary.exists():
-            run.notes.append("no summary.json (an older version's run): read from its checkpoints, without FLOPs.")
+            run.notes.append(
+                "no summary.json, as in an older version's runs: read from the checkpoints, without FLOPs."
+            )
         run.summary = {"environment": content["environment"]} if "environment" in content else {}
         return run
     raise InputError(f"{directory.path} holds no checkpoint that can be read: {' '.join(notes)}")

@@ -207,6 +207,13 @@ def test_failed_download_says_which_file_to_put_where(tmp_path, name, words):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist", "fashion-mnist"])
+def test_a_reader_that_may_not_download_leaves_nothing(tmp_path, name):
+    with pytest.raises(InputError, match="is not in"):
+        read_source(name, tmp_path / "new", download=False)
+    assert not (tmp_path / "new").exists()
+
+
 def test_failed_download_leaves_no_part_behind(tmp_path, monkeypatch):
     def broken(url, root, filename, md5):
         Path(root, filename).write_bytes(b"the first half")

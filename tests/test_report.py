@@ -1,0 +1,508 @@
+"""The report: its statistics, names, costs and overlaps by hand; what it makes of runs good and bad."""
+
+import csv
+import json
+import math
+import re
+import shutil
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from test_search import run
+
+import report
+from checkpoint import read, write
+from reports.accuracy import curves_of
+from reports.as_html import html
+from reports.cost import Costs, forward, looking_flops, training_flops
+from reports.cost_section import bills_of, row_of
+from reports.document import LONGEST, Column, Paragraph, Report, Section, Table
+from reports.gallery import pictures_of
+from reports.mask_section import distances_of
+from reports.masks import overlap, vanishing, warnings
+from reports.methods import SEARCH, TICKETS, tasks_of
+from reports.runs import Run, read_runs, short_names
+from reports.sets_section import kept_share
+from reports.statistics import Interval, holds, last_before_failure, paired, spread
+
+QUICK = "--dataset digits --arch networks:tiny --epochs 3 --decreasing_lr 2 --batch_size 64 --gpu -1"
+SEARCHING = f"{QUICK} --prune_type rewind_lt --rewind_epoch 0 --pruning_times 2"
+
+# --- runs without files -----------------------------------------------------------------------------------------------
+
+RECIPE = {
+    "dataset": "digits",
+    "data checksum": "d",
+    "split checksum": "s",
+    "arch": "tiny",
+    "epochs": 4,
+    "batch_size": 8,
+}
+IMP = RECIPE | {"script": "main_imp.py", "rate": 0.5, "random_prune": False, "eb_eps": None, "prac_set": False}
+PRAC = RECIPE | {"script": "main_PrAC_imp.py", "rate": 0.5, "data_prune": "zero_out", "cep": "trained", "eb_eps": 0.08}
+TRAIN = RECIPE | {"script": "main_train.py", "init_dir": True, "mask_dir": True}
+
+
+def row(k, test, **more):
+    density = 0.5**k
+    defaults = {"kept": int(64 * density), "set": 16, "validation": test, "best_epoch": 3, "epochs": 4}
+    defaults |= {"epochs_planned": 4, "stopped": False, "steps": 8, "steps_per_epoch": 2, "examples": 64}
+    return {
+        "round": k,
+        "density": density,
+        "sparsity": 1 - density,
+        "test": test,
+        "forward_passes": 0,
+        "seconds": 1.0,
+    } | (defaults | more)
+
+
+def made(path, settings, tests, seed=0, summary=None):
+    rounds = [row(k, test) for k, test in enumerate(tests)]
+    found = Run(path, settings | {"seed": seed}, rounds, summary=summary or {})
+    found.name = f"{settings['script']}-{seed}-{id(found)}"
+    return found
+
+
+def seeds(settings, by_seed, path="runs"):
+    return [made(path, settings, tests, seed) for seed, tests in enumerate(by_seed)]
+
+
+def retrained(search, k, test, seed=0, ticket_seed=0):
+    ticket = {"file": "f", "prunings": k, "settings": search | {"seed": ticket_seed}}
+    found = made("runs", TRAIN, [test], seed, {"ticket": ticket})
+    found.rounds = [row(k, test)]
+    return found
+
+
+def names(runs, kind=SEARCH):
+    (task,), _ = tasks_of(runs)
+    return [method.name for method in task.of(kind)]
+
+
+def curves(runs, kind=SEARCH, margin=0.5):
+    (task,), _ = tasks_of(runs)
+    return {curve.method.name: curve for curve in curves_of(task, kind, margin)}
+
+
+# --- statistics -------------------------------------------------------------------------------------------------------
+
+
+def test_an_interval_of_paired_differences_by_hand():
+    """Differences 1 to 5: mean 3, s = sqrt(2.5), t(4) = 2.776445; seed 9 has no partner."""
+    a = {seed: 90.0 + 2 * seed for seed in range(1, 6)} | {9: 0.0}
+    b = {seed: 90.0 + seed for seed in range(1, 6)}
+    half = 2.7764451 * math.sqrt(2.5 / 5)
+    assert paired(a, b) == pytest.approx(Interval(5, 3.0, 3 - half, 3 + half))
+    assert paired({1: 3.0}, {1: 1.0}) == Interval(1, 2.0, None, None)
+    assert paired({1: 3.0}, {2: 1.0}) is None
+
+
+def test_two_pairs_have_a_wide_interval():
+    """t(1) = 12.7062: differences 0 and 1, s = 1 / sqrt 2, half 12.7062 / 2."""
+    assert paired({0: 1.0, 1: 2.0}, {0: 1.0, 1: 1.0}) == pytest.approx(Interval(2, 0.5, 0.5 - 6.3531, 0.5 + 6.3531))
+
+
+def test_spread_is_over_n_minus_1():
+    assert spread([1.0, 3.0]) == (2.0, math.sqrt(2))
+    assert spread([1.0]) == (1.0, None)
+
+
+def test_a_verdict_needs_five_seeds_and_the_lower_end():
+    assert holds(Interval(5, 1.0, -0.4, 2.4), 0.5) is True
+    assert holds(Interval(5, 1.0, -0.5, 2.5), 0.5) is False
+    assert holds(Interval(4, 1.0, 0.9, 1.1), 0.5) is None
+    assert holds(None, 0.5) is None
+
+
+def test_a_marker_stands_before_the_first_failure():
+    assert last_before_failure([(0.8, True), (0.64, True), (0.5, False), (0.4, True)]) == 0.64
+    assert last_before_failure([(0.8, True), (0.64, None), (0.5, True)]) == 0.8
+    assert last_before_failure([(0.8, False), (0.64, True)]) is None
+
+
+def test_markers_of_curves():
+    """PrAC is a point below IMP from round 2 on, and IMP falls below dense in round 3; little noise."""
+    noise = [0.00, 0.01, 0.02, 0.03, 0.04]
+    imp = seeds(IMP, [[90 + e, 91 + e, 90.5 + e, 80 - e] for e in noise])
+    prac = seeds(PRAC, [[90 + e, 91 - e, 89.5 + e, 79 + e] for e in noise])
+    found = curves(imp + prac)
+    assert (found["IMP"].winning, found["IMP"].equal) == (0.25, None)
+    assert (found["PrAC"].winning, found["PrAC"].equal) == (0.5, 0.5)
+    assert curves(imp + prac, margin=2.0)["PrAC"].winning == 0.25
+    assert curves(imp[:4] + prac)["PrAC"].equal is None, "four pairs give no verdict"
+    point = found["PrAC"].points[2]
+    assert point.against_imp.mean == pytest.approx(-1) and point.against_dense.n == 5
+
+
+def test_only_pairs_are_compared():
+    imp, prac = seeds(IMP, [[90, 90]] * 3), seeds(PRAC, [[90, 89]] * 5)
+    assert curves(imp + prac)["PrAC"].points[1].against_imp.n == 3
+
+
+# --- methods ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings, name",
+    [
+        (IMP, "IMP"),
+        (IMP | {"random_prune": True}, "IMP, random pruning"),
+        (IMP | {"eb_eps": 0.1, "prac_set": True}, "IMP, early stop, given set"),
+        (PRAC, "PrAC"),
+        (PRAC | {"data_prune": "random"}, "PrAC, random sets"),
+        (PRAC | {"data_prune": "constent", "cep": "none"}, "PrAC, constent, no CEP"),
+        (PRAC | {"cep": "pruned", "eb_eps": None}, "PrAC, CEP as in Algorithm 1, no early stop"),
+    ],
+)
+def test_methods_are_named_for_what_they_do(settings, name):
+    assert names([made("a", settings, [90])]) == [name]
+
+
+def test_equal_names_are_told_apart_by_what_differs():
+    other = PRAC | {"eb_eps": 0.02, "decreasing_lr": [2, 3]}
+    runs = [made("a", PRAC | {"decreasing_lr": [1, 2]}, [90]), made("b", other, [90]), made("c", IMP, [90])]
+    assert set(names(runs)) == {"IMP", "PrAC (eb_eps 0.08, decreasing_lr 1,2)", "PrAC (eb_eps 0.02, decreasing_lr 2,3)"}
+
+
+def test_seed_length_and_later_flags_make_no_method():
+    runs = [made("a", PRAC, [90], 0), made("b", PRAC | {"pruning_times": 9, "new_flag": 1}, [90], 1)]
+    assert names(runs) == ["PrAC"]
+
+
+def test_each_seed_may_have_sets_of_its_own():
+    given = [PRAC | {"prac_set": True, "PrAC set of round 0": name} for name in "ab"]
+    assert names([made("a", given[0], [90], 0), made("b", given[1], [90], 1)]) == ["PrAC, given set"]
+    assert len(names([made("a", given[0], [90], 0), made("b", given[1], [90], 0)])) == 2
+
+
+def test_other_data_splits_and_networks_are_other_tasks():
+    others = [IMP, IMP | {"data checksum": "x"}, IMP | {"split checksum": "x"}, IMP | {"arch": "vgg"}]
+    tasks, notes = tasks_of([made("a", settings, [90]) for settings in others])
+    assert len({task.name for task in tasks}) == 4 and "share no figure" in notes[0]
+
+
+def test_a_second_run_of_the_same_seed_does_not_count():
+    runs = [made("a", IMP, [90], 3), made("b", IMP, [80, 70], 3)]
+    (task,), notes = tasks_of(runs)
+    assert task.methods[0].runs == [runs[1]] and "which alone counts" in notes[0]
+
+
+def test_tickets_are_paired_by_the_seed_of_their_search():
+    searches = [(IMP, s, 90.0 + s) for s in range(5)] + [(PRAC, s, 89.0 + s) for s in range(5)]
+    found = curves([retrained(search, 1, test, 0, s) for search, s, test in searches], TICKETS)
+    assert found["PrAC"].points[0].against_imp == Interval(5, -1.0, -1.0, -1.0)
+    again = curves([retrained(search, 1, test, s, 0) for search, s, test in searches], TICKETS)
+    assert again["PrAC"].points[0].against_imp == Interval(5, -1.0, -1.0, -1.0), "one ticket, five trainings"
+
+
+def test_the_dense_network_is_main_train_where_it_is_there():
+    dense = made("d", TRAIN | {"init_dir": False}, [95.0], 0)
+    other = made("e", TRAIN | {"init_dir": False, "epochs": 9}, [99.0], 0)
+    runs = [made("a", IMP, [90.0, 91.0], 0), made("b", IMP, [80.0, 81.0], 1)]
+    assert curves([*runs, dense, other])["IMP"].dense == {0: 95.0, 1: 80.0}
+
+
+# --- cost -------------------------------------------------------------------------------------------------------------
+
+FLOPS = {"conv.weight": 100.0, "fc.weight": 10.0, "other": 1.0}
+HALF = {"conv.weight": {"size": 8, "kept": 4, "filters": 2, "dead_filters": 0}}
+
+
+def test_flops_by_hand():
+    """Half of conv's 100, fc and the rest whole: 61 forward; three times that for each of 64 examples."""
+    sparse = row(1, 90, layers=HALF, forward_passes=7, epochs=2)
+    assert forward(FLOPS, sparse) == 61
+    assert training_flops(FLOPS, sparse) == 3 * 61 * 64
+    lines = [{"round": 1, "epoch": e, "test": test} for e, test in enumerate([80.0, None])]
+    found = Run("r", IMP, [sparse], lines, {"flops": FLOPS, "examples": {"train": 16, "validation": 5, "test": 3}})
+    assert looking_flops(found, sparse) == 61 * (7 + 2 * 5 + 1 * 3)
+    found.epochs.pop()
+    assert looking_flops(found, sparse) is None
+    assert training_flops({}, sparse) is None and training_flops(FLOPS, row(1, 90)) is None
+
+
+def test_costs_add_up_before_the_ticket_is_known():
+    """Vanilla: 4 epochs of 2 steps. Round 1 had 3 of 8 steps: 11 of 16 to find, 19 of 24 to find and train."""
+    rounds = [row(0, 90), row(1, 90, steps=3, epochs=3, epochs_planned=4, steps_per_epoch=1)]
+    books = Costs(Run("r", IMP, rounds)).spent
+    assert [spent.steps for spent in books] == [8, 11]
+    assert [spent.density for spent in books] == [0.5, 0.25]
+    assert books[1].saved == pytest.approx(1 - 11 / 16)
+    assert books[1].saved_with_training == pytest.approx(1 - 19 / 24)
+    assert sum(books[1].saved_by.values()) == pytest.approx(books[1].saved)
+
+
+def test_flops_are_saved_against_the_imp_runs():
+    def with_flops(settings, examples):
+        found = made("r", settings, [90])
+        found.rounds = [row(0, 90, layers=HALF, examples=examples)]
+        found.summary = {"flops": FLOPS}
+        return found
+
+    (task,), _ = tasks_of([with_flops(IMP, 64), with_flops(PRAC, 16)])
+    bills = [bill for method in task.of(SEARCH) for bill in bills_of(method)]
+    assert [row_of(bill, bills)[-1] for bill in bills] == [None, 75.0]
+
+
+# --- masks and sets ---------------------------------------------------------------------------------------------------
+
+
+def test_overlap_by_hand():
+    """Layer a: {0, 1} and {1, 2} of 4; b: {0} and {0} of 2. Both 2, either 4; by chance 1 + 1/2 of 6 - 1.5."""
+    one = {"a": torch.tensor([1, 1, 0, 0]).bool(), "b": torch.tensor([1, 0]).bool()}
+    two = {"a": torch.tensor([0, 1, 1, 0]).bool(), "b": torch.tensor([1, 0]).bool()}
+    assert overlap(one, two) == (0.5, 1.5 / 4.5)
+    assert overlap(one, one).share == 1
+
+
+@pytest.mark.parametrize(
+    "size, kept, filters, words",
+    [
+        (1000, 0, 4, "nothing of it is left"),
+        (1000, 9, 4, "fewer than 1%"),
+        (100, 3, 4, "fewer than one for each of its 4 filters"),
+        (1000, 10, 4, None),
+        (100, 4, 4, None),
+    ],
+)
+def test_layers_that_are_about_to_vanish(size, kept, filters, words):
+    found = vanishing({"size": size, "kept": kept, "filters": filters, "dead_filters": 0})
+    assert (words in found) if words else found is None
+
+
+def test_a_vanishing_layer_is_told_once_with_its_first_round():
+    layers = [{"conv": {"size": 100, "kept": kept, "filters": 8, "dead_filters": 0}} for kept in (50, 7, 3)]
+    found = Run("r", IMP, [row(k, 90, layers=layer) for k, layer in enumerate(layers)], name="lt")
+    assert [sentence[:30] for sentence in warnings(found)] == ["lt, round 1: conv is about to v"[:30]]
+
+
+def test_how_much_of_a_set_stays():
+    runs = [
+        Run("r", PRAC, [row(0, 90, next_set=8, next_in_set=6)]),
+        Run("q", PRAC, [row(0, 90, next_set=4, next_in_set=1)]),
+    ]
+    assert kept_share(runs, 0) == 50
+    assert kept_share([Run("r", PRAC, [row(0, 90)])], 0) is None
+
+
+def test_distances_without_epochs_come_from_the_row():
+    found = Run("r", PRAC, [row(0, 90, distances=[0.3, 0.1], interval=None)])
+    assert distances_of(found, found.rounds[0]) == [(1, 0.3), (2, 0.1)]
+    found.epochs = [{"round": 0, "epoch": 5, "distance": 0.2}, {"round": 1, "epoch": 5, "distance": 0.9}]
+    assert distances_of(found, found.rounds[0]) == [(5, 0.2)]
+
+
+# --- documents --------------------------------------------------------------------------------------------------------
+
+
+def test_html_is_escaped_and_numbers_are_written():
+    table = Table("t", "a < b", [Column("x & y", ".2f"), Column("ok")], [[1.005, True], [None, False]])
+    text = html(Report("<r>", [Section("S", "s", [Paragraph("1 < 2", warns=True), table])]))
+    assert "&lt;r&gt;" in text and "1 &lt; 2" in text and "x &amp; y" in text and "a &lt; b" in text
+    assert '<td class="number">–</td><td class="number">no</td>' in text
+
+
+def test_a_long_table_is_in_its_file_alone():
+    table = Table("t", "Long.", [Column("x", "d")], [[12345]] * (LONGEST + 1))
+    text = html(Report("r", [Section("S", "s", [table])]))
+    assert "12345" not in text and f"{LONGEST + 1:,} rows are in <code>tables/t.csv" in text
+    assert table.csv().count(b"12345") == LONGEST + 1
+
+
+def test_short_names_are_unique(tmp_path):
+    paths = [tmp_path / "a" / "lt", tmp_path / "b" / "lt"]
+    assert short_names(paths) == ["a/lt", "b/lt"]
+    assert short_names(paths[:1]) == ["lt"]
+
+
+# --- end to end -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two seeds of IMP and PrAC, random pruning, the dense network, two retrained tickets."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        run("imp", f"{SEARCHING} --seed {seed}", folder / f"imp_{seed}")
+        run("PrAC", f"{SEARCHING} --eb_eps 0.05 --seed {seed}", folder / f"PrAC_{seed}")
+    run("imp", f"{SEARCHING} --random_prune", folder / "random_0")
+    run("train", QUICK, folder / "dense_0")
+    for kind in ("imp", "PrAC"):
+        ticket = folder / f"{kind}_0" / "1checkpoint.pth.tar"
+        run("train", f"{QUICK} --init_dir {ticket} --mask_dir {ticket}", folder / f"retrain_{kind}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(runs, tmp_path_factory):
+    """The report of all of them."""
+    output = tmp_path_factory.mktemp("out") / "report"
+    assert report.main([*map(str, sorted(runs.iterdir())), "--output", str(output)]) == 0
+    return output
+
+
+class Page(HTMLParser):
+    """The resources that a page names, its anchors and links."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.resources, self.links, self.anchors = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.resources += [found[name] for name in ("src", "data", "srcset") if name in found]
+        (self.resources if tag == "link" else self.links).extend([found["href"]] if "href" in found else [])
+        self.anchors += [found["id"]] if "id" in found else []
+        assert tag != "script"
+
+
+def test_the_page_needs_no_other_file(whole):
+    text = (whole / "report.html").read_text()
+    page = Page(text)
+    assert len(page.resources) > 8
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.resources)
+    assert "http" not in text.replace("data:", "") and "url(" not in text and "@import" not in text
+    assert len(page.links) >= 5 and {link.removeprefix("#") for link in page.links} <= set(page.anchors)
+
+
+def test_the_page_holds_every_number_of_the_tables(whole):
+    text = unescape((whole / "report.html").read_text())
+    rows = list(csv.DictReader((whole / "tables" / "accuracy-1.csv").open()))
+    assert {row["method"] for row in rows} == {"IMP", "IMP, random pruning", "PrAC", "dense network"}
+    for row in rows:
+        cells = [f"{float(row[name]):.2f}" for name in ("remaining (%)", "sparsity (%)")]
+        cells += [row["seeds"], f"{float(row['test (%)']):.2f}"]
+        assert "".join(f'<td class="number">{cell}</td>' for cell in cells) in text
+
+
+def test_numbers_are_those_of_the_runs(runs, whole):
+    rows = list(csv.DictReader((whole / "tables" / "accuracy-1.csv").open()))
+    summaries = [json.loads((runs / f"PrAC_{seed}" / "summary.json").read_text()) for seed in (0, 1)]
+    (mine,) = [
+        r for r in rows if (r["networks"], r["method"]) == ("search", "PrAC") and float(r["remaining (%)"]) < 100
+    ]
+    assert float(mine["test (%)"]) == pytest.approx(sum(s["rounds"][1]["test"] for s in summaries) / 2)
+    retrained = json.loads((runs / "retrain_PrAC" / "summary.json").read_text())["rounds"][0]["test"]
+    (ticket,) = [r for r in rows if (r["networks"], r["method"]) == ("retrained", "PrAC")]
+    assert float(ticket["test (%)"]) == pytest.approx(retrained) and ticket["seeds"] == "1"
+    (cost,) = [r for r in csv.DictReader((whole / "tables" / "cost-1.csv").open()) if r["method"] == "PrAC"]
+    assert float(cost["steps"]) == sum(s["costs"]["steps"] for s in summaries) / 2
+    assert float(cost["saved: find (%)"]) == pytest.approx(50 * sum(s["costs"]["saved"] for s in summaries))
+    (total,) = [r for r in csv.DictReader((whole / "tables" / "effort-1.csv").open()) if r["method"] == "PrAC"]
+    assert float(total["steps in all"]) == summaries[0]["rounds"][0]["steps"] + 3 * 21
+
+
+def test_every_chapter_is_there_with_its_pictures(whole):
+    text = (whole / "report.html").read_text()
+    for title in ("Accuracy", "Cost", "Masks", "Overlap of tickets", "PrAC sets", "Runs"):
+        assert f"<h2>{title}</h2>" in text
+    pictures = {file.stem for file in (whole / "figures").glob("*.png")}
+    assert pictures == {file.stem for file in (whole / "figures").glob("*.svg")}
+    for name in ("accuracy-search-1", "accuracy-tickets-1", "cost-1", "effort-1", "sets-1", "overlap-1", "layers-1-1"):
+        assert name in pictures
+    assert any(name.startswith("gallery-most-forgotten") for name in pictures)
+    assert any(name.startswith("distance") for name in pictures)
+    markdown = (whole / "report.md").read_text()
+    assert {match[1] for match in re.finditer(r"\(figures/(.+?)\.png\)", markdown)} == pictures
+    assert "python main_PrAC_imp.py --dataset digits" in markdown and "python main_imp.py" in text
+
+
+def test_few_seeds_give_no_verdict(whole):
+    assert "values, no verdict, which needs 5" in (whole / "report.html").read_text()
+
+
+def test_a_report_is_replaced_and_other_files_stay(runs, tmp_path):
+    (tmp_path / "report.html").write_text("old")
+    (tmp_path / "mine.txt").write_text("mine")
+    assert report.main([str(runs / "dense_0"), "--output", str(tmp_path)]) == 0
+    assert "old" not in (tmp_path / "report.html").read_text() and (tmp_path / "mine.txt").exists()
+
+
+def test_older_runs_and_reference_runs_are_read_from_checkpoints(runs, tmp_path, reference_checkpoint):
+    for name in ("PrAC_0", "retrain_PrAC", "dense_0"):
+        shutil.copytree(runs / name, tmp_path / name)
+        (tmp_path / name / "summary.json").unlink()
+    found, _ = read_runs([tmp_path / name for name in ("PrAC_0", "retrain_PrAC", "dense_0")])
+    fresh, _ = read_runs([runs / name for name in ("PrAC_0", "retrain_PrAC", "dense_0")])
+    for old, new in zip(found, fresh, strict=True):
+        known = [{key: row.get(key) for key in ("density", "test", "best_epoch", "steps", "set")} for row in new.rounds]
+        assert [{key: row.get(key) for key in known[0]} for row in old.rounds] == known
+    assert found[1].ticket["prunings"] == 1, "told by the checksum of the ticket"
+    foreign, notes = read_runs([reference_checkpoint("prac").parent])
+    assert foreign[0].rounds[0]["test"] == pytest.approx(28.9999985) and foreign[0].rounds[0]["best_epoch"] == 3
+    assert foreign[0].rounds[0]["density"] == pytest.approx(0.8, abs=1e-5) and "2021 code" in notes[0]
+
+
+def test_bad_directories_are_named_and_the_rest_is_reported(runs, tmp_path, reference_checkpoint, capsys):
+    empty, cut, damaged, going = (tmp_path / name for name in ("empty", "cut", "damaged", "going"))
+    empty.mkdir()
+    shutil.copytree(runs / "PrAC_0", cut)
+    with (cut / "metrics.jsonl").open("a") as file:
+        file.write('{"round": 1, "epo')
+    shutil.copytree(runs / "imp_0", damaged)
+    file = damaged / "2checkpoint.pth.tar"
+    file.write_bytes(file.read_bytes()[:-200])
+    (damaged / "summary.json").write_text("{")
+    shutil.copytree(runs / "imp_1", going)
+    summary = json.loads((going / "summary.json").read_text())
+    (going / "summary.json").write_text(json.dumps(summary | {"finished": False, "rounds": summary["rounds"][:1]}))
+    young = tmp_path / "young"
+    shutil.copytree(runs / "dense_0", young)
+    (young / "summary.json").unlink()
+    content = read(young / "checkpoint.pth.tar")
+    write(young / "checkpoint.pth.tar", content | {"epoch": 1, "history": content["history"][:1]})
+    foreign = reference_checkpoint("imp").parent
+    given = [empty, tmp_path / "nowhere", cut, cut, damaged, going, young, foreign]
+    assert report.main([*map(str, given), "--output", str(tmp_path / "out")]) == 0
+    told, text = capsys.readouterr().err, unescape((tmp_path / "out" / "report.html").read_text())
+    for sentence in (
+        f"{empty} holds no run",
+        "nowhere does not exist",
+        "1 line is cut or altered in metrics.jsonl",
+        "is given twice",
+        "summary.json is damaged; its checkpoints are used",
+        "2checkpoint.pth.tar is no checkpoint, or a damaged one",
+        "it was stopped before its end: 1 of 2 rounds are done",
+        "is not finished: 1 of 3 epochs",
+        "made by the 2021 code",
+        "share no figure",
+    ):
+        assert sentence in told, sentence
+        assert sentence in text, sentence
+
+
+def test_a_damaged_mask_leaves_the_other_overlaps(runs, tmp_path, capsys):
+    shutil.copytree(runs / "imp_0", tmp_path / "imp_0")
+    (tmp_path / "imp_0" / "1checkpoint.pth.tar").write_bytes(b"none")
+    given = [tmp_path / "imp_0", runs / "imp_1", runs / "PrAC_1"]
+    assert report.main([*map(str, given), "--output", str(tmp_path / "out")]) == 0
+    assert "its ticket is compared with none" in capsys.readouterr().err
+    rows = list(csv.DictReader((tmp_path / "out" / "tables" / "overlap-1.csv").open()))
+    assert len(rows) == 1 and "imp_0" not in rows[0]["ticket"] + rows[0]["other ticket"]
+
+
+def test_nothing_readable_is_an_error(tmp_path, capsys):
+    assert report.main([str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert "there is no run to report" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert report.main([str(tmp_path), "--margin", "-1"]) == 2
+    assert report.main([]) == 2
+
+
+def test_an_output_that_is_a_file_is_refused(runs, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert report.main([str(runs / "dense_0"), "--output", str(tmp_path / "file" / "report")]) == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_images_that_are_not_those_of_the_runs_are_not_shown(runs, tmp_path):
+    found, _ = read_runs([runs / "PrAC_0"])
+    for change, words in ({"data checksum": "00"}, "holds other images"), ({"dataset": "cifar10"}, "CIFAR10 is not in"):
+        found[0].settings = found[0].settings | change
+        (task,), _ = tasks_of(found)
+        source, sentence = pictures_of(task, task.methods, tmp_path / "data")
+        assert source is None and words in sentence
+        assert not (tmp_path / "data").exists()
