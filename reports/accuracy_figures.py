@@ -1,9 +1,9 @@
 """Accuracy against remaining weights, and against what all of it took."""
 
-import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 
 from reports.accuracy import Curve
 from reports.document import Figure
@@ -16,15 +16,14 @@ WINNING, EQUAL = "winning (against dense", "equal (against IMP"
 
 def accuracy_figure(task: Task, curves: Sequence[Curve], name: str, what: str, margin: float) -> Figure:
     """One line for each method; mean +- standard deviation over seeds, dense network as a band, the two markers."""
-    figure, (axes,) = canvas(height=4.4)
+    figure, (axes,) = canvas(height=4.2 + 0.1 * len(curves))
     densities = [point.density for curve in curves for point in curve.points]
-    span = math.log(max(densities) / min(densities)) if min(densities) < max(densities) else 1.0
     dense_bands(axes, curves)
-    for number, curve in enumerate(curves):
-        accuracy_line(axes, curve, task.searches.index(curve.method.search), dodge(number, len(curves), span))
-    for curve in curves:
-        mark(axes, curve.winning, curve, "*", 260)
-        mark(axes, curve.equal, curve, "o", 170)
+    for curve, aside in zip(curves, dodge(len(curves), densities), strict=True):
+        number = task.searches.index(curve.method.search)
+        accuracy_line(axes, curve, number, aside)
+        mark(axes, curve.winning, curve, aside, marker="*", s=300, ec=look(number).color)
+        mark(axes, curve.equal, curve, aside, marker="o", s=190, ec=look(number).color)
     label_marks(axes, curves, margin)
     density_axis(axes, [1.0, *densities])
     accuracy_axis(axes)
@@ -72,11 +71,11 @@ def seeds(values: Sequence | dict) -> str:
     return f" ({len(values)} seed{'s' if len(values) > 1 else ''})"
 
 
-def mark(axes: Axes, density: float | None, curve: Curve, marker: str, size: float) -> None:
-    """A hollow sign around the last point before the first failure."""
+def mark(axes: Axes, density: float | None, curve: Curve, aside: float, **how) -> None:
+    """A hollow sign, in the method's colour, around the last point before the first failure."""
     for point in curve.points:
         if point.density == density:
-            axes.scatter([density], [point.mean], s=size, marker=marker, fc="none", ec="black", lw=1.2, zorder=5)
+            axes.scatter([density * aside], [point.mean], fc="none", lw=1.5, zorder=5, **how)
 
 
 def label_marks(axes: Axes, curves: Sequence[Curve], margin: float) -> None:
@@ -95,24 +94,40 @@ def effort_figure(task: Task, lines: Sequence[tuple[str, str, list]], dense: lis
 
     Some points tell their remaining weights, so that the same sparsity can be found on every line.
     """
-    figure, (axes,) = canvas(height=4.4)
+    figure, (axes,) = canvas(height=4.2 + 0.08 * len(lines))
     for steps, mean in dense:
         axes.scatter([steps], [mean], marker="X", s=60, color="#666666", zorder=4, label="dense network, one training")
     for search, label, points in lines:
         style = look(task.searches.index(search))
         axes.plot([p[0] for p in points], [p[1] for p in points], **style._asdict(), label=label)
-        for steps, mean, density in told(points):
-            axes.annotate(
-                percent(density), (steps, mean), (3, 5), textcoords="offset points", fontsize=8, color=style.color
-            )
-    axes.set_xlabel("optimiser steps in all")
-    axes.xaxis.set_major_formatter(thousands)
     axes.margins(x=0.06, y=0.1)
+    steps_axis(axes, [steps for steps, _ in dense] + [p[0] for _, _, points in lines for p in points])
     accuracy_axis(axes)
+    tell_densities(figure, axes, [(look(task.searches.index(search)).color, points) for search, _, points in lines])
     legend_below(figure, axes)
     return finish(figure, name, caption)
 
 
-def told(points: list) -> list:
-    """The first, the last and one in the middle."""
-    return [points[i] for i in sorted({0, len(points) // 2, len(points) - 1})]
+def steps_axis(axes: Axes, steps: Sequence[float]) -> None:
+    """Optimiser steps, on a log scale where they are far apart."""
+    axes.set_xlabel("optimiser steps in all")
+    if max(steps) > 6 * min(steps):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(thousands)
+
+
+def tell_densities(figure, axes: Axes, lines: Sequence[tuple[str, list]]) -> None:
+    """Remaining weights beside the last, the first and a middle point of each line, where there is room for it."""
+    figure.canvas.draw()  # gives the points their places
+    taken: list[tuple[float, float]] = []
+    for place in (-1, 0, None):
+        for color, points in lines:
+            steps, mean, density = points[len(points) // 2 if place is None else place]
+            x, y = axes.transData.transform((steps, mean)) * 72 / figure.dpi
+            if all(abs(x - other) > 24 or abs(y - above) > 10 for other, above in taken):
+                taken.append((x, y))
+                axes.annotate(
+                    percent(density), (steps, mean), (3, 5), textcoords="offset points", fontsize=8, color=color
+                )

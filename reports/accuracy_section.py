@@ -40,7 +40,7 @@ def accuracy_parts(task: Task, number: int, margin: float) -> list[Part]:
         accuracy_figure(task, curves, f"accuracy-{kind}-{number}", WHAT[kind], margin)
         for kind, curves in families.items()
     ]
-    verdicts = [sentence for kind, curves in families.items() for sentence in verdict_sentences(kind, curves, margin)]
+    verdicts = [sentence for kind, curves in families.items() for sentence in verdict_sentences(kind, curves)]
     rows = [row for kind, curves in families.items() for curve in curves for row in table_rows(kind, curve, margin)]
     rows += [dense_row(point, method.name) for method in task.of(DENSE) for point in points_of(method)]
     caption = (
@@ -49,49 +49,50 @@ def accuracy_parts(task: Task, number: int, margin: float) -> list[Part]:
     )
     return [
         *unpaired(families),
-        *([Listing(verdicts)] if verdicts else []),
+        *([rule(margin), Listing(verdicts)] if verdicts else []),
         *figures,
         Table(f"accuracy-{number}", caption, COLUMNS, rows),
     ]
 
 
-def verdict_sentences(kind: str, curves: Sequence[Curve], margin: float) -> list[str]:
+def verdict_sentences(kind: str, curves: Sequence[Curve]) -> list[str]:
     """What the two markers say of each method, or why they say nothing."""
     where = "during the search" if kind == SEARCH else "retrained"
     return [
-        f"{curve.method.name}, {where}: "
-        + "; ".join(filter(None, [winning(curve, margin), equal(curve, margin)]))
-        + "."
+        f"{curve.method.name}, {where}: " + "; ".join(filter(None, [winning(curve), equal(curve)])) + "."
         for curve in curves
     ]
 
 
-def winning(curve: Curve, margin: float) -> str:
+def winning(curve: Curve) -> str:
     differences = [point.against_dense for point in curve.points if point.density < 1]
-    return _verdict("winning", "the dense network", differences, curve.winning, margin)
+    return _verdict("winning", "the dense network", differences, curve.winning)
 
 
-def equal(curve: Curve, margin: float) -> str:
+def equal(curve: Curve) -> str:
     if curve.method.is_imp:
         return ""
     differences = [point.against_imp for point in curve.points if point.density < 1]
-    return _verdict("equal", "IMP at the same sparsity", differences, curve.equal, margin)
+    return _verdict("equal", "IMP", differences, curve.equal)
 
 
-def _verdict(
-    marker: str, reference: str, differences: Sequence[Interval | None], last: float | None, margin: float
-) -> str:
-    found = [difference for difference in differences if difference]
-    if not found:
-        return f"no runs of the same seed to compare with {reference}"
-    if max(difference.n for difference in found) < FEWEST:
-        pairs = max(difference.n for difference in found)
-        return f"{pairs} {'pair' if pairs == 1 else 'pairs'} with {reference}: values, no verdict, which needs {FEWEST}"
+def _verdict(marker: str, reference: str, differences: Sequence[Interval | None], last: float | None) -> str:
+    pairs = max((difference.n for difference in differences if difference), default=0)
+    if not pairs:
+        return f"no run of {reference} with the same seed"
+    if pairs < FEWEST:
+        return f"no verdict against {reference} from {pairs} pair{'s' if pairs > 1 else ''}"
     if last is None:
-        return f"not shown to be {marker} (against {reference}, margin {margin:g} points) at any sparsity"
-    return (
-        f"{marker} (not below {reference}, less {margin:g} points) down to {percent(last)} % of the weights, "
-        f"{100 * (1 - last):.2f} % sparse"
+        return f"not shown to be {marker} at any sparsity"
+    return f"{marker} down to {percent(last)} % of the weights ({100 * (1 - last):.2f} % sparse)"
+
+
+def rule(margin: float) -> Paragraph:
+    """What the markers and the verdicts mean."""
+    return Paragraph(
+        "Winning: down to the last sparsity before the first at which the 95 % interval of (method - dense network), "
+        f"over pairs of runs with the same seed, does not lie above -{margin:g} points (--margin). Equal: the same "
+        f"against IMP at the same sparsity. Fewer than {FEWEST} pairs give values, no verdict."
     )
 
 

@@ -3,7 +3,7 @@
 import base64
 from html import escape
 
-from reports.document import Commands, Figure, Listing, Paragraph, Part, Report, Section, Table
+from reports.document import Commands, Figure, Heading, Listing, Paragraph, Part, Report, Section, Table
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 60rem; margin: 2rem auto;
@@ -40,6 +40,8 @@ def _section(section: Section) -> str:
 
 def _part(part: Part) -> str:
     match part:
+        case Heading():
+            return f"<h3>{escape(part.text)}</h3>"
         case Paragraph():
             return f"<p{' class=' + chr(34) + 'warning' + chr(34) if part.warns else ''}>{escape(part.text)}</p>"
         case Listing():

@@ -1,6 +1,6 @@
 """The same report as Markdown, its pictures in files beside it."""
 
-from reports.document import Commands, Figure, Listing, Paragraph, Part, Report, Table
+from reports.document import Commands, Figure, Heading, Listing, Paragraph, Part, Report, Table
 
 
 def markdown(report: Report) -> str:
@@ -14,6 +14,8 @@ def markdown(report: Report) -> str:
 
 def _part(part: Part) -> str:
     match part:
+        case Heading():
+            return f"### {_plain(part.text)}"
         case Paragraph():
             return f"> **Note.** {_plain(part.text)}" if part.warns else _plain(part.text)
         case Listing():

@@ -10,7 +10,7 @@ from reports.accuracy_section import accuracy_parts
 from reports.as_html import html
 from reports.as_markdown import markdown
 from reports.cost_section import cost_parts
-from reports.document import Figure, Listing, Paragraph, Part, Report, Section, Table
+from reports.document import Figure, Heading, Listing, Paragraph, Part, Report, Section, Table
 from reports.mask_section import mask_parts
 from reports.methods import Task, tasks_of
 from reports.overlap_section import overlap_parts
@@ -46,7 +46,7 @@ def compose(tasks: Sequence[Task], notes: Sequence[str], args: argparse.Namespac
     }
     sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
     for title, parts_of in chapters.items():
-        parts = [part for number, task in enumerate(tasks, 1) for part in parts_of(task, number)]
+        parts = chapter(tasks, parts_of)
         if parts:
             sections.append(Section(title, title.lower().replace(" ", "-"), parts))
     sections.append(Section("Runs", "runs", runs_parts(tasks)))
@@ -54,6 +54,16 @@ def compose(tasks: Sequence[Task], notes: Sequence[str], args: argparse.Namespac
     for text in told:
         print(f"report.py: note: {text}", file=sys.stderr)
     return Report(f"Lottery tickets: {', '.join(task.name for task in tasks)}", sections)
+
+
+def chapter(tasks: Sequence[Task], parts_of: Callable[[Task, int], list[Part]]) -> list[Part]:
+    """What there is to say about each task, under its name where there are several."""
+    found: list[Part] = []
+    for number, task in enumerate(tasks, 1):
+        parts = parts_of(task, number)
+        found += [Heading(task.name)] if parts and len(tasks) > 1 else []
+        found += parts
+    return found
 
 
 def write_report(report: Report, folder: Path) -> None:

@@ -26,6 +26,13 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Heading:
+    """The title of what follows within a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Paragraph:
     text: str
     warns: bool = False
@@ -84,7 +91,7 @@ class Table:
         return file.getvalue().encode()
 
 
-Part = Paragraph | Listing | Commands | Figure | Table
+Part = Heading | Paragraph | Listing | Commands | Figure | Table
 
 
 @dataclass

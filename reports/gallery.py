@@ -84,7 +84,7 @@ def show(axes: Axes, entry: dict, source: Source, left: float, top: float) -> No
     shades = {"cmap": "gray", "vmin": 0, "vmax": 255} if grey else {}
     axes.imshow(image[..., 0] if grey else image, extent=foot, interpolation="nearest", **shades)
     true, said = labels(entry, source)
-    lines = [true, said] if len(said) <= LONGEST else [true, *said.split(" → ")]
+    lines = [true, said] if len(said) <= LONGEST else [true, *said.replace("→ ", "→\n").split("\n")]
     words = "\n".join(map(shorten, lines))
     axes.text(left + 0.5, top + HIGH - 1, words, ha="center", va="bottom", fontsize=7.5, linespacing=1.1)
 

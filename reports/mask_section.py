@@ -40,7 +40,7 @@ def mask_parts(task: Task, number: int) -> list[Part]:
 
 def vanishing_parts(methods: Sequence[Method]) -> list[Part]:
     """The layers that are about to vanish."""
-    found = [warning for method in methods for run in method.runs for warning in warnings(run)]
+    found = [warning for method in methods for warning in warnings(method.name, method.runs)]
     if not found:
         return []
     more = len(found) - MOST_WARNINGS
@@ -69,7 +69,7 @@ def distance_parts(task: Task, method: Method, number: int) -> list[Part]:
         for row in run.rounds
         for epoch, distance in distances_of(run, row)
     ]
-    if not rows:
+    if not rows or method.settings.get("eb_eps") is None:
         return []
     tag = f"distance-{number}-{task.of(SEARCH).index(method) + 1}"
     columns = (Column("run"), Column("round", "d"), Column("epoch", "d"), Column("distance", ".4f"))
@@ -99,7 +99,8 @@ def distance_figure(task: Task, method: Method, name: str) -> Figure:
     for row, points in rounds:
         points = [(epoch, max(distance, floor)) for epoch, distance in points]
         shade = palette(0.92 * row["round"] / max(1, rounds[-1][0]["round"]))
-        axes.plot([e for e, _ in points], [d for _, d in points], color=shade, marker=".", ms=4, lw=1.3)
+        dots = {"marker": ".", "ms": 4} if len(points) <= 40 else {}
+        axes.plot([epoch for epoch, _ in points], [distance for _, distance in points], color=shade, lw=1.3, **dots)
         axes.annotate(f"{row['round']}", points[-1], (5, 0), textcoords="offset points", va="center", fontsize=8)
         if row["stopped"]:
             axes.scatter(*points[-1], marker="s", s=50, fc="none", ec="black", lw=1.2, zorder=4)

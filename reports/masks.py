@@ -21,14 +21,23 @@ def vanishing(layer: Mapping) -> str | None:
     return None
 
 
-def warnings(run: Run) -> list[str]:
-    """One sentence for each layer that is about to vanish: in which round first, and by which rule."""
-    found: dict[str, str] = {}
-    for row in run.rounds:
-        for name, layer in row.get("layers", {}).items():
-            if name not in found and (reason := vanishing(layer)):
-                found[name] = f"{run.name}, round {row['round']}: {name} is about to vanish, {reason}."
-    return list(found.values())
+def warnings(name: str, runs: Sequence[Run]) -> list[str]:
+    """A sentence for each layer that is about to vanish in runs of this method: in how many, in which round first,
+    and by which rule."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for run in runs:
+        first: dict[str, tuple[int, str]] = {}
+        for row in run.rounds:
+            for layer, counts in row.get("layers", {}).items():
+                if layer not in first and (reason := vanishing(counts)):
+                    first[layer] = row["round"], reason
+        for layer, when in first.items():
+            found.setdefault(layer, []).append(when)
+    return [
+        f"{name}: {layer} is about to vanish in {len(times)} of {len(runs)} runs, first in round {min(times)[0]}: "
+        f"{min(times)[1]}."
+        for layer, times in found.items()
+    ]
 
 
 class Overlap(NamedTuple):

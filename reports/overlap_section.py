@@ -11,6 +11,7 @@ from reports.masks import Overlap, comparable, evenly, overlap
 from reports.methods import SEARCH, Method, Task
 from reports.runs import Run
 from reports.style import Look, canvas, density_axis, finish, legend_below, look
+from rundir import RunDirectory
 from utils import InputError
 
 MOST_ROUNDS = 5  # masks are read from checkpoints, which takes time
@@ -32,36 +33,44 @@ EXPLAINED = (
 def overlap_parts(task: Task, number: int) -> list[Part]:
     """A curve for each pair of methods, a matrix of runs for the last ticket that all have, and the table."""
     owner = {id(run): method for method in task.of(SEARCH) for run in method.runs}
-    runs = [run for method in task.of(SEARCH) for run in method.runs]
-    rounds = evenly(shared_rounds(runs), MOST_ROUNDS)
-    found, notes = [], []
-    for k in rounds:
-        found += [(k, *pair) for pair in pairs_at(k, runs, notes)]
+    runs = [run for method in task.of(SEARCH) for run in method.runs if sparse_rounds(run)]
+    found, problems = [], {}
+    for k in evenly(shared_rounds(runs), MOST_ROUNDS):
+        found += [(k, *pair) for pair in pairs_at(k, runs, problems)]
+    parts: list[Part] = [Paragraph(f"{', '.join(names)}: {problem}", True) for problem, names in problems.items()]
     if not found:
-        return [Paragraph(note, warns=True) for note in dict.fromkeys(notes)]
+        return parts
     rows = [[k, 100 * density, a.name, b.name, 100 * o.share, 100 * o.chance] for k, density, a, b, o in found]
     caption = f"Tickets in pairs, {task.name}: {EXPLAINED}."
-    parts: list[Part] = [Paragraph(note, warns=True) for note in dict.fromkeys(notes)]
     curves = curves_of(found, owner)
     parts += [curves_figure(task, curves, number)] if curves else []
-    parts += matrix_parts(task, [row for row in found if row[0] == rounds[-1]], runs, number)
+    parts += matrix_parts(task, [row for row in found if row[0] == found[-1][0]], runs, number)
     return [*parts, Table(f"overlap-{number}", caption, COLUMNS, rows, folded=len(rows) > 12)]
 
 
+def sparse_rounds(run: Run) -> set[int]:
+    """The numbers of prunings after which it trained the ticket."""
+    return {row["round"] for row in run.rounds if row["density"] < 1}
+
+
 def shared_rounds(runs: Sequence[Run]) -> list[int]:
-    """Numbers of prunings, as far as each run that has been pruned at all trained its ticket."""
-    known = [{row["round"] for row in run.rounds if row["density"] < 1} for run in runs]
-    return sorted(set.intersection(*known)) if len(known) > 1 and all(known) else []
+    """The numbers of prunings that all of them have."""
+    return sorted(set.intersection(*map(sparse_rounds, runs))) if len(runs) > 1 else []
 
 
-def pairs_at(k: int, runs: Sequence[Run], notes: list[str]) -> list[tuple[float, Run, Run, Overlap]]:
-    """Each pair of tickets after k prunings that can be read and belong to the same layers."""
+def pairs_at(k: int, runs: Sequence[Run], problems: dict[str, dict]) -> list[tuple[float, Run, Run, Overlap]]:
+    """Each pair of tickets after k prunings that can be read and belong to the same layers; enters in `problems` which
+    runs have none, by what is wrong."""
     masks = {}
     for run in runs:
+        if not RunDirectory(run.path).checkpoint(k).exists():
+            problem = "not all checkpoints are there; the tickets that are missing are compared with none."
+            problems.setdefault(problem, {})[run.name] = k
+            continue
         try:
             masks[id(run)] = run.mask(k)
         except InputError as error:
-            notes.append(f"{run.name}: {error}; its ticket is compared with none.")
+            problems.setdefault(f"{error}; its ticket is compared with none.", {})[run.name] = k
     there = [run for run in runs if masks.get(id(run))]
     return [
         (density_of(a, k), a, b, overlap(masks[id(a)], masks[id(b)]))

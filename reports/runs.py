@@ -159,9 +159,7 @@ def _from_checkpoints(directory: RunDirectory) -> Run:
             run = Run(directory.path, content["settings"], _training(content, directory.path))
         run.notes = notes + run.notes
         if "settings" in content and not directory.summary.exists():
-            run.notes.append(
-                "no summary.json, as in an older version's runs: read from the checkpoints, without FLOPs."
-            )
+            run.notes.append("no summary.json, as in an older version's runs: read from checkpoints, without FLOPs.")
         run.summary = {"environment": content["environment"]} if "environment" in content else {}
         return run
     raise InputError(f"{directory.path} holds no checkpoint that can be read: {' '.join(notes)}")

@@ -1,6 +1,7 @@
 """How figures look: fonts, colours that are told apart in grey and by the colour-blind, the axis of sparsity."""
 
 import io
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -118,9 +119,13 @@ def percent(density: float) -> str:
     return f"{100 * density:.3g}"
 
 
-def dodge(number: int, of: int, span: float) -> float:
-    """A factor that moves a method's points aside by a little, so that its error bars hide no other's."""
-    return math.exp(((of - 1) / 2 - number) * 0.006 * span)
+def dodge(of: int, densities: Iterable[float]) -> list[float]:
+    """Factors that move each method's points aside by a little, so that no error bars hide others, and less than to
+    the next density."""
+    levels = sorted({1.0, *densities}, reverse=True)
+    gap = min((math.log(a / b) for a, b in itertools.pairwise(levels)), default=0.1)
+    step = min(0.009 * math.log(levels[0] / levels[-1] + 1), 0.4 * gap / of)
+    return [math.exp(((of - 1) / 2 - number) * step) for number in range(of)]
 
 
 def round_axis(axes: Axes, rounds: Iterable[int], label: str) -> None:
