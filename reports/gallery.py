@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from reports.document import Column, Figure, Part, Table
@@ -106,9 +105,6 @@ def listed(run: Run, kind: str, source: Source, name: str, caption: str) -> Tabl
     columns = [Column("round", "d"), Column("example", "d"), Column("true class")]
     columns.append(Column("times forgotten" if kind == "most_forgotten" else "answers"))
     rows = [
-        [row["round"], entry["example"], *labels(entry, source)]
-        for row in run.rounds
-        for entry in row.get(kind, [])
-        if entry["example"] < len(np.atleast_1d(source.train_labels))
+        [row["round"], entry["example"], *labels(entry, source)] for row in run.rounds for entry in row.get(kind, [])
     ]
     return Table(name, caption, columns, rows, folded=True)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reports.runs import FOREIGN, Run
+from reports.runs import FOREIGN, SEARCHES, Run
 
 TASK = ("dataset", "data checksum", "split checksum", "arch", "stem", "image_size", "network")
 RECIPE = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision")
@@ -128,10 +128,11 @@ def without_copies(runs: Sequence[Run], notes: list[str]) -> list[Run]:
 
 
 def search_settings(run: Run) -> Mapping | None:
-    """The settings of the search: its own, or of the one that a training's ticket comes from; None if there is none."""
+    """The settings of the search: its own, or of the one that a training's ticket comes from; None if none is known."""
     if run.searches:
         return run.settings
-    return (run.ticket or {}).get("settings")
+    settings = (run.ticket or {}).get("settings") or {}
+    return settings if settings.get("script") in SEARCHES else None
 
 
 # --- the same and different -------------------------------------------------------------------------------------------

@@ -12,11 +12,14 @@ from pathlib import Path
 from checkpoint import read, split_state
 from pruner import Mask, Ticket, count, density, layer_counts
 from records import read_metrics
-from rundir import CHECKPOINT, LOCK, RunDirectory
+from rundir import CHECKPOINT, RunDirectory
 from tickets import checksum
 from utils import InputError
 
 SEARCHES = {"main_imp.py", "main_PrAC_imp.py"}
+SETTINGS = {"seed", "dataset", "arch", "epochs", "batch_size"}  # that every run has
+ROW = {"round", "density", "sparsity", "kept", "set", "validation", "test", "best_epoch", "epochs", "epochs_planned"}
+ROW |= {"stopped", "steps", "steps_per_epoch", "examples", "forward_passes", "seconds"}
 FOREIGN = "2021 code"  # the `script` of a directory that the 2021 code made
 
 
@@ -69,7 +72,7 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
         seen.add(path.resolve())
         try:
             runs.append(read_run(path))
-        except InputError as error:
+        except (InputError, OSError) as error:
             notes.append(f"{error}; left out.")
     for run, name in zip(runs, short_names([run.path for run in runs]), strict=True):
         run.name = name
@@ -108,7 +111,8 @@ def read_run(path: Path) -> Run:
         run.notes.append(f"{lines} cut or altered in metrics.jsonl, passed over.")
     run.notes += _unfinished(run)
     if not run.rounds:
-        raise InputError(f"{path} has no finished {'round' if run.searches else 'training'} yet")
+        why = "".join(f" ({note.rstrip('.')})" for note in run.notes)
+        raise InputError(f"{path} has no finished {'round' if run.searches else 'training'} yet{why}")
     return run
 
 
@@ -118,24 +122,23 @@ def _from_summary(directory: RunDirectory) -> Run | None:
         return None
     try:
         summary = json.loads(directory.summary.read_bytes())
-        known = summary["settings"]["script"] in {*SEARCHES, "main_train.py"}
-        rows = summary["rounds"]
-        whole = known and all(isinstance(row["density"], float) and "test" in row for row in rows)
-    except (OSError, ValueError, KeyError, TypeError):
+        settings, rows = summary["settings"], summary["rounds"]
+        known = settings["script"] in {*SEARCHES, "main_train.py"}
+        whole = known and settings.keys() >= SETTINGS and all(row.keys() >= ROW for row in rows)
+    except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if whole:
-        return Run(directory.path, summary["settings"], rows, summary=summary)
+        return Run(directory.path, settings, rows, summary=summary)
     if not directory.checkpoints():
         raise InputError(f"{directory.summary} is damaged, and there is no checkpoint to go by")
     return None
 
 
 def _unfinished(run: Run) -> list[str]:
-    """A sentence if the run is not at its end."""
-    state = "it is still going" if (run.path / LOCK).exists() else "it was stopped before its end"
+    """A sentence if the run is not at its end, which its process may be on the way to."""
     planned = run.settings.get("pruning_times")
     if run.searches and planned and len(run.rounds) < planned:
-        return [f"{state}: {len(run.rounds)} of {planned} rounds are done and shown."]
+        return [f"still going, or stopped before its end: {len(run.rounds)} of {planned} rounds are done and shown."]
     return []
 
 
@@ -151,14 +154,15 @@ def _from_checkpoints(directory: RunDirectory) -> Run:
         except InputError as error:
             notes.append(f"{error}; passed over.")
             continue
-        if "settings" not in content:
+        ours = content.get("format") is not None and "settings" in content
+        if not ours:
             run = _foreign(directory)
         elif content["settings"]["script"] in SEARCHES:
             run = Run(directory.path, content["settings"], content.get("rounds", []))
         else:
             run = Run(directory.path, content["settings"], _training(content, directory.path))
         run.notes = notes + run.notes
-        if "settings" in content and not directory.summary.exists():
+        if ours and not directory.summary.exists():
             run.notes.append("no summary.json, as in an older version's runs: read from checkpoints, without FLOPs.")
         run.summary = {"environment": content["environment"]} if "environment" in content else {}
         return run

@@ -1,5 +1,6 @@
 """The report: its statistics, names, costs and overlaps by hand; what it makes of runs good and bad."""
 
+import base64
 import csv
 import json
 import math
@@ -198,6 +199,11 @@ def test_tickets_are_paired_by_the_seed_of_their_search():
     assert again["PrAC"].points[0].against_imp == Interval(5, -1.0, -1.0, -1.0), "one ticket, five trainings"
 
 
+def test_a_ticket_of_no_search_has_no_method():
+    ticket = {"file": "f", "prunings": None, "settings": TRAIN}
+    assert names([made("r", TRAIN, [90.0], summary={"ticket": ticket})], TICKETS) == ["tickets of unknown origin"]
+
+
 def test_the_dense_network_is_main_train_where_it_is_there():
     dense = made("d", TRAIN | {"init_dir": False}, [95.0], 0)
     other = made("e", TRAIN | {"init_dir": False, "epochs": 9}, [99.0], 0)
@@ -366,7 +372,11 @@ def test_the_page_needs_no_other_file(whole):
     page = Page(text)
     assert len(page.resources) > 8
     assert all(source.startswith("data:image/svg+xml;base64,") for source in page.resources)
-    assert "http" not in text.replace("data:", "") and "url(" not in text and "@import" not in text
+    plain = re.sub('base64,[^"]+', "", text)
+    assert "http" not in plain and "url(" not in plain and "@import" not in plain
+    for source in page.resources:
+        drawn = base64.b64decode(source.partition("base64,")[2]).decode()
+        assert all(link.startswith(("#", "data:")) for link in re.findall('href="([^"]*)"', drawn))
     assert len(page.links) >= 5 and {link.removeprefix("#") for link in page.links} <= set(page.anchors)
 
 
@@ -447,7 +457,9 @@ def test_bad_directories_are_named_and_the_rest_is_reported(runs, tmp_path, refe
     shutil.copytree(runs / "imp_0", damaged)
     file = damaged / "2checkpoint.pth.tar"
     file.write_bytes(file.read_bytes()[:-200])
-    (damaged / "summary.json").write_text("{")
+    summary = json.loads((damaged / "summary.json").read_text())
+    summary["rounds"][1].pop("steps")
+    (damaged / "summary.json").write_text(json.dumps(summary))
     shutil.copytree(runs / "imp_1", going)
     summary = json.loads((going / "summary.json").read_text())
     (going / "summary.json").write_text(json.dumps(summary | {"finished": False, "rounds": summary["rounds"][:1]}))
@@ -467,7 +479,7 @@ def test_bad_directories_are_named_and_the_rest_is_reported(runs, tmp_path, refe
         "is given twice",
         "summary.json is damaged; its checkpoints are used",
         "2checkpoint.pth.tar is no checkpoint, or a damaged one",
-        "it was stopped before its end: 1 of 2 rounds are done",
+        "still going, or stopped before its end: 1 of 2 rounds are done",
         "is not finished: 1 of 3 epochs",
         "made by the 2021 code",
         "share no figure",
