@@ -53,7 +53,7 @@ def compose(tasks: Sequence[Task], notes: Sequence[str], args: argparse.Namespac
     told = [part.text for section in sections for part in section.parts if isinstance(part, Paragraph) and part.warns]
     for text in told:
         print(f"report.py: note: {text}", file=sys.stderr)
-    return Report(f"Lottery tickets: {', '.join(task.name for task in tasks)}", sections)
+    return Report(f"Lottery tickets: {'; '.join(task.name for task in tasks)}", sections)
 
 
 def chapter(tasks: Sequence[Task], parts_of: Callable[[Task, int], list[Part]]) -> list[Part]:

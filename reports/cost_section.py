@@ -32,7 +32,7 @@ COLUMNS = (
     Column("FLOPs saved (%)", ".2f"),
 )
 EXPLAINED = (
-    "Steps, examples, extra forward passes and seconds of all rounds before the ticket is known; means over seeds. "
+    "Steps, examples, extra forward passes and seconds are those of all rounds before the ticket is known. "
     "Saved: of vanilla IMP's optimiser steps, k full trainings for k prunings, and one more each to find and train; "
     "FLOPs saved: of the training FLOPs that the IMP runs given here took to the same ticket. FLOPs are zero-aware, "
     "what a machine would do that skips every dropped weight: forward FLOPs of each layer times its density, three "
@@ -62,10 +62,11 @@ def cost_parts(task: Task, number: int) -> list[Part]:
     shared = last_shared(bills)
     newest = [row for row in rows if row[1] == shared]
     short = Table(
-        f"cost-{number}", f"Finding the ticket after {shared} prunings, {task.name}. {EXPLAINED}", COLUMNS, newest
+        f"cost-{number}", f"Finding the ticket after {shared} prunings, {task.name}; means over seeds.", COLUMNS, newest
     )
     whole = Table(f"cost-by-round-{number}", f"The same after every round, {task.name}.", COLUMNS, rows, folded=True)
-    return [*unknown_flops(bills), cost_figure(task, bills, number), *effort_parts(task, number), short, whole]
+    figures = [cost_figure(task, bills, number), *effort_parts(task, number)]
+    return [*unknown_flops(bills), *figures, Paragraph(EXPLAINED), short, whole]
 
 
 def bills_of(method: Method) -> list[Bill]:

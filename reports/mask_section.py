@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.colors import LogNorm
+from matplotlib.ticker import FuncFormatter
 
 from reports.document import Column, Figure, Listing, Paragraph, Part, Table
 from reports.masks import warnings
@@ -166,7 +167,9 @@ def density_figure(names: Sequence[str], rounds: Sequence[int], values: list, ta
     axes.set_xlabel("round")
     axes.grid(False)
     ticks = [tick for tick in TICKS if tick >= norm.vmin]
-    bar = figure.colorbar(image, ax=axes, label="density (%)", pad=0.02, ticks=ticks, format=lambda v, _: percent(v))
+    bar = figure.colorbar(
+        image, ax=axes, label="density (%)", pad=0.02, ticks=ticks, format=FuncFormatter(lambda v, _: percent(v))
+    )
     bar.minorticks_off()
     return finish(figure, tag, f"{caption} Numbers in percent.")
 

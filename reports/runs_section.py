@@ -25,6 +25,9 @@ ROWS = (  # heading, key of a round's row, form
 )
 
 
+HIDDEN = ("seed", "network", "searches", "sets")  # settings that are told elsewhere, or are no settings
+
+
 def runs_parts(tasks: Sequence[Task]) -> list[Part]:
     """Which runs there are, their commands, settings, versions and hardware, and each network that was trained."""
     methods = [method for task in tasks for method in task.methods]
@@ -48,12 +51,16 @@ def list_of_runs(tasks: Sequence[Task]) -> Table:
         Column("ticket"),
     )
     rows = [
-        [run.name, task.name, _kind(method), str(run.seed), len(run.rounds), (run.ticket or {}).get("file")]
+        [run.name, task.name, _kind(method), _seed(run), len(run.rounds), (run.ticket or {}).get("file")]
         for task in tasks
         for method in task.methods
         for run in method.runs
     ]
     return Table("runs", "The runs.", columns, rows)
+
+
+def _seed(run: Run) -> str:
+    return str(run.settings.get("seed", "not told"))
 
 
 def _kind(method: Method) -> str:
@@ -78,9 +85,7 @@ def hardware(runs: Sequence[Run]) -> Table:
 def settings_table(task: Task, number: int) -> Table:
     """The settings of each method of a task, a column each; what decides results beside the seed."""
     columns = [Column("setting"), *(Column(_kind(method)) for method in task.methods)]
-    names = dict.fromkeys(
-        name for method in task.methods for name in method.settings if name not in ("seed", "network")
-    )
+    names = dict.fromkeys(name for method in task.methods for name in method.settings if name not in HIDDEN)
     rows = [[name, *(_value(method, name) for method in task.methods)] for name in names]
     return Table(f"settings-{number}", f"Settings, {task.name}.", columns, rows, folded=len(rows) > 12)
 
@@ -101,5 +106,5 @@ def networks(tasks: Sequence[Task]) -> Table:
             for row in run.rounds:
                 cost = [training_flops(flops, row), looking_flops(run, row)]
                 told = [row.get(key) for _, key, _ in ROWS]
-                rows.append([run.name, _kind(method), str(run.seed), *told, *cost])
+                rows.append([run.name, _kind(method), _seed(run), *told, *cost])
     return Table("networks", "Every network that was trained.", columns, rows, folded=True)
