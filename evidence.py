@@ -49,21 +49,36 @@ def seal(file: Path) -> Finding:
 
 def place(file: Path, content: dict) -> Finding:
     """Whether the file is where its run put it: under its own name, beside others of the same run."""
-    law = "its place in the run"
+    law, k = "its place in the run", content.get("state")
+    later = round_of(file, k + 1) if isinstance(k, int) else None
     if "format" not in content:
+        if later and "format" in later:
+            return Finding(law, False, f"not written by this suite, as {name_of(later)} beside it was")
         return Finding(law, None, "not checked: only files of this suite say what they are")
     if OWN.fullmatch(file.name) and name_of(content) != file.name:
         return Finding(law, False, f"it was written as {name_of(content)}")
-    k, is_best = content["state"], "momentum" not in content
+    is_best = "momentum" not in content
     beside = round_of(file, k if is_best else k - 1) if is_best or k else None
-    if not beside or "format" not in beside:
-        return Finding(law, None, "not checked: the checkpoint it goes with is not there")
-    there, here = beside["settings"], content["settings"]
+    beside = beside if beside and "format" in beside else None
+    there, here = (beside or content)["settings"], content["settings"]
     if found := differences(here, there) and differences(there, here):  # either may have fewer --pruning_times
         return Finding(law, False, f"{name_of(beside)} beside it has other settings: {'; '.join(found)}")
+    if wrong := unlike_later(content, later):
+        return Finding(law, False, wrong)
+    if beside is None:
+        return Finding(law, None, "not checked: the checkpoint it goes with is not there")
     if is_best and not is_best_of(content, beside):
         return Finding(law, False, f"not the best network of {name_of(beside)}")
     return Finding(law, True, f"goes with {name_of(beside)}")
+
+
+def unlike_later(content: dict, later: dict | None) -> str | None:
+    """What the books of the round after say otherwise about a checkpoint, if they do."""
+    rows = {row["round"]: row for row in later.get("rounds", [])} if later else {}
+    row, epochs = rows.get(content["state"]), len(content["history"])
+    if "momentum" not in content or row is None or row["epochs"] == epochs:
+        return None
+    return f"{epochs} epochs of a round that had {row['epochs']}, as {name_of(later)} knows"
 
 
 def gather(file: Path, rate: float, split_file: Path | None) -> Evidence:

@@ -5,7 +5,7 @@ hardware, a row for each finished round, and what they cost.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from whole_file import write_whole
@@ -30,11 +30,26 @@ class Metrics:
         self.round: int | None = None
         self.written = 0  # rows of this round
 
-    def go_on(self, round: int, density: float, history: Sequence[dict]) -> None:
-        """Keep the lines of earlier rounds, and write those of this one anew: a run that was killed may have written
-        more than its checkpoint knows, or half a line."""
-        earlier = [line for line in read_metrics(self.path)[0] if line["round"] < round]
-        lines = earlier + [line_of(round, density, row) for row in history]
+    def go_on(
+        self,
+        round: int,
+        density: float,
+        history: Sequence[dict],
+        earlier: Sequence[dict] = (),
+        history_of: Callable[[int], Sequence[dict] | None] = lambda round: None,
+    ) -> None:
+        """Bring the file to where this round's checkpoint stands: a run that was killed may have written more than that
+        knows, or half a line.
+
+        `earlier` are the rows of finished rounds. Where a round has not as many lines as epochs, they are taken from
+        `history_of` the round, if that is known.
+        """
+        found, lines = read_metrics(self.path)[0], []
+        for row in earlier:
+            own = [line for line in found if line["round"] == row["round"]]
+            known = None if len(own) == row["epochs"] else history_of(row["round"])
+            lines += own if known is None else [line_of(row["round"], row["density"], each) for each in known]
+        lines += [line_of(round, density, row) for row in history]
         text = _text(lines)
         if not self.path.exists() or self.path.read_bytes() != text:
             write_whole(self.path, lambda file: file.write(text))

@@ -145,9 +145,18 @@ class SavedRun:
         }
         return Moment(trial.round, trial.ticket.mask, values | more)
 
-    def go_on(self, trial: Trial) -> None:
-        """The records, too, go on from where this trial stands."""
-        self.metrics.go_on(trial.round or 0, density(trial.ticket.mask), trial.history)
+    def go_on(self, trial: Trial, rounds: Sequence[dict] = ()) -> None:
+        """The records, too, go on from where this trial stands, after these finished rounds."""
+        self.metrics.go_on(
+            trial.round or 0, density(trial.ticket.mask), trial.history, rounds, history_of=self.history_of
+        )
+
+    def history_of(self, round: int) -> list[dict] | None:
+        """The epochs of a finished round, from its checkpoint; None if that is gone or damaged."""
+        try:
+            return read(self.directory.checkpoint(round))["history"]
+        except (InputError, KeyError):
+            return None
 
     def summarize(self, rounds: Sequence[dict], vanilla: Vanilla, *, round: int, finished: bool) -> None:
         """Where the run stands, as it is known from finished rounds."""

@@ -258,7 +258,7 @@ class Search:
         self.rounds, self.rewound = saved["rounds"], saved["init_weight"]
         recipe, _ = self.schedule.round(saved["state"], len(saved["sequence"]))
         self.trial = restore(opening, recipe, self.bench)
-        self.saved.go_on(self.trial)
+        self.saved.go_on(self.trial, self.rounds)
         self.policy.load_state_dict(saved["policy"])
         self.early_stop = self.new_early_stop()
         self.early_stop.load_state_dict(saved["early_stop"])

@@ -66,8 +66,8 @@ class Shelf:
 
 
 def results(folder: Path) -> list[Path]:
-    """The files that hold results; a picture can be drawn again from them."""
-    return sorted(file for file in folder.iterdir() if OWN.fullmatch(file.name) and file.suffix != ".png")
+    """The files that hold results: pictures and records are made from them."""
+    return sorted(file for file in folder.iterdir() if OWN.fullmatch(file.name) and file.suffix in (".tar", ".pt"))
 
 
 # --- damage: each function changes `file`, and says how ---------------------------------------------------------------

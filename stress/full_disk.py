@@ -18,13 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from checkpoint import read
 from rundir import OWN
 from stress import campaign
 from stress.campaign import Campaign, conclude, keep, workplace
 from stress.processes import Ended, Process, finish, prepare, running
 from stress.runs import VARIANTS, Runs, saving
-from stress.same_files import differences, whole_picture
+from stress.same_files import content, differences, whole_picture
 from utils import InputError, run_script
 
 COLUMNS = ["cases", "ended with a sentence", "not reached"]
@@ -254,8 +253,10 @@ def files(folder: Path) -> list[Path]:
 
 def is_whole(file: Path) -> bool:
     try:
-        return whole_picture(file) if file.suffix == ".png" else bool(read(file))
-    except InputError:
+        if file.suffix == ".jsonl":  # it grows line by line, and a cut last one is mended when the run goes on
+            return True
+        return whole_picture(file) if file.suffix == ".png" else bool(content(file))
+    except (InputError, ValueError):
         return False
 
 

@@ -12,6 +12,7 @@ from checkpoint import read
 from utils import InputError
 from whole_file import is_sealed
 
+RECORDS = (".json", ".jsonl")
 NOT_COMPARED = {"seconds", "command"}  # the keys whose values differ between two runs of one kind
 
 
@@ -33,19 +34,18 @@ def unlike(a: Path, b: Path) -> list[str]:
     try:
         if a.suffix == ".png":
             return [f"{file} is no whole picture" for file in (a, b) if not whole_picture(file)]
-        if a.suffix in (".json", ".jsonl"):
-            return [*different(records(a), records(b), a.name)]
-        return [*different(read(a), read(b), a.name)] + [
-            f"{file} is unsealed" for file in (a, b) if not is_sealed(file)
-        ]
+        unsealed = [f"{file} is unsealed" for file in (a, b) if file.suffix not in RECORDS and not is_sealed(file)]
+        return [*different(content(a), content(b), a.name), *unsealed]
     except (InputError, ValueError) as error:
         return [f"{a.name}: {error}"]
 
 
-def records(file: Path) -> list:
-    """The objects of a file of records, one a line or one in all."""
+def content(file: Path) -> dict | list:
+    """What a file says: a checkpoint, or records, an object a line or one in all. InputError or ValueError for none."""
+    if file.suffix not in RECORDS:
+        return read(file)
     text = file.read_text()
-    return [json.loads(line) for line in (text.splitlines() if file.suffix == ".jsonl" else [text])]
+    return [json.loads(line) for line in text.splitlines()] if file.suffix == ".jsonl" else json.loads(text)
 
 
 def different(a, b, where: str) -> Iterator[str]:

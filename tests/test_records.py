@@ -104,7 +104,7 @@ def test_lines_after_the_checkpoint_are_taken_back(tmp_path):
     assert records.read_metrics(metrics.path)[1] == 1
     for known in (2, 3):
         again = records.Metrics(metrics.path)
-        again.go_on(1, 0.8, ROWS[:known])
+        again.go_on(1, 0.8, ROWS[:known], earlier=[{"round": 0, "epochs": 2, "density": 1.0}])
         assert [(line["round"], line["epoch"]) for line in records.read_metrics(metrics.path)[0]] == [
             (0, 0), (0, 1), *((1, epoch) for epoch in range(known))]  # fmt: skip
     again.add(1, 0.8, ROWS)
@@ -120,13 +120,23 @@ def test_a_finished_run_is_not_written_again(runs):
         assert [file.stat().st_mtime_ns for file in files] == before
 
 
-def test_records_that_are_gone_come_back_as_far_as_is_known(runs, tmp_path):
+@pytest.mark.parametrize("damage", ["gone", "cut", "a line altered"])
+def test_records_come_back_from_the_checkpoints(runs, tmp_path, damage):
     run("PrAC", f"{REWIND} --eb_eps 0.02 --pruning_times 2", tmp_path)
+    text = (tmp_path / "metrics.jsonl").read_text()
     (tmp_path / "metrics.jsonl").unlink()
     (tmp_path / "summary.json").unlink()
+    if damage != "gone":
+        (tmp_path / "metrics.jsonl").write_text(text[:700] if damage == "cut" else text.replace("{", "[", 1))
     run("PrAC", f"{REWIND} --eb_eps 0.02", tmp_path)
-    assert {line["round"] for line in lines(tmp_path)} == {2}
-    assert len(summary(tmp_path)["rounds"]) == 3
+    seen, expected = ([line | {"seconds": 0} for line in lines(folder)] for folder in (tmp_path, runs / "PrAC"))
+    assert seen == expected and len(summary(tmp_path)["rounds"]) == 3
+
+
+def test_what_no_checkpoint_knows_stays_away(runs, tmp_path):
+    """A search that goes on from elsewhere has no lines of the rounds before, nor their checkpoints."""
+    run("PrAC", f"{REWIND} --eb_eps 0.02 --resume --checkpoint {runs / 'PrAC' / '2checkpoint.pth.tar'}", tmp_path)
+    assert {line["round"] for line in lines(tmp_path)} == {2} and len(summary(tmp_path)["rounds"]) == 3
 
 
 # --- TensorBoard ------------------------------------------------------------------------------------------------------

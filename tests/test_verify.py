@@ -251,3 +251,18 @@ def test_a_search_checks_what_it_makes(tmp_path, call, monkeypatch):
     monkeypatch.setattr(search, "prune", too_few)
     status, _, err = call("main_imp", *QUICK, "--pruning_times", 1, "--save_dir", tmp_path)
     assert status == 1 and "exact density" in err and not (tmp_path / "1checkpoint.pth.tar").exists()
+
+
+def test_a_file_of_an_earlier_moment_is_told(runs, run, verify):
+    """Whole, and of this very run: but the round after knows that it went on."""
+    content = read(run / "1checkpoint.pth.tar")
+    content["history"], content["epoch"] = content["history"][:1], 1
+    write(run / "1checkpoint.pth.tar", content)
+    status, told = verify(run / "1checkpoint.pth.tar")
+    assert status == 1 and "1 epochs of a round that had 2, as 2checkpoint.pth.tar knows" in told.out
+
+
+def test_a_file_of_the_2021_code_among_ours_is_told(run, verify, reference_checkpoint):
+    shutil.copy(reference_checkpoint("imp"), run / "1checkpoint.pth.tar")
+    status, told = verify(run / "1checkpoint.pth.tar")
+    assert status == 1 and "not written by this suite, as 2checkpoint.pth.tar beside it was" in told.out
