@@ -115,13 +115,15 @@ def same(a: Tensor, b: Tensor) -> bool:
 def within_training(ticket: Evidence) -> Seen:
     if ticket.examples is None or ticket.training is None:
         return unknown("the examples or the training split are not known")
-    return none_of(~torch.isin(ticket.examples, ticket.training), "are not in the training split")
+    strangers, n = int((~torch.isin(ticket.examples, ticket.training)).sum()), len(ticket.examples)
+    return not strangers, f"{strangers:,} of {n:,} are not in it" if strangers else f"all {n:,} are in it"
 
 
 def not_validation(ticket: Evidence) -> Seen:
     if ticket.examples is None or ticket.validation is None:
         return unknown("the examples or the validation split are not known")
-    return none_of(torch.isin(ticket.examples, ticket.validation), "validate")
+    known, n = int(torch.isin(ticket.examples, ticket.validation).sum()), len(ticket.examples)
+    return not known, f"{known:,} of {n:,} validate" if known else f"none of {n:,} does"
 
 
 def each_once(ticket: Evidence) -> Seen:
@@ -129,12 +131,6 @@ def each_once(ticket: Evidence) -> Seen:
         return unknown("the examples are not known")
     repeats = len(ticket.examples) - len(ticket.examples.unique())
     return not repeats, f"{repeats:,} of {len(ticket.examples):,} are there twice" if repeats else "each is there once"
-
-
-def none_of(wrong: Tensor, what: str) -> Seen:
-    """(n,) bool, one for each example."""
-    count = int(wrong.sum())
-    return not count, f"{count or 'none'} of {len(wrong):,} {what}"
 
 
 LAWS: dict[str, Callable[[Evidence], Seen]] = {
