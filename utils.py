@@ -36,7 +36,7 @@ def run_script(
     except Interrupted as signal:
         again = f"; what it found is kept. To go on: {command_again(name, argv)}" if goes_on else ""
         return complain(name, f"{signal}{again}", signal.status)
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ImportError) as error:
         if not is_out_of_memory(error):
             raise
         return complain(name, f"error: out of memory; what was written is kept. {OUT_OF_MEMORY}", 1)
@@ -46,11 +46,16 @@ def run_script(
 OUT_OF_MEMORY = "A smaller --batch_size needs less, and so does --precision bf16"
 
 
-WORDS_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
+WORDS_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "could not create a primitive",
+    "failed to map segment",  # of a library that is imported late
+)
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Python's, torch's on a CPU and on CUDA, oneDNN's: all but the first are RuntimeErrors, told by their words."""
+    """Python's, torch's on a CPU and on CUDA, oneDNN's, the loader's: all but the first are told by their words."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in WORDS_OF_MEMORY)
 
 

@@ -141,6 +141,7 @@ def test_a_script_that_cannot_go_on_does_not_say_it_could(capsys):
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("could not create a primitive"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        ImportError("_backend_agg.so: failed to map segment from shared object"),
     ],
 )
 def test_out_of_memory_is_one_sentence(error, capsys):
