@@ -190,14 +190,16 @@ def _add_network(group) -> None:
     group.add_argument(
         "--arch",
         default="res20s",
-        help="res20s res32s res44s res56s res110s (CIFAR form), res18 res34 res50, vgg11 vgg13 vgg16 vgg19 with and "
-        "without _bn, lenet300, or package.module:function for a network of your own",
+        help="res14s res20s res32s res44s res56s res110s (CIFAR form), each with _projection, too (1x1 convolutions as "
+        "shortcuts, uniform batch norm scales, as in the elastic ticket paper), res18 res26 res34 res50, vgg11 vgg13 "
+        "vgg16 vgg19 with and without _bn, vgg13_bn_2fc and the like (13, 16, 19; 2, 3, 5 linear layers), lenet300, "
+        "mlp2 mlp3 mlp4, or package.module:function for a network of your own",
     )
     group.add_argument(
         "--stem",
         choices=STEMS,
         default="imagenet",
-        help="first layers of res18/34/50: 7x7 stride 2 and max-pool, or 3x3 stride 1",
+        help="first layers of res18/26/34/50: 7x7 stride 2 and max-pool, or 3x3 stride 1",
     )
 
 

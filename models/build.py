@@ -6,7 +6,7 @@ from torch import nn
 
 from .cifar_resnet import CifarResNet
 from .custom import UserNetwork, call_user_function
-from .families import CIFAR_RESNETS, MLPS, RESNETS, VGGS
+from .families import CIFAR_RESNETS, MLPS, PROJECTION, RESNETS, VGGS
 from .imagenet_resnet import ImageNetResNet
 from .mlp import MLP
 from .normalization import normalization
@@ -26,11 +26,11 @@ def build_checked(
 def build(arch: str, stem: str, classes: int, inputs: int, normalize: nn.Module) -> nn.Module:
     """The network `arch` behind `normalize`; `inputs`, the pixels times channels of an image, matter to an MLP only."""
     if arch in CIFAR_RESNETS:
-        return CifarResNet(CIFAR_RESNETS[arch], classes, normalize)
+        return CifarResNet(CIFAR_RESNETS[arch], classes, normalize, projection=arch.endswith(PROJECTION))
     if arch in RESNETS:
         return ImageNetResNet(*RESNETS[arch], classes, normalize, stem)
     if arch in VGGS:
-        return VGG(VGGS[arch], arch.endswith("_bn"), classes, normalize)
+        return VGG(VGGS[arch], classes, normalize)
     if arch in MLPS:
         return MLP(inputs, MLPS[arch], classes, normalize)
     return UserNetwork(call_user_function(arch, classes), normalize)

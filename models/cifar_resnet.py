@@ -1,4 +1,4 @@
-"""ResNets for small images (He et al., CVPR 2016, section 4.2), with the parameter-free shortcut (their option A)."""
+"""ResNets for small images (He et al., CVPR 2016, section 4.2), with the shortcuts of their option A or B."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -35,23 +35,43 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(out)).add_(self.shortcut(x)), inplace=True)
 
 
+class ProjectionBlock(BasicBlock):
+    """The same, but where the block changes width or size its shortcut is a 1×1 convolution with batch norm."""
+
+    def __init__(self, inputs: int, width: int, stride: int):
+        super().__init__(inputs, width, stride)
+        self.downsample = nn.Identity()
+        if stride != 1 or inputs != width:
+            convolution = nn.Conv2d(inputs, width, 1, stride=stride, bias=False)
+            self.downsample = nn.Sequential(convolution, nn.BatchNorm2d(width))
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        return self.downsample(x)
+
+
 class CifarResNet(nn.Module):
     """A 3×3 convolution, three stages of `units` blocks, 16, 32 and 64 channels wide, and a linear classifier.
 
     The stages after the first halve the image; global average pooling takes whatever size is left. Convolutions and
     classifier start Kaiming-normal (fan in).
+
+    With `projection` it is the network of the Elastic Lottery Ticket paper (Chen et al., NeurIPS 2021) and of the
+    framework it builds on: shortcuts of option B, and batch norm scales drawn uniformly from [0, 1) instead of ones.
     """
 
-    def __init__(self, units: Sequence[int], classes: int, normalize: nn.Module):
+    def __init__(self, units: Sequence[int], classes: int, normalize: nn.Module, projection: bool = False):
         super().__init__()
+        block = ProjectionBlock if projection else BasicBlock
         self.normalize = normalize
         first, *_, last = CIFAR_WIDTHS
         self.conv1 = nn.Conv2d(3, first, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(first)
         widths = pairwise((first, *CIFAR_WIDTHS))
-        self.layer1, self.layer2, self.layer3 = (stage(*io, n) for io, n in zip(widths, units, strict=True))
+        self.layer1, self.layer2, self.layer3 = (stage(block, *io, n) for io, n in zip(widths, units, strict=True))
         self.fc = nn.Linear(last, classes)
         self.apply(initialize_)
+        if projection:
+            self.apply(draw_scales_)
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(self.normalize(rgb(images)))), inplace=True)
@@ -59,12 +79,17 @@ class CifarResNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-def stage(inputs: int, width: int, units: int) -> nn.Sequential:
+def stage(block: type[BasicBlock], inputs: int, width: int, units: int) -> nn.Sequential:
     """`units` blocks of `width` channels; the first halves the image if the width changes."""
-    first = BasicBlock(inputs, width, stride=1 if inputs == width else 2)
-    return nn.Sequential(first, *(BasicBlock(width, width, stride=1) for _ in range(units - 1)))
+    first = block(inputs, width, stride=1 if inputs == width else 2)
+    return nn.Sequential(first, *(block(width, width, stride=1) for _ in range(units - 1)))
 
 
 def initialize_(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight)
+
+
+def draw_scales_(module: nn.Module) -> None:
+    if isinstance(module, nn.BatchNorm2d):
+        nn.init.uniform_(module.weight)

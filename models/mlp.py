@@ -1,13 +1,18 @@
-"""LeNet-300-100, the fully connected network of LeCun et al. (1998) and of Frankle & Carbin (ICLR 2019)."""
+"""Fully connected networks.
+
+LeNet-300-100 (LeCun et al. 1998; Frankle & Carbin, ICLR 2019), and MLP-2, -3 and -4 of the Elastic Lottery Ticket paper
+(Chen et al., NeurIPS 2021), which have two, three and four layers of 300 before the one of 100.
+"""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
 class MLP(nn.Module):
-    """Two hidden layers: (n, channels, size, size), flattened to (n, inputs), → (n, classes).
+    """Layers fc1, fc2, ...: (n, channels, size, size), flattened to (n, inputs), → `hidden` widths → (n, classes).
 
     As in Frankle & Carbin, weights start Glorot-normal and biases at zero.
     """
@@ -15,15 +20,16 @@ class MLP(nn.Module):
     def __init__(self, inputs: int, hidden: Sequence[int], classes: int, normalize: nn.Module):
         super().__init__()
         self.normalize = normalize
-        first, second = hidden
-        self.fc1 = nn.Linear(inputs, first)
-        self.fc2 = nn.Linear(first, second)
-        self.fc3 = nn.Linear(second, classes)
+        self.layers = len(hidden) + 1
+        for number, (width, outputs) in enumerate(pairwise((inputs, *hidden, classes)), 1):
+            self.add_module(f"fc{number}", nn.Linear(width, outputs))
         self.apply(initialize_)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.normalize(images).flatten(1)  # (n, inputs)
-        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
+        for number in range(1, self.layers):
+            x = F.relu(getattr(self, f"fc{number}")(x))
+        return getattr(self, f"fc{self.layers}")(x)
 
 
 def initialize_(module: nn.Module) -> None:

@@ -1,31 +1,37 @@
 """VGG (Simonyan & Zisserman, ICLR 2015) as the 2021 reference has it: four max-pools and one linear layer.
 
 Keys do not tell it from torchvision's `features`, which end in a fifth max-pool: with that, a ticket would load and
-compute another network.
+compute another network. With several linear layers it is that of the Elastic Lottery Ticket paper (Chen et al., NeurIPS
+2021, table 5).
 """
 
 from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
-from .families import VGG_WIDTHS
+from .families import VGG_WIDTHS, VGGForm
 from .normalization import rgb
 
 
 class VGG(nn.Module):
-    """Five stages of `units` 3×3 convolutions, global average pooling, and a linear classifier.
+    """Five stages of 3×3 convolutions, global average pooling, and a linear classifier, which hidden layers as wide
+    as the last stage may precede.
 
-    Images of fewer than 16 pixels do not survive the max-pools. Convolutions start Kaiming-normal (fan out), the
-    classifier with a standard deviation of 0.01, and all biases at zero.
+    Images of fewer than 16 pixels do not survive the max-pools. Convolutions start Kaiming-normal (fan out), hidden
+    linear layers, too (fan in), the classifier with a standard deviation of 0.01, and all biases at zero.
     """
 
-    def __init__(self, units: Sequence[int], batch_norm: bool, classes: int, normalize: nn.Module):
+    def __init__(self, form: VGGForm, classes: int, normalize: nn.Module):
         super().__init__()
         self.normalize = normalize
-        self.features = nn.Sequential(*feature_layers(units, batch_norm))
+        self.features = nn.Sequential(*feature_layers(form.units, form.batch_norm))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(VGG_WIDTHS[-1], classes)
+        hidden = list(hidden_layers(form.linear - 1))
+        last = nn.Linear(VGG_WIDTHS[-1], classes)
+        self.classifier = nn.Sequential(*hidden, last) if hidden else last
         self.apply(initialize_)
+        for layer in hidden[::2]:  # with the classifier's deviation their outputs would vanish
+            nn.init.kaiming_normal_(layer.weight)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.features(self.normalize(rgb(images)))  # (n, 512, size/16, size/16)
@@ -48,6 +54,12 @@ def unit(inputs: int, width: int, batch_norm: bool) -> Iterator[nn.Module]:
     if batch_norm:
         yield nn.BatchNorm2d(width)
     yield nn.ReLU(inplace=True)
+
+
+def hidden_layers(layers: int) -> Iterator[nn.Module]:
+    for _ in range(layers):
+        yield nn.Linear(VGG_WIDTHS[-1], VGG_WIDTHS[-1])
+        yield nn.ReLU(inplace=True)
 
 
 def initialize_(module: nn.Module) -> None:

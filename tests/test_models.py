@@ -4,8 +4,10 @@ Legend: n images, h = w pixels.
 """
 
 import copy
+import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ GOLDEN = Path(__file__).parent / "golden" / "res20s_seed11_state_dict.pt"
 ROOT = Path(__file__).parent.parent
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 RESNETS = {"res18": "resnet18", "res34": "resnet34", "res50": "resnet50"}
-VGGS = [arch for arch in ARCHITECTURES if arch.startswith("vgg")]
+VGGS = [arch for arch in ARCHITECTURES if re.fullmatch(r"vgg\d+(_bn)?", arch)]
 
 
 def network(arch, *, classes=10, channels=3, size=32, seed=0, **more):
@@ -99,7 +101,8 @@ def test_normalization_comes_first_and_logits_last(arch):
     model = network(arch, classes=7)
     assert list(model.state_dict())[:2] == ["normalize.mean", "normalize.std"]
     assert next(model.children()) is model.normalize
-    assert list(model.state_dict())[-1].removesuffix(".bias") in ("fc", "fc3", "classifier")
+    assert re.fullmatch(r"(fc\d?|classifier(\.\d)?)\.bias", list(model.state_dict())[-1])
+    assert list(model.state_dict().values())[-1].shape == (7,)
     assert model.training
     assert all(parameter.device.type == "cpu" for parameter in model.parameters())
 
@@ -111,14 +114,16 @@ def test_the_generator_decides_the_weights(arch):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-@pytest.mark.parametrize("arch", ["res20s", "res18", "vgg11_bn", "lenet300"])
+@pytest.mark.parametrize(
+    "arch", ["res20s", "res14s_projection", "res18", "vgg11_bn", "vgg13_bn_3fc", "lenet300", "mlp3"]
+)
 def test_every_parameter_learns(arch):
     model = network(arch)
     F.cross_entropy(model(images()), torch.arange(4)).backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("arch", ["res20s", "vgg11_bn"])
+@pytest.mark.parametrize("arch", ["res20s", "res14s_projection", "vgg11_bn", "mlp2"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_compiles_whole_and_takes_channels_last(arch, channels):
     model, x = network(arch, channels=channels).eval(), images(channels=channels)
@@ -236,7 +241,14 @@ def test_res20s_computes_what_a_plain_one_does(train, size):
 
 @pytest.mark.parametrize(
     "arch, depth, millions",
-    [("res20s", 20, 0.27), ("res32s", 32, 0.46), ("res44s", 44, 0.66), ("res56s", 56, 0.85), ("res110s", 110, 1.7)],
+    [
+        ("res14s", 14, 0.17),
+        ("res20s", 20, 0.27),
+        ("res32s", 32, 0.46),
+        ("res44s", 44, 0.66),
+        ("res56s", 56, 0.85),
+        ("res110s", 110, 1.7),
+    ],
 )
 def test_sizes_are_those_of_the_paper(arch, depth, millions):
     model = network(arch)
@@ -249,7 +261,66 @@ def test_res20s_has_267696_prunable_weights():
     assert sum(conv.weight.numel() for conv in modules(network("res20s"), nn.Conv2d)) == 267_696
 
 
-# --- ResNet-18, -34, -50 ---
+def parameters(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_projections_are_a_convolution_and_batch_norm_where_the_width_changes():
+    plain, projected = network("res20s"), network("res20s_projection")
+    more = {
+        name: tuple(value.shape)
+        for name, value in projected.named_parameters()
+        if name not in dict(plain.named_parameters())
+    }
+    assert more == {
+        "layer2.0.downsample.0.weight": (32, 16, 1, 1),
+        "layer2.0.downsample.1.weight": (32,),
+        "layer2.0.downsample.1.bias": (32,),
+        "layer3.0.downsample.0.weight": (64, 32, 1, 1),
+        "layer3.0.downsample.1.weight": (64,),
+        "layer3.0.downsample.1.bias": (64,),
+    }
+    assert plain.state_dict().keys() < projected.state_dict().keys()
+
+
+@pytest.mark.parametrize("arch, depth", [("res14s", 14), ("res20s", 20), ("res56s", 56)])
+def test_sizes_by_hand(arch, depth):
+    def block(inputs, width):
+        return 9 * inputs * width + 9 * width**2 + 4 * width
+
+    more = (depth - 2) // 6 - 1
+    stem, classifier = 9 * 3 * 16 + 2 * 16, 64 * 10 + 10
+    firsts = block(16, 16) + block(16, 32) + block(32, 64)
+    expected = stem + firsts + more * (block(16, 16) + block(32, 32) + block(64, 64)) + classifier
+    assert parameters(network(arch)) == expected
+    assert parameters(network(f"{arch}_projection")) == expected + (16 * 32 + 2 * 32) + (32 * 64 + 2 * 64)
+
+
+def test_a_block_with_a_projection_adds_it_to_what_the_convolutions_give():
+    block, x = unsettle_(network("res14s_projection")).layer2[0].eval(), torch.randn(2, 16, 8, 8)
+    residual = block.bn2(block.conv2(block.bn1(block.conv1(x)).relu()))
+    # A 1x1 convolution with stride 2 is a matrix product on every second pixel.
+    matrix = block.downsample[0].weight.flatten(1)
+    projected = block.downsample[1](torch.einsum("oi,nihw->nohw", matrix, x[:, :, ::2, ::2]))
+    torch.testing.assert_close(block(x), (residual + projected).relu())
+    assert not torch.allclose(residual, residual + projected)
+
+
+def test_scales_start_uniform_with_projections_and_as_ones_without():
+    scales = torch.cat([norm.weight for norm in modules(network("res56s_projection"), nn.BatchNorm2d)])
+    assert scales.min() >= 0 and scales.max() < 1
+    assert scales.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert scales.std().item() == pytest.approx(12**-0.5, abs=0.02)
+    assert all((norm.weight == 1).all() for norm in modules(network("res56s"), nn.BatchNorm2d))
+
+
+def test_projections_start_kaiming_normal():
+    for stage, fan_in in ("layer2", 16), ("layer3", 32):
+        convolution = network("res14s_projection").get_submodule(f"{stage}.0.downsample.0")
+        assert convolution.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.1)
+
+
+# --- ResNet-18, -26, -34, -50 ---
 
 
 @pytest.mark.parametrize("arch", RESNETS)
@@ -268,6 +339,17 @@ def test_resnet_is_torchvisions_behind_the_normalization(arch):
     torch.manual_seed(0)
     twin = getattr(torchvision.models, RESNETS[arch])(num_classes=10)
     assert torch.equal(model(images()), twin(normalized(images())))
+
+
+def test_res26_lies_between_resnet_18_and_34():
+    """torchvision has no ResNet-26: (2, 3, 4, 3) basic blocks. ResNet-18 has 11,689,512 parameters for 1000 classes."""
+    model = network("res26", classes=1000)
+    block = {width: 2 * 9 * width**2 + 4 * width for width in (128, 256, 512)}
+    assert parameters(model) == 11_689_512 + block[128] + 2 * block[256] + block[512] == 19_066_920
+    weights = [name for name, value in model.state_dict().items() if value.ndim > 1 and "downsample" not in name]
+    assert len(weights) == 26
+    smaller, larger = (dict(shapes(network(arch, classes=1000).state_dict())) for arch in ("res18", "res34"))
+    assert smaller.items() < dict(shapes(model.state_dict())).items() < larger.items()
 
 
 @pytest.mark.parametrize("stem, first, last", [("imagenet", 8, 1), ("cifar", 32, 4)])
@@ -326,7 +408,33 @@ def test_vgg_starts_as_the_reference_does():
     assert not model.classifier.bias.any()
 
 
-# --- LeNet-300-100 ---
+@pytest.mark.parametrize("convolutions", [13, 16, 19])
+@pytest.mark.parametrize("linear", [2, 3, 5])
+def test_vgg_with_several_linear_layers_has_hidden_ones_of_512(convolutions, linear):
+    several, one = network(f"vgg{convolutions}_bn_{linear}fc"), network(f"vgg{convolutions}_bn")
+    assert shapes(several.features.state_dict()) == shapes(one.features.state_dict())
+    layers = modules(several.classifier, nn.Linear)
+    assert [(layer.in_features, layer.out_features) for layer in layers] == [(512, 512)] * (linear - 1) + [(512, 10)]
+    assert parameters(several) == parameters(one) + (linear - 1) * (512 * 512 + 512)
+
+
+def test_vggs_linear_layers_have_a_relu_between_them():
+    model, x = unsettle_(network("vgg13_bn_3fc")).eval(), images(2)
+    hidden = model.features(normalized(x)).mean((2, 3))
+    for layer in 0, 2:
+        hidden = (hidden @ model.classifier[layer].weight.T + model.classifier[layer].bias).clamp(min=0)
+    expected = hidden @ model.classifier[4].weight.T + model.classifier[4].bias
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_vggs_hidden_linear_layers_start_kaiming_normal():
+    *hidden, last = modules(network("vgg13_bn_5fc", classes=1000).classifier, nn.Linear)
+    assert all(layer.weight.std().item() == pytest.approx((2 / 512) ** 0.5, rel=0.02) for layer in hidden)
+    assert last.weight.std().item() == pytest.approx(0.01, rel=0.02)
+    assert not any(layer.bias.any() for layer in (*hidden, last))
+
+
+# --- fully connected networks ---
 
 
 def test_lenet300_is_two_hidden_layers():
@@ -337,6 +445,26 @@ def test_lenet300_is_two_hidden_layers():
     for layer in model.fc1, model.fc2:
         hidden = (hidden @ layer.weight.T + layer.bias).clamp(min=0)
     torch.testing.assert_close(model(x), hidden @ model.fc3.weight.T + model.fc3.bias)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_mlp_n_has_n_layers_of_300_and_one_of_100(n):
+    model, x = unsettle_(network(f"mlp{n}", channels=1, size=28)), images(channels=1, size=28)
+    widths = [784, *[300] * n, 100, 10]
+    assert parameters(model) == sum((i + 1) * o for i, o in pairwise(widths))
+    hidden = (x.view(4, 784) - MEAN[0]) / STD[0]
+    layers = [getattr(model, f"fc{number}") for number in range(1, n + 3)]
+    assert modules(model, nn.Linear) == layers
+    for layer in layers[:-1]:
+        hidden = (hidden @ layer.weight.T + layer.bias).clamp(min=0)
+    torch.testing.assert_close(model(x), hidden @ layers[-1].weight.T + layers[-1].bias)
+
+
+def test_fully_connected_networks_start_glorot_normal():
+    for arch in "lenet300", "mlp4":
+        for layer in modules(network(arch, channels=1, size=28), nn.Linear):
+            deviation = (2 / (layer.in_features + layer.out_features)) ** 0.5
+            assert layer.weight.std().item() == pytest.approx(deviation, rel=0.1) and not layer.bias.any()
 
 
 @pytest.mark.parametrize("size, channels", [(1, 1), (8, 1), (32, 3)])
