@@ -1,0 +1,93 @@
+"""The architectures by their units: which modules may be replicated or dropped together, and which are fixed.
+
+A *unit* is a residual block of a ResNet; of a VGG or an MLP it is a convolution or linear layer with its batch norm
+(Chen et al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021, section 3). It is described by the names of its
+modules, so a network of one's own becomes a family by a description alone. Nothing here imports torch.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from utils import InputError
+
+from .families import ARCHITECTURES, CIFAR_RESNETS, MLPS, PROJECTION, RESNETS, VGGS, VGGForm
+
+Unit = tuple[str, ...]  # names of modules, as in state_dict keys: ("layer1.0",) or ("features.0", "features.1")
+NORMALIZATION = "normalize"
+
+
+class Stage(NamedTuple):
+    """Units in order. Those at its ends that change the width, or the size of the image, have their places: so many
+    `first` and `last` ones go to those of the other network, one to one."""
+
+    units: tuple[Unit, ...]
+    first: int = 1
+    last: int = 0
+
+    @property
+    def normal(self) -> int:
+        """How many of its units may be replicated or dropped."""
+        return len(self.units) - self.first - self.last
+
+
+class Family(NamedTuple):
+    """A network as a member of a family: relatives are of the same `kind` and differ in how many units a stage has.
+
+    Every parameter and buffer belongs to the stem, to one unit, or to the classifier.
+    """
+
+    kind: str
+    stem: Unit
+    stages: tuple[Stage, ...]
+    classifier: Unit
+
+
+def family(arch: str) -> Family:
+    """The units of one of our architectures; InputError for another name."""
+    if arch in CIFAR_RESNETS:
+        kind = "CIFAR ResNets with projection shortcuts" if arch.endswith(PROJECTION) else "CIFAR ResNets"
+        return _resnet(kind, CIFAR_RESNETS[arch])
+    if arch in RESNETS:
+        block, units = RESNETS[arch]
+        return _resnet(f"ResNets of {block} blocks", units)
+    if arch in VGGS:
+        return _vgg(VGGS[arch])
+    if arch in MLPS:
+        return _mlp(len(MLPS[arch]))
+    raise InputError(f"the units of {arch} are not known, only those of {', '.join(ARCHITECTURES)}")
+
+
+def _resnet(kind: str, units: Sequence[int]) -> Family:
+    stages = (
+        Stage(tuple((f"layer{number}.{unit}",) for unit in range(count))) for number, count in enumerate(units, 1)
+    )
+    return Family(kind, (NORMALIZATION, "conv1", "bn1"), tuple(stages), ("fc",))
+
+
+def _vgg(form: VGGForm) -> Family:
+    """Its modules are numbered through; between stages a max-pool takes a number, after each unit a ReLU."""
+    layers = 2 if form.batch_norm else 1
+    starts = [0]
+    for count in form.units:
+        starts.append(starts[-1] + count * (layers + 1) + 1)
+    stages = [
+        Stage(tuple(_numbered("features", first, layers) for first in range(start, stop - 1, layers + 1)))
+        for start, stop in pairwise(starts)
+    ]
+    kind = "VGGs with batch norm" if form.batch_norm else "VGGs"
+    if form.linear == 1:
+        return Family(kind, (NORMALIZATION,), tuple(stages), ("classifier",))
+    hidden = Stage(tuple((f"classifier.{2 * layer}",) for layer in range(form.linear - 1)), first=0)
+    last = f"classifier.{2 * (form.linear - 1)}"
+    return Family(f"{kind} and several linear layers", (NORMALIZATION,), (*stages, hidden), (last,))
+
+
+def _numbered(parent: str, first: int, count: int) -> Unit:
+    return tuple(f"{parent}.{number}" for number in range(first, first + count))
+
+
+def _mlp(hidden: int) -> Family:
+    """One stage; its first layer takes the image, its last narrows to what the classifier takes."""
+    stage = Stage(tuple((f"fc{number}",) for number in range(1, hidden + 1)), first=1, last=1)
+    return Family("MLPs", (NORMALIZATION,), (stage,), (f"fc{hidden + 1}",))
