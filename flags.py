@@ -195,6 +195,10 @@ def _add_network(group) -> None:
         "vgg16 vgg19 with and without _bn, vgg13_bn_2fc and the like (13, 16, 19; 2, 3, 5 linear layers), lenet300, "
         "mlp2 mlp3 mlp4, or package.module:function for a network of your own",
     )
+    add_stem(group)
+
+
+def add_stem(group) -> None:
     group.add_argument(
         "--stem",
         choices=STEMS,

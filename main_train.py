@@ -23,11 +23,14 @@ def parser() -> flags.Parser:
         "--init_dir",
         type=flags.path,
         metavar="FILE",
-        help="starting weights: a checkpoint of a pruning script (its "
-        "rewound weights), or epoch_3_rewind_weight.pt; random ones if not given",
+        help="starting weights: a checkpoint of a pruning script (its rewound weights) or of main_elastic.py, or "
+        "epoch_3_rewind_weight.pt; random ones if not given",
     )
     group.add_argument(
-        "--mask_dir", type=flags.path, metavar="FILE", help="mask: a checkpoint of a pruning script; dense if not given"
+        "--mask_dir",
+        type=flags.path,
+        metavar="FILE",
+        help="mask: a checkpoint of a pruning script or of main_elastic.py; dense if not given",
     )
     group.add_argument("--save_model", action="store_true", help="accepted for old commands: the model is always saved")
     return parser

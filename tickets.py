@@ -42,19 +42,35 @@ def checksum(ticket: Ticket) -> str:
 
 
 def origin(path: Path | None) -> dict | None:
-    """Where a ticket comes from: its file, the prunings it took, and the settings of its search as far as known."""
+    """Where a ticket comes from: its file, the prunings it took, and the settings of its search as far as known.
+
+    An elastic ticket has a `source` in turn: where the ticket that was carried over comes from.
+    """
     if path is None:
         return None
     content = read(path)
-    return {"file": str(path), "prunings": content.get("state"), "settings": content.get("settings")}
+    found = {"file": str(path), "prunings": content.get("state"), "settings": content.get("settings")}
+    return found | ({"source": content["source"]} if "source" in content else {})
 
 
 def starting_weights(path: Path, model: nn.Module) -> tuple[Weights, list[str]]:
     """The weights a ticket starts from, and what there is to say about them.
 
-    `path` is a checkpoint with `init_weight`, or a state_dict such as ``epoch_3_rewind_weight.pt``. Normalisation is
-    not the ticket's business: the model's own is used, and a difference is mentioned.
+    Normalisation is not the ticket's business: the model's own is used, and a difference is mentioned.
     """
+    state = read_starting_state(path)
+    own = on_cpu(copy_weights(model))
+    _check_fit(path, state, own)
+    if broken := [name for name, value in state.items() if not value.isfinite().all()]:
+        raise InputError(f"{path} is no starting point: {broken[0]} holds values that are not finite")
+    foreign = [name for name in own if _normalisation(name) and not _equal(state.get(name), own[name])]
+    notes = [f"{path} was made with another input normalisation; this data set's own is used"] if foreign else []
+    return {name: own[name] if _normalisation(name) else state[name] for name in own}, notes
+
+
+def read_starting_state(path: Path) -> Weights:
+    """The starting weights in a file, of whatever network: in a checkpoint its `init_weight`, or a state_dict such as
+    ``epoch_3_rewind_weight.pt``."""
     content = read(path)
     if "init_weight" in content:
         state = content["init_weight"]
@@ -64,14 +80,7 @@ def starting_weights(path: Path, model: nn.Module) -> tuple[Weights, list[str]]:
         raise InputError(f"{path} holds no starting weights (`init_weight`): give a checkpoint of a pruning script")
     else:
         state = content
-    state, _ = split_state(_tensors(state, path))
-    own = on_cpu(copy_weights(model))
-    _check_fit(path, state, own)
-    if broken := [name for name, value in state.items() if not value.isfinite().all()]:
-        raise InputError(f"{path} is no starting point: {broken[0]} holds values that are not finite")
-    foreign = [name for name in own if _normalisation(name) and not _equal(state.get(name), own[name])]
-    notes = [f"{path} was made with another input normalisation; this data set's own is used"] if foreign else []
-    return {name: own[name] if _normalisation(name) else state[name] for name in own}, notes
+    return split_state(_tensors(state, path))[0]
 
 
 def read_mask(path: Path, model: nn.Module) -> Mask:
@@ -119,16 +128,16 @@ def _check_fit(path: Path, state: Weights, own: Weights) -> None:
     if there.keys() != here.keys():
         name = sorted(there.keys() ^ here.keys())[0]
         where = "is there and not in" if name in there else "is missing there and in"
-        raise InputError(f"{path} belongs to another network: {name} {where} this --arch")
+        raise InputError(f"{path} belongs to another network: {name} {where} this network")
     for name, shape in here.items():
         if there[name] != shape:
             raise InputError(
-                f"{path} belongs to another network: {name} is {_dims(there[name])} there, {_dims(shape)} here; "
-                "do --arch and the number of classes fit?"
+                f"{path} belongs to another network: {name} is {dims(there[name])} there, {dims(shape)} here; "
+                "do the architecture, its stem and the number of classes fit?"
             )
 
 
-def _dims(shape: tuple[int, ...]) -> str:
+def dims(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "a single number"
 
 

@@ -80,13 +80,15 @@ def reference_checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def call():
-    """Run a script's main in-process, on the CPU: (exit status, what it printed, what it complained about)."""
+    """Run a script's main in-process, on the CPU where it has the choice: (exit status, what it printed, what it
+    complained about)."""
 
     def run(script: str, *flags: object) -> tuple[int, str, str]:
         module = __import__(script)
         out, err = io.StringIO(), io.StringIO()
+        chooses = any(action.dest == "gpu" for action in module.parser()._actions) and "--gpu" not in flags
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = module.main([*map(str, flags), *([] if "--gpu" in flags else ["--gpu", "-1"])])
+            status = module.main([*map(str, flags), *(["--gpu", "-1"] if chooses else [])])
         return status, out.getvalue(), err.getvalue()
 
     return run

@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT, needs_cuda
 
 import flags
+import main_elastic
 import main_imp
 import main_PrAC_imp
 import main_train
@@ -22,7 +23,7 @@ ALL = [*PRUNING, "main_train"]
 QUICK = "--dataset digits --arch networks:tiny --epochs 2 --decreasing_lr 1 --batch_size 64".split()
 
 
-@pytest.mark.parametrize("script", [main_imp, main_PrAC_imp, main_train], ids=ALL)
+@pytest.mark.parametrize("script", [main_imp, main_PrAC_imp, main_train, main_elastic], ids=[*ALL, "main_elastic"])
 def test_help_explains_every_flag_with_its_default(script, capsys):
     parser = script.parser()
     with pytest.raises(SystemExit) as end:
