@@ -61,6 +61,9 @@ def images_of(state: Weights, source: Family, path: Path) -> dict:
     classifier, mean, std = (
         _tensor(state, name, path) for name in (f"{source.classifier[-1]}.weight", "normalize.mean", "normalize.std")
     )
+    if mean.shape != std.shape or mean.shape not in [(1,), (3,)]:
+        shapes = ", ".join(dims(tuple(tensor.shape)) for tensor in (mean, std))
+        raise InputError(f"{path} has no normalisation of grey or of colour images: its mean and std are {shapes}")
     first = state.get(f"{source.stages[0].units[0][0]}.weight")  # a unit that is one layer, of a VGG or an MLP
     fully_connected = first is not None and first.ndim == 2
     return {

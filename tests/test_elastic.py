@@ -570,6 +570,15 @@ def test_weights_and_mask_may_come_from_two_files(searches, call, tmp_path):
         assert all(torch.equal(value, two[part][name]) for name, value in one[part].items())
 
 
+def test_examples_of_both_files_count(searches, call, tmp_path):
+    file = searches / "mlp2" / "2checkpoint.pth.tar"
+    for name, seen in ("init", [5, 9, 3]), ("mask", [9, 700]):
+        write(tmp_path / name, read(file) | {"sequence": torch.tensor(seen, dtype=torch.int32)})
+    command = words(tmp_path / "mask", "mlp2", "mlp3", tmp_path / "out")
+    assert call("main_elastic", *command, "--init_dir", tmp_path / "init")[0] == 0
+    assert read(tmp_path / "out" / "checkpoint.pth.tar")["sequence"].tolist() == [3, 5, 9, 700]
+
+
 def test_a_split_that_mixes_up_the_tickets_examples_is_refused(searches, call, tmp_path):
     file = searches / "mlp2" / "2checkpoint.pth.tar"
     assert call("main_elastic", *words(file, "mlp2", "mlp3", tmp_path / "elastic"))[0] == 0
@@ -613,8 +622,9 @@ def test_an_elastic_ticket_can_be_carried_on(searches, call, tmp_path):
 def test_the_same_command_again_changes_nothing_and_another_one_is_refused(searches, call, tmp_path):
     command = words(searches / "mlp2" / "2checkpoint.pth.tar", "mlp2", "mlp4", tmp_path)
     first = call("main_elastic", *command)
-    written = (tmp_path / "checkpoint.pth.tar").read_bytes()
+    written, place = (tmp_path / "checkpoint.pth.tar").read_bytes(), (tmp_path / "checkpoint.pth.tar").stat().st_ino
     assert call("main_elastic", *command) == first and first[0] == 0
+    assert (tmp_path / "checkpoint.pth.tar").stat().st_ino == place, "not even written again"
     status, _, err = call("main_elastic", *command, "--target_arch", "mlp3")
     assert status == 2 and "arch was mlp4, is mlp3" in err and len(err.splitlines()) == 1
     assert (tmp_path / "checkpoint.pth.tar").read_bytes() == written
@@ -660,6 +670,7 @@ def test_a_training_does_not_begin_where_a_ticket_lies(searches, call, tmp_path)
         (["--init_dir", "text"], "is no checkpoint"),
         (["--init_dir", "early"], "written before the rewinding point"),
         (["--init_dir", "scalars"], "belongs to another network than --source_arch: it has no fc4.weight"),
+        (["--init_dir", "two_channels"], "no normalisation of grey or of colour images: its mean and std are 2, 1$"),
         (["--no_such_flag"], "no_such_flag"),
     ],
 )  # fmt: skip
@@ -669,6 +680,8 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(searches, call, tmp_path
     write(Path("dense"), {"state_dict": copy_weights(dense), "init_weight": copy_weights(dense)})
     write(Path("early"), {"init_weight": None})
     write(Path("scalars"), {"init_weight": {"fc4.weight": torch.tensor(1.0)}})
+    two = {"normalize.mean": torch.zeros(2), "normalize.std": torch.ones(1)}
+    write(Path("two_channels"), {"init_weight": copy_weights(dense) | two})
     Path("text").write_text("hello")
     command = words(searches / "mlp2" / "2checkpoint.pth.tar", "mlp2", "mlp3", "out")
     status, out, err = call("main_elastic", *command, *more)
