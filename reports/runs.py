@@ -159,6 +159,9 @@ def _from_checkpoints(directory: RunDirectory) -> Run:
             run = _foreign(directory)
         elif content["settings"]["script"] in SEARCHES:
             run = Run(directory.path, content["settings"], content.get("rounds", []))
+        elif content["settings"]["script"] != "main_train.py":
+            made_by = content["settings"]["script"]
+            raise InputError(f"{directory.path} holds a ticket of {made_by}, no run: give the run that trained it")
         else:
             run = Run(directory.path, content["settings"], _training(content, directory.path))
         run.notes = notes + run.notes

@@ -519,3 +519,14 @@ def test_images_that_are_not_those_of_the_runs_are_not_shown(runs, tmp_path):
         source, sentence = pictures_of(task, task.methods, tmp_path / "data")
         assert source is None and words in sentence
         assert not (tmp_path / "data").exists()
+
+
+def test_an_elastic_ticket_is_no_run(tmp_path, call):
+    """It is named, and the rest of the report is made."""
+    search = "--dataset digits --arch res14s --epochs 1 --decreasing_lr 1 --pruning_times 1 --prune_type lt".split()
+    assert call("main_imp", *search, "--save_dir", tmp_path / "imp")[0] == 0
+    ticket = tmp_path / "imp" / "1checkpoint.pth.tar"
+    words = ["--source_arch", "res14s", "--target_arch", "res20s", "--init_dir", ticket, "--mask_dir", ticket]
+    assert call("main_elastic", *words, "--save_dir", tmp_path / "elastic")[0] == 0
+    status, _, err = call("report", tmp_path / "imp", tmp_path / "elastic", "--output", tmp_path / "report")
+    assert status == 0 and "holds a ticket of main_elastic.py, no run" in err
