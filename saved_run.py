@@ -15,7 +15,6 @@ from torch import Tensor
 from checkpoint import FORMAT, masked_state, read, split_state, write
 from dataset import to_input
 from environment import changes
-from flops import forward_flops
 from interruption import shielded
 from ledger import Vanilla, costs
 from opening import Opening
@@ -167,7 +166,7 @@ class SavedRun:
                 "settings": self.settings,
                 "environment": self.bench.environment,
                 "examples": self.bench.counts,
-                "flops": self.flops,
+                "flops": self.flops if rounds else {},
                 "vanilla": {"epochs": vanilla.epochs, "steps_per_epoch": vanilla.steps_per_epoch},
                 "round": round,
                 "finished": finished,
@@ -178,7 +177,9 @@ class SavedRun:
 
     @cached_property
     def flops(self) -> dict[str, float]:
-        """Of a forward pass of one example, by weight."""
+        """Of a forward pass of one example, by weight; imported late, since a run should begin soon."""
+        from flops import forward_flops
+
         return forward_flops(self.bench.model, to_input(self.bench.train.images[:1]))
 
 
