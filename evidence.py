@@ -14,14 +14,16 @@ from opening import differences, is_best_of
 from pruner import Mask, Weights, kept_after, size
 from rundir import OWN, RunDirectory, name_of
 from utils import InputError
-from whole_file import check_seal
+from whole_file import is_sealed
 
 
 def report(file: Path, rate: float, split_file: Path | None) -> bool:
     """Print what is found about one file; whether every law that could be checked holds."""
     print(f"{file}:")
     try:
-        findings = [seal(file), place(file, read(file)), *check(gather(file, rate, split_file))]
+        content, round_of = read(file), Rounds(file.parent)
+        findings = [seal(file, content), place(file, content, round_of)]
+        findings += check(gather(file, content, round_of, rate, split_file))
     except InputError as error:
         findings = [Finding("readable", False, str(error))]
     print("\n".join(lines(findings)))
@@ -33,24 +35,41 @@ def lines(findings: Iterable[Finding]) -> list[str]:
     return [f"  {finding.law:<31}  {words[finding.holds]:<6}  {finding.seen}" for finding in findings]
 
 
-def seal(file: Path) -> Finding:
-    """Whether the file is as it was written; DamagedFile if it is not."""
-    try:
-        with file.open("rb") as opened:
-            sealed = check_seal(opened, file)
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from None
-    if sealed:
+class Rounds:
+    """The checkpoints of a directory by their round, each read at most once."""
+
+    def __init__(self, folder: Path):
+        self.directory = RunDirectory(folder)
+        self.known: dict[int | None, dict | None] = {}
+
+    def __call__(self, k: int | None) -> dict | None:
+        """That of round k, or main_train.py's only one (k None); None if it is not there, or damaged, which is told of
+        itself."""
+        if k not in self.known:
+            self.known[k] = self.read(self.directory.checkpoint(k))
+        return self.known[k]
+
+    def read(self, path: Path) -> dict | None:
+        try:
+            content = read(path) if path.exists() else {}
+        except InputError:
+            return None
+        return content if "state_dict" in content else None
+
+
+def seal(file: Path, content: dict) -> Finding:
+    """Whether the file, which has been read and so is not damaged, carries a checksum."""
+    if is_sealed(file):
         return Finding("checksum", True, "as it was written")
-    if "format" in read(file):
+    if "format" in content:
         return Finding("checksum", False, "lost: every file of this suite is written with one")
     return Finding("checksum", None, "none in the file (the 2021 code writes none): unchecked")
 
 
-def place(file: Path, content: dict) -> Finding:
+def place(file: Path, content: dict, round_of: Rounds) -> Finding:
     """Whether the file is where its run put it: under its own name, beside others of the same run."""
     law, k = "its place in the run", content.get("state")
-    later = round_of(file, k + 1) if isinstance(k, int) else None
+    later = round_of(k + 1) if isinstance(k, int) else None
     if "format" not in content:
         if later and "format" in later:
             return Finding(law, False, f"not written by this suite, as {name_of(later)} beside it was")
@@ -58,7 +77,7 @@ def place(file: Path, content: dict) -> Finding:
     if OWN.fullmatch(file.name) and name_of(content) != file.name:
         return Finding(law, False, f"it was written as {name_of(content)}")
     is_best = "momentum" not in content
-    beside = round_of(file, k if is_best else k - 1) if is_best or k else None
+    beside = round_of(k if is_best else k - 1) if is_best or k else None
     beside = beside if beside and "format" in beside else None
     there, here = (beside or content)["settings"], content["settings"]
     if found := differences(here, there) and differences(there, here):  # either may have fewer --pruning_times
@@ -81,18 +100,17 @@ def unlike_later(content: dict, later: dict | None) -> str | None:
     return f"{epochs} epochs of a round that had {row['epochs']}, as {name_of(later)} knows"
 
 
-def gather(file: Path, rate: float, split_file: Path | None) -> Evidence:
+def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file: Path | None) -> Evidence:
     """The ticket in `file`, and what this file, those beside it and the split file tell of it.
 
     `rate` is the pruning rate of a file that does not say its own.
     """
-    content = read(file)
     if "state_dict" not in content:
         raise InputError(f"{file} is no checkpoint: it has no state_dict")
     weights, mask = ticket_in(content)
     settings, k = content.get("settings", {}), content.get("state")
-    before = round_of(file, k - 1) if k else None
-    training, validation = divided(split_file) if split_file else split_told(content, file)
+    before = round_of(k - 1) if k else None
+    training, validation = divided(split_file) if split_file else split_told(content, round_of)
     return Evidence(
         mask=mask,
         weights=weights,
@@ -117,16 +135,6 @@ def ticket_in(content: dict) -> tuple[Weights, Mask]:
     return weights, mask
 
 
-def round_of(file: Path, k: int) -> dict | None:
-    """The checkpoint of round k beside `file`; None if it is not there, or damaged, which is told of itself."""
-    path = RunDirectory(file.parent).checkpoint(k)
-    try:
-        content = read(path) if path.exists() else {}
-    except InputError:
-        return None
-    return content if "state_dict" in content else None
-
-
 def rewinding_point(file: Path, content: dict, before: dict | None) -> Weights | None:
     """The weights every round is rewound to: in the file named after its epoch, or those of the round before.
 
@@ -147,10 +155,10 @@ def divided(split_file: Path) -> tuple[Tensor, Tensor]:
     return split(read_permutation(split_file))
 
 
-def split_told(content: dict, file: Path) -> tuple[Tensor | None, Tensor | None]:
+def split_told(content: dict, round_of: Rounds) -> tuple[Tensor | None, Tensor | None]:
     """Training and validation examples, as far as our own files tell: round 0 of a search trains on all that train."""
     validation = content.get("validation")
     settings = content.get("settings", {})
-    first = round_of(file, 0) if settings and not settings.get("prac_set") and "state" in content else None
+    first = round_of(0) if settings and not settings.get("prac_set") and "state" in content else None
     training = first and first.get("settings", {}).get("split checksum") == settings.get("split checksum")
     return (first["sequence"].long() if training else None), (None if validation is None else validation.long())

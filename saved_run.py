@@ -102,15 +102,14 @@ class SavedRun:
 
     def keep(self, trial: Trial, init_weight: Weights | None, **more: object) -> None:
         """The trial as it stands, with `more` that its script needs to go on."""
-        self.newest = self.moment(trial, init_weight, more)
+        due = not trial.history or trial.over or self.pace.due()
+        now = self.moment(trial, init_weight, more)
+        now = now if due else now.frozen()
         if trial.history and trial.best is trial.history[-1]:
-            self.best = self.newest.without("momentum")
-        if not trial.history or trial.over or self.pace.due():
+            self.best = now.without("momentum")
+        self.newest = now
+        if due:
             self.flush()
-            return
-        is_best = self.best is not None and self.best.values["epoch"] == trial.epoch
-        self.newest = self.newest.frozen()
-        self.best = self.newest.without("momentum") if is_best else self.best
 
     def flush(self) -> None:
         """Write the best network, then the checkpoint, if they are not on disk; a signal waits for both."""
