@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,6 +63,19 @@ class Campaign:
     @property
     def late(self) -> bool:
         return time.monotonic() > self.end
+
+
+def run_cases(
+    rows: Mapping[str, Callable[[Campaign, int], object]], args: argparse.Namespace, counted: str, folder: Path
+) -> list[Campaign]:
+    """Case after case of each row, which has its name and does one in `folder`/case; they share the minutes."""
+    campaigns = []
+    for name, run_case in rows.items():
+        campaigns.append(Campaign(name, args, args.minutes / len(rows)))
+        for number in campaigns[-1].numbers(counted):
+            run_case(campaigns[-1], number)
+            shutil.rmtree(folder / "case")
+    return campaigns
 
 
 def conclude(campaigns: list[Campaign], columns: list[str]) -> None:

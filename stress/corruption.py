@@ -20,7 +20,7 @@ import torch
 from checkpoint import read
 from rundir import OWN
 from stress import campaign
-from stress.campaign import Campaign, conclude, keep, workplace
+from stress.campaign import Campaign, conclude, keep, run_cases, workplace
 from stress.processes import ROOT, Ended, Job, finish, prepare, running
 from stress.runs import VARIANTS, Runs, saving
 from stress.same_files import unlike
@@ -308,12 +308,8 @@ def work(argv: Sequence[str] | None) -> None:
     args.count = -(-args.count // len(VARIANTS))
     with workplace() as folder:
         shelf = Shelf(Runs(folder), np.random.default_rng(args.seed))
-        rows = []
-        for script in VARIANTS:
-            rows.append(Campaign(script, args, args.minutes / len(VARIANTS)))
-            for number in rows[-1].numbers("cases"):
-                Case(shelf, rows[-1], number).run()
-                shutil.rmtree(folder / "case")
+        one = dict.fromkeys(VARIANTS, lambda row, number: Case(shelf, row, number).run())
+        rows = run_cases(one, args, "cases", folder)
     conclude(rows, COLUMNS)
 
 

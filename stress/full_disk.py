@@ -14,13 +14,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from rundir import OWN
 from stress import campaign
-from stress.campaign import Campaign, conclude, keep, workplace
+from stress.campaign import Campaign, conclude, keep, run_cases, workplace
 from stress.processes import Ended, Process, finish, prepare, running
 from stress.runs import VARIANTS, Runs, saving
 from stress.same_files import content, differences, whole_picture
@@ -267,15 +268,15 @@ def parser():
 def work(argv: Sequence[str] | None) -> None:
     args = parser().parse_args(argv)
     prepare()
-    kinds, rows = list(possible()), []
+    kinds = list(possible())
     args.count = -(-args.count // len(kinds))
     with workplace() as folder:
         runs = Runs(folder)
-        for kind in kinds:
-            rows.append(Campaign(kind.__name__, args, args.minutes / len(kinds)))
-            for number in rows[-1].numbers("cases"):
-                Case(runs, rows[-1], kind, number).run()
-                shutil.rmtree(folder / "case")
+
+        def one(kind, row: Campaign, number: int) -> None:
+            Case(runs, row, kind, number).run()
+
+        rows = run_cases({kind.__name__: partial(one, kind) for kind in kinds}, args, "cases", folder)
     conclude(rows, COLUMNS)
 
 
