@@ -11,6 +11,9 @@ from torch import nn
 
 import pruner
 from dataset import Images
+from models.build import build
+from models.families import MLPS
+from models.normalization import normalization
 from pruner import Ticket
 from step import copy_weights
 
@@ -39,6 +42,16 @@ class Tiny(nn.Module):
         x = torch.relu(self.bn1(self.conv1(x)))
         x = torch.relu(self.bn2(self.conv2(x)))
         return self.fc(x.mean((2, 3)))
+
+
+def network(arch, device="meta", inputs=64, classes=10):
+    """An architecture; on the meta device its names and shapes without values."""
+    channels = 1 if arch in MLPS else 3
+    with torch.device(device):
+        normalize = normalization(
+            [0.5] * channels, [0.2] * channels, image_channels=channels, network_channels=channels
+        )
+        return build(arch, "imagenet", classes, inputs, normalize)
 
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
