@@ -5,21 +5,24 @@ The file has what a ticket is used with and checked by: examples it was found wi
 """
 
 import argparse
+from collections.abc import Iterable
 from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from checkpoint import FORMAT, masked_state, read, write
-from elastic import Count, Mapping, format_mapping, origins, stage_counts, stretch
+from elastic import Count, Mapping, asked_mapping, format_mapping, origins, stage_counts, stretch
 from given_sets import sequence_of
-from models import build_model
-from models.units import Family, family
+from models import ARCHITECTURES, build_model
+from models.description import Description
+from models.families import MLPS
+from models.units import NORMALIZATION, Family, family, owners
 from opening import begun
-from pruner import Ticket, Weights, apply_, count, density, size
+from pruner import Mask, Ticket, Weights, apply_, count, size
 from rundir import RunDirectory
 from tickets import checksum, dims, origin, read_starting_state, read_ticket
 from utils import InputError
@@ -30,19 +33,50 @@ INHERITED = ("dataset", "seed", "data checksum", "split checksum")  # settings o
 
 def carry_ticket(args: argparse.Namespace) -> None:
     """Read the source's ticket and write the target's. InputError before anything is written."""
-    source = family(args.source_arch)
-    images = images_of(read_starting_state(args.init_dir), source, args.init_dir)
-    ticket, notes = read_ticket(args.init_dir, args.mask_dir, build_model(args.source_arch, stem=args.stem, **images))
+    source, target = members(args)
+    mapping = asked_mapping(source.units, target.units, args.order, args.block_mapping)
+    ticket, notes = read_ticket(args.init_dir, args.mask_dir, source.network)
     if not ticket.mask:
         raise InputError(f"--mask_dir {args.mask_dir} holds no mask: the dense network is no ticket to carry over")
-    carried = carry(ticket, source, family(args.target_arch), args.mapping)
-    check_shapes(carried, build_model(args.target_arch, stem=args.stem, **images).state_dict())
-    chosen = settings(args, checksum(ticket))
+    carried = carry(ticket, source.units, target.units, mapping)
+    check_shapes(carried, target.network.state_dict())
+    if not carried.ticket.mask:
+        raise InputError(f"--mask_dir {args.mask_dir} masks only units that have no copy in {args.target_arch}")
+    chosen = settings(args, format_mapping(mapping), checksum(ticket))
     directory = RunDirectory(args.save_dir)
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening:
         if not opening.saved:
             write(directory.checkpoint(None), content(carried.ticket, chosen, args))
-        tell(args, ticket, carried.ticket, [*notes, *opening.notes], directory.checkpoint(None))
+        told = [f"note: {note}" for note in (*notes, *opening.notes)]
+        before, after = counts(ticket.mask, source.units), counts(carried.ticket.mask, target.units)
+        told += report(args, chosen["block_mapping"], before, after, directory.checkpoint(None))
+        print(*told, sep="\n")
+
+
+class Member(NamedTuple):
+    """A network, and what is a unit of it."""
+
+    network: nn.Module
+    units: Family
+
+
+def members(args: argparse.Namespace) -> tuple[Member, Member]:
+    """Source and target, built for the images that the starting weights are for."""
+    state, arch = read_starting_state(args.init_dir), args.source_arch
+    classifier = args.description.classifier(arch) if args.description else family(arch).classifier
+    images = images_of(state, arch, classifier[-1], args.init_dir)
+    return member(args, arch, images), member(args, args.target_arch, images)
+
+
+def member(args: argparse.Namespace, arch: str, images: dict) -> Member:
+    # A network of one's own is not tried on images: which size it takes is not known, and nothing here depends on it.
+    size = images["image_size"] if arch in ARCHITECTURES else None
+    network = build_model(arch, stem=args.stem, **images | {"image_size": size})
+    return Member(network, units_of(args.description, arch, network.state_dict()))
+
+
+def units_of(description: Description | None, arch: str, names: Iterable[str]) -> Family:
+    return description.member(arch, names) if description else family(arch)
 
 
 class Carried(NamedTuple):
@@ -56,23 +90,29 @@ def carry(ticket: Ticket, source: Family, target: Family, mapping: Mapping) -> C
     return Carried(stretch(ticket, source, target, mapping), origins(ticket.weights, source, target, mapping))
 
 
-def images_of(state: Weights, source: Family, path: Path) -> dict:
-    """What a network with these weights is for, in the arguments of `build_model`: classes, and the kind of images."""
-    classifier, mean, std = (
-        _tensor(state, name, path) for name in (f"{source.classifier[-1]}.weight", "normalize.mean", "normalize.std")
-    )
+def images_of(state: Weights, arch: str, classifier: str, path: Path) -> dict:
+    """What a network with these weights is for, in the arguments of `build_model`: classes, as the last module of its
+    classifier tells, and the kind of images."""
+    logits = [value for name, value in state.items() if owners(name, [classifier]) and value.ndim]
+    if not logits:
+        raise InputError(f"{path} belongs to another network than --source_arch: it has no {classifier}")
+    mean, std = (_tensor(state, f"{NORMALIZATION}.{name}", path) for name in ("mean", "std"))
     if mean.shape != std.shape or mean.shape not in [(1,), (3,)]:
         shapes = ", ".join(dims(tuple(tensor.shape)) for tensor in (mean, std))
         raise InputError(f"{path} has no normalisation of grey or of colour images: its mean and std are {shapes}")
-    first = state.get(f"{source.stages[0].units[0][0]}.weight")  # a unit that is one layer, of a VGG or an MLP
-    fully_connected = first is not None and first.ndim == 2
     return {
-        "classes": len(classifier),
+        "classes": len(logits[-1]),
         "channels": len(mean),
-        "image_size": isqrt(first.shape[1] // len(mean)) if fully_connected else PIXELS,
+        "image_size": _image_size(state, len(mean), path) if arch in MLPS else PIXELS,
         "mean": mean.tolist(),
         "std": std.tolist(),
     }
+
+
+def _image_size(state: Weights, channels: int, path: Path) -> int:
+    """The pixels that an MLP's first layer takes."""
+    first = _tensor(state, "fc1.weight", path)
+    return isqrt(first[0].numel() // channels)
 
 
 def _tensor(state: Weights, name: str, path: Path) -> Tensor:
@@ -94,7 +134,7 @@ def check_shapes(carried: Carried, own: Weights) -> None:
             raise InputError(f"{name} of the target is {here} and cannot be a copy of {origins[name]}, {there}")
 
 
-def settings(args: argparse.Namespace, ticket_checksum: str) -> dict:
+def settings(args: argparse.Namespace, block_mapping: str, ticket_checksum: str) -> dict:
     """What decides the result, and what of the search's settings holds for this ticket as well."""
     search = read(args.mask_dir).get("settings", {})
     return {
@@ -103,7 +143,8 @@ def settings(args: argparse.Namespace, ticket_checksum: str) -> dict:
         "source_arch": args.source_arch,
         "stem": args.stem,
         "order": args.order,
-        "block_mapping": format_mapping(args.mapping),
+        "block_mapping": block_mapping,
+        "family checksum": args.description.checksum if args.description else None,
         "ticket checksum": ticket_checksum,
         **{name: search[name] for name in INHERITED if name in search},
     }
@@ -124,6 +165,7 @@ def content(ticket: Ticket, chosen: dict, args: argparse.Namespace) -> dict:
         "momentum": None,
         "settings": chosen,
         "source": origin(args.mask_dir),
+        "family": args.description.content if args.description else None,
         "format": FORMAT,
         **examples(args.init_dir, args.mask_dir),
     }
@@ -141,28 +183,30 @@ def examples(*paths: Path) -> dict[str, Tensor]:
 # --- what the user sees -----------------------------------------------------------------------------------------------
 
 
-def tell(args: argparse.Namespace, ticket: Ticket, carried: Ticket, notes: list[str], file: Path) -> None:
-    for note in notes:
-        print(f"note: {note}")
-    print(f"{args.source_arch} to {args.target_arch}, {args.order or 'as given'}: {format_mapping(args.mapping)}")
-    before = stage_counts(ticket.mask, family(args.source_arch))
-    after = stage_counts(carried.mask, family(args.target_arch))
-    print(*table([*before, total(ticket)], [*after, total(carried)], args), sep="\n")
-    there, here = (f"{100 * (1 - density(each.mask)):.2f} %" for each in (ticket, carried))
-    print(f"sparsity {there} in {args.source_arch}, {here} in {args.target_arch}; the ticket is in {file}")
+def counts(mask: Mask, member: Family) -> list[Count]:
+    """Of each part, and at the end of the whole."""
+    return [*stage_counts(mask, member), Count("all", size(mask), count(mask))]
 
 
-def total(ticket: Ticket) -> Count:
-    return Count("all", size(ticket.mask), count(ticket.mask))
+def report(args: argparse.Namespace, mapping: str, before: list[Count], after: list[Count], file: Path) -> list[str]:
+    there, here = (f"{100 * (1 - each[-1].density):.2f} %" for each in (before, after))
+    return [
+        f"{args.source_arch} to {args.target_arch}, {args.order or 'as given'}: {mapping}",
+        *table(before, after, args),
+        f"sparsity {there} in {args.source_arch}, {here} in {args.target_arch}; the ticket is in {file}",
+    ]
 
 
 def table(before: list[Count], after: list[Count], args: argparse.Namespace) -> list[str]:
     """A line for each part that the mask decides about: in source and target, what it keeps of how many weights."""
+    width = max(32, *(len(arch) + 2 for arch in (args.source_arch, args.target_arch)))
     lines = [
-        f"{'':10}{args.source_arch:>32}{args.target_arch:>32}",
-        f"{'':10}" + f"{'kept':>12}{'of':>11}{'density':>9}" * 2,
+        f"{'':10}{args.source_arch:>{width}}{args.target_arch:>{width}}",
+        f"{'':10}" + f"{'kept':>{width - 20}}{'of':>11}{'density':>9}" * 2,
     ]
-    for there, here in zip(before, after, strict=True):
-        parts = (f"{each.kept:>12,}{each.size:>11,}{each.density:>9.4f}" for each in (there, here))
+    left = {each.part: each for each in after}
+    for there in before:
+        here = left.get(there.part, Count(there.part, 0, 0))  # its masked units may have been dropped
+        parts = (f"{each.kept:>{width - 20},}{each.size:>11,}{each.density:>9.4f}" for each in (there, here))
         lines.append(f"{there.part:10}" + "".join(parts))
     return lines

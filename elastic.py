@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from models.units import Family, Stage, Unit
+from models.units import Family, Stage, Unit, owners
 from utils import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ STAGE = re.compile(r"\d+:\d+(,\d+)*(;\d+:\d+(,\d+)*)*")
 
 
 # --- which unit goes where --------------------------------------------------------------------------------------------
+
+
+def asked_mapping(source: Family, target: Family, order: str | None, text: str | None) -> Mapping:
+    """The mapping as `text` writes it out; without one, that of the paper's rules in this order."""
+    return mapping(source, target, order) if text is None else parse_mapping(text, source, target)
 
 
 def mapping(source: Family, target: Family, order: str) -> Mapping:
@@ -158,19 +163,18 @@ def stretch(ticket: Ticket, source: Family, target: Family, mapping: Mapping) ->
 
 def origins(names: Iterable[str], source: Family, target: Family, mapping: Mapping) -> dict[str, str]:
     """For each parameter and buffer of the target, in order, the one of the source's `names` it is a copy of."""
-    owners = {name: _owner(name, source) for name in names}
+    owner_of = {name: _owner(name, source) for name in names}
     return {
-        f"{here}.{name.removeprefix(f'{there}.')}": name
+        here + name.removeprefix(there): name
         for there, here in _modules(source, target, mapping)
-        for name, owner in owners.items()
+        for name, owner in owner_of.items()
         if owner == there
     }
 
 
 def _owner(name: str, source: Family) -> str:
     """The module among those of stem, units and classifier that a tensor belongs to."""
-    every = (source.stem, *(unit for stage in source.stages for unit in stage.units), source.classifier)
-    found = [module for unit in every for module in unit if name.startswith(f"{module}.")]
+    found = owners(name, source.modules)
     if len(found) != 1:
         raise InputError(f"{name} must belong to one unit of the {source.kind}, it belongs to {len(found)}")
     return found[0]
@@ -185,9 +189,17 @@ def _modules(source: Family, target: Family, mapping: Mapping) -> list[tuple[str
     for number, (there, here, sources) in enumerate(zip(source.stages, target.stages, mapping, strict=True), 1):
         if len(sources) < len(here.units):
             raise InputError(f"no source unit is mapped to {_named(here, len(sources), number)}")
+        units.append((there.fixed, here.fixed))
         units += [(there.units[unit], copy) for unit, copy in zip(sources, here.units, strict=True)]
     units.append((source.classifier, target.classifier))
-    return [pair for there, here in units for pair in zip(there, here, strict=True)]
+    return [pair for there, here in units for pair in _pairs(there, here)]
+
+
+def _pairs(there: Unit, here: Unit) -> list[tuple[str, str]]:
+    if len(there) != len(here):
+        names = (f"{len(unit)} modules ({', '.join(unit) or 'none'})" for unit in (there, here))
+        raise InputError("what has {} cannot be copied to what has {}".format(*names))
+    return list(zip(there, here, strict=True))
 
 
 # --- how dense --------------------------------------------------------------------------------------------------------
@@ -207,7 +219,7 @@ class Count(NamedTuple):
 
 def stage_counts(mask: Mask, member: Family) -> list[Count]:
     """The counts of the stem, of each stage and of the classifier, those that have any; they add up to the mask's."""
-    stages = [tuple(module for unit in stage.units for module in unit) for stage in member.stages]
+    stages = [stage.modules for stage in member.stages]
     names = ["stem", *(f"stage {number}" for number in range(1, len(stages) + 1)), "classifier"]
     counts = (
         _count(name, mask, unit) for name, unit in zip(names, [member.stem, *stages, member.classifier], strict=True)
@@ -216,5 +228,5 @@ def stage_counts(mask: Mask, member: Family) -> list[Count]:
 
 
 def _count(part: str, mask: Mask, modules: Unit) -> Count:
-    layers = [layer for name, layer in mask.items() if any(name.startswith(f"{module}.") for module in modules)]
+    layers = [layer for name, layer in mask.items() if owners(name, modules)]
     return Count(part, sum(layer.numel() for layer in layers), sum(int(layer.sum()) for layer in layers))

@@ -11,13 +11,12 @@ A flag is written without its dashes; `true` stands for a flag without a value, 
 
 import itertools
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rundir import RunDirectory
-from utils import InputError
+from utils import InputError, read_toml
 
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain")
 SCRIPTS = ("main_imp.py", "main_PrAC_imp.py")
@@ -56,12 +55,7 @@ class Study:
 
 def read_study(path: Path, save_dir: Path | None = None) -> Study:
     """The study in a file; InputError for one that is none."""
-    try:
-        content = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no TOML file: {error}") from None
+    content = read_toml(path)
     check_parts(path, content)
     folder = save_dir or Path(content.get("save_dir", f"runs/{path.stem}"))
     return Study(folder, tuple(jobs_of(content, folder)))

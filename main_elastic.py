@@ -6,6 +6,8 @@
 Stretching replicates units (residual blocks; layers of a VGG or an MLP), squeezing drops them, each with its mask, its
 rewound weights and its batch norm (Chen et al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021). Takes neither
 data nor a GPU. Writes checkpoint.pth.tar, which main_train.py --arch res56s takes as --init_dir and --mask_dir.
+
+Networks of your own need --family, a file that says what their units are; models/description.py says what it may hold.
 """
 
 import sys
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 import elastic
 import flags
 from models import check_arch
+from models.description import read_description
 from models.units import family
 from utils import InputError, run_script
 
@@ -24,6 +27,12 @@ def parser() -> flags.Parser:
     group = parser.add_argument_group("networks")
     group.add_argument("--source_arch", required=True, help="the network the ticket was found in, as --arch named it")
     group.add_argument("--target_arch", required=True, help="the network to carry it to, a relative of another depth")
+    group.add_argument(
+        "--family",
+        type=flags.path,
+        metavar="FILE.toml",
+        help="what the units of both networks are: needed for networks of your own (package.module:function)",
+    )
     flags.add_stem(group)
     group = parser.add_argument_group("the ticket")
     checkpoint = {"type": flags.path, "required": True, "metavar": "FILE"}
@@ -54,18 +63,18 @@ def parser() -> flags.Parser:
 
 
 def read_flags(argv: Sequence[str] | None) -> Namespace:
-    """The flags, checked as far as can be done without files or torch; `mapping` is the one they ask for."""
+    """The flags, checked as far as can be done without torch or the ticket; `description` is what --family holds."""
     args = parser().parse_args(argv)
     for arch in args.source_arch, args.target_arch:
         check_arch(arch, args.stem)
-    source, target = family(args.source_arch), family(args.target_arch)
+    flags.check_files(args, "family")
+    args.description = read_description(args.family) if args.family else None
     if args.order and args.block_mapping is not None:
         raise InputError("--block_mapping says where every copy goes: leave --order away")
     if args.block_mapping is None:
         args.order = args.order or elastic.ORDERS[0]
-        args.mapping = elastic.mapping(source, target, args.order)
-    else:
-        args.mapping = elastic.parse_mapping(args.block_mapping, source, target)
+    if not args.description:  # whose networks would have to be built to know their units
+        elastic.asked_mapping(family(args.source_arch), family(args.target_arch), args.order, args.block_mapping)
     flags.check_files(args, "init_dir", "mask_dir")
     flags.check_save_dir(args.save_dir)
     return args

@@ -2,8 +2,10 @@
 
 import shlex
 import sys
+import tomllib
 import zlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -68,6 +70,16 @@ def command_again(name: str, argv: Sequence[str] | None) -> str:
 def complain(name: str, message: str, status: int) -> int:
     print(f"{name}: {message}", file=sys.stderr)
     return status
+
+
+def read_toml(path: Path) -> dict:
+    """What a TOML file holds; InputError for one that is none, or cannot be read."""
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no TOML file: {error}") from None
 
 
 # Purposes for which chance is drawn; each has a stream of its own, so that no choice of one shifts another.

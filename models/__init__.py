@@ -44,7 +44,7 @@ def build_model(
     *,
     classes: int,
     channels: int,
-    image_size: int,
+    image_size: int | None,
     mean: Sequence[float],
     std: Sequence[float],
     stem: str = "imagenet",
@@ -53,7 +53,7 @@ def build_model(
 
     `mean` and `std` have `channels` (1 or 3) entries. Convolutional networks see three channels: grey images are
     repeated, and so is their one mean. A network that cannot take such images, or does not return (n, classes), is
-    refused with an InputError.
+    refused with an InputError; without an `image_size` it is not tried, and may not be an MLP.
     """
     check_arch(arch, stem)
     from .build import build_checked

@@ -15,9 +15,18 @@ from .vgg import VGG
 
 
 def build_checked(
-    arch: str, stem: str, classes: int, channels: int, image_size: int, mean: Sequence[float], std: Sequence[float]
+    arch: str,
+    stem: str,
+    classes: int,
+    channels: int,
+    image_size: int | None,
+    mean: Sequence[float],
+    std: Sequence[float],
 ) -> nn.Module:
     normalize = normalization(mean, std, image_channels=channels, network_channels=channels if arch in MLPS else 3)
+    if image_size is None:
+        assert arch not in MLPS, "the first layer of an MLP depends on it"
+        return build(arch, stem, classes, 0, normalize)
     network = build(arch, stem, classes, channels * image_size**2, normalize)
     check_network(network, arch, classes=classes, channels=channels, image_size=image_size)
     return network

@@ -2,10 +2,11 @@
 
 A *unit* is a residual block of a ResNet; of a VGG or an MLP it is a convolution or linear layer with its batch norm
 (Chen et al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021, section 3). It is described by the names of its
-modules, so a network of one's own becomes a family by a description alone. Nothing here imports torch.
+modules, so a network of one's own becomes a family by a description alone, which `models.description` reads. Nothing
+here imports torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,11 +20,17 @@ NORMALIZATION = "normalize"
 
 class Stage(NamedTuple):
     """Units in order. Those at its ends that change the width, or the size of the image, have their places: so many
-    `first` and `last` ones go to those of the other network, one to one."""
+    `first` and `last` ones go to those of the other network, one to one, and so do the `fixed` modules, which a stage
+    has once, whatever its depth."""
 
     units: tuple[Unit, ...]
     first: int = 1
     last: int = 0
+    fixed: Unit = ()
+
+    @property
+    def modules(self) -> Unit:
+        return (*self.fixed, *(module for unit in self.units for module in unit))
 
     @property
     def normal(self) -> int:
@@ -34,13 +41,25 @@ class Stage(NamedTuple):
 class Family(NamedTuple):
     """A network as a member of a family: relatives are of the same `kind` and differ in how many units a stage has.
 
-    Every parameter and buffer belongs to the stem, to one unit, or to the classifier.
+    Every parameter and buffer belongs to one module of the stem, of a stage, or of the classifier.
     """
 
     kind: str
     stem: Unit
     stages: tuple[Stage, ...]
     classifier: Unit
+
+    @property
+    def modules(self) -> Unit:
+        return (*self.stem, *(module for stage in self.stages for module in stage.modules), *self.classifier)
+
+
+def owners(name: str, modules: Iterable[str]) -> list[str]:
+    """Those of `modules` that a parameter or buffer belongs to: whole names count, layer1.1 has nothing of layer1.10's.
+
+    A parameter that lies in no module of its own, such as a position embedding, stands for itself.
+    """
+    return [module for module in modules if name == module or name.startswith(f"{module}.")]
 
 
 def family(arch: str) -> Family:
@@ -55,7 +74,9 @@ def family(arch: str) -> Family:
         return _vgg(VGGS[arch])
     if arch in MLPS:
         return _mlp(len(MLPS[arch]))
-    raise InputError(f"the units of {arch} are not known, only those of {', '.join(ARCHITECTURES)}")
+    raise InputError(
+        f"the units of {arch} are not known, only those of {', '.join(ARCHITECTURES)}: describe them with --family"
+    )
 
 
 def _resnet(kind: str, units: Sequence[int]) -> Family:

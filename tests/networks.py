@@ -1,7 +1,10 @@
 """Networks of a user's own, as --arch networks:tiny and the like name them."""
 
+from functools import partial
+
 import torch
 from torch import nn
+from torchvision.models import mobilenet_v2
 
 
 def tiny(num_classes: int) -> nn.Module:
@@ -37,3 +40,96 @@ def lazy(num_classes: int) -> nn.Module:
 
 def leaves(num_classes: int) -> nn.Module:
     raise SystemExit(5)
+
+
+# --- members of families, shallow and deep ----------------------------------------------------------------------------
+
+
+class ConvNeXtBlock(nn.Module):
+    """timm's names; `gamma` is a parameter in no module of its own."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv_dw = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.norm = nn.BatchNorm2d(width)
+        self.mlp = nn.ModuleDict({"fc1": nn.Conv2d(width, 2 * width, 1), "fc2": nn.Conv2d(2 * width, width, 1)})
+        self.gamma = nn.Parameter(torch.full((width,), 0.1))
+
+    def forward(self, x):
+        inside = self.mlp["fc2"](torch.relu(self.mlp["fc1"](self.norm(self.conv_dw(x)))))
+        return x + self.gamma[:, None, None] * inside
+
+
+class ConvNeXtStage(nn.Module):
+    def __init__(self, before: int, width: int, depth: int):
+        super().__init__()
+        alike = before == width
+        self.downsample = (
+            nn.Identity() if alike else nn.Sequential(nn.BatchNorm2d(before), nn.Conv2d(before, width, 2, 2))
+        )
+        self.blocks = nn.Sequential(*(ConvNeXtBlock(width) for _ in range(depth)))
+
+    def forward(self, x):
+        return self.blocks(self.downsample(x))
+
+
+class ConvNeXt(nn.Module):
+    """Downsampling belongs to a stage, not to its first block."""
+
+    def __init__(self, num_classes: int, depths: tuple[int, int]):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 2, 2), nn.BatchNorm2d(8))
+        self.stages = nn.Sequential(ConvNeXtStage(8, 8, depths[0]), ConvNeXtStage(8, 12, depths[1]))
+        self.head = nn.ModuleDict({"norm": nn.BatchNorm1d(12), "fc": nn.Linear(12, num_classes)})
+
+    def forward(self, x):
+        return self.head["fc"](self.head["norm"](self.stages(self.stem(x)).mean((2, 3))))
+
+
+class ViT(nn.Module):
+    """timm's names; for images of 8 pixels alone. Two parameters lie in no module."""
+
+    def __init__(self, num_classes: int, depth: int):
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, 8))
+        self.pos_embed = nn.Parameter(torch.randn(1, 5, 8))
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, 8, 4, 4)})
+        layer = partial(nn.TransformerEncoderLayer, 8, 2, 16, dropout=0, batch_first=True, norm_first=True)
+        self.blocks = nn.Sequential(*(layer() for _ in range(depth)))
+        self.norm = nn.LayerNorm(8)
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        patches = self.patch_embed["proj"](x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], 1) + self.pos_embed
+        return self.head(self.norm(self.blocks(tokens))[:, 0])
+
+
+class Alternating(nn.Module):
+    """A unit is two modules that lie in two lists: a convolution and its norm."""
+
+    def __init__(self, num_classes: int, depth: int):
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(3 if unit == 0 else 6, 6, 3, padding=1) for unit in range(depth))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(6) for _ in range(depth))
+        self.fc = nn.Linear(6, num_classes)
+
+    def forward(self, x):
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = torch.relu(norm(conv(x)))
+        return self.fc(x.mean((2, 3)))
+
+
+MOBILENETS = {"shallow": (1, 2, 2), "deep": (1, 4, 3)}  # blocks of each width: (expansion, width, blocks, stride)
+
+
+def mobilenet(num_classes: int, depth: str) -> nn.Module:
+    """torchvision's, its blocks numbered through."""
+    settings = zip((1, 2, 2), (8, 12, 16), MOBILENETS[depth], (1, 2, 1), strict=True)
+    return mobilenet_v2(num_classes=num_classes, width_mult=0.5, inverted_residual_setting=[list(s) for s in settings])
+
+
+convnext_shallow, convnext_deep = partial(ConvNeXt, depths=(1, 2)), partial(ConvNeXt, depths=(3, 3))
+vit_shallow, vit_deep = partial(ViT, depth=2), partial(ViT, depth=5)
+alternating_shallow, alternating_deep = partial(Alternating, depth=2), partial(Alternating, depth=12)
+mobilenet_shallow, mobilenet_deep = partial(mobilenet, depth="shallow"), partial(mobilenet, depth="deep")
