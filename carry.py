@@ -5,6 +5,7 @@ The file has what a ticket is used with and checked by: examples it was found wi
 """
 
 import argparse
+import os
 from collections.abc import Iterable
 from math import isqrt
 from pathlib import Path
@@ -14,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from checkpoint import FORMAT, masked_state, read, write
-from elastic import Count, Mapping, asked_mapping, format_mapping, origins, stage_counts, stretch
+from checkpoint import FORMAT, masked_state, read, split_state, write
+from elastic import Count, Mapping, asked_mapping, format_mapping, origins, parse_mapping, stage_counts, stretch
 from given_sets import sequence_of
 from models import ARCHITECTURES, build_model
 from models.description import Description
@@ -165,10 +166,30 @@ def content(ticket: Ticket, chosen: dict, args: argparse.Namespace) -> dict:
         "momentum": None,
         "settings": chosen,
         "source": origin(args.mask_dir),
+        "carried_from": {name: places(getattr(args, name), args.save_dir) for name in ("init_dir", "mask_dir")},
         "family": args.description.content if args.description else None,
         "format": FORMAT,
         **examples(args.init_dir, args.mask_dir),
     }
+
+
+def places(file: Path, folder: Path) -> list[str]:
+    """Where to look for a file: as it was given, and from `folder`, in case the two have been moved together."""
+    return [str(file), os.path.relpath(file.resolve(), folder.resolve())]
+
+
+def carry_again(content: dict, source: Ticket) -> Ticket:
+    """What carrying `source` gives, by what the file of an elastic ticket says, in the form in which it keeps it.
+
+    Names are those in the two tickets, so that no network is built, nor any code run that a file names. InputError
+    where the file describes no mapping between the two.
+    """
+    chosen, described = content["settings"], content.get("family")
+    description = Description("its family", described) if described else None
+    there = units_of(description, chosen["source_arch"], source.weights)
+    here = units_of(description, chosen["arch"], content["init_weight"])
+    ticket = stretch(source, there, here, parse_mapping(chosen["block_mapping"], there, here))
+    return ticket._replace(mask=split_state(masked_state(ticket.weights, ticket.mask))[1])
 
 
 def examples(*paths: Path) -> dict[str, Tensor]:

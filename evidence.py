@@ -1,18 +1,21 @@
 """What the laws of tickets are checked against, gathered from a checkpoint and the files beside it."""
 
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from carry import carry_again
 from checkpoint import read, split_state
 from dataset import read_permutation, split
 from given_sets import sequence_of
-from laws import Evidence, Finding, check, equal
+from laws import Evidence, Finding, Seen, check, equal, unknown
 from opening import differences, is_best_of
-from pruner import Mask, Weights, kept_after, size
+from pruner import Mask, Ticket, Weights, kept_after, size
 from rundir import OWN, RunDirectory, name_of
+from tickets import checksum, ticket_in_files
 from utils import InputError
 from whole_file import is_sealed
 
@@ -111,6 +114,7 @@ def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file:
     settings, k = content.get("settings", {}), content.get("state")
     before = round_of(k - 1) if k else None
     training, validation = divided(split_file) if split_file else split_told(content, round_of)
+    carried, not_carried = carried_again(content, file.parent)
     return Evidence(
         mask=mask,
         weights=weights,
@@ -122,6 +126,8 @@ def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file:
         examples=torch.from_numpy(sequence_of(content, file)).long() if "sequence" in content else None,
         training=training,
         validation=validation,
+        carried=carried,
+        not_carried=not_carried,
     )
 
 
@@ -149,6 +155,46 @@ def rewinding_point(file: Path, content: dict, before: dict | None) -> Weights |
     candidates += [before["init_weight"]] if before and before.get("init_weight") else []
     fitting = (each for each in candidates if rewound and equal(rewound, each, "")[0])
     return next(fitting, candidates[0] if candidates else None)
+
+
+def carried_again(content: dict, folder: Path) -> tuple[Ticket | None, Seen | None]:
+    """An elastic ticket's source, carried over as the file says it was; or what there is to say instead."""
+    if content.get("settings", {}).get("script") != "main_elastic.py":
+        return None, None
+    source, why = source_of(content, folder)
+    if source is None:
+        return None, unknown(why)
+    try:
+        return carry_again(content, source), None
+    except InputError as error:
+        return None, (False, f"its source cannot be carried over as it says: {error}")
+
+
+def source_of(content: dict, folder: Path) -> tuple[Ticket | None, str]:
+    """The ticket that an elastic one in `folder` was made of, if its files are still there and hold it; or why not."""
+    if "carried_from" not in content:
+        return None, "the file does not say where its source lies"
+    expected, why = content["settings"]["ticket checksum"], ""
+    there = {given: found(given, relative, folder) for given, relative in content["carried_from"].values()}
+    if gone := [given for given, files in there.items() if not files]:
+        return None, f"its source is gone: {gone[0]} is not there"
+    for init, mask in product(*(there[given] for given, _ in content["carried_from"].values())):
+        try:
+            source = ticket_in_files(init, mask)
+        except InputError as error:
+            why = f"its source is gone: {error}"
+            continue
+        if checksum(source) == expected:
+            return source, ""
+        names = " and ".join(dict.fromkeys(map(str, (init, mask))))
+        why = f"its source is gone: now another ticket is in {names}, checksum {checksum(source)}, not {expected}"
+    return None, why
+
+
+def found(given: str, relative: str, folder: Path) -> list[Path]:
+    """A file at the path that was given and at the one from `folder`, as far as it is there; once, if that is one."""
+    files = {path.resolve(): path for path in (folder / relative, Path(given)) if path.is_file()}
+    return list(files.values())
 
 
 def divided(split_file: Path) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pruner import Mask, Weights, count, size
+from pruner import Mask, Ticket, Weights, count, size
+
+Seen = tuple[bool | None, str]  # whether a law holds (None: nothing to check it against), and what was seen
 
 
 class Finding(NamedTuple):
@@ -35,14 +37,13 @@ class Evidence:
     examples: Tensor | None = None  # int64 (n,) those of this round
     training: Tensor | None = None  # those of the training split
     validation: Tensor | None = None
+    carried: Ticket | None = None  # what carrying the source of an elastic ticket again gives
+    not_carried: Seen | None = None  # what there is to say of an elastic ticket where it could not be
 
 
 def check(ticket: Evidence) -> list[Finding]:
     """Every law, in the order in which a reader would ask."""
     return [Finding(name, *law(ticket)) for name, law in LAWS.items()]
-
-
-Seen = tuple[bool | None, str]
 
 
 def unknown(why: str) -> Seen:
@@ -100,6 +101,14 @@ def start(ticket: Evidence) -> Seen:
     return equal({name: ticket.weights.get(name) for name in masked}, masked, "the rewound weights under the mask")
 
 
+def carried(ticket: Evidence) -> Seen:
+    if ticket.carried is None:
+        return ticket.not_carried or unknown("it is no elastic ticket")
+    what = "its source, carried again"
+    holds, seen = equal(ticket.mask, ticket.carried.mask, f"the mask of {what}")
+    return equal(ticket.rewound or {}, ticket.carried.weights, what) if holds else (holds, seen)
+
+
 def equal(weights: Mapping[str, Tensor | None], expected: Mapping[str, Tensor], what: str) -> Seen:
     """Whether weights are `expected`, to the bit."""
     if weights.keys() != expected.keys():
@@ -140,6 +149,7 @@ LAWS: dict[str, Callable[[Evidence], Seen]] = {
     "subset of the mask before": subset,
     "rewinding weights": rewound,
     "starting weights": start,
+    "the source, carried over": carried,
     "examples, each once": each_once,
     "examples of the training split": within_training,
     "no example validates": not_validation,

@@ -36,6 +36,12 @@ def read_ticket(init: Path | None, mask: Path | None, model: nn.Module) -> tuple
     return Ticket(found, weights), notes
 
 
+def ticket_in_files(init: Path, mask: Path) -> Ticket:
+    """The ticket of two files as it stands in them, compared with no network; each is read once."""
+    contents = {path: read(path) for path in {init, mask}}
+    return Ticket(_mask_in(contents[mask], mask)[1], _starting_state_in(contents[init], init))
+
+
 def checksum(ticket: Ticket) -> str:
     """Tells tickets apart, in a run's settings."""
     return digest(*(value.numpy() for part in ticket for _, value in sorted(part.items())))
@@ -71,7 +77,10 @@ def starting_weights(path: Path, model: nn.Module) -> tuple[Weights, list[str]]:
 def read_starting_state(path: Path) -> Weights:
     """The starting weights in a file, of whatever network: in a checkpoint its `init_weight`, or a state_dict such as
     ``epoch_3_rewind_weight.pt``."""
-    content = read(path)
+    return _starting_state_in(read(path), path)
+
+
+def _starting_state_in(content: dict, path: Path) -> Weights:
     if "init_weight" in content:
         state = content["init_weight"]
         if state is None:
@@ -85,12 +94,16 @@ def read_starting_state(path: Path) -> Weights:
 
 def read_mask(path: Path, model: nn.Module) -> Mask:
     """The mask in a checkpoint or state_dict; empty if the network in it is dense. InputError if it does not fit."""
-    content = read(path)
-    weights, mask = split_state(_tensors(content.get("state_dict", content), path))
+    weights, mask = _mask_in(read(path), path)
     _check_fit(path, weights, model.state_dict())
     if strangers := mask.keys() - dict(model.named_parameters()).keys():
         raise InputError(f"{path} has a mask for {sorted(strangers)[0]}, which is no parameter of this network")
     return mask
+
+
+def _mask_in(content: dict, path: Path) -> tuple[Weights, Mask]:
+    """The trained weights, and the mask."""
+    return split_state(_tensors(content.get("state_dict", content), path))
 
 
 def check_ticket_data(path: Path, data_checksum: str, split_checksum: str, validation: Tensor) -> list[str]:

@@ -3,8 +3,9 @@
     python verify.py lt/*checkpoint.pth.tar
 
 Looks at each file's checksum and at the laws of tickets: finite weights, exact density, dropped weights zero, a mask
-within the one of the round before, weights equal to the rewinding point, examples that train and do not validate. What
-a law needs is taken from the file and from those beside it. Exit status 0 if all that could be checked holds, else 1.
+within the one of the round before, weights equal to the rewinding point, examples that train and do not validate, an
+elastic ticket that is what its source gives. What a law needs is taken from the file, from those beside it, and from
+those it names. Exit status 0 if all that could be checked holds, else 1.
 """
 
 import sys
