@@ -1,7 +1,8 @@
 """Carry one ticket to a relative: read it, check it, stretch or squeeze it, write it as a ticket like any other.
 
 The file has what a ticket is used with and checked by: examples it was found with and those that validated, so that
-`main_train.py` can refuse a split that mixes them up, and the settings of the search it comes from.
+`main_train.py` can refuse a split that mixes them up, the settings of the search it comes from, and where its source
+lies, so that `verify.py` can carry it again.
 """
 
 import argparse

@@ -156,10 +156,10 @@ def test_a_description_finds_the_units_of_a_network(text, source, target, shallo
 def test_a_unit_is_a_whole_name():
     """Layer 1 has nothing of layer 10's, however the names begin."""
     names = [f"network.{part}.{k}.weight" for part in ("convs", "norms") for k in range(12)] + ["network.fc.weight"]
-    own = described(ALTERNATING).member("n", names)
-    assert own.stages[0].units[1] == ("network.convs.1", "network.norms.1")
+    own = described('stem = ["network.convs.12b"]' + ALTERNATING).member("n", [*names, "network.convs.12b.weight"])
+    assert len(own.stages[0].units) == 12 and own.stages[0].units[1] == ("network.convs.1", "network.norms.1")
     assert owners("network.convs.10.weight", own.modules) == ["network.convs.10"]
-    assert own.stem == ("normalize",)
+    assert own.stem == ("normalize", "network.convs.12b")
 
 
 def test_parts_that_are_left_away():
