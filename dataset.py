@@ -4,7 +4,9 @@ An example is its index in the training set on disk, in every array. Shapes: N e
 in a set of `indices` (sorted, without repeats), b in a batch; images are uint8 (H, W, C).
 """
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,10 +49,14 @@ class Split(NamedTuple):
     validation: Tensor  # int64
 
 
-def split(permutation: np.ndarray) -> Split:
-    """The first n*9//10 of a permutation's n entries train, the rest validate."""
+VAL_FRACTION = 0.1  # of a split, for validation
+
+
+def split(permutation: np.ndarray, val_fraction: float = VAL_FRACTION) -> Split:
+    """The last ceil(n * val_fraction) of a permutation's n entries validate, those before them train."""
     entries = torch.from_numpy(np.asarray(permutation).astype(np.int64))
-    train = len(entries) * 9 // 10
+    validation = math.ceil(len(entries) * Fraction(str(val_fraction)))  # of the number as it is written: 0.1 is 1/10
+    train = len(entries) - validation
     return Split(entries[:train].sort().values, entries[train:].sort().values)
 
 

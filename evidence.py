@@ -9,7 +9,7 @@ from torch import Tensor
 
 from carry import carry_again
 from checkpoint import read, split_state
-from dataset import read_permutation, split
+from dataset import VAL_FRACTION, read_permutation, split
 from given_sets import sequence_of
 from laws import Evidence, Finding, Seen, check, equal, unknown
 from opening import differences, is_best_of
@@ -113,7 +113,8 @@ def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file:
     weights, mask = ticket_in(content)
     settings, k = content.get("settings", {}), content.get("state")
     before = round_of(k - 1) if k else None
-    training, validation = divided(split_file) if split_file else split_told(content, round_of)
+    fraction = settings.get("val_fraction", VAL_FRACTION)
+    training, validation = divided(split_file, fraction) if split_file else split_told(content, round_of)
     carried, not_carried = carried_again(content, file.parent)
     return Evidence(
         mask=mask,
@@ -197,8 +198,8 @@ def found(given: str, relative: str, folder: Path) -> list[Path]:
     return list(files.values())
 
 
-def divided(split_file: Path) -> tuple[Tensor, Tensor]:
-    return split(read_permutation(split_file))
+def divided(split_file: Path, val_fraction: float) -> tuple[Tensor, Tensor]:
+    return split(read_permutation(split_file), val_fraction)
 
 
 def split_told(content: dict, round_of: Rounds) -> tuple[Tensor | None, Tensor | None]:

@@ -47,14 +47,15 @@ class Feedback:
 
 
 def epoch_line(row: dict, last: int) -> str:
-    """One epoch in one line; test accuracy stands where validation was the best so far."""
+    """One epoch in one line; test accuracy stands where validation was the best so far, or if nothing validates."""
+    validates = row["validation"] is not None
     parts = [
         f"epoch {row['epoch']:>3}/{last}",
         f"lr {row['lr']:.4g}",
         f"loss {row['loss']:.4f}",
         f"train {row['train']:.2f}",
-        f"validation {row['validation']:.2f}",
-        f"test {row['test']:.2f} (best)" if row["test"] is not None else "",
+        f"validation {row['validation']:.2f}" if validates else "",
+        f"test {row['test']:.2f}{' (best)' if validates else ''}" if row["test"] is not None else "",
         f"mask distance {row['distance']:.4f}" if row.get("distance") is not None else "",
         f"{row['seconds']:.1f} s",
     ]
@@ -64,9 +65,10 @@ def epoch_line(row: dict, last: int) -> str:
 def round_lines(row: dict, whole: int) -> list[str]:
     """What a round came to: how it ended, the mask distances it saw, the PrAC set it leaves of `whole` examples."""
     ended = f"stopped early after {row['epochs']} of" if row["stopped"] else "ended after all"
+    validation = "" if row["validation"] is None else f"validation {row['validation']:.2f}, "
     lines = [
         f"round {row['round']} {ended} {row['epochs_planned']} epochs: "
-        f"validation {row['validation']:.2f}, test {row['test']:.2f} at epoch {row['best_epoch']}; "
+        f"{validation}test {row['test']:.2f} at epoch {row['best_epoch']}; "
         f"{row['steps']:,} optimiser steps, {row['examples']:,} examples, {row['forward_passes']:,} extra forward "
         f"passes, {row['seconds']:.1f} s"
     ]
@@ -96,16 +98,26 @@ COLUMNS = {  # heading: (key of a round's row, how it is written)
 
 
 def round_table(rounds: Sequence[dict], *without: str) -> list[str]:
-    """One line per network trained; accuracies in percent, the test's at the best validation epoch."""
+    """One line per network trained; accuracies in percent, the test's at the best validation epoch, or the last one."""
     columns = {heading: column for heading, column in COLUMNS.items() if heading not in without}
     lines = ["  ".join(f"{heading:>{_width(heading)}}" for heading in columns)]
     for row in rounds:
-        lines.append("  ".join(f"{row[key]:>{_width(heading)}{form}}" for heading, (key, form) in columns.items()))
+        cells = (f"{_cell(row[key], form):>{_width(heading)}}" for heading, (key, form) in columns.items())
+        lines.append("  ".join(cells))
     return [*lines, "density, sparsity: of the prunable weights; of all: density of the whole network"]
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _width(heading: str) -> int:
     return max(len(heading), 7)
+
+
+def measured_at(row: dict) -> str:
+    """The epoch whose test accuracy a round's row has, in words."""
+    return "the last epoch" if row["validation"] is None else "the best validation epoch"
 
 
 def draw_curves(history: Sequence[dict], path: Path, title: str) -> None:
@@ -118,7 +130,9 @@ def draw_curves(history: Sequence[dict], path: Path, title: str) -> None:
     epochs = [row["epoch"] for row in history]
     figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
     axes.plot(epochs, [row["train"] for row in history], ".-", color="#888888", label="train (augmented)")
-    axes.plot(epochs, [row["validation"] for row in history], ".-", color="#0072B2", label="validation")
+    validates = history[-1]["validation"] is not None
+    if validates:
+        axes.plot(epochs, [row["validation"] for row in history], ".-", color="#0072B2", label="validation")
     tested = [row for row in history if row["test"] is not None]
     axes.plot(
         [row["epoch"] for row in tested],
@@ -126,7 +140,7 @@ def draw_curves(history: Sequence[dict], path: Path, title: str) -> None:
         "o",
         ms=4,
         color="#D55E00",
-        label="test, at each new best validation",
+        label="test, at each new best validation" if validates else "test",
     )
     axes.set(xlabel="epoch", ylabel="accuracy (%)", title=title)
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -178,8 +178,15 @@ def _add_data(group) -> None:
         "--split_file",
         type=path,
         metavar="FILE.npy",
-        help="a permutation of (some) training examples: its first 9/10 train, the rest validate. Without it the one "
-        "shipped in npy_files/, or a stratified one that depends on the data alone",
+        help="a permutation of (some) training examples: its first part trains, the rest validates "
+        "(--val_fraction). Without it the one shipped in npy_files/, or a stratified one made from the labels alone",
+    )
+    group.add_argument(
+        "--val_fraction",
+        type=number(float, "a number from 0 up, below 1", lambda value: 0 <= value < 1),
+        default=0.1,
+        help="share of the split that validates. With 0 all of it trains, the test accuracy is that of the last epoch, "
+        "and whatever else goes by the best validation epoch goes by the last one",
     )
     group.add_argument(
         "--image_size", type=positive_int, help="imagefolder: scale and centre-crop to squares of this many pixels"

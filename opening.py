@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checkpoint import FORMAT, read, write
+from records import best_place
 from rundir import OWN, RunDirectory, name_of, occupied
 from utils import InputError
 from whole_file import DamagedFile, is_sealed
@@ -186,13 +187,8 @@ def is_best_of(best: Mapping, saved: Mapping) -> bool:
     It may be the newer of the two, where a run was killed after the one and before the other.
     """
     short, long = sorted([_without_times(best["history"]), _without_times(saved["history"])], key=len)
-    return long[: len(short)] == short and _best_place(long) == len(best["history"]) - 1
+    return long[: len(short)] == short and best_place(long) == len(best["history"]) - 1
 
 
 def _without_times(history: Sequence[Mapping]) -> list[dict]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
-
-
-def _best_place(rows: Sequence[Mapping]) -> int:
-    """Of the row with the best validation accuracy, the first of equals."""
-    return max(range(len(rows)), key=lambda place: rows[place]["validation"])

@@ -35,7 +35,7 @@ class RoundEnd:
 
     k: int
     indices: Tensor  # (n,) the set it trained on
-    best: Callable[[], Tensor]  # (n0,) classes, by the network at its best validation epoch
+    best: Callable[[], Tensor]  # (n0,) classes, by the network at its best epoch
     final: Callable[[], Tensor]  # by the network after its last epoch
     pruned: Callable[[], Tensor]  # by that network under the next mask
     looks: int = 0

@@ -97,6 +97,13 @@ def line_of(round: int, density: float, row: dict) -> dict:
     return {"round": round, "density": density} | {name: row.get(name) for name in COLUMNS}
 
 
+def best_place(rows: Sequence[dict]) -> int:
+    """Of the epoch with the best validation accuracy, the first of equals; of the last one if nothing validates."""
+    if rows[-1]["validation"] is None:
+        return len(rows) - 1
+    return max(range(len(rows)), key=lambda place: rows[place]["validation"])
+
+
 def _text(lines: Sequence[dict]) -> bytes:
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 

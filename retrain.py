@@ -2,7 +2,7 @@
 
 import argparse
 
-from feedback import draw_curves, epoch_line, round_table
+from feedback import draw_curves, epoch_line, measured_at, round_table
 from flags import about, settings
 from ledger import Vanilla
 from opening import Opening, begun
@@ -65,4 +65,4 @@ def train(trial: Trial, ticket: Ticket, bench: Workbench, saved: SavedRun) -> No
     saved.summarize([row], Vanilla(trial.recipe.epochs, trial.steps_per_epoch), round=0, finished=True)
     draw_curves(trial.history, saved.directory.curves(None), f"{100 * row['sparsity']:.2f} % sparse")
     feedback.say(*(f"warning: {line}" for line in short_warnings(trial)), "")
-    feedback.say(*round_table([row], "round"), f"test accuracy at the best validation epoch: {row['test']:.2f}")
+    feedback.say(*round_table([row], "round"), f"test accuracy at {measured_at(row)}: {row['test']:.2f}")

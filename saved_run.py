@@ -60,7 +60,7 @@ class Moment:
         return values | {
             "state_dict": masked_state(values["state_dict"], self.mask),
             "result": {name: [row[key] for row in rows] for name, key in result.items()},
-            "best_sa": max((row["validation"] for row in rows), default=0.0),
+            "best_sa": max((row["validation"] or 0.0 for row in rows), default=0.0),
         }
 
 
@@ -208,7 +208,7 @@ def restore(opening: Opening, recipe: Recipe, bench: Workbench) -> Trial:
 
 
 def best_weights(file: Path) -> Weights:
-    """The weights at the best validation epoch, zero where dropped; RunError if the file is gone or damaged."""
+    """The weights at the best epoch, zero where dropped; RunError if the file is gone or damaged."""
     try:
         return split_state(read(file)["state_dict"])[0]
     except InputError as error:

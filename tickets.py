@@ -122,7 +122,8 @@ def check_ticket_data(path: Path, data_checksum: str, split_checksum: str, valid
         seen = int(np.isin(sequence_of(content, path), validation.cpu().numpy()).sum())
         if seen:
             raise InputError(
-                f"{path} was found with {seen} examples that validate here: give the --split_file it was found with"
+                f"{path} was found with {seen} examples that validate here: give the --split_file and the "
+                "--val_fraction it was found with"
             )
     return notes
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from dataset import class_counts
 from pruner import Ticket, count, density, empty_layers, layer_counts, whole_density
 from recipe import Recipe, steps_per_epoch
+from records import best_place
 from training import Epoch, finite, fit
 from utils import RunError
 from workbench import Workbench
@@ -40,8 +41,8 @@ class Trial:
 
     @property
     def best(self) -> dict:
-        """The row of the best validation epoch, the first of equals."""
-        return max(self.history, key=lambda row: row["validation"])
+        """The row of the best validation epoch; of the last one if nothing validates."""
+        return self.history[best_place(self.history)]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -72,7 +73,8 @@ def watch(trial: Trial, bench: Workbench, snapshot_at: Container[int] = ()) -> I
     """Train on from where the books end; after each epoch yield it and its new row in the history.
 
     The step must hold the trial's weights, mask and momentum. The test set is looked at only when validation is the
-    best so far, since that is where it is reported. RunError if the loss or a weight is no longer a number.
+    best so far, since that is where it is reported; if nothing validates, after every epoch.
+    RunError if the loss or a weight is no longer a number.
     """
     epochs = fit(
         bench.step,
@@ -99,8 +101,10 @@ def watch(trial: Trial, bench: Workbench, snapshot_at: Container[int] = ()) -> I
 
 def _row(epoch: Epoch, trial: Trial, bench: Workbench) -> dict:
     """An epoch's entry in the history."""
-    validation = bench.predictor.accuracy(bench.train, bench.split.validation)
-    best_so_far = not trial.history or validation > trial.best["validation"]
+    validation, best_so_far = None, True
+    if len(bench.split.validation):
+        validation = bench.predictor.accuracy(bench.train, bench.split.validation)
+        best_so_far = not trial.history or validation > trial.best["validation"]
     return {
         "epoch": epoch.number,
         "lr": epoch.lr,

@@ -81,7 +81,7 @@ def set_up(args: argparse.Namespace) -> Workbench:
         device=device,
         train=train,
         test=test,
-        split=Split(*(indices.to(device) for indices in split(permutation))),
+        split=Split(*(indices.to(device) for indices in split_of(args, permutation))),
         model=model,
         step=Step(model, train, recipe, precision, args.compile, feedback.say),
         predictor=Predictor(model, precision, feedback.say),
@@ -124,6 +124,16 @@ def permutation_of(args: argparse.Namespace, source: Source) -> np.ndarray:
     if args.split_file:
         return read_permutation(args.split_file, len(source.train_labels))
     return default_permutation(args.dataset, source.train_labels)
+
+
+def split_of(args: argparse.Namespace, permutation: np.ndarray) -> Split:
+    found = split(permutation, args.val_fraction)
+    if len(found.train) < 2:
+        raise InputError(
+            f"--val_fraction {args.val_fraction} leaves {len(found.train)} of {len(permutation)} examples to train on, "
+            "at least 2 are needed"
+        )
+    return found
 
 
 def initial_model(args: argparse.Namespace, source: Source) -> nn.Module:

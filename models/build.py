@@ -41,5 +41,6 @@ def build(arch: str, stem: str, classes: int, inputs: int, normalize: nn.Module)
     if arch in VGGS:
         return VGG(VGGS[arch], classes, normalize)
     if arch in MLPS:
-        return MLP(inputs, MLPS[arch], classes, normalize)
+        form = MLPS[arch]
+        return MLP(inputs, form.hidden, classes, normalize, form.initialization)
     return UserNetwork(call_user_function(arch, classes), normalize)

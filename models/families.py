@@ -55,7 +55,16 @@ VGGS |= {
     for linear in (2, 3, 5)
 }
 
-# The widths of the hidden layers: LeNet-300-100 (LeCun et al. 1998), and Chen et al.'s MLP-n, n layers of 300.
-MLPS = {"lenet300": (300, 100)} | {f"mlp{n}": (300,) * n + (100,) for n in (2, 3, 4)}
+
+class MLPForm(NamedTuple):
+    """The widths of the hidden layers, and how weights start."""
+
+    hidden: tuple[int, ...]
+    initialization: str
+
+
+# LeNet-300-100 (LeCun et al. 1998) as Frankle & Carbin start it, and Chen et al.'s MLP-n, n layers of 300.
+MLPS = {"lenet300": MLPForm((300, 100), "glorot")}
+MLPS |= {f"mlp{n}": MLPForm((300,) * n + (100,), "kaiming") for n in (2, 3, 4)}
 
 ARCHITECTURES = (*CIFAR_RESNETS, *RESNETS, *VGGS, *MLPS)

@@ -4,7 +4,8 @@ LeNet-300-100 (LeCun et al. 1998; Frankle & Carbin, ICLR 2019), and MLP-2, -3 an
 (Chen et al., NeurIPS 2021), which have two, three and four layers of 300 before the one of 100.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -14,16 +15,16 @@ from torch.nn import functional as F
 class MLP(nn.Module):
     """Layers fc1, fc2, ...: (n, channels, size, size), flattened to (n, inputs), → `hidden` widths → (n, classes).
 
-    As in Frankle & Carbin, weights start Glorot-normal and biases at zero.
+    Weights start normal, as Glorot or as Kaiming (He) has them for ReLU, and biases at zero.
     """
 
-    def __init__(self, inputs: int, hidden: Sequence[int], classes: int, normalize: nn.Module):
+    def __init__(self, inputs: int, hidden: Sequence[int], classes: int, normalize: nn.Module, initialization: str):
         super().__init__()
         self.normalize = normalize
         self.layers = len(hidden) + 1
         for number, (width, outputs) in enumerate(pairwise((inputs, *hidden, classes)), 1):
             self.add_module(f"fc{number}", nn.Linear(width, outputs))
-        self.apply(initialize_)
+        self.apply(partial(initialize_, weights_=INITIALIZATIONS[initialization]))
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.normalize(images).flatten(1)  # (n, inputs)
@@ -32,7 +33,10 @@ class MLP(nn.Module):
         return getattr(self, f"fc{self.layers}")(x)
 
 
-def initialize_(module: nn.Module) -> None:
+INITIALIZATIONS = {"glorot": nn.init.xavier_normal_, "kaiming": nn.init.kaiming_normal_}
+
+
+def initialize_(module: nn.Module, weights_: Callable[[Tensor], Tensor]) -> None:
     if isinstance(module, nn.Linear):
-        nn.init.xavier_normal_(module.weight)
+        weights_(module.weight)
         nn.init.zeros_(module.bias)

@@ -73,7 +73,7 @@ def family(arch: str) -> Family:
     if arch in VGGS:
         return _vgg(VGGS[arch])
     if arch in MLPS:
-        return _mlp(len(MLPS[arch]))
+        return _mlp(len(MLPS[arch].hidden))
     raise InputError(
         f"the units of {arch} are not known, only those of {', '.join(ARCHITECTURES)}: describe them with --family"
     )

@@ -460,11 +460,17 @@ def test_mlp_n_has_n_layers_of_300_and_one_of_100(n):
     torch.testing.assert_close(model(x), hidden @ layers[-1].weight.T + layers[-1].bias)
 
 
-def test_fully_connected_networks_start_glorot_normal():
-    for arch in "lenet300", "mlp4":
-        for layer in modules(network(arch, channels=1, size=28), nn.Linear):
-            deviation = (2 / (layer.in_features + layer.out_features)) ** 0.5
+def test_fully_connected_networks_start_as_their_papers_say():
+    glorot = {layer: 2 / (layer.in_features + layer.out_features) for layer in linears("lenet300")}
+    kaiming = {layer: 2 / layer.in_features for layer in linears("mlp4")}
+    for deviations in glorot, kaiming:
+        for layer, variance in deviations.items():
+            deviation = variance**0.5
             assert layer.weight.std().item() == pytest.approx(deviation, rel=0.1) and not layer.bias.any()
+
+
+def linears(arch):
+    return modules(network(arch, channels=1, size=28), nn.Linear)
 
 
 @pytest.mark.parametrize("size, channels", [(1, 1), (8, 1), (32, 3)])
