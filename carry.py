@@ -161,6 +161,7 @@ def content(ticket: Ticket, chosen: dict, args: argparse.Namespace) -> dict:
         "epoch": 0,
         "state_dict": masked_state(weights, ticket.mask),
         "init_weight": ticket.weights,
+        "init_step": ticket.step,
         "result": {"train": [], "ta": [], "test_ta": []},
         "best_sa": 0.0,
         "history": [],

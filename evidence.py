@@ -13,7 +13,7 @@ from dataset import VAL_FRACTION, read_permutation, split
 from given_sets import sequence_of
 from laws import Evidence, Finding, Seen, check, equal, unknown
 from opening import differences, is_best_of
-from pruner import Mask, Ticket, Weights, kept_after, size
+from pruner import Mask, Ticket, Weights, count, kept_after, size
 from rundir import OWN, RunDirectory, name_of
 from tickets import checksum, ticket_in_files
 from utils import InputError
@@ -121,7 +121,7 @@ def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file:
         weights=weights,
         rewound=content.get("init_weight"),
         untrained=bool(content.get("format") and not content.get("history")),
-        kept=kept_after(k, settings.get("rate", rate), size(mask)) if k and mask else None,
+        kept=kept_of(content, mask, round_of, rate),
         before=None if before is None else split_state(before["state_dict"])[1],
         rewinding=rewinding_point(file, content, before),
         examples=torch.from_numpy(sequence_of(content, file)).long() if "sequence" in content else None,
@@ -130,6 +130,22 @@ def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file:
         carried=carried,
         not_carried=not_carried,
     )
+
+
+def kept_of(content: dict, mask: Mask, round_of: Rounds, rate: float) -> int | None:
+    """How many weights the mask should keep after its prunings; None where that is not known.
+
+    A search prunes what its round 0 keeps: every weight, or those of the ticket it was given.
+    """
+    settings, k = content.get("settings", {}), content.get("state")
+    if not k or not mask:
+        return None
+    begun = size(mask)
+    if settings.get("mask_dir"):
+        if (first := round_of(0)) is None:
+            return None
+        begun = count(split_state(first["state_dict"])[1]) or begun
+    return kept_after(k, settings.get("rate", rate), begun)
 
 
 def ticket_in(content: dict) -> tuple[Weights, Mask]:
@@ -150,8 +166,9 @@ def rewinding_point(file: Path, content: dict, before: dict | None) -> Weights |
     settings, rewound = content.get("settings", {}), content.get("init_weight")
     files = sorted(file.parent.glob("epoch_*_rewind_weight.pt"))
     if settings:
+        point = settings.get("rewind_epoch"), settings.get("rewind_iteration")
         rewinds = settings.get("prune_type") == "rewind_lt"
-        files = [RunDirectory(file.parent).rewinding(settings["rewind_epoch"])] if rewinds else []
+        files = [RunDirectory(file.parent).rewinding(*point)] if rewinds else []
     candidates = [read(path) for path in files if path.exists()]
     candidates += [before["init_weight"]] if before and before.get("init_weight") else []
     fitting = (each for each in candidates if rewound and equal(rewound, each, "")[0])

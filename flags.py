@@ -229,6 +229,7 @@ def _add_training(group) -> None:
     )
 
 
+REWIND_EPOCH = 2
 REWINDING = {
     "lt": "their initial values",
     "rewind_lt": "those after --rewind_epoch",
@@ -252,13 +253,50 @@ def add_pruning(flags: Parser, prune_types: tuple[str, ...]) -> None:
     group.add_argument(
         "--rewind_epoch",
         type=count_from_0,
-        default=2,
-        help="rewind_lt: the (0-based) epoch after which the weights are kept for rewinding, so 2 is after 3 epochs",
+        help=f"rewind_lt: the (0-based) epoch after which the weights are kept for rewinding, so 2 is after 3 epochs "
+        f"({REWIND_EPOCH} if neither it nor --rewind_iteration is given)",
     )
+    group.add_argument(
+        "--rewind_iteration",
+        type=count_from_0,
+        metavar="N",
+        help="rewind_lt: instead, the optimiser steps of round 0 after which they are kept, in mid-epoch if need be",
+    )
+    group.add_argument(
+        "--prune_classifier", action="store_true", help="prune the weights of the classifier, the last layer, as well"
+    )
+    add_rewind_lr(group, "a round begins in the schedule where the weights it is rewound to stand")
+
+
+def add_rewind_lr(group, what: str) -> None:
     group.add_argument(
         "--rewind_lr",
         action="store_true",
-        help="rewind_lt: rewind the learning-rate schedule as well, instead of starting it afresh in every round",
+        help=f"learning-rate rewinding: {what}, with the learning rate, warm-up and order of examples of that step, "
+        "instead of at its start",
+    )
+
+
+def add_ticket(group, dense: str) -> None:
+    """A ticket from files; `dense` says what there is without."""
+    group.add_argument(
+        "--init_dir",
+        type=path,
+        metavar="FILE",
+        help="starting weights: a checkpoint of a pruning script (its rewound weights) or of main_elastic.py, or "
+        "epoch_3_rewind_weight.pt; random ones if not given",
+    )
+    group.add_argument(
+        "--mask_dir",
+        type=path,
+        metavar="FILE",
+        help=f"mask: a checkpoint of a pruning script or of main_elastic.py; {dense} if not given",
+    )
+    group.add_argument(
+        "--new_classifier",
+        action="store_true",
+        help="leave the ticket's classifier, the last linear layer, out: it starts dense, with random weights; "
+        "for data with other classes",
     )
 
 
@@ -354,10 +392,25 @@ def check_save_dir(path: Path) -> None:
 def check_pruning(args: argparse.Namespace) -> None:
     """The checks of both pruning scripts."""
     check(args)
-    if args.prune_type == "rewind_lt" and args.rewind_epoch >= args.epochs:
+    if args.rewind_epoch is not None and args.rewind_iteration is not None:
+        raise InputError("--rewind_epoch and --rewind_iteration both say where to rewind to: give one of them")
+    if args.rewind_epoch is None and args.rewind_iteration is None:
+        args.rewind_epoch = REWIND_EPOCH
+    if args.prune_type == "rewind_lt" and args.rewind_epoch is not None and args.rewind_epoch >= args.epochs:
         raise InputError(f"--rewind_epoch must be smaller than --epochs {args.epochs}, got {args.rewind_epoch}")
-    if args.rewind_lr and args.prune_type != "rewind_lt":
-        raise InputError(f"--rewind_lr goes with --prune_type rewind_lt, got {args.prune_type}")
+    if args.rewind_lr and args.prune_type == "pt":
+        raise InputError(
+            "--rewind_lr needs --prune_type lt or rewind_lt: with pt weights go back to the end of training"
+        )
+    if args.rewind_lr and args.prune_type == "lt" and not args.init_dir:
+        raise InputError("--rewind_lr goes with --prune_type rewind_lt, or with lt from --init_dir; got lt")
+    check_ticket(args)
+
+
+def check_ticket(args: argparse.Namespace) -> None:
+    """InputError for flags that say something about a ticket where none is given."""
+    if args.new_classifier and not (args.init_dir or args.mask_dir):
+        raise InputError("--new_classifier is about a ticket: give --init_dir, --mask_dir or both")
 
 
 def settings(args: argparse.Namespace, script: str, contents: dict[str, str]) -> dict:

@@ -42,9 +42,14 @@ def saved_by(rounds: Sequence[dict], vanilla: Vanilla) -> dict[str, float]:
     """
     whole = len(rounds) * vanilla.steps
     data = sum(vanilla.epochs * (vanilla.steps_per_epoch - row["steps_per_epoch"]) for row in rounds)
-    schedule = sum((vanilla.epochs - row["epochs_planned"]) * row["steps_per_epoch"] for row in rounds)
-    stop = sum((row["epochs_planned"] - row["epochs"]) * row["steps_per_epoch"] for row in rounds)
+    schedule = sum(vanilla.epochs * row["steps_per_epoch"] - planned(row) for row in rounds)
+    stop = sum(planned(row) - row["steps"] for row in rounds)
     return {"data": data / whole, "schedule": schedule / whole, "early stop": stop / whole}
+
+
+def planned(row: dict) -> int:
+    """The steps of a round without its early stop; in rows of older runs, which began with whole epochs, by epochs."""
+    return row.get("steps_planned", row["epochs_planned"] * row["steps_per_epoch"])
 
 
 def total(rounds: Sequence[dict], what: str) -> float:

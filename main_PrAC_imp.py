@@ -43,6 +43,8 @@ def parser() -> flags.Parser:
         "network before and after its pruning does (Algorithm 1 of the paper); or no CEP",
     )
     flags.add_given_set(parser)
+    group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
+    flags.add_ticket(group, "dense")
     parser.set_defaults(random_prune=False)
     return parser
 

@@ -22,6 +22,8 @@ def parser() -> flags.Parser:
     group.add_argument("--random_prune", action="store_true", help="prune at random instead of by magnitude")
     flags.add_early_stop(parser, eps=None)
     flags.add_given_set(parser)
+    group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
+    flags.add_ticket(group, "dense")
     return parser
 
 

@@ -13,25 +13,14 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 import flags
-from utils import run_script
+from utils import InputError, run_script
 
 
 def parser() -> flags.Parser:
     parser = flags.parser(__doc__)
     group = parser.add_argument_group("the ticket")
-    group.add_argument(
-        "--init_dir",
-        type=flags.path,
-        metavar="FILE",
-        help="starting weights: a checkpoint of a pruning script (its rewound weights) or of main_elastic.py, or "
-        "epoch_3_rewind_weight.pt; random ones if not given",
-    )
-    group.add_argument(
-        "--mask_dir",
-        type=flags.path,
-        metavar="FILE",
-        help="mask: a checkpoint of a pruning script or of main_elastic.py; dense if not given",
-    )
+    flags.add_ticket(group, "dense")
+    flags.add_rewind_lr(group, "the training begins in the schedule where the ticket's weights stand")
     group.add_argument("--save_model", action="store_true", help="accepted for old commands: the model is always saved")
     return parser
 
@@ -40,6 +29,9 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     """The flags, checked as far as can be done without data, network or torch."""
     args = parser().parse_args(argv)
     flags.check(args)
+    flags.check_ticket(args)
+    if args.rewind_lr and not args.init_dir:
+        raise InputError("--rewind_lr begins where the weights of --init_dir stand: give it")
     return args
 
 

@@ -25,28 +25,36 @@ class Ticket(NamedTuple):
 
     mask: Mask
     weights: Weights
+    step: int | None = None  # of the training schedule, after which `weights` stand, where that is known
 
 
 # --- masks -----------------------------------------------------------------------------------------------------------
 
 
-def prunable(model: nn.Module) -> list[str]:
+def prunable(model: nn.Module, prune_classifier: bool = False) -> list[str]:
     """Names of the weights magnitude pruning considers, in the model's order.
 
-    Every ``Conv2d`` weight, the first convolution and 1x1 shortcuts included; biases, batch norm and the classifier
-    are not. A network without convolutions is pruned in its hidden linear layers: all but the last.
+    Every ``Conv2d`` weight, the first convolution and 1x1 shortcuts included, and the weights of hidden ``Linear``
+    layers; those of the classifier only with `prune_classifier`; neither biases nor batch norm.
     """
-    convolutions = [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-    linears = [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    names = convolutions or linears[:-1]
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    spared = None if prune_classifier else classifier(model)
+    names = [f"{name}.weight" for name in layers if name != spared]
     if not names:
         raise ValueError("the network has nothing to prune: neither a Conv2d nor a hidden Linear layer")
     return names
 
 
-def dense(model: nn.Module) -> Mask:
+def classifier(model: nn.Module) -> str | None:
+    """The name of the classifier, the last ``Linear`` layer in the model's order; None if there is none."""
+    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return linears[-1] if linears else None
+
+
+def dense(model: nn.Module, prune_classifier: bool = False) -> Mask:
     """The mask that keeps every prunable weight."""
-    return {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in prunable(model)}
+    names = prunable(model, prune_classifier)
+    return {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in names}
 
 
 def count(mask: Mask) -> int:

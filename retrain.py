@@ -6,30 +6,47 @@ from feedback import draw_curves, epoch_line, measured_at, round_table
 from flags import about, settings
 from ledger import Vanilla
 from opening import Opening, begun
-from pruner import Ticket, dense
+from pruner import Ticket
+from recipe import steps_per_epoch
 from rundir import RunDirectory
 from saved_run import SavedRun, restore
-from tickets import check_ticket_data, checksum, origin, read_ticket
+from schedule import NO_STEP
+from tickets import given_ticket, origin, ticket_settings
 from trial import Trial, plan_lines, short_warnings, summary, watch
+from utils import InputError
 from workbench import Workbench, set_up
 
 
 def train_ticket(args: argparse.Namespace) -> None:
     """Set up, load the ticket, begin or go on, and train. InputError before anything is written."""
     bench = set_up(args)
-    ticket, notes = read_ticket(args.init_dir, args.mask_dir, bench.model)
-    for path in dict.fromkeys(filter(None, (args.init_dir, args.mask_dir))):
-        notes += check_ticket_data(path, *bench.contents.values(), bench.split.validation)
-    chosen = settings(args, "main_train.py", bench.contents | {"ticket checksum": checksum(ticket)})
+    ticket, notes = given_ticket(args, bench)
+    first_step = first_step_of(args, ticket, bench)
+    chosen = settings(args, "main_train.py", bench.contents | ticket_settings(args, ticket))
     directory = RunDirectory(args.save_dir)
     told = about(args, "main_train.py") | {"ticket": origin(args.mask_dir or args.init_dir)}
     saved = SavedRun(bench, directory, chosen, told, interval=args.save_interval, tensorboard=args.tensorboard)
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening, bench.feedback:
         bench.tell_set_up([*notes, *opening.notes])
-        train(first_trial(opening, ticket, bench, saved), ticket, bench, saved)
+        train(first_trial(opening, bench.complete(ticket), first_step, bench, saved), bench, saved)
 
 
-def first_trial(opening: Opening, ticket: Ticket, bench: Workbench, saved: SavedRun) -> Trial:
+def first_step_of(args: argparse.Namespace, ticket: Ticket, bench: Workbench) -> int:
+    """Where in the schedule the training begins; InputError if --rewind_lr cannot begin where the ticket stands."""
+    if not args.rewind_lr:
+        return 0
+    if ticket.step is None:
+        raise InputError(f"--rewind_lr: --init_dir {args.init_dir} {NO_STEP}")
+    steps = bench.recipe.epochs * steps_per_epoch(len(bench.whole), bench.recipe.batch_size)
+    if ticket.step >= steps:
+        raise InputError(
+            f"--rewind_lr would begin after step {ticket.step}, where the ticket stands; this training has only "
+            f"{steps} optimiser steps"
+        )
+    return ticket.step
+
+
+def first_trial(opening: Opening, ticket: Ticket, first_step: int, bench: Workbench, saved: SavedRun) -> Trial:
     """The training as it was saved, or at its beginning."""
     if opening.saved:
         trial = restore(opening, bench.recipe, bench)
@@ -37,19 +54,13 @@ def first_trial(opening: Opening, ticket: Ticket, bench: Workbench, saved: Saved
         if trial.over:
             bench.feedback.say("this training is finished; its result again:")
         return trial
-    trial = begin(ticket, bench)
-    saved.keep(trial, ticket.weights)  # from now on the directory is this run's
+    bench.step.load_(ticket)
+    trial = Trial(ticket, bench.whole, bench.recipe, first_step=first_step)
+    saved.keep(trial, ticket.weights, ticket.step)  # from now on the directory is this run's
     return trial
 
 
-def begin(ticket: Ticket, bench: Workbench) -> Trial:
-    """The ticket in the step, its training not yet begun."""
-    mask = {name: layer.to(bench.device) for name, layer in ticket.mask.items()} or dense(bench.model)
-    bench.step.load_(Ticket(mask, ticket.weights))
-    return Trial(Ticket(mask, ticket.weights), bench.whole, bench.recipe)
-
-
-def train(trial: Trial, ticket: Ticket, bench: Workbench, saved: SavedRun) -> None:
+def train(trial: Trial, bench: Workbench, saved: SavedRun) -> None:
     """Train to the end of the schedule, saving now and then; then the curves and the table."""
     feedback = bench.feedback
     feedback.begin(trial.steps)
@@ -58,7 +69,7 @@ def train(trial: Trial, ticket: Ticket, bench: Workbench, saved: SavedRun) -> No
     try:
         for _, row in watch(trial, bench):
             feedback.say(epoch_line(row, trial.recipe.epochs))
-            saved.keep(trial, ticket.weights)
+            saved.keep(trial, trial.ticket.weights, trial.ticket.step)
     finally:
         saved.flush()
     row = summary(trial, bench)

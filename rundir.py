@@ -12,7 +12,7 @@ from utils import InputError
 
 LOCK = ".lock"
 OWN = re.compile(
-    r"\d*(checkpoint\.pth\.tar|model_SA_best\.pth\.tar|net_train\.png)|epoch_\d+_rewind_weight\.pt"
+    r"\d*(checkpoint\.pth\.tar|model_SA_best\.pth\.tar|net_train\.png)|(epoch|iteration)_\d+_rewind_weight\.pt"
     r"|metrics\.jsonl|summary\.json"
 )
 CHECKPOINT = re.compile(r"(\d*)checkpoint\.pth\.tar")
@@ -36,9 +36,11 @@ class RunDirectory:
     def curves(self, round: int | None) -> Path:
         return self.path / f"{_number(round)}net_train.png"
 
-    def rewinding(self, epoch: int) -> Path:
-        """The rewinding weights: those after (0-based) `epoch`, numbered as the 2021 code does, by epochs done."""
-        return self.path / f"epoch_{epoch + 1}_rewind_weight.pt"
+    def rewinding(self, epoch: int | None, iteration: int | None = None) -> Path:
+        """The rewinding weights: those after so many optimiser steps, or else those after (0-based) `epoch`, numbered
+        as the 2021 code does, by epochs done."""
+        point = f"epoch_{epoch + 1}" if iteration is None else f"iteration_{iteration}"
+        return self.path / f"{point}_rewind_weight.pt"
 
     @property
     def metrics(self) -> Path:

@@ -19,7 +19,7 @@ from interruption import shielded
 from ledger import Vanilla, costs
 from opening import Opening
 from pace import Pace
-from pruner import Mask, Ticket, Weights, dense, density
+from pruner import Mask, Ticket, Weights, density
 from recipe import Recipe
 from records import Metrics, write_summary
 from rundir import RunDirectory
@@ -100,10 +100,11 @@ class SavedRun:
         self.newest: Moment | None = None  # not on disk yet
         self.best: Moment | None = None
 
-    def keep(self, trial: Trial, init_weight: Weights | None, **more: object) -> None:
-        """The trial as it stands, with `more` that its script needs to go on."""
+    def keep(self, trial: Trial, init_weight: Weights | None, init_step: int | None, **more: object) -> None:
+        """The trial as it stands, the weights that its ticket starts from, if they are known, and the steps to them;
+        with `more` that its script needs to go on."""
         due = not trial.history or trial.over or self.pace.due()
-        now = self.moment(trial, init_weight, more)
+        now = self.moment(trial, init_weight, init_step, more)
         now = now if due else now.frozen()
         if trial.history and trial.best is trial.history[-1]:
             self.best = now.without("momentum")
@@ -123,17 +124,18 @@ class SavedRun:
                 self.newest = None
         self.pace.restart()
 
-    def moment(self, trial: Trial, init_weight: Weights | None, more: dict) -> Moment:
+    def moment(self, trial: Trial, init_weight: Weights | None, init_step: int | None, more: dict) -> Moment:
         """Now: the weights and momentum are the network's own. A finished training needs no momentum any more."""
         values = {
             "state": trial.round,
             "epoch": trial.epoch,
             "state_dict": self.bench.model.state_dict(),
             "init_weight": init_weight,
+            "init_step": init_step,
             "sequence": trial.indices.to(torch.int32),
             "validation": self.bench.split.validation.to(torch.int32),
             "history": list(trial.history),
-            "first_epoch": trial.first_epoch,
+            "first_step": trial.first_step,
             "stopped": trial.stopped,
             "seconds": trial.seconds,
             "settings": self.settings,
@@ -186,17 +188,16 @@ def restore(opening: Opening, recipe: Recipe, bench: Workbench) -> Trial:
     """The trial as it was saved, its weights, mask and momentum in the step; says from where it goes on."""
     saved = opening.saved
     weights, mask = split_state(saved["state_dict"])
-    mask = {name: layer.to(bench.device) for name, layer in mask.items()} or dense(bench.model)
+    mask = {name: layer.to(bench.device) for name, layer in mask.items()} or bench.dense()
     bench.step.load_(Ticket(mask, weights))
     if saved.get("momentum") is not None:
         bench.step.load_momentum_(saved["momentum"])
     trial = Trial(
-        ticket=Ticket(mask, saved["init_weight"] or {}),
+        ticket=Ticket(mask, saved["init_weight"] or {}, saved["init_step"]),
         indices=saved["sequence"].long().to(bench.device),
         recipe=recipe,
         round=saved["state"],
-        epoch=saved["epoch"],
-        first_epoch=saved["first_epoch"],
+        first_step=saved["first_step"],
         stopped=saved["stopped"],
         history=saved["history"],
         seconds=saved["seconds"],

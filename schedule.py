@@ -7,47 +7,105 @@ from ledger import Vanilla
 from recipe import Recipe, steps_per_epoch
 from utils import InputError
 
+NO_STEP = (
+    "does not say after how many optimiser steps its weights stand; a checkpoint that a pruning script of this suite "
+    "made with --prune_type lt or rewind_lt does"
+)
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """The recipes of all rounds, from that of a full training on the n0 examples of D0."""
+    """The recipes of all rounds, from that of a full training on the n0 examples of D0.
+
+    Where a training begins is counted in optimiser steps of its own schedule, from the start of epoch 0.
+    """
 
     recipe: Recipe
     whole: int  # n0 = |D0|
+    first: int  # examples of round 0
     prune_type: str
-    rewind_epoch: int
+    rewind_epoch: int | None  # the rewinding point, as an epoch or as
+    rewind_iteration: int | None  # a number of steps
     rewind_lr: bool
     fixed: bool  # whether epochs stay as they are on a smaller set
+    given: int | None = 0  # where the ticket that the search begins with stands; 0: random weights, None: not known
 
     @classmethod
-    def from_flags(cls, args: argparse.Namespace, recipe: Recipe, whole: int) -> "Schedule":
-        return cls(recipe, whole, args.prune_type, args.rewind_epoch, args.rewind_lr, args.prac_epochs == "fixed")
+    def from_flags(
+        cls, args: argparse.Namespace, recipe: Recipe, whole: int, first: int, given: int | None
+    ) -> "Schedule":
+        """InputError where --rewind_lr would need to know where a given ticket stands, and its file does not say."""
+        if args.rewind_lr and given is None:
+            raise InputError(f"--rewind_lr: --init_dir {args.init_dir} {NO_STEP}")
+        return cls(
+            recipe,
+            whole,
+            first,
+            args.prune_type,
+            args.rewind_epoch,
+            args.rewind_iteration,
+            args.rewind_lr,
+            args.prac_epochs == "fixed",
+            given,
+        )
 
     def round(self, k: int, examples: int) -> tuple[Recipe, int]:
-        """Round k's recipe on a set P of so many examples, and the epoch of it to begin with.
+        """Round k's recipe on a set P of so many examples, and the step of it to begin with.
 
-        Epochs scale with |P| / |D0|, unless they are fixed; with --rewind_lr sparse rounds begin where the rewinding
-        weights stood, and run at least one epoch.
+        Epochs scale with |P| / |D0|, unless they are fixed. With --rewind_lr a round begins where its weights stand:
+        round 0 where a given ticket does, later ones at the rewinding point, scaled in the same way; each runs at least
+        one epoch.
         """
-        part = self.whole if self.fixed else examples
+        part = self.part(examples)
         recipe = self.recipe if part == self.whole else self.recipe.scaled(part, self.whole)
-        if not self.rewind_lr or k == 0:
+        if not self.rewind_lr:
             return recipe, 0
-        return recipe, min(part * (self.rewind_epoch + 1) // self.whole, recipe.epochs - 1)
+        begin = self.given if k == 0 else self.rewound(examples)
+        return recipe, min(begin, (recipe.epochs - 1) * self.steps(examples))
 
-    def rewinding_step(self, k: int, examples: int) -> int | None:
-        """The steps of round k after which the rewinding weights are taken; None for all rounds but the dense one."""
-        if k > 0 or self.prune_type != "rewind_lt":
-            return None
-        return (self.rewind_epoch + 1) * steps_per_epoch(examples, self.recipe.batch_size)
+    def rewound(self, examples: int) -> int:
+        """The rewinding point in the schedule of a set of so many examples; whole epochs if it is given in epochs."""
+        if self.rewind_iteration is None and self.prune_type == "rewind_lt":
+            return self.part(examples) * (self.rewind_epoch + 1) // self.whole * self.steps(examples)
+        steps = self.part(examples) * self.steps(examples)
+        return self.rewinding_step * steps // (self.part(self.first) * self.steps(self.first))
 
-    def check(self, examples: int) -> None:
-        """InputError if round 0, on so many examples, ends before the rewinding point."""
-        recipe, _ = self.round(0, examples)
-        if self.prune_type == "rewind_lt" and self.rewind_epoch >= recipe.epochs:
+    def part(self, examples: int) -> int:
+        """Epochs on a set of so many examples are those on D0 times part / whole."""
+        return self.whole if self.fixed else examples
+
+    def steps(self, examples: int) -> int:
+        return steps_per_epoch(examples, self.recipe.batch_size)
+
+    @property
+    def rewinding_step(self) -> int | None:
+        """The step of round 0 after which the weights stand that kept ones go back to; None if it is not known: that of
+        its best epoch, or of a given ticket whose file does not say."""
+        if self.prune_type != "rewind_lt":
+            return self.given if self.prune_type == "lt" else None
+        if self.rewind_iteration is not None:
+            return self.rewind_iteration
+        return (self.rewind_epoch + 1) * self.steps(self.first)
+
+    def check(self) -> None:
+        """InputError if round 0 does not pass the rewinding point."""
+        recipe, begin = self.round(0, self.first)
+        if self.prune_type != "rewind_lt":
+            return
+        if self.rewind_iteration is None and self.rewind_epoch >= recipe.epochs:
             raise InputError(
                 f"--rewind_epoch {self.rewind_epoch} is not reached: on the given set round 0 has only "
                 f"{recipe.epochs} epochs. Give a smaller one, or --prac_epochs fixed"
+            )
+        if self.rewinding_step > recipe.epochs * self.steps(self.first):
+            raise InputError(
+                f"--rewind_iteration {self.rewind_iteration} is not reached: round 0 has only "
+                f"{recipe.epochs * self.steps(self.first)} optimiser steps"
+            )
+        if self.rewinding_step < begin:
+            raise InputError(
+                f"the rewinding point, step {self.rewinding_step}, lies before step {begin}, where the ticket of "
+                "--init_dir stands and --rewind_lr begins"
             )
 
     @property

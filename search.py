@@ -28,19 +28,18 @@ from pruner import (
     Ticket,
     Weights,
     apply_,
-    dense,
+    count,
     density,
     kept_after,
     magnitude,
     prune,
     random_scores,
-    size,
 )
 from rundir import RunDirectory
 from saved_run import SavedRun, best_weights, restore
 from schedule import Schedule
 from step import copy_weights
-from training import Epoch
+from tickets import given_ticket, origin, ticket_settings
 from trial import Trial, plan_lines, short_warnings, summary, watch
 from utils import RANDOM_PRUNE, InputError, RunError, digest, generator
 from workbench import Workbench, set_up
@@ -51,18 +50,29 @@ def find_tickets(args: argparse.Namespace, script: str, policy_of: Callable[[Wor
     bench = set_up(args)
     given = read_sets(args.prac_set, args.pruning_times) if args.prac_set else []
     policy = FixedSets(check_sets(given, bench.whole, args.prac_set)) if given else policy_of(bench)
+    ticket, notes = given_ticket(args, bench)
+    check_layers(args, ticket, bench)
     sets = {f"PrAC set of round {k}": digest(entries) for k, entries in enumerate(given)}
-    schedule = Schedule.from_flags(args, bench.recipe, len(bench.whole))
-    chosen = settings(args, script, bench.contents | sets)
+    schedule = Schedule.from_flags(args, bench.recipe, len(bench.whole), len(policy.first()), ticket.step)
+    chosen = settings(args, script, bench.contents | sets | ticket_settings(args, ticket))
     directory = RunDirectory(args.save_dir)
-    saved = SavedRun(
-        bench, directory, chosen, about(args, script), interval=args.save_interval, tensorboard=args.tensorboard
-    )
-    search = Search(args, bench, directory, policy, schedule, saved)
+    told = about(args, script) | {"ticket": origin(args.mask_dir or args.init_dir)}
+    saved = SavedRun(bench, directory, chosen, told, interval=args.save_interval, tensorboard=args.tensorboard)
+    search = Search(args, bench, directory, policy, schedule, bench.complete(ticket), saved)
     search.check()
-    with begun(directory, chosen, args, inputs=[args.prac_set]) as opening, bench.feedback:
-        bench.tell_set_up(opening.notes)
+    inputs = [args.prac_set, args.init_dir, args.mask_dir]
+    with begun(directory, chosen, args, inputs=inputs) as opening, bench.feedback:
+        bench.tell_set_up([*notes, *opening.notes])
         search.run(opening)
+
+
+def check_layers(args: argparse.Namespace, ticket: Ticket, bench: Workbench) -> None:
+    """InputError if the mask of a given ticket decides about weights that this search would leave alone."""
+    if strangers := [name for name in ticket.mask if name not in bench.dense()]:
+        raise InputError(
+            f"--mask_dir {args.mask_dir} has a mask for {strangers[0]}, which this search does not prune: is "
+            "--prune_classifier missing?"
+        )
 
 
 @dataclass
@@ -74,6 +84,7 @@ class Search:
     directory: RunDirectory
     policy: Policy
     schedule: Schedule
+    first: Ticket  # of round 0: the dense network, if none is given
     saved: SavedRun
     trial: Trial | None = None
     early_stop: EarlyStop | None = None
@@ -101,17 +112,17 @@ class Search:
         return self.trial.round >= self.args.pruning_times
 
     def begin(self) -> None:
-        """The dense network, as the ticket of round 0."""
-        weights = copy_weights(self.bench.model)
-        if self.args.prune_type == "lt":
-            self.rewound = weights
-        mask = dense(self.bench.model)
-        self.new_trial(0, Ticket(mask, weights), self.policy.first(), before=mask)
+        """Round 0."""
+        indices = self.policy.first()
+        at_once = self.schedule.rewinding_step == self.schedule.round(0, len(indices))[1]
+        if self.args.prune_type == "lt" or (self.args.prune_type == "rewind_lt" and at_once):
+            self.keep_rewinding_weights(self.first.weights)
+        self.new_trial(0, self.first, indices, before=self.first.mask)
 
     def new_trial(self, k: int, ticket: Ticket, indices: Tensor, before: Mask) -> None:
         """Round k is ready to begin, and on disk: its checkpoint is the ticket, within the mask that came before."""
-        recipe, first_epoch = self.schedule.round(k, len(indices))
-        self.trial = Trial(ticket, indices, recipe, k, epoch=first_epoch, first_epoch=first_epoch)
+        recipe, first_step = self.schedule.round(k, len(indices))
+        self.trial = Trial(ticket, indices, recipe, k, first_step)
         self.early_stop = self.new_early_stop()
         self.policy.begin_round()
         self.bench.step.load_(ticket)
@@ -127,7 +138,7 @@ class Search:
             weights=self.bench.model.state_dict(),
             rewound=ticket.weights,
             untrained=True,
-            kept=kept_after(k, self.args.rate, size(ticket.mask)),
+            kept=kept_after(k, self.args.rate, count(self.first.mask)),
             before=before,
             examples=self.trial.indices,
             training=self.bench.whole,
@@ -140,8 +151,9 @@ class Search:
         """Train until the schedule ends or the mask settles."""
         self.tell_begin()
         for epoch, row in watch(self.trial, self.bench, self.snapshot_steps()):
-            self.keep_rewinding_weights(epoch)
-            self.policy.observe(self.trial.indices, epoch.right)
+            if self.rewinding_step in epoch.snapshots:
+                self.keep_rewinding_weights(epoch.snapshots[self.rewinding_step])
+            self.policy.observe(epoch.examples, epoch.right)
             settled = self.early_stop.settled(epoch, self.bench.step.parameters)
             # Stopping before the rewinding weights are there would leave nothing to rewind to.
             self.trial.stopped = settled and self.rewinding_known and not self.trial.over
@@ -167,7 +179,9 @@ class Search:
         row = summary(self.trial, self.bench, passes) | self.early_stop.summary() | report
         self.rounds.append(row)
         self.tell_round(row)
-        self.new_trial(k + 1, Ticket(mask, self.rewound), indices, before=self.trial.ticket.mask)
+        self.new_trial(
+            k + 1, Ticket(mask, self.rewound, self.schedule.rewinding_step), indices, before=self.trial.ticket.mask
+        )
 
     def scores(self, weights: Weights) -> Scores:
         mask = self.trial.ticket.mask
@@ -206,23 +220,25 @@ class Search:
 
     @property
     def rewinding_step(self) -> int | None:
-        return self.schedule.rewinding_step(self.trial.round, len(self.trial.indices))
+        """The step of this round after which the rewinding weights are taken; None for all rounds but the first."""
+        takes = self.trial.round == 0 and self.args.prune_type == "rewind_lt"
+        return self.schedule.rewinding_step if takes else None
 
     @property
     def rewinding_known(self) -> bool:
         return self.rewound is not None or self.args.prune_type == "pt"
 
-    def keep_rewinding_weights(self, epoch: Epoch) -> None:
-        if self.rewinding_step in epoch.snapshots:
-            self.rewound = epoch.snapshots[self.rewinding_step]
-            write(self.directory.rewinding(self.args.rewind_epoch), self.rewound)
+    def keep_rewinding_weights(self, weights: Weights) -> None:
+        self.rewound = weights
+        if self.args.prune_type == "rewind_lt":
+            write(self.directory.rewinding(self.args.rewind_epoch, self.args.rewind_iteration), weights)
 
     # --- what can stop it ---------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """InputError if the rewinding point is never reached, or the last pruning leaves nothing."""
-        self.schedule.check(len(self.policy.first()))
-        weights = size(dense(self.bench.model))
+        self.schedule.check()
+        weights = count(self.first.mask)
         if kept_after(self.args.pruning_times, self.args.rate, weights) == 0:
             raise InputError(
                 f"--pruning_times {self.args.pruning_times} at --rate {self.args.rate} leaves none of the {weights} "
@@ -244,6 +260,7 @@ class Search:
         self.saved.keep(
             self.trial,
             self.rewound,
+            None if self.rewound is None else self.schedule.rewinding_step,
             rounds=self.rounds,
             policy=self.policy.state_dict(),
             early_stop=self.early_stop.state_dict(),

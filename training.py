@@ -4,7 +4,7 @@
 break. Nothing in an epoch waits for the device: an epoch ends with one transfer, and the next one's chance is drawn
 while the device still works.
 
-Shapes: n examples in the set trained on.
+Shapes: n examples trained on.
 """
 
 from collections.abc import Callable, Container, Iterator
@@ -28,7 +28,8 @@ class Epoch:
     steps: int
     lr: float  # of its last step
     loss: float  # mean over the examples
-    right: Tensor  # bool (n,), aligned with the indices trained on
+    examples: Tensor  # int64 (n,) those it trained on; of an epoch that was begun in the middle, those of its rest
+    right: Tensor  # bool (n,) whether each was right when trained on
     snapshots: dict[int, Weights]  # steps since the schedule's start -> the weights after that many
 
 
@@ -39,38 +40,41 @@ def fit(
     *,
     seed: int,
     round: int = 0,
-    start: int = 0,
+    done: int = 0,
     snapshot_at: Container[int] = (),
     tick: Callable[[], object] = lambda: None,
 ) -> Iterator[Epoch]:
-    """Train on `indices`, (n,), for epochs start ... recipe.epochs - 1 and yield after each.
+    """Train on `indices`, (n,), to the end of recipe.epochs epochs and yield after each.
 
-    What chance decides, in a network with dropout too, is a function of (seed, round, epoch) alone. `snapshot_at` holds
-    the steps, counted from the start of epoch 0, after which the weights are copied; `tick` is called after each step,
-    to show life.
+    It begins after the first `done` steps of the schedule, in the middle of an epoch if need be, with the learning rate
+    and the examples whose turn it is. What chance decides is a function of (seed, round, epoch) alone, in a network
+    with dropout, too, for whole epochs. `snapshot_at` holds the steps, counted from the start of epoch 0, after which
+    the weights are copied; `tick` is called after each step, to show life.
     """
     plan = batches(len(indices), recipe.batch_size)
 
     def chance(number: int) -> Tensor:
         return visits(indices, draw_epoch(len(indices), step.data.padding, step.data.flips, (seed, round, number)))
 
-    coming = chance(start) if start < recipe.epochs else None
-    for number in range(start, recipe.epochs):
-        now = coming
+    first, skipped = divmod(done, len(plan))
+    coming = chance(first) if first < recipe.epochs else None
+    for number in range(first, recipe.epochs):
+        now, begin = coming, skipped if number == first else 0
         torch.manual_seed(torch_seed(seed, round, number))
         step.model.train()
         step.loss_sum.zero_()
         snapshots = {}
-        for done, batch in enumerate(plan):
-            step.lr.fill_(recipe.lr_at(number, done, len(plan)))
+        for place, batch in enumerate(plan[begin:], begin):
+            step.lr.fill_(recipe.lr_at(number, place, len(plan)))
             step(now[:, batch])
-            if (taken := number * len(plan) + done + 1) in snapshot_at:
+            if (taken := number * len(plan) + place + 1) in snapshot_at:
                 snapshots[taken] = copy_weights(step.model)
             tick()
         coming = chance(number + 1) if number + 1 < recipe.epochs else None
         lr = recipe.lr_at(number, len(plan) - 1, len(plan))
-        loss = float(step.loss_sum) / len(indices)
-        yield Epoch(number, len(plan), lr, loss, step.right[indices], snapshots)
+        seen = now[0, plan[begin].start :] if begin else indices
+        loss = float(step.loss_sum) / len(seen)
+        yield Epoch(number, len(plan) - begin, lr, loss, seen, step.right[seen], snapshots)
 
 
 def finite(model: nn.Module) -> bool:

@@ -28,12 +28,26 @@ class Trial:
     indices: Tensor  # (n,) the examples it trains on
     recipe: Recipe
     round: int | None = None  # None: the one network of main_train.py
-    epoch: int = 0  # the next one, in the schedule
-    first_epoch: int = 0  # where in the schedule it began
+    first_step: int = 0  # where in the schedule it began
     stopped: bool = False
     history: list[dict] = field(default_factory=list)  # a row per epoch
     seconds: float = 0.0  # all the time spent on it, overheads too
     clock: float = field(default_factory=time.perf_counter)
+
+    @property
+    def epoch(self) -> int:
+        """The next one, in the schedule."""
+        return self.first_epoch + len(self.history)
+
+    @property
+    def first_epoch(self) -> int:
+        """The one it began with, perhaps in its middle."""
+        return self.first_step // max(1, self.steps_per_epoch)  # an empty set, which ends a search, has no steps
+
+    @property
+    def done(self) -> int:
+        """The steps of the schedule that are behind it."""
+        return self.first_step + self.steps
 
     @property
     def over(self) -> bool:
@@ -51,12 +65,12 @@ class Trial:
     @property
     def steps(self) -> int:
         """Optimiser steps taken."""
-        return len(self.history) * self.steps_per_epoch
+        return sum(row["steps"] for row in self.history)
 
     @property
     def planned_steps(self) -> int:
         """Steps if it does not stop early."""
-        return (self.recipe.epochs - self.first_epoch) * self.steps_per_epoch
+        return self.recipe.epochs * self.steps_per_epoch - self.first_step
 
     def describe(self) -> str:
         return "training" if self.round is None else f"round {self.round}"
@@ -82,7 +96,7 @@ def watch(trial: Trial, bench: Workbench, snapshot_at: Container[int] = ()) -> I
         trial.recipe,
         seed=bench.seed,
         round=trial.round or 0,
-        start=trial.epoch,
+        done=trial.done,
         snapshot_at=snapshot_at,
         tick=bench.feedback.tick,
     )
@@ -95,7 +109,6 @@ def watch(trial: Trial, bench: Workbench, snapshot_at: Container[int] = ()) -> I
             )
         trial.history.append(_row(epoch, trial, bench))
         trial.history[-1]["seconds"] = trial.lap()
-        trial.epoch = epoch.number + 1
         yield epoch, trial.history[-1]
 
 
@@ -113,6 +126,7 @@ def _row(epoch: Epoch, trial: Trial, bench: Workbench) -> dict:
         "validation": validation,
         "test": bench.predictor.accuracy(bench.test) if best_so_far else None,
         "steps": epoch.steps,
+        "examples": len(epoch.examples),
     }
 
 
@@ -139,7 +153,8 @@ def summary(trial: Trial, bench: Workbench, forward_passes: int = 0) -> dict:
         "stopped": trial.stopped,
         "steps_per_epoch": trial.steps_per_epoch,
         "steps": trial.steps,
-        "examples": len(trial.history) * len(trial.indices),
+        "steps_planned": trial.planned_steps,
+        "examples": sum(row["examples"] for row in trial.history),
         "forward_passes": forward_passes,
         "seconds": trial.seconds,
     }
@@ -148,12 +163,13 @@ def summary(trial: Trial, bench: Workbench, forward_passes: int = 0) -> dict:
 def plan_lines(trial: Trial, bench: Workbench) -> list[str]:
     """What is about to be trained and how long, and what is odd about that."""
     recipe, mask = trial.recipe, trial.ticket.mask
+    begin = f", beginning after step {trial.first_step}" if trial.first_step else ""
     kept, whole = density(mask), whole_density(mask, bench.model.parameters())
     lines = [
         f"{trial.describe()}: density {kept:.4f}, sparsity {1 - kept:.4f} of the prunable weights ({whole:.4f} and "
         f"{1 - whole:.4f} of the whole network), {len(trial.indices)} examples",
-        f"epochs {trial.first_epoch} to {recipe.epochs - 1}, {trial.steps_per_epoch} steps each, learning rate drops "
-        f"at {', '.join(map(str, recipe.milestones)) or 'no epoch'}",
+        f"epochs {trial.first_epoch} to {recipe.epochs - 1}, {trial.steps_per_epoch} steps each{begin}, learning rate "
+        f"drops at {', '.join(map(str, recipe.milestones)) or 'no epoch'}",
     ]
     warnings = [f"layer {name} has no weights left" for name in empty_layers(mask)]
     beyond = [str(milestone) for milestone in recipe.milestones if milestone >= recipe.epochs]

@@ -15,7 +15,7 @@ from host_memory import keep_freed_memory
 from models import build_model
 from precision import default_precision
 from prediction import Predictor
-from pruner import dense
+from pruner import Mask, Ticket, dense
 from recipe import Recipe
 from sources import Source, read_source
 from step import Step, load_weights_
@@ -36,6 +36,7 @@ class Workbench:
     recipe: Recipe
     seed: int
     feedback: Feedback
+    prune_classifier: bool
     contents: dict[str, str]  # checksums of data and split
     environment: dict[str, str | int | bool]  # what bit-equality with another run depends on beside the settings
 
@@ -48,6 +49,15 @@ class Workbench:
     def counts(self) -> dict[str, int]:
         """How many examples train, validate and test."""
         return {"train": len(self.whole), "validation": len(self.split.validation), "test": len(self.test)}
+
+    def dense(self) -> Mask:
+        """The mask that keeps every weight this run may prune."""
+        return dense(self.model, self.prune_classifier)
+
+    def complete(self, ticket: Ticket) -> Ticket:
+        """The ticket with a mask for every weight this run may prune, on the device; what it has none for is dense."""
+        mask = {name: layer.to(self.device) for name, layer in ticket.mask.items()}
+        return ticket._replace(mask=self.dense() | mask)
 
     def tell_set_up(self, notes: Iterable[str] = ()) -> None:
         """Where chance and arithmetic come from in this run, and what there is to note about its files."""
@@ -88,6 +98,7 @@ def set_up(args: argparse.Namespace) -> Workbench:
         recipe=recipe,
         seed=args.seed,
         feedback=feedback,
+        prune_classifier=getattr(args, "prune_classifier", False),
         contents={
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
             "split checksum": digest(permutation.astype(np.int64)),

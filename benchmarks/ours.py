@@ -94,6 +94,7 @@ class Ours:
         SavedRun(bench, RunDirectory(folder), vars(flags()), {}, interval=interval).keep(
             self.trial(new_best),
             self.rewound,
+            0,
             rounds=[],
             policy=self.policy.state_dict(),
             early_stop=self.early_stop.state_dict(),
@@ -104,7 +105,7 @@ class Ours:
         history = [row(epoch) for epoch in range(DONE)]
         history[-1 if new_best else 0]["validation"] = 100.0
         ticket, recipe = Ticket(self.mask, self.rewound), replace(self.recipe, epochs=EPOCHS)
-        return Trial(ticket, torch.arange(TRAINING, device=self.device), recipe, 1, epoch=DONE, history=history)
+        return Trial(ticket, torch.arange(TRAINING, device=self.device), recipe, 1, history=history)
 
 
 def row(epoch: int) -> dict:

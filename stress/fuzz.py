@@ -79,6 +79,11 @@ SHARED = {
     "overwrite": SWITCH,
     "checkpoint": Values((), ("{ticket}", "nowhere", ".")),
     "split_file": Values(("{split}",), ("nowhere.npy", ".", "{ticket}", "")),
+    "val_fraction": Values(("0", "0.1", "0.5"), ("1", "-0.1", "nan", "x", "0.99999")),
+    "init_dir": Values(("{ticket}", "{rewound}"), ("{best}", "{split}", "{old}", "nowhere", ".", "{garbage}")),
+    "mask_dir": Values(("{ticket}", "{best}", "{rewound}"), ("{split}", "{old}", "nowhere", ".", "{garbage}")),
+    "new_classifier": SWITCH,
+    "rewind_lr": SWITCH,
     "no_such_flag": Values((), ("", "1")),
 }
 PRUNING = SHARED | {
@@ -86,7 +91,8 @@ PRUNING = SHARED | {
     "rate": Values(("0.2", "0.5", "0.9", "0.99", "1e-9", "0.0004"), ("0", "1", "-0.1", "nan", "x")),
     "prune_type": Values(("lt", "rewind_lt"), ("xx", "")),
     "rewind_epoch": Values(("0", "1", "2"), ("-1", "x", LARGE)),
-    "rewind_lr": SWITCH,
+    "rewind_iteration": Values(("0", "1", "30"), ("-1", "x", "0.5", LARGE)),
+    "prune_classifier": SWITCH,
     "eb_eps": Values(("1", "0.5", "0.05", "1e-9"), ("0", "1.1", "nan", "-1")),
     "queue_length": Values(("1", "2", "1000"), ("0", "x")),
     "eb_interval": Values(("epoch", "steps"), ("step",)),
@@ -104,12 +110,7 @@ SCRIPTS = {
         "data_rate": Values(("0.2", "0.9999", "1e-9"), ("0", "1", "nan")),
         "cep": Values(("trained", "pruned", "none"), ("all",)),
     },
-    "main_train": SHARED
-    | {
-        "init_dir": Values(("{ticket}", "{rewound}"), ("{best}", "{split}", "{old}", "nowhere", ".", "{garbage}")),
-        "mask_dir": Values(("{ticket}", "{best}", "{rewound}"), ("{split}", "{old}", "nowhere", ".", "{garbage}")),
-        "save_model": SWITCH,
-    },
+    "main_train": SHARED | {"save_model": SWITCH},
 }
 BASE = "--dataset digits --arch networks:tiny --epochs 2 --decreasing_lr 1 --batch_size 64 --gpu -1".split()
 SHORT = {"main_imp": ["--pruning_times", "2"], "main_PrAC_imp": ["--pruning_times", "2"], "main_train": []}

@@ -17,14 +17,22 @@ VARIANTS = {
         "--prune_type pt --epochs 4 --decreasing_lr 2 --pruning_times 3",
         f"{REWIND} --rewind_lr --pruning_times 2 --seed 1",
         "--random_prune --epochs 3 --decreasing_lr 2 --pruning_times 4",
+        "--prune_type rewind_lt --rewind_iteration 50 --rewind_lr --prune_classifier --val_fraction 0 "
+        "--pruning_times 2",
     ),
     "main_PrAC_imp": (
         f"{REWIND} --eb_eps 0.02 --pruning_times 3",
         f"{REWIND} {STOP} --eb_interval steps --pruning_times 3 --seed 1",
         f"{REWIND} --no_early_stop --cep pruned --data_prune random --pruning_times 2",
         "--no_early_stop --data_prune constent --prac_epochs fixed --epochs 3 --decreasing_lr 2 --pruning_times 3",
+        "--no_early_stop --init_dir {ticket} --mask_dir {ticket} --rewind_lr --pruning_times 2",
     ),
-    "main_train": ("", "--init_dir {ticket} --mask_dir {ticket}", "--mask_dir {ticket} --seed 1"),
+    "main_train": (
+        "",
+        "--init_dir {ticket} --mask_dir {ticket}",
+        "--mask_dir {ticket} --seed 1",
+        "--init_dir {ticket} --mask_dir {ticket} --rewind_lr --new_classifier",
+    ),
 }
 TICKET = Job("main_PrAC_imp", tuple(f"{SETTINGS} {REWIND} --pruning_times 2".split()))
 

@@ -35,7 +35,7 @@ def random_ticket(arch, seed=0):
 
 
 def assert_equal(a, b):
-    for part, other in zip(a, b, strict=True):
+    for part, other in ((a.mask, b.mask), (a.weights, b.weights)):
         assert list(part) == list(other)
         for name, value in part.items():
             assert value.dtype == other[name].dtype and torch.equal(value, other[name]), name
@@ -200,7 +200,7 @@ def test_stretched_and_squeezed_back_a_ticket_is_the_same(case):
     assert parse_mapping(format_mapping(there), source, target) == there
     again = stretch(stretched, target, source, back)
     assert again.weights.keys() == ticket.weights.keys() and again.mask.keys() == ticket.mask.keys()
-    for part, other in zip(again, ticket, strict=True):
+    for part, other in ((again.mask, ticket.mask), (again.weights, ticket.weights)):
         assert all(torch.equal(value, other[name]) for name, value in part.items())
     copies = Counter((stage, unit) for stage, sources in enumerate(there) for unit in sources)
     for number, (kept, size) in enumerate(stage_totals(stretched, target)):
@@ -274,7 +274,7 @@ def test_what_belongs_to_a_unit_travels_together():
 def test_nothing_is_shared():
     ticket, source, target = random_ticket("res14s"), family("res14s"), family("res20s")
     found = stretch(ticket, source, target, mapping(source, target, "append"))
-    storages = [value.data_ptr() for part in (*ticket, *found) for value in part.values()]
+    storages = [value.data_ptr() for each in (ticket, found) for part in each[:2] for value in part.values()]
     assert len(set(storages)) == len(storages)
 
 

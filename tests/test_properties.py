@@ -389,9 +389,10 @@ def test_a_scaled_recipe_is_truncated_and_trains_at_least_one_epoch(recipe, part
 def test_every_round_trains_at_least_one_epoch(recipe, part_of, rewind_lr, fixed, k, data):
     part, whole = part_of
     rewind_epoch = data.draw(st.integers(0, recipe.epochs - 1))
-    schedule = Schedule(recipe, whole, "rewind_lt", rewind_epoch, rewind_lr, fixed)
-    here, first = schedule.round(k, part)
-    assert 0 <= first < here.epochs
+    schedule = Schedule(recipe, whole, whole, "rewind_lt", rewind_epoch, None, rewind_lr, fixed)
+    here, step = schedule.round(k, part)
+    first, within = divmod(step, steps_per_epoch(part, recipe.batch_size))
+    assert 0 <= first < here.epochs and within == 0
     assert here == (recipe if fixed else recipe.scaled(part, whole))
     if k == 0 or not rewind_lr:
         assert first == 0

@@ -53,8 +53,7 @@ DEFAULTS = {"batch_size": 128, "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4,
 
 @pytest.mark.parametrize("script", ALL)
 def test_every_flag_of_the_2021_scripts_is_there_with_its_default(script):
-    parser = __import__(script).parser()
-    args = vars(parser.parse_args(["--save_dir", "x"]))
+    args = vars(__import__(script).read_flags(["--save_dir", "x"]))
     for flag in REFERENCE_FLAGS[script].split():
         assert flag in args
         assert flag not in DEFAULTS or args[flag] == DEFAULTS[flag]

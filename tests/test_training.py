@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -228,9 +229,26 @@ def test_snapshots_are_the_weights_after_that_many_steps(images):
 def test_starting_later_runs_the_rest_of_the_same_schedule(tiny, images):
     twin = copy.deepcopy(tiny)
     whole = trained(tiny, images)
-    rest = trained(twin, images, start=3)
+    rest = trained(twin, images, done=3 * 4)
     assert [epoch.number for epoch in rest] == [3, 4]
     assert [epoch.lr for epoch in rest] == [epoch.lr for epoch in whole[3:]]
+
+
+def test_beginning_in_mid_epoch_is_going_on_from_there(tiny, images):
+    """Without momentum, which a snapshot does not hold, weights, learning rates and examples are the same."""
+    recipe, twin = replace(RECIPE, momentum=0.0), copy.deepcopy(tiny)
+    whole = trained(tiny, images, recipe, snapshot_at={6})
+    step = Step(twin, images, recipe)
+    step.load_(pruned_ticket(twin)._replace(weights=whole[1].snapshots[6]))
+    rest = list(fit(step, torch.arange(3, 33), recipe, seed=1, done=6))
+    assert [(epoch.number, epoch.steps, epoch.lr) for epoch in rest] == [
+        (epoch.number, 2 if epoch.number == 1 else 4, epoch.lr) for epoch in whole[1:]
+    ]
+    assert all(torch.equal(value, tiny.state_dict()[name]) for name, value in twin.state_dict().items())
+    assert [epoch.loss for epoch in rest[1:]] == [epoch.loss for epoch in whole[2:]]
+    right = dict(zip(whole[1].examples.tolist(), whole[1].right.tolist(), strict=True))
+    assert len(rest[0].examples) == 30 - 2 * 8 and len(set(rest[0].examples.tolist())) == 14
+    assert [right[example] for example in rest[0].examples.tolist()] == rest[0].right.tolist()
 
 
 def test_seed_round_and_epoch_decide_everything(images):
@@ -259,7 +277,7 @@ def test_dropout_too_is_a_function_of_seed_round_and_epoch(tiny, images):
     step.load_(Ticket(step.mask, weights))
     step.load_momentum_(momentum)
     torch.rand(5)
-    broken += list(fit(step, torch.arange(3, 33), RECIPE, seed=1, start=2))
+    broken += list(fit(step, torch.arange(3, 33), RECIPE, seed=1, done=2 * 4))
     assert [epoch.loss for epoch in broken] == [epoch.loss for epoch in whole]
 
 

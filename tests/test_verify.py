@@ -24,7 +24,7 @@ QUICK = "--dataset digits --arch networks:tiny --epochs 4 --decreasing_lr 2 --ba
 @pytest.fixture
 def ticket(tiny):
     """A fresh ticket, with all that can be known of it."""
-    mask, weights = pruned_ticket(tiny)
+    mask, weights, _ = pruned_ticket(tiny)
     started = {name: value * mask.get(name, True) for name, value in copy_weights(tiny).items()}
     return Evidence(
         mask=mask,
