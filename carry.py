@@ -139,16 +139,19 @@ def check_shapes(carried: Carried, own: Weights) -> None:
 def settings(args: argparse.Namespace, block_mapping: str, ticket_checksum: str) -> dict:
     """What decides the result, and what of the search's settings holds for this ticket as well."""
     search = read(args.mask_dir).get("settings", {})
+    inherited = {name: search[name] for name in INHERITED if name in search}
+    return asked(args) | {"block_mapping": block_mapping, "ticket checksum": ticket_checksum} | inherited
+
+
+def asked(args: argparse.Namespace) -> dict:
+    """What the flags decide, whatever the ticket and the units of the networks."""
     return {
         "script": "main_elastic.py",
         "arch": args.target_arch,
         "source_arch": args.source_arch,
         "stem": args.stem,
         "order": args.order,
-        "block_mapping": block_mapping,
         "family checksum": args.description.checksum if args.description else None,
-        "ticket checksum": ticket_checksum,
-        **{name: search[name] for name in INHERITED if name in search},
     }
 
 

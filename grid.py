@@ -4,7 +4,10 @@
     [grid]      flags with lists of values: every combination is run; [[grid.cases]]: flags that belong together
     [search]    flags of every search
     [methods.NAME]  script = "main_imp.py" or "main_PrAC_imp.py", and its own flags
-    [retrain]   prunings = [...]: the tickets to train again; dense = true: the whole network, too; and flags of these
+    [retrain]   prunings = [...]: the tickets to train again; controls = [...]: each of these also with these values of
+                --control; dense = true: the whole network, too; and flags of all these trainings
+    [elastic]   flags of main_elastic.py: the same tickets are also carried to every other arch of [grid], those of the
+                same seed and case, and trained there; pairs = [["mlp2", "mlp3"], ...]: only from these to those
 
 A flag is written without its dashes; `true` stands for a flag without a value, `false` for its absence.
 """
@@ -18,36 +21,48 @@ from pathlib import Path
 from rundir import RunDirectory
 from utils import InputError, read_toml
 
-PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain")
+PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic")
 SCRIPTS = ("main_imp.py", "main_PrAC_imp.py")
-TRAIN = "main_train.py"
-RESERVED = ("save_dir", "init_dir", "mask_dir", "resume", "checkpoint", "overwrite")  # flags that a study gives itself
+TRAIN, CARRY = "main_train.py", "main_elastic.py"
+# Flags that a study gives itself.
+RESERVED = ("save_dir", "init_dir", "mask_dir", "resume", "checkpoint", "overwrite", "source_arch", "target_arch")
+# What tables hold beside flags.
+NO_FLAGS = {"methods": {"script"}, "retrain": {"prunings", "controls", "dense"}, "elastic": {"pairs"}}
 
 Flags = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of one script; with `after`, the training of that search's ticket after so many `prunings`."""
+    """One run of one script; with `after`, on the ticket that this other job makes.
+
+    A search makes one after each of its prunings, and `prunings` says which; a carrying (None) makes one.
+    """
 
     script: str
     flags: tuple[str, ...]  # as they are typed, without those below
     save_dir: Path
     after: "Job | None" = None
-    prunings: int = 0
+    prunings: int | None = None
 
     @property
     def words(self) -> list[str]:
-        given = []
-        if self.after:
-            ticket = str(RunDirectory(self.after.save_dir).checkpoint(self.prunings))
-            given = ["--init_dir", ticket, "--mask_dir", ticket]
+        return self.words_with(RunDirectory(self.after.save_dir).checkpoint(self.prunings) if self.after else None)
+
+    def words_with(self, ticket: Path | None) -> list[str]:
+        """The command's words, with the ticket in this file."""
+        given = ["--init_dir", str(ticket), "--mask_dir", str(ticket)] if ticket else []
         return [*self.flags, *given, "--save_dir", str(self.save_dir)]
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it trains; a carrying does not, and needs no device."""
+        return self.script != CARRY
 
 
 @dataclass(frozen=True)
 class Study:
-    """All runs, each search before the trainings of its tickets, and where they lie."""
+    """All jobs, each after the one whose ticket it takes, and where they lie."""
 
     save_dir: Path
     jobs: tuple[Job, ...]
@@ -62,26 +77,66 @@ def read_study(path: Path, save_dir: Path | None = None) -> Study:
 
 
 def jobs_of(content: Mapping, folder: Path) -> list[Job]:
-    """Of each point of the grid its dense training, its searches, and the trainings of their tickets."""
+    """Of each point of the grid its dense training, its searches, and what is done with their tickets."""
     jobs: list[Job] = []
-    search, retrain = content.get("search", {}), dict(content.get("retrain", {}))
-    prunings, dense = retrain.pop("prunings", []), retrain.pop("dense", False)
+    retrain = content.get("retrain", {})
     for point in points(content.get("grid", {})):
-        where, shared = folder / place(point), content.get("common", {}) | point
-        training = shared | retrain
-        if dense:
-            jobs.append(Job(TRAIN, words(training), where / "dense"))
+        where = folder / place(point)
+        if retrain.get("dense"):
+            jobs.append(Job(TRAIN, words(training_flags(content, point)), where / "dense"))
         for name, method in content["methods"].items():
-            own = {flag: value for flag, value in method.items() if flag != "script"}
-            found = Job(method["script"], words(shared | search | own), where / slug(name))
-            jobs += [found, *(training_of(found, training, k) for k in prunings)]
+            given = content.get("common", {}) | point | content.get("search", {}) | flags_of("methods", method)
+            search = Job(method["script"], words(given), where / slug(name))
+            jobs.append(search)
+            for prunings in retrain.get("prunings", []):
+                jobs += trainings(search, prunings, content, point)
+                jobs += carried_trainings(search, prunings, content, point, folder)
     return jobs
 
 
-def training_of(search: Job, training: Flags, prunings: int) -> Job:
-    """The training of a search's ticket after so many prunings."""
-    folder = search.save_dir.with_name(f"{search.save_dir.name}_ticket_{prunings}")
-    return Job(TRAIN, words(training), folder, search, prunings)
+def training_flags(content: Mapping, point: Flags) -> Flags:
+    """Of every training at a point of the grid."""
+    return content.get("common", {}) | point | flags_of("retrain", content.get("retrain", {}))
+
+
+def trainings(search: Job, prunings: int, content: Mapping, point: Flags) -> list[Job]:
+    """Of a search's ticket after so many prunings, and of its controls."""
+    shared, name = training_flags(content, point), f"{search.save_dir.name}_ticket_{prunings}"
+    wanted = {name: shared} | {
+        f"{name}_{slug(control)}": shared | {"control": control}
+        for control in content.get("retrain", {}).get("controls", [])
+    }
+    return [
+        Job(TRAIN, words(given), search.save_dir.with_name(folder), search, prunings)
+        for folder, given in wanted.items()
+    ]
+
+
+def carried_trainings(search: Job, prunings: int, content: Mapping, point: Flags, folder: Path) -> list[Job]:
+    """A search's ticket after so many prunings, carried to other networks of the grid, and trained there."""
+    jobs: list[Job] = []
+    for target in targets(content, point):
+        there = point | {"arch": target}
+        training, where = training_flags(content, there), folder / place(there)
+        stem = {"stem": training["stem"]} if "stem" in training else {}
+        given = {"source_arch": point["arch"], "target_arch": target} | stem | flags_of("elastic", content["elastic"])
+        name = f"{search.save_dir.name}_ticket_{prunings}_from_{slug(point['arch'])}"
+        carried = Job(CARRY, words(given), where / f"{name}_carried", search, prunings)
+        jobs += [carried, Job(TRAIN, words(training), where / name, carried)]
+    return jobs
+
+
+def targets(content: Mapping, point: Flags) -> list[str]:
+    """The networks that tickets of this point's are carried to."""
+    if "elastic" not in content:
+        return []
+    here, pairs = point["arch"], content["elastic"].get("pairs")
+    return [arch for arch in content["grid"]["arch"] if arch != here and (pairs is None or [here, arch] in pairs)]
+
+
+def flags_of(part: str, table: Mapping) -> Flags:
+    """The flags in a table of this part, without what else it holds."""
+    return {name: value for name, value in table.items() if name not in NO_FLAGS[part]}
 
 
 def points(grid: Mapping) -> list[Flags]:
@@ -101,10 +156,11 @@ def words(flags: Flags) -> tuple[str, ...]:
 
 
 def place(point: Flags) -> Path:
-    """A folder for a point of the grid: seed_0, or cifar10/seed_0 where cases differ in their data set."""
-    parts = [slug(f"{flag}_{value}") if flag != "dataset" else slug(str(value)) for flag, value in point.items()
-             if flag != "data"]  # fmt: skip
-    return Path(*parts)
+    """A folder for a point of the grid: seed_0, or cifar10/res20s/seed_0 where data set and network differ, too."""
+    named = ("dataset", "arch")  # flags whose values speak for themselves
+    return Path(
+        *(slug(str(value) if flag in named else f"{flag}_{value}") for flag, value in point.items() if flag != "data")
+    )
 
 
 def slug(name: str) -> str:
@@ -126,14 +182,39 @@ def check_parts(path: Path, content: Mapping) -> None:
             raise InputError(f"{path}: {part} must be a table, got {content[part]!r}")
     check_methods(path, content["methods"])
     check_grid(path, content.get("grid", {}))
-    prunings = content.get("retrain", {}).get("prunings", [])
-    if not isinstance(prunings, list) or not all(type(k) is int and k > 0 for k in prunings):
-        raise InputError(f"{path}: prunings must be a list of whole numbers from 1 up, got {prunings!r}")
+    check_retrain(path, content.get("retrain", {}))
+    check_elastic(path, content)
     cases = content.get("grid", {}).get("cases", [])
-    for part in (content.get(name, {}) for name in ("common", "grid", "search", "retrain")):
+    for part in (content.get(name, {}) for name in ("common", "grid", "search", "retrain", "elastic")):
         check_flags(path, part)
     for part in (*cases, *content["methods"].values()):
         check_flags(path, part)
+
+
+def check_retrain(path: Path, retrain: Mapping) -> None:
+    prunings, controls = retrain.get("prunings", []), retrain.get("controls", [])
+    if not isinstance(prunings, list) or not all(type(k) is int and k > 0 for k in prunings):
+        raise InputError(f"{path}: prunings must be a list of whole numbers from 1 up, got {prunings!r}")
+    if not isinstance(controls, list) or not all(isinstance(control, str) for control in controls):
+        raise InputError(f"{path}: controls must be a list of values of --control, got {controls!r}")
+    if controls and not prunings:
+        raise InputError(f"{path}: controls are made of the tickets of prunings in [retrain], which has none")
+
+
+def check_elastic(path: Path, content: Mapping) -> None:
+    """InputError unless there are tickets to carry, networks to carry them to, and pairs of those."""
+    if "elastic" not in content:
+        return
+    archs, pairs = content.get("grid", {}).get("arch", []), content["elastic"].get("pairs", [])
+    if len(archs) < 2:
+        raise InputError(f"{path}: [elastic] carries tickets between the networks of arch in [grid]: give two or more")
+    if not content.get("retrain", {}).get("prunings"):
+        raise InputError(f"{path}: [elastic] carries the tickets of prunings in [retrain], which has none")
+    right = isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
+    if not right or not all(pair[0] != pair[1] and set(pair) <= set(archs) for pair in pairs):
+        raise InputError(
+            f"{path}: pairs must be a list of two different networks each of arch in [grid], got {pairs!r}"
+        )
 
 
 def check_methods(path: Path, methods: Mapping) -> None:

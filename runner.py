@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,26 +62,48 @@ def check_jobs(study: Study) -> None:
         if job.save_dir in rounds:
             raise InputError(f"two runs of the study would share {job.save_dir}: the grid needs other values")
         try:
-            args = importlib.import_module(Path(job.script).stem).read_flags(
-                [*job.flags, "--save_dir", str(job.save_dir)]
-            )
+            args = parsed(job)
         except InputError as error:
             raise InputError(f"{job.script} {shlex.join(job.flags)}: {error}") from None
         rounds[job.save_dir] = getattr(args, "pruning_times", 0)
-        if job.after and job.prunings > rounds[job.after.save_dir]:
+        if job.prunings and job.prunings > rounds[job.after.save_dir]:
             raise InputError(
                 f"{job.save_dir}: no ticket after {job.prunings} prunings, the search has --pruning_times "
                 f"{rounds[job.after.save_dir]}"
             )
 
 
+def parsed(job: Job) -> Namespace:
+    """A job's flags, as its script reads and checks them. Of a ticket, which may be yet to be made, a script looks at
+    this stage at nothing but whether there is a file: this one stands in for it."""
+    ticket = Path(__file__) if job.after else None
+    return importlib.import_module(Path(job.script).stem).read_flags(job.words_with(ticket))
+
+
 def is_done(job: Job) -> bool:
-    """Whether this very run is finished: its records say so, whatever device it ran on."""
+    """Whether this very run is finished: its records say so, whatever device it ran on. Of a carrying, whether its
+    ticket is there."""
+    if not job.is_run:
+        return is_carried(job)
     try:
         found = json.loads(RunDirectory(job.save_dir).summary.read_text())
         return bool(found["finished"]) and without_gpu(shlex.split(found["command"])[1:]) == [job.script, *job.words]
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def is_carried(job: Job) -> bool:
+    """Whether the ticket is there that these flags ask for."""
+    from carry import asked
+    from checkpoint import read
+
+    try:
+        found = read(RunDirectory(job.save_dir).checkpoint(None)).get("settings", {})
+    except (InputError, OSError):
+        return False
+    args = parsed(job)
+    mapped = args.block_mapping in (None, found.get("block_mapping"))
+    return mapped and all(found.get(name) == value for name, value in asked(args).items())
 
 
 def without_gpu(words: list[str]) -> list[str]:
@@ -121,13 +144,13 @@ class Runner:
         return self.failed
 
     def start(self) -> None:
-        """Begin what can begin: a training once its search is over; not at all if that failed."""
+        """Begin what can begin: what needs another one's ticket once that is over; not at all if that failed."""
         unfinished = {job.save_dir for job in self.waiting} | {each.job.save_dir for each in self.running}
         for job in list(self.waiting):
             before = job.after.save_dir if job.after else None
             if before in self.failed:
                 self.waiting.remove(job)
-                self.failed[job.save_dir] = f"its search failed: {before}"
+                self.failed[job.save_dir] = f"it needs the ticket of {before}, which failed"
             elif self.free and before not in unfinished:
                 self.waiting.remove(job)
                 self.running.append(begin(job, self.free.pop(0)))
@@ -156,9 +179,10 @@ class Runner:
 def begin(job: Job, place: Place) -> Running:
     """Start the process; what it prints is added to a log beside its folder."""
     log_of(job).parent.mkdir(parents=True, exist_ok=True)
+    device = place.flags if job.is_run else []
     with log_of(job).open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-u", str(ROOT / job.script), *job.words, *place.flags],
+            [sys.executable, "-u", str(ROOT / job.script), *job.words, *device],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -181,7 +205,7 @@ def last_line(log: Path, status: int) -> str:
 
 
 def slurm_script(study: Study) -> str:
-    """The same runs as an array script: a task is a search followed by the trainings of its tickets, or one training.
+    """The same runs as an array script: a task is a search followed by all that needs its tickets, or one training.
 
     A task that is put back into the queue goes on where it was.
     """
@@ -203,10 +227,7 @@ eval "${{runs[$SLURM_ARRAY_TASK_ID]}}"
 
 
 def chain(job: Job, study: Study) -> str:
-    """A job and, if it succeeds, those that need it, as one line of shell."""
-    commands = [shlex.join(["python", "-u", each.script, *each.words]) for each in (job, *followers(job, study))]
-    return " && ".join([commands[0], *([f"{{ {'; '.join(commands[1:])}; }}"] if len(commands) > 1 else [])])
-
-
-def followers(job: Job, study: Study) -> list[Job]:
-    return [each for each in study.jobs if each.after is job]
+    """A job and, if it succeeds, those that need it, each with those that need that one, as one line of shell."""
+    command = shlex.join(["python", "-u", job.script, *job.words])
+    following = [chain(each, study) for each in study.jobs if each.after is job]
+    return f"{command} && {{ {'; '.join(following)}; }}" if following else command

@@ -39,10 +39,10 @@ def work(argv: Sequence[str] | None) -> None:
         print(f"sbatch {args.slurm} runs {len(study.jobs)} runs")
         return
     failed = Runner(study, places_of(args.jobs, args.gpu)).run()
-    if not args.no_report and len(failed) < len(study.jobs):
+    done = [str(job.save_dir) for job in study.jobs if job.is_run and job.save_dir not in failed]
+    if done and not args.no_report:
         import report
 
-        done = [str(job.save_dir) for job in study.jobs if job.save_dir not in failed]
         report.main([*done, "--output", str(study.save_dir / "report")])
     if failed:
         told = "\n".join(f"  {folder}: {why}" for folder, why in failed.items())

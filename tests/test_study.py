@@ -39,6 +39,14 @@ weight_decay = 0.001
 """
 
 
+def check_refusal(file, folder, message, capsys):
+    assert study.main([str(file), "--save_dir", str(folder)]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert re.search(message, err), err
+    assert not folder.exists()
+
+
 @pytest.fixture
 def written(tmp_path):
     def write(text=QUICK, *changes):
@@ -90,6 +98,103 @@ def test_cases_belong_together(written, tmp_path):
     assert "--dataset cifar10 --data c" in shlex.join(dense[-1].words)
 
 
+ELASTIC = """
+[common]
+dataset = "digits"
+epochs = 2
+decreasing_lr = "1"
+[grid]
+arch = ["mlp2", "mlp3", "mlp4"]
+seed = [0, 1]
+[search]
+pruning_times = 2
+[methods.IMP]
+script = "main_imp.py"
+[retrain]
+prunings = [2]
+weight_decay = 0.001
+[elastic]
+"""
+
+
+@pytest.fixture
+def elastic(written, tmp_path):
+    return read_study(written(ELASTIC), tmp_path / "runs")
+
+
+def test_tickets_are_carried_to_every_other_network_of_the_same_seed(elastic, tmp_path):
+    folder = tmp_path / "runs"
+    found = {str(job.save_dir.relative_to(folder)): job for job in elastic.jobs}
+    archs, name = ["mlp2", "mlp3", "mlp4"], "IMP_ticket_2_from_"
+    assert found.keys() == {
+        f"{arch}/seed_{seed}/{what}"
+        for arch in archs
+        for seed in (0, 1)
+        for what in ["IMP", "IMP_ticket_2"]
+        + [f"{name}{other}{end}" for other in archs if other != arch for end in ("", "_carried")]
+    }
+    carrying, training = (found[f"mlp3/seed_1/{name}mlp2{end}"] for end in ("_carried", ""))
+    assert carrying.after is found["mlp2/seed_1/IMP"] and training.after is carrying
+    source, carried = f"{folder}/mlp2/seed_1/IMP/2checkpoint.pth.tar", f"{carrying.save_dir}/checkpoint.pth.tar"
+    assert (carrying.script, training.script) == ("main_elastic.py", "main_train.py")
+    assert shlex.join(carrying.words) == (
+        f"--source_arch mlp2 --target_arch mlp3 --init_dir {source} --mask_dir {source} --save_dir {carrying.save_dir}"
+    )
+    assert shlex.join(training.words) == (
+        "--dataset digits --epochs 2 --decreasing_lr 1 --arch mlp3 --seed 1 --weight_decay 0.001 "
+        f"--init_dir {carried} --mask_dir {carried} --save_dir {training.save_dir}"
+    )
+    check_jobs(elastic)
+
+
+def test_pairs_and_flags_of_a_carrying(written, tmp_path):
+    text = ELASTIC + 'pairs = [["mlp2", "mlp4"]]\norder = "interpolate"\n'
+    (first, second) = [job for job in read_study(written(text)).jobs if job.script == "main_elastic.py"]
+    assert [str(job.save_dir) for job in (first, second)] == [
+        f"runs/study/mlp4/seed_{seed}/IMP_ticket_2_from_mlp2_carried" for seed in (0, 1)
+    ]
+    assert first.flags == ("--source_arch", "mlp2", "--target_arch", "mlp4", "--order", "interpolate")
+
+
+def test_a_carrying_has_the_stem_of_its_networks(written):
+    changes = [('"mlp2", "mlp3", "mlp4"', '"res18", "res26"'), ("epochs = 2", 'epochs = 2\nstem = "cifar"')]
+    found = read_study(written(ELASTIC, *changes))
+    check_jobs(found)
+    assert {"--stem", "cifar"} <= set(next(job for job in found.jobs if not job.is_run).flags)
+
+
+def test_controls_are_trainings_of_their_own(written):
+    found = read_study(written(QUICK, ("prunings = [1, 2]", 'prunings = [2]\ncontrols = ["reinit", "random_mask"]')))
+    jobs = {job.save_dir.name: job for job in found.jobs if job.save_dir.parent.name == "seed_0"}
+    plain, control = jobs["IMP_ticket_2"], jobs["IMP_ticket_2_random_mask"]
+    assert "IMP_ticket_2_reinit" in jobs and "random_pruning_ticket_2_reinit" in jobs
+    assert control.after is jobs["IMP"] and control.flags == (*plain.flags, "--control", "random_mask")
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ('arch = ["mlp2", "mlp3", "mlp4"]\n', "", r"arch in \[grid\]: give two or more"),
+        ('"mlp2", "mlp3", "mlp4"', '"mlp2"', r"arch in \[grid\]: give two or more"),
+        ("prunings = [2]", "", r"prunings in \[retrain\], which has none"),
+        ("prunings = [2]", "controls = ['reinit']", r"prunings in \[retrain\], which has none"),
+        ("prunings = [2]", "prunings = [2]\ncontrols = 'reinit'", "controls must be a list"),
+        ("prunings = [2]", "prunings = [3]", "no ticket after 3 prunings"),
+        ("[elastic]", "[elastic]\npairs = [['mlp2', 'mlp5']]", "two different networks each of arch.*mlp5"),
+        ("[elastic]", "[elastic]\npairs = [['mlp2', 'mlp2']]", "two different networks each of arch"),
+        ("[elastic]", "[elastic]\npairs = ['mlp2', 'mlp3']", "two different networks each of arch"),
+        ("[elastic]", "[elastic]\npairs = 3", "two different networks each of arch"),
+        ("[elastic]", "[elastic]\norder = 'mixed'", "main_elastic.py .*--order.*mixed"),
+        ("[elastic]", "[elastic]\ntarget_arch = 'mlp2'", "target_arch is set by the study itself"),
+        ("[elastic]", "[[elastic]]", "elastic must be a table"),
+        ('"mlp4"', '"res20s"', "main_elastic.py --source_arch mlp2 --target_arch res20s"),
+        ('script = "main_imp.py"', 'script = "main_imp.py"\npairs = "x"', "unrecognized arguments: --pairs"),
+    ],
+)
+def test_what_cannot_be_carried_is_one_sentence(written, tmp_path, capsys, old, new, message):
+    check_refusal(written(ELASTIC, (old, new)), tmp_path / "runs", message, capsys)
+
+
 @pytest.mark.parametrize("name", ["digits", "prac_cifar"])
 def test_the_studies_that_come_along_are_right(name):
     found = read_study(ROOT / "studies" / f"{name}.toml")
@@ -115,11 +220,7 @@ def test_the_studies_that_come_along_are_right(name):
     ],
 )
 def test_a_wrong_file_is_one_sentence(written, tmp_path, capsys, old, new, message):
-    assert study.main([str(written(QUICK, (old, new))), "--save_dir", str(tmp_path / "runs")]) == 2
-    err = capsys.readouterr().err
-    assert len(err.splitlines()) == 1
-    assert re.search(message, err), err
-    assert not (tmp_path / "runs").exists()
+    check_refusal(written(QUICK, (old, new)), tmp_path / "runs", message, capsys)
 
 
 def test_a_file_that_is_not_there_is_one_sentence(capsys, tmp_path):
@@ -192,8 +293,19 @@ def test_a_failure_stops_only_what_needs_it(quick, fake, tmp_path):
     failed = runner.Runner(quick, [Place(-1, 1)] * 2).run()
     folder = tmp_path / "runs" / "seed_0"
     assert len(failed) == 6 and failed[folder / "IMP"] == "exit status 1: main_imp.py: error: it is broken"
-    assert failed[folder / "IMP_ticket_1"] == f"its search failed: {folder / 'IMP'}"
+    assert failed[folder / "IMP_ticket_1"] == f"it needs the ticket of {folder / 'IMP'}, which failed"
     assert len(begun) == len(quick.jobs) - 4
+
+
+def test_a_failed_search_takes_what_hangs_on_its_carried_ticket_with_it(elastic, fake, tmp_path):
+    begun, failing = fake
+    failing.add("IMP_ticket_2_from_mlp2_carried")
+    failed = runner.Runner(elastic, [Place(-1, 1)] * 2).run()
+    assert {path.name for path in failed} == {"IMP_ticket_2_from_mlp2_carried", "IMP_ticket_2_from_mlp2"}
+    assert len(begun) == len(elastic.jobs) - 4, "two seeds of two targets, one training each"
+    order = [job for job, _ in begun]
+    for job in order:
+        assert job.after is None or order.index(job.after) < order.index(job)
 
 
 def test_what_is_done_is_known_by_its_command(tmp_path):
@@ -214,6 +326,23 @@ def test_an_array_script_has_every_run_once(quick, tmp_path):
     for job in quick.jobs:
         assert script.count(f"--save_dir {job.save_dir} ") + script.count(f"--save_dir {job.save_dir};") + script.count(
             f"--save_dir {job.save_dir}'") == 1  # fmt: skip
+
+
+def test_a_task_of_the_array_is_a_search_and_all_that_hangs_on_it(elastic, tmp_path):
+    """Run with a `python` that writes down what it is asked for: each job once, after the one it needs."""
+    (tmp_path / "python").write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/asked\n')
+    (tmp_path / "python").chmod(0o755)
+    script = slurm_script(elastic)
+    assert "#SBATCH --array=0-5" in script
+    for task in range(6):
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": str(task)}
+        environment["SLURM_SUBMIT_DIR"] = str(tmp_path)
+        subprocess.run(["bash", "-c", script], env=environment, check=True)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    commands = {id(job): shlex.join(["-u", job.script, *job.words]) for job in elastic.jobs}
+    assert sorted(asked) == sorted(commands.values())
+    for job in elastic.jobs:
+        assert job.after is None or asked.index(commands[id(job.after)]) < asked.index(commands[id(job)])
 
 
 SMALL = QUICK.replace("seed = [0, 1]", "seed = [0]").replace("prunings = [1, 2]", "prunings = [2]")
@@ -248,3 +377,24 @@ def test_a_study_that_is_ended_ends_its_runs(written, tmp_path):
     assert process.returncode == 143 and "To go on: python study.py" in err
     logs = [path.read_text() for path in folder.rglob("*.log")]
     assert any("terminated; what it found is kept" in log for log in logs)
+
+
+def test_a_study_of_elastic_tickets_from_end_to_end(written, tmp_path):
+    """Run twice: nothing is done again; with another order of the copies the carried ticket is another one."""
+    two = ELASTIC.replace(', "mlp4"', "").replace("seed = [0, 1]", "seed = [0]") + 'pairs = [["mlp2", "mlp3"]]\n'
+    folder = tmp_path / "runs"
+    words = [word for word in command(written(two), folder) if word != "--no_report"]
+    first = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    carried = folder / "mlp3" / "seed_0" / "IMP_ticket_2_from_mlp2_carried"
+    summary = json.loads((folder / "mlp3" / "seed_0" / "IMP_ticket_2_from_mlp2" / "summary.json").read_text())
+    assert summary["ticket"]["file"] == str(carried / "checkpoint.pth.tar")
+    assert summary["ticket"]["source"]["settings"]["arch"] == "mlp2" and summary["settings"]["arch"] == "mlp3"
+    assert (folder / "report" / "report.html").exists() and "no run" not in first.stderr
+    done = {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")}
+    assert all(map(is_done, read_study(written(two), folder).jobs))
+    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")} == done
+    other = read_study(written(two.replace("[elastic]", '[elastic]\norder = "interpolate"')), folder)
+    assert [job.save_dir for job in other.jobs if not is_done(job)] == [carried]
