@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 import flags
+from controls import CONTROLS
 from utils import InputError, run_script
 
 
@@ -20,6 +21,12 @@ def parser() -> flags.Parser:
     parser = flags.parser(__doc__)
     group = parser.add_argument_group("the ticket")
     flags.add_ticket(group, "dense")
+    group.add_argument(
+        "--control",
+        choices=CONTROLS,
+        help="train not the ticket but a control for it, drawn from --seed: "
+        + "; ".join(f"{name}: {control.help}" for name, control in CONTROLS.items()),
+    )
     flags.add_rewind_lr(group, "the training begins in the schedule where the ticket's weights stand")
     group.add_argument("--save_model", action="store_true", help="accepted for old commands: the model is always saved")
     return parser
@@ -32,6 +39,8 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     flags.check_ticket(args)
     if args.rewind_lr and not args.init_dir:
         raise InputError("--rewind_lr begins where the weights of --init_dir stand: give it")
+    if args.control and not args.mask_dir:
+        raise InputError(f"--control {args.control} needs a ticket's mask: give --mask_dir")
     return args
 
 

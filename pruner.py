@@ -108,19 +108,29 @@ def random_scores(mask: Mask, random: np.random.Generator) -> Scores:
 def prune(mask: Mask, scores: Scores, rate: float) -> Mask:
     """Drop the lowest-scoring `rate` of the weights `mask` keeps, ranked over all layers at once.
 
-    The result is a subset of `mask` and keeps exactly ``n - round(rate * n)`` of its n weights, ties or not: among
-    equal scores those that come first in layer order, then in row-major order, are dropped. Nothing is sorted: the
-    threshold is found by selection in O(n).
+    The result keeps exactly ``n - round(rate * n)`` of the n weights of `mask`, as `drop` does it.
 
     Raises ValueError for a rate outside (0, 1) and for scores that are not numbers.
     """
     if not 0 < rate < 1:
         raise ValueError(f"the pruning rate must lie in (0, 1), got {rate}")
+    return drop(mask, scores, round(rate * count(mask)))
+
+
+def drop(mask: Mask, scores: Scores, number: int) -> Mask:
+    """Drop the `number` lowest-scoring of the weights `mask` keeps, ranked over all layers at once.
+
+    The result is a subset of `mask`, and exactly so many fewer are kept, ties or not: among equal scores those that
+    come first in layer order, then in row-major order, are dropped. Nothing is sorted: the threshold is found by
+    selection in O(n).
+
+    Raises ValueError for scores that are not numbers; `number` must lie between 0 and the weights that are kept.
+    """
     kept = torch.cat([layer.reshape(-1) for layer in mask.values()])  # (m,) all weights that the mask decides about
     values = torch.cat([scores[name].reshape(-1) for name in mask]).masked_fill_(~kept, torch.inf)
     if values.isnan().any():
         raise ValueError("weights cannot be ranked: some are not a number")
-    survives = kept & ~_lowest(values, kept, round(rate * int(kept.sum())))
+    survives = kept & ~_lowest(values, kept, number)
     parts = survives.split([layer.numel() for layer in mask.values()])
     return {name: part.view(layer.shape) for (name, layer), part in zip(mask.items(), parts, strict=True)}
 

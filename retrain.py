@@ -2,6 +2,7 @@
 
 import argparse
 
+from controls import CONTROLS, Chance, controlled
 from feedback import draw_curves, epoch_line, measured_at, round_table
 from flags import about, settings
 from ledger import Vanilla
@@ -21,6 +22,9 @@ def train_ticket(args: argparse.Namespace) -> None:
     """Set up, load the ticket, begin or go on, and train. InputError before anything is written."""
     bench = set_up(args)
     ticket, notes = given_ticket(args, bench)
+    if args.control:
+        ticket = controlled(args.control, ticket, Chance(bench.seed, bench.initial))
+        notes.append(f"--control {args.control}: not the ticket, but {CONTROLS[args.control].help}")
     first_step = first_step_of(args, ticket, bench)
     chosen = settings(args, "main_train.py", bench.contents | ticket_settings(args, ticket))
     directory = RunDirectory(args.save_dir)

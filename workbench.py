@@ -1,8 +1,9 @@
 """What a script trains with, made from its flags: device, data, split, network, step."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,10 +16,10 @@ from host_memory import keep_freed_memory
 from models import build_model
 from precision import default_precision
 from prediction import Predictor
-from pruner import Mask, Ticket, dense
+from pruner import Mask, Ticket, Weights, dense
 from recipe import Recipe
 from sources import Source, read_source
-from step import Step, load_weights_
+from step import Step, copy_weights, load_weights_
 from utils import INITIAL_WEIGHTS, InputError, digest, torch_seed
 
 
@@ -37,6 +38,7 @@ class Workbench:
     seed: int
     feedback: Feedback
     prune_classifier: bool
+    initial: Callable[[int], Weights]  # the network's initial weights, on the CPU, drawn for a purpose
     contents: dict[str, str]  # checksums of data and split
     environment: dict[str, str | int | bool]  # what bit-equality with another run depends on beside the settings
 
@@ -83,7 +85,8 @@ def set_up(args: argparse.Namespace) -> Workbench:
         read_permutation(args.split_file)  # before the data, which may take long to decode
     source = read_source(args.dataset, args.data, args.image_size)
     permutation = permutation_of(args, source)
-    model = initial_model(args, source).to(device, memory_format=torch.channels_last)
+    images = form_of(source)
+    model = initial_model(args, images).to(device, memory_format=torch.channels_last)
     check_prunable(model, args.arch)
     train, test = images_on(device, source)
     recipe, feedback = recipe_of(args), Feedback(args.print_freq)
@@ -99,6 +102,7 @@ def set_up(args: argparse.Namespace) -> Workbench:
         seed=args.seed,
         feedback=feedback,
         prune_classifier=getattr(args, "prune_classifier", False),
+        initial=partial(initial_weights, args, images),
         contents={
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
             "split checksum": digest(permutation.astype(np.int64)),
@@ -147,18 +151,26 @@ def split_of(args: argparse.Namespace, permutation: np.ndarray) -> Split:
     return found
 
 
-def initial_model(args: argparse.Namespace, source: Source) -> nn.Module:
+def form_of(source: Source) -> dict:
+    """What the network must know of the images, as arguments of `build_model`."""
+    return {
+        "classes": len(source.classes),
+        "channels": source.channels,
+        "image_size": source.image_size,
+        "mean": source.mean,
+        "std": source.std,
+    }
+
+
+def initial_model(args: argparse.Namespace, images: Mapping, purpose: int = INITIAL_WEIGHTS) -> nn.Module:
     """The network with initial weights drawn from --seed alone, on the CPU, so that every device starts alike."""
-    torch.manual_seed(torch_seed(args.seed, purpose=INITIAL_WEIGHTS))
-    return build_model(
-        args.arch,
-        classes=len(source.classes),
-        channels=source.channels,
-        image_size=source.image_size,
-        mean=source.mean,
-        std=source.std,
-        stem=args.stem,
-    )
+    torch.manual_seed(torch_seed(args.seed, purpose=purpose))
+    return build_model(args.arch, stem=args.stem, **images)
+
+
+def initial_weights(args: argparse.Namespace, images: Mapping, purpose: int) -> Weights:
+    """Those weights, drawn for another purpose than the start of a search."""
+    return copy_weights(initial_model(args, images, purpose))
 
 
 def check_prunable(model: nn.Module, arch: str) -> None:

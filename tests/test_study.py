@@ -1,5 +1,6 @@
 """Studies: the runs that a file stands for, and running them as processes."""
 
+import itertools
 import json
 import os
 import re
@@ -186,6 +187,7 @@ def test_controls_are_trainings_of_their_own(written):
         ("[elastic]", "[elastic]\npairs = 3", "two different networks each of arch"),
         ("[elastic]", "[elastic]\norder = 'mixed'", "main_elastic.py .*--order.*mixed"),
         ("[elastic]", "[elastic]\ntarget_arch = 'mlp2'", "target_arch is set by the study itself"),
+        ("prunings = [2]", "prunings = [2]\ncontrols = ['luck']", "main_train.py .*--control.*luck.*reinit"),
         ("[elastic]", "[[elastic]]", "elastic must be a table"),
         ('"mlp4"', '"res20s"', "main_elastic.py --source_arch mlp2 --target_arch res20s"),
         ('script = "main_imp.py"', 'script = "main_imp.py"\npairs = "x"', "unrecognized arguments: --pairs"),
@@ -200,6 +202,16 @@ def test_the_studies_that_come_along_are_right(name):
     found = read_study(ROOT / "studies" / f"{name}.toml")
     check_jobs(found)
     assert len(found.jobs) > 50
+
+
+def test_the_study_of_elastic_tickets_has_every_pair_and_control(written):
+    text = (ROOT / "studies" / "elastic_mnist.toml").read_text()
+    found = read_study(written(text.replace("val_fraction = 0\n", "")))
+    check_jobs(found)
+    carried = {(job.after.save_dir.parts[2], job.save_dir.parts[2]) for job in found.jobs if not job.is_run}
+    assert carried == set(itertools.permutations(["mlp2", "mlp3", "mlp4"], 2))
+    assert len(found.jobs) == 9 * (1 + 1 + 3 + 2 * 2)
+    assert sum("--control" in job.flags for job in found.jobs) == 27
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+"""Controls for a ticket: the same training without one of the things that make it a ticket.
+
+    controlled("random_mask", ticket, Chance(seed=0, weights=draw))
+
+A ticket is worth something if it trains better than its controls: its mask on other weights (Frankle & Carbin, "The
+Lottery Ticket Hypothesis", ICLR 2019), another mask with as many weights in each layer, or a mask that costs no search
+(baselines of Chen et al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021). Each control is a function of the
+ticket that returns a new one; masks are put on dense weights, never on weights that are masked already.
+
+A further control is one function and one entry in `CONTROLS`. Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from utils import FRESH_WEIGHTS, RANDOM_MASK, InputError, generator
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from pruner import Mask, Ticket, Weights
+
+
+class Chance(NamedTuple):
+    """What a control may draw: numbers from the `seed`, for a purpose of its own (utils.py), and `weights`, which are
+    the network's own initialisation drawn for a purpose."""
+
+    seed: int
+    weights: Callable[[int], Weights]
+
+
+def reinit(ticket: Ticket, chance: Chance) -> Ticket:
+    """The ticket's mask on weights drawn afresh, which are not those that a search with this seed starts from."""
+    return ticket._replace(weights=chance.weights(FRESH_WEIGHTS), step=0)
+
+
+def random_mask(ticket: Ticket, chance: Chance) -> Ticket:
+    """The ticket's starting weights under a uniformly random mask with as many kept weights in each layer.
+
+    InputError if the starting weights are masked: most of those that such a mask keeps would start, and be, at zero.
+    """
+    _check_dense_start(ticket)
+    random = generator(chance.seed, purpose=RANDOM_MASK)
+    return ticket._replace(mask={name: _shuffled(layer, random) for name, layer in ticket.mask.items()})
+
+
+def one_shot(ticket: Ticket, chance: Chance) -> Ticket:
+    """The ticket's starting weights under the mask that keeps the largest of them, ranked over all layers at once, and
+    exactly as many as the ticket's mask.
+
+    InputError if the starting weights are masked: their largest are the ticket's own.
+    """
+    from pruner import count, drop, magnitude, size
+
+    _check_dense_start(ticket)
+    dropped = size(ticket.mask) - count(ticket.mask)
+    return ticket._replace(mask=drop(_whole(ticket.mask), magnitude(ticket.weights, ticket.mask), dropped))
+
+
+class Control(NamedTuple):
+    """A control: its name in a report, behind that of the ticket's method; what it is; what it makes of a ticket."""
+
+    name: str
+    help: str
+    of: Callable[[Ticket, Chance], Ticket]
+
+
+CONTROLS = {
+    "reinit": Control("re-initialised", "its mask on weights drawn afresh", reinit),
+    "random_mask": Control(
+        "random mask", "its starting weights under a random mask that keeps as many weights in each layer", random_mask
+    ),
+    "one_shot": Control(
+        "one-shot magnitude",
+        "its starting weights under the mask that keeps as many of them, the largest over all layers",
+        one_shot,
+    ),
+}
+
+
+def controlled(control: str, ticket: Ticket, chance: Chance) -> Ticket:
+    """The control of this name in place of the ticket; InputError for a ticket that has no mask."""
+    if not ticket.mask:
+        raise InputError(f"--control {control} needs a ticket's mask: there is none in --mask_dir")
+    return CONTROLS[control].of(ticket, chance)
+
+
+def _check_dense_start(ticket: Ticket) -> None:
+    dropped = [ticket.weights[name][~layer] for name, layer in ticket.mask.items()]
+    if any(len(values) for values in dropped) and not any(values.any() for values in dropped):
+        raise InputError(
+            "the starting weights are zero wherever the ticket's mask drops them: this control needs the dense ones, "
+            "give a file with those as --init_dir"
+        )
+
+
+def _shuffled(layer: Tensor, random: np.random.Generator) -> Tensor:
+    """A mask of one layer that keeps as many weights, each choice of them as likely as any other."""
+    import torch
+
+    chosen = random.choice(layer.numel(), int(layer.sum()), replace=False)
+    mask = torch.zeros(layer.numel(), dtype=torch.bool)
+    mask[torch.from_numpy(chosen)] = True
+    return mask.view(layer.shape)
+
+
+def _whole(mask: Mask) -> Mask:
+    """The mask that drops nothing of what this one decides about."""
+    import torch
+
+    return {name: torch.ones_like(layer) for name, layer in mask.items()}
