@@ -1,25 +1,40 @@
 """Accuracy against density, by method: means over seeds, and each method against its references, seed by seed."""
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.methods import DENSE, SEARCH, TICKETS, Method, Task, differing
+from reports.origins import found_by, prunings
 from reports.runs import Run
 from reports.statistics import Interval, holds, last_before_failure, paired, spread
 
 Seeds = dict[int | str, float]  # a test accuracy by seed
+NEARLY = 1.25  # a verdict is given on densities whose ratio is at most this, one round of pruning a fifth
 
 
 @dataclass
 class Point:
-    """A method at one density, and how it differs from the dense network and from IMP there, in points."""
+    """A method at one density, and how it differs from the dense network and from IMP there, in points.
+
+    Tickets that were carried here from another network have the mean of their densities, and are compared with IMP at
+    the nearest one, `imp_density`.
+    """
 
     density: float
     values: Seeds
+    prunings: int | None = None  # of retrained tickets, in the network they were found in
+    imp_density: float | None = None
     against_dense: Interval | None = None
     against_imp: Interval | None = None
+
+    @property
+    def on_a_par(self) -> Interval | None:
+        """The difference from IMP if the two densities are nearly the same, so that a verdict may rest on it."""
+        near = self.imp_density is not None and apart(self.density, self.imp_density) <= math.log(NEARLY)
+        return self.against_imp if near else None
 
     @property
     def mean(self) -> float:
@@ -52,7 +67,7 @@ def curves_of(task: Task, kind: str, margin: float) -> list[Curve]:
         imp = yardstick(curve, curves)
         compare(curve, imp)
         curve.winning = marker([(point.density, point.against_dense) for point in curve.points], margin)
-        curve.equal = marker([(point.density, point.against_imp) for point in curve.points], margin) if imp else None
+        curve.equal = marker([(point.density, point.on_a_par) for point in curve.points], margin) if imp else None
     return sorted(curves, key=lambda curve: task.searches.index(curve.method.search))
 
 
@@ -69,10 +84,23 @@ def yardstick(curve: Curve, curves: Sequence[Curve]) -> Curve | None:
 
 def compare(curve: Curve, imp: Curve | None) -> None:
     """Enter the differences from the references, over the seeds that both have."""
-    theirs = {level(point.density): point.values for point in imp.points} if imp else {}
     for point in curve.points:
         point.against_dense = paired(point.values, curve.dense)
-        point.against_imp = paired(point.values, theirs.get(level(point.density), {}))
+        reference = counterpart(point, imp, curve.method) if imp else None
+        if reference:
+            point.imp_density = reference.density
+            point.against_imp = paired(point.values, reference.values)
+
+
+def counterpart(point: Point, imp: Curve, method: Method) -> Point | None:
+    """IMP at the density of this point, None where it has no such point; for carried tickets IMP at the nearest."""
+    nearest = min(imp.points, key=lambda other: apart(other.density, point.density), default=None)
+    return nearest if nearest and (method.is_carried or level(nearest.density) == level(point.density)) else None
+
+
+def apart(a: float, b: float) -> float:
+    """How far two densities are from each other: the logarithm of their ratio."""
+    return abs(math.log(a / b))
 
 
 def marker(differences: Sequence[tuple[float, Interval | None]], margin: float) -> float | None:
@@ -82,17 +110,26 @@ def marker(differences: Sequence[tuple[float, Interval | None]], margin: float) 
 
 
 def points_of(method: Method) -> list[Point]:
-    """Its densities, from dense to sparse, with the accuracy of each seed; several of one seed are averaged."""
-    numbers = replicates(method)
-    found: dict[float, dict] = defaultdict(lambda: defaultdict(list))
+    """Its densities, from dense to sparse, with the accuracy of each seed; several of one seed are averaged.
+
+    Carried tickets go together by their prunings, since each seed has a density of its own.
+    """
+    together: dict[float | int | None, list[tuple[Run, dict]]] = defaultdict(list)
     for run in method.runs:
         for row in run.rounds:
             if row["test"] is not None:
-                found[level(row["density"])][numbers[id(run)]].append(row["test"])
-    return [
-        Point(density, {seed: statistics.fmean(tests) for seed, tests in sorted(found[density].items(), key=str)})
-        for density in sorted(found, reverse=True)
-    ]
+                together[prunings(run) if method.is_carried else level(row["density"])].append((run, row))
+    points = [_point(found, replicates(method)) for found in together.values()]
+    return sorted(points, key=lambda point: -point.density)
+
+
+def _point(found: Sequence[tuple[Run, dict]], numbers: dict[int, int | str]) -> Point:
+    tests: dict[int | str, list[float]] = defaultdict(list)
+    for run, row in found:
+        tests[numbers[id(run)]].append(row["test"])
+    density = level(statistics.fmean(row["density"] for _, row in found))
+    values = {seed: statistics.fmean(accuracies) for seed, accuracies in sorted(tests.items(), key=str)}
+    return Point(density, values, prunings(found[0][0]))
 
 
 def level(density: float) -> float:
@@ -105,7 +142,7 @@ def replicates(method: Method) -> dict[int, int | str]:
     one ticket is trained with several seeds, that of the training."""
     if method.kind != TICKETS:
         return {id(run): run.seed for run in method.runs}
-    found = {id(run): ((run.ticket or {}).get("settings") or {}).get("seed", run.seed) for run in method.runs}
+    found = {id(run): (found_by(run).get("settings") or {}).get("seed", run.seed) for run in method.runs}
     trained = {id(run): run.seed for run in method.runs}
     return trained if len(set(found.values())) == 1 < len(set(trained.values())) else found
 

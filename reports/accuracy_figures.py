@@ -29,8 +29,8 @@ def accuracy_figure(task: Task, curves: Sequence[Curve], name: str, what: str, m
     accuracy_axis(axes)
     legend_below(figure, axes, columns=2)
     caption = (
-        f"{what}, {task.name}. Test accuracy at the best validation epoch; mean and standard deviation over seeds "
-        "where there are several."
+        f"{what}, {task.name}. Test accuracy at the best validation epoch, without a validation set after the "
+        "last; mean and standard deviation over seeds where there are several."
     )
     return finish(figure, name, caption)
 

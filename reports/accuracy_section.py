@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports.accuracy import Curve, curves_of, level, points_of
+from reports.accuracy import NEARLY, Curve, curves_of, level, points_of
 from reports.accuracy_figures import accuracy_figure
 from reports.document import Column, Figure, Listing, Paragraph, Part, Table
 from reports.methods import DENSE, SEARCH, TICKETS, Task
@@ -22,6 +22,7 @@ COLUMNS = (
         column
         for reference in ("dense", "IMP")
         for column in (
+            *([Column("IMP's remaining (%)", ".2f")] if reference == "IMP" else []),
             Column(f"pairs with {reference}", "d"),
             Column(f"minus {reference}", "+.2f"),
             Column(f"minus {reference}, low", "+.2f"),
@@ -72,8 +73,9 @@ def winning(curve: Curve) -> str:
 def equal(curve: Curve) -> str:
     if curve.method.is_imp:
         return ""
-    differences = [point.against_imp for point in curve.points if point.density < 1]
-    return _verdict("equal", "IMP", differences, curve.equal)
+    differences = [point.on_a_par for point in curve.points if point.density < 1]
+    reference = "IMP at nearly the same sparsity" if curve.method.is_carried else "IMP"
+    return _verdict("equal", reference, differences, curve.equal)
 
 
 def _verdict(marker: str, reference: str, differences: Sequence[Interval | None], last: float | None) -> str:
@@ -92,7 +94,8 @@ def rule(margin: float) -> Paragraph:
     return Paragraph(
         "Winning: down to the last sparsity before the first at which the 95 % interval of (method - dense network), "
         f"over pairs of runs with the same seed, does not lie above -{margin:g} points (--margin). Equal: the same "
-        f"against IMP at the same sparsity. Fewer than {FEWEST} pairs give values, no verdict."
+        "against IMP at the same sparsity; of an elastic ticket, whose density its copies decide, at the nearest if "
+        f"the densities are within a factor of {NEARLY:g}. Fewer than {FEWEST} pairs give values, no verdict."
     )
 
 
@@ -122,15 +125,16 @@ def table_rows(kind: str, curve: Curve, margin: float) -> list[list]:
             "search" if kind == SEARCH else "retrained",
             curve.method.name,
             *_numbers(point),
-            *_difference(point.against_dense, margin),
-            *_difference(point.against_imp, margin),
+            *_difference(point.against_dense, holds(point.against_dense, margin)),
+            None if point.imp_density is None else 100 * point.imp_density,
+            *_difference(point.against_imp, holds(point.on_a_par, margin)),
         ]
         for point in curve.points
     ]
 
 
 def dense_row(point, name: str) -> list:
-    return ["dense", name, *_numbers(point), *_difference(None, 0), *_difference(None, 0)]
+    return ["dense", name, *_numbers(point), *_difference(None, None), None, *_difference(None, None)]
 
 
 def _numbers(point) -> list:
@@ -138,5 +142,5 @@ def _numbers(point) -> list:
     return [100 * density, 100 * (1 - density), len(point.values), point.mean, point.deviation]
 
 
-def _difference(found: Interval | None, margin: float) -> list:
-    return [*(found or (None, None, None, None)), holds(found, margin)]
+def _difference(found: Interval | None, verdict: bool | None) -> list:
+    return [*(found or (None, None, None, None)), verdict]

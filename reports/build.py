@@ -17,6 +17,7 @@ from reports.overlap_section import overlap_parts
 from reports.runs import read_runs
 from reports.runs_section import runs_parts
 from reports.sets_section import sets_parts
+from reports.tickets_section import altered_ticket_parts
 from utils import InputError
 from whole_file import write_whole
 
@@ -37,18 +38,16 @@ def make_report(args: argparse.Namespace) -> None:
 def compose(tasks: Sequence[Task], notes: Sequence[str], args: argparse.Namespace) -> Report:
     """All chapters that have something to say."""
     margin = args.margin
-    chapters: dict[str, Callable[[Task, int], list[Part]]] = {
-        "Accuracy": lambda task, number: accuracy_parts(task, number, margin),
-        "Cost": cost_parts,
-        "Masks": mask_parts,
-        "Overlap of tickets": overlap_parts,
-        "PrAC sets": lambda task, number: sets_parts(task, number, args.data),
+    chapters: dict[str, list[Part]] = {
+        "Accuracy": chapter(tasks, lambda task, number: accuracy_parts(task, number, margin)),
+        "Elastic tickets and controls": altered_ticket_parts(tasks, margin),
+        "Cost": chapter(tasks, cost_parts),
+        "Masks": chapter(tasks, mask_parts),
+        "Overlap of tickets": chapter(tasks, overlap_parts),
+        "PrAC sets": chapter(tasks, lambda task, number: sets_parts(task, number, args.data)),
     }
     sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
-    for title, parts_of in chapters.items():
-        parts = chapter(tasks, parts_of)
-        if parts:
-            sections.append(Section(title, title.lower().replace(" ", "-"), parts))
+    sections += [Section(title, title.lower().replace(" ", "-"), parts) for title, parts in chapters.items() if parts]
     sections.append(Section("Runs", "runs", runs_parts(tasks)))
     told = [part.text for section in sections for part in section.parts if isinstance(part, Paragraph) and part.warns]
     for text in told:

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reports.runs import FOREIGN, SEARCHES, Run
+from reports.origins import alteration, carryings, search_settings
+from reports.runs import FOREIGN, Run
 
 TASK = ("dataset", "data checksum", "split checksum", "arch", "stem", "image_size", "network")
 RECIPE = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision")
@@ -20,7 +21,8 @@ SEARCH, TICKETS, DENSE = "search", "tickets", "dense"
 
 @dataclass(eq=False)
 class Method:
-    """Runs that differ in their seeds alone. `search` is the name of the search, its tickets' one as well."""
+    """Runs that differ in their seeds alone. `search` is the name of the search, its tickets' one as well; tickets that
+    were altered, as controls or by carrying them here from another network, go by one of their own."""
 
     kind: str
     name: str
@@ -35,7 +37,18 @@ class Method:
     def is_imp(self) -> bool:
         """Whether it is iterative magnitude pruning on all the data, the yardstick, or trains its tickets."""
         settings = search_settings(self.runs[0])
-        return settings is not None and describe(settings) in ("IMP", f"{FOREIGN}, IMP")
+        plain = settings is not None and not self.is_altered
+        return plain and describe(settings) in ("IMP", f"{FOREIGN}, IMP")
+
+    @property
+    def is_altered(self) -> bool:
+        """Whether its tickets are not as their search left them."""
+        return bool(alteration(self.runs[0]))
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether its tickets come from another network; their densities differ a little from seed to seed."""
+        return bool(carryings(self.runs[0]))
 
     def same_recipe(self, other: "Method") -> bool:
         return not differing(self.settings, other.settings, RECIPE)
@@ -111,10 +124,15 @@ def methods_of(runs: Sequence[Run], notes: list[str]) -> list[Method]:
 
 
 def trainings(runs: Sequence[Run], kind: str, search: str) -> list[Method]:
-    """Trainings of the tickets of one search, or of the dense network, by the way they were trained."""
-    groups = grouped(runs, lambda run: run.settings, same_method)
-    name_groups(groups, lambda settings: search, ())
-    return [Method(kind, group.name, search, group.items) for group in groups]
+    """Trainings of the tickets of one search, or of the dense network, by what was done with these tickets and by the
+    way they were trained."""
+    methods = []
+    for altered in dict.fromkeys(map(alteration, runs)):
+        name = f"{search}{altered}"
+        groups = grouped([run for run in runs if alteration(run) == altered], lambda run: run.settings, same_method)
+        name_groups(groups, lambda settings, name=name: name, ())
+        methods += [Method(kind, group.name, name, group.items) for group in groups]
+    return methods
 
 
 def without_copies(runs: Sequence[Run], notes: list[str]) -> list[Run]:
@@ -125,14 +143,6 @@ def without_copies(runs: Sequence[Run], notes: list[str]) -> list[Run]:
             notes.append(f"{run.name} has the method and seed of {chosen[run.seed].name}, which alone counts.")
         chosen.setdefault(run.seed, run)
     return [run for run in runs if chosen[run.seed] is run]
-
-
-def search_settings(run: Run) -> Mapping | None:
-    """The settings of the search: its own, or of the one that a training's ticket comes from; None if none is known."""
-    if run.searches:
-        return run.settings
-    settings = (run.ticket or {}).get("settings") or {}
-    return settings if settings.get("script") in SEARCHES else None
 
 
 # --- the same and different -------------------------------------------------------------------------------------------

@@ -177,7 +177,8 @@ def _training(content: dict, path: Path) -> list[dict]:
     history, settings = content["history"], content["settings"]
     if content["epoch"] < settings["epochs"]:
         raise InputError(f"{path} is not finished: {len(history)} of {settings['epochs']} epochs")
-    best = max(history, key=lambda row: row["validation"])
+    validated = history[-1]["validation"] is not None  # without a validation set the last epoch counts
+    best = max(history, key=lambda row: row["validation"]) if validated else history[-1]
     steps = sum(row["steps"] for row in history)
     return [
         _mask_row(0, content)

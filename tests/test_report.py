@@ -27,6 +27,7 @@ from reports.methods import SEARCH, TICKETS, tasks_of
 from reports.runs import Run, read_runs, short_names
 from reports.sets_section import kept_share
 from reports.statistics import Interval, holds, last_before_failure, paired, spread
+from reports.tickets_section import altered_ticket_parts
 
 QUICK = "--dataset digits --arch networks:tiny --epochs 3 --decreasing_lr 2 --batch_size 64 --gpu -1"
 SEARCHING = f"{QUICK} --prune_type rewind_lt --rewind_epoch 0 --pruning_times 2"
@@ -75,6 +76,23 @@ def retrained(search, k, test, seed=0, ticket_seed=0):
     ticket = {"file": "f", "prunings": k, "settings": search | {"seed": ticket_seed}}
     found = made("runs", TRAIN, [test], seed, {"ticket": ticket})
     found.rounds = [row(k, test)]
+    return found
+
+
+def carried(search, density, test, seed=0, order="append", arch="deep", k=2):
+    """A training of a ticket that another network's search found, carried to this one."""
+    source = {"file": "f", "prunings": k, "settings": search | {"arch": "flat", "seed": seed}}
+    elastic = {"script": "main_elastic.py", "arch": arch, "source_arch": "flat", "order": order, "seed": seed}
+    elastic |= {"block_mapping": "0:0;1:1,2"}
+    ticket = {"file": "g", "prunings": None, "settings": elastic, "source": source}
+    found = made("runs", TRAIN | {"arch": arch}, [test], seed, {"ticket": ticket})
+    found.rounds = [row(0, test, density=density, sparsity=1 - density)]
+    return found
+
+
+def control(search, name, k, test, seed=0):
+    found = retrained(search, k, test, seed, seed)
+    found.settings = found.settings | {"control": name}
     return found
 
 
@@ -209,6 +227,113 @@ def test_the_dense_network_is_main_train_where_it_is_there():
     other = made("e", TRAIN | {"init_dir": False, "epochs": 9}, [99.0], 0)
     runs = [made("a", IMP, [90.0, 91.0], 0), made("b", IMP, [80.0, 81.0], 1)]
     assert curves([*runs, dense, other])["IMP"].dense == {0: 95.0, 1: 80.0}
+
+
+# --- tickets that were altered ----------------------------------------------------------------------------------------
+
+DEEP = IMP | {"arch": "deep"}
+
+
+def deep(k, test, seed=0):
+    """A retrained ticket of IMP on the network that tickets are carried to."""
+    found = retrained(DEEP, k, test, seed, seed)
+    found.settings = found.settings | {"arch": "deep"}
+    return found
+
+
+@pytest.mark.parametrize(
+    "run, name",
+    [
+        (control(IMP, "reinit", 1, 90.0), "IMP, re-initialised"),
+        (control(IMP, "random_mask", 1, 90.0), "IMP, random mask"),
+        (control(PRAC, "one_shot", 1, 90.0), "PrAC, one-shot magnitude"),
+        (control(IMP, "of_a_later_version", 1, 90.0), "IMP, of_a_later_version"),
+        (control(IMP, None, 1, 90.0), "IMP"),
+        (carried(IMP, 0.3, 90.0), "IMP of flat, elastic (append)"),
+        (carried(PRAC, 0.3, 90.0, order="interpolate"), "PrAC of flat, elastic (interpolate)"),
+        (carried(IMP, 0.3, 90.0, order=None), "IMP of flat, elastic (0:0;1:1,2)"),
+    ],
+)
+def test_altered_tickets_are_named_for_what_was_done_with_them(run, name):
+    assert names([run], TICKETS) == [name]
+
+
+def test_a_ticket_that_was_carried_twice_says_so():
+    run = carried(IMP, 0.3, 90.0)
+    again = {"script": "main_elastic.py", "source_arch": "deep", "order": "interpolate", "block_mapping": ""}
+    run.summary = {"ticket": {"file": "h", "prunings": None, "settings": again, "source": run.ticket}}
+    run.settings = run.settings | {"control": "random_mask"}
+    assert names([run], TICKETS) == ["IMP of flat, elastic (append) of deep, elastic (interpolate), random mask"]
+
+
+def test_controls_are_methods_and_neither_the_yardstick_nor_the_dense_network():
+    """Runs that are older than the flag have no such setting."""
+    tickets = [retrained(IMP, 1, 90.0 + seed, seed, seed) for seed in range(5)]
+    controls = [control(IMP, "random_mask", 1, 87.0 + seed, seed) for seed in range(5)]
+    found = curves(controls + tickets, TICKETS)
+    assert set(found) == {"IMP", "IMP, random mask"}
+    assert found["IMP, random mask"].points[0].against_imp == Interval(5, -3.0, -3.0, -3.0)
+    assert found["IMP"].points[0].against_imp is None
+    assert found["IMP"].method.is_imp and not found["IMP, random mask"].method.is_imp
+    (task,), _ = tasks_of(controls + tickets)
+    assert task.searches == ["IMP", "IMP, random mask"], "each has a colour of its own"
+
+
+def test_elastic_tickets_are_compared_with_imp_at_the_nearest_sparsity_seed_by_seed():
+    """IMP at 50, 25 and 12.5 %. Each elastic ticket has a density of its own; their mean is 28 %, nearest to 25."""
+    imp = [deep(k, 90.0 - k + seed, seed) for k in (1, 2, 3) for seed in range(5)]
+    elastic = [carried(IMP, 0.26 + 0.01 * seed, 87.0 + seed, seed) for seed in range(5)]
+    found = curves(imp + elastic, TICKETS)
+    (point,) = found["IMP of flat, elastic (append)"].points
+    assert point.density == pytest.approx(0.28) and point.prunings == 2
+    assert point.imp_density == 0.25 and point.against_imp == Interval(5, -1.0, -1.0, -1.0)
+    assert point.on_a_par == point.against_imp
+    assert curves(imp + elastic, TICKETS, margin=1.5)["IMP of flat, elastic (append)"].equal == point.density
+    assert found["IMP"].method.is_imp and not found["IMP of flat, elastic (append)"].method.is_imp
+
+
+def test_no_verdict_rests_on_densities_that_are_far_apart():
+    imp = [deep(3, 90.0, seed) for seed in range(5)]
+    elastic = [carried(IMP, 0.16, 95.0, seed) for seed in range(5)]
+    found = curves(imp + elastic, TICKETS)["IMP of flat, elastic (append)"]
+    (point,) = found.points
+    assert point.against_imp.mean == 5.0 and point.imp_density == 0.125
+    assert point.on_a_par is None and found.equal is None
+    near = [carried(IMP, 0.15, 95.0, seed) for seed in range(5)]
+    assert curves(imp + near, TICKETS)["IMP of flat, elastic (append)"].equal == 0.15
+
+
+def test_elastic_tickets_are_in_the_task_of_the_network_they_were_carried_to():
+    runs = [*seeds(IMP, [[90, 91]]), deep(1, 80.0), carried(IMP, 0.3, 70.0)]
+    tasks, _ = tasks_of(runs)
+    assert {task.name: [method.name for method in task.methods] for task in tasks} == {
+        "digits, tiny": ["IMP"],
+        "digits, deep": ["IMP", "IMP of flat, elastic (append)"],
+    }
+
+
+def test_the_table_of_elastic_tickets_and_controls_by_hand():
+    """Networks flat and deep. Rows: where tickets come from; the ticket after one pruning has no controls."""
+    flat = IMP | {"arch": "flat"}
+    runs = [retrained(flat, 2, 90.0 + 2 * seed, seed, seed) for seed in (0, 1)]
+    runs += [retrained(flat, 1, 99.0), control(flat, "reinit", 2, 80.0)]
+    for each in runs:
+        each.settings = each.settings | {"arch": "flat"}
+    runs += [made("r", flat, [95.0]), deep(2, 91.0), carried(IMP, 0.28, 89.0), carried(IMP, 0.30, 91.0, seed=1)]
+    tasks, _ = tasks_of(runs)
+    _, table, beside = altered_ticket_parts(tasks, 0.5)
+    assert [column.heading for column in table.columns] == ["tickets", "prunings", "flat", "deep"]
+    assert table.rows == [
+        ["dense network", None, "95.00 (1)", None],
+        ["IMP", 2, "91.00 ± 1.41 at 25.00 % (2)", "91.00 at 25.00 % (1)"],
+        ["IMP, re-initialised", 2, "80.00 at 25.00 % (1)", None],
+        ["IMP of flat, elastic (append)", 2, None, "90.00 ± 1.41 at 29.00 % (2)"],
+    ]
+    assert list(beside.items) == [
+        "deep: IMP of flat, elastic (append), 29.00 % of the weights: 90.00 ± 1.41; minus IMP at 25.00 %: "
+        "-2.00 points (one pair)."
+    ]
+    assert altered_ticket_parts(tasks_of(seeds(IMP, [[90, 91]]))[0], 0.5) == []
 
 
 # --- cost -------------------------------------------------------------------------------------------------------------
@@ -446,6 +571,40 @@ def test_older_runs_and_reference_runs_are_read_from_checkpoints(runs, tmp_path,
     foreign, notes = read_runs([reference_checkpoint("prac").parent])
     assert foreign[0].rounds[0]["test"] == pytest.approx(28.9999985) and foreign[0].rounds[0]["best_epoch"] == 3
     assert foreign[0].rounds[0]["density"] == pytest.approx(0.8, abs=1e-5) and "2021 code" in notes[0]
+
+
+def test_runs_without_validation_are_reported_as_they_ended(runs, tmp_path, capsys):
+    """Their test accuracy is the last epoch's; from summary.json, and from checkpoints where there is none."""
+    for name in ("imp_0", "imp_1", "retrain_imp", "dense_0"):
+        shutil.copytree(runs / name, tmp_path / name)
+        file = tmp_path / name / "summary.json"
+        summary = json.loads(file.read_text())
+        rounds = [row | {"validation": None, "test": 77.0 + row["round"]} for row in summary["rounds"]]
+        examples = summary["examples"] | {"validation": 0}
+        file.write_text(json.dumps(summary | {"rounds": rounds, "examples": examples}))
+        metrics = tmp_path / name / "metrics.jsonl"
+        lines = [json.loads(line) | {"validation": None} for line in metrics.read_text().splitlines()]
+        metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    file = tmp_path / "dense_0" / "checkpoint.pth.tar"
+    content = read(file)
+    history = [line | {"validation": None, "test": None} for line in content["history"]]
+    history[-1]["test"] = 66.0
+    write(file, content | {"history": history})
+    (tmp_path / "dense_0" / "summary.json").unlink()
+    given = sorted(map(str, tmp_path.iterdir()))
+    assert report.main([*given, "--output", str(tmp_path / "out")]) == 0, capsys.readouterr().err
+    rows = list(csv.DictReader((tmp_path / "out" / "tables" / "accuracy-1.csv").open()))
+    found = {(row["networks"], row["method"], round(float(row["remaining (%)"]))): row["test (%)"] for row in rows}
+    assert found == {
+        ("search", "IMP", 100): "77.0",
+        ("search", "IMP", 80): "78.0",
+        ("retrained", "IMP", 80): "77.0",
+        ("dense", "dense network", 100): "66.0",
+    }
+    networks = list(csv.DictReader((tmp_path / "out" / "tables" / "networks.csv").open()))
+    assert {row["validation"] for row in networks} == {""}
+    (dense,) = [row for row in networks if row["run"] == "dense_0"]
+    assert dense["best epoch"] == "2" and dense["test"] == "66.0"
 
 
 def test_bad_directories_are_named_and_the_rest_is_reported(runs, tmp_path, reference_checkpoint, capsys):

@@ -1,5 +1,6 @@
 """Studies: the runs that a file stands for, and running them as processes."""
 
+import csv
 import itertools
 import json
 import os
@@ -394,6 +395,7 @@ def test_a_study_that_is_ended_ends_its_runs(written, tmp_path):
 def test_a_study_of_elastic_tickets_from_end_to_end(written, tmp_path):
     """Run twice: nothing is done again; with another order of the copies the carried ticket is another one."""
     two = ELASTIC.replace(', "mlp4"', "").replace("seed = [0, 1]", "seed = [0]") + 'pairs = [["mlp2", "mlp3"]]\n'
+    two = two.replace("prunings = [2]", 'prunings = [2]\ncontrols = ["random_mask"]')
     folder = tmp_path / "runs"
     words = [word for word in command(written(two), folder) if word != "--no_report"]
     first = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
@@ -402,7 +404,15 @@ def test_a_study_of_elastic_tickets_from_end_to_end(written, tmp_path):
     summary = json.loads((folder / "mlp3" / "seed_0" / "IMP_ticket_2_from_mlp2" / "summary.json").read_text())
     assert summary["ticket"]["file"] == str(carried / "checkpoint.pth.tar")
     assert summary["ticket"]["source"]["settings"]["arch"] == "mlp2" and summary["settings"]["arch"] == "mlp3"
-    assert (folder / "report" / "report.html").exists() and "no run" not in first.stderr
+    assert "no run" not in first.stderr
+    rows = list(csv.DictReader((folder / "report" / "tables" / "altered-tickets-1.csv").open()))
+    known = {row["tickets"]: [bool(row[arch]) for arch in ("mlp2", "mlp3")] for row in rows}
+    assert known == {
+        "dense network": [True, True],
+        "IMP": [True, True],
+        "IMP, random mask": [True, True],
+        "IMP of mlp2, elastic (append)": [False, True],
+    }
     done = {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")}
     assert all(map(is_done, read_study(written(two), folder).jobs))
     again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)

@@ -1,0 +1,57 @@
+"""Where a trained ticket comes from: its search, and what was done with the ticket before it was trained.
+
+A training records its ticket's origin; a ticket of main_elastic.py records its own in turn (`tickets.origin`).
+"""
+
+from collections.abc import Mapping
+
+from controls import CONTROLS
+from reports.runs import SEARCHES, Run
+
+CARRIED = "main_elastic.py"
+
+
+def search_settings(run: Run) -> Mapping | None:
+    """The settings of the search: its own, or of the one that a training's ticket comes from; None if none is known."""
+    if run.searches:
+        return run.settings
+    settings = found_by(run).get("settings") or {}
+    return settings if settings.get("script") in SEARCHES else None
+
+
+def prunings(run: Run) -> int | None:
+    """How many prunings the ticket of a training took, in whatever network."""
+    return found_by(run).get("prunings")
+
+
+def found_by(run: Run) -> Mapping:
+    """The ticket as its search left it, before it was carried anywhere; empty for the dense network."""
+    return _way(run)[0]
+
+
+def carryings(run: Run) -> list[Mapping]:
+    """The settings of each time the ticket was carried to another network, the first one first."""
+    return _way(run)[1]
+
+
+def _way(run: Run) -> tuple[Mapping, list[Mapping]]:
+    ticket, carried = run.ticket or {}, []
+    while (ticket.get("settings") or {}).get("script") == CARRIED:
+        carried.insert(0, ticket["settings"])
+        ticket = ticket.get("source") or {}
+    return ticket, carried
+
+
+def alteration(run: Run) -> str:
+    """What was done with a search's ticket, as it follows the name of the search; empty if nothing was.
+
+    " of mlp2, elastic (append)" for one that was carried, ", random mask" for a control.
+    """
+    parts = [
+        f" of {carried['source_arch']}, elastic ({carried['order'] or carried['block_mapping']})"
+        for carried in carryings(run)
+    ]
+    control = run.settings.get("control")
+    if control:
+        parts.append(f", {CONTROLS[control].name if control in CONTROLS else control}")
+    return "".join(parts)
