@@ -24,7 +24,7 @@ def train_ticket(args: argparse.Namespace) -> None:
     ticket, notes = given_ticket(args, bench)
     if args.control:
         ticket = controlled(args.control, ticket, Chance(bench.seed, bench.initial))
-        notes.append(f"--control {args.control}: not the ticket, but {CONTROLS[args.control].help}")
+        notes.append(f"--control {args.control}: not the ticket itself, but {CONTROLS[args.control].help}")
     first_step = first_step_of(args, ticket, bench)
     chosen = settings(args, "main_train.py", bench.contents | ticket_settings(args, ticket))
     directory = RunDirectory(args.save_dir)

@@ -74,7 +74,7 @@ def table(curves: Mapping[str, Sequence[Curve]], wanted: set[int | None], task: 
 
 
 def _row(curve: Curve, point: Point) -> tuple[int, bool, str, str]:
-    """Prunings and name of a row, in its order: IMP and others as found, then controls; elastic tickets last."""
+    """What a row is sorted by: its prunings, elastic tickets last, each search's before its controls; then its name."""
     method = curve.method
     return point.prunings or 0, method.is_carried, method.search, method.name
 

@@ -310,12 +310,12 @@ def test_a_failure_stops_only_what_needs_it(quick, fake, tmp_path):
     assert len(begun) == len(quick.jobs) - 4
 
 
-def test_a_failed_search_takes_what_hangs_on_its_carried_ticket_with_it(elastic, fake, tmp_path):
+def test_a_failed_carrying_stops_the_training_of_its_ticket_alone(elastic, fake, tmp_path):
     begun, failing = fake
     failing.add("IMP_ticket_2_from_mlp2_carried")
     failed = runner.Runner(elastic, [Place(-1, 1)] * 2).run()
     assert {path.name for path in failed} == {"IMP_ticket_2_from_mlp2_carried", "IMP_ticket_2_from_mlp2"}
-    assert len(begun) == len(elastic.jobs) - 4, "two seeds of two targets, one training each"
+    assert len(begun) == len(elastic.jobs) - 4, "two targets, two seeds: a training for each"
     order = [job for job, _ in begun]
     for job in order:
         assert job.after is None or order.index(job.after) < order.index(job)
