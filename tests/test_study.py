@@ -395,7 +395,7 @@ def test_a_study_that_is_ended_ends_its_runs(written, tmp_path):
 def test_a_study_of_elastic_tickets_from_end_to_end(written, tmp_path):
     """Run twice: nothing is done again; with another order of the copies the carried ticket is another one."""
     two = ELASTIC.replace(', "mlp4"', "").replace("seed = [0, 1]", "seed = [0]") + 'pairs = [["mlp2", "mlp3"]]\n'
-    two = two.replace("prunings = [2]", 'prunings = [2]\ncontrols = ["random_mask"]')
+    two = two.replace("prunings = [2]", 'dense = true\nprunings = [2]\ncontrols = ["random_mask"]')
     folder = tmp_path / "runs"
     words = [word for word in command(written(two), folder) if word != "--no_report"]
     first = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
