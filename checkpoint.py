@@ -20,7 +20,7 @@ from pruner import Mask, Weights
 from utils import InputError
 from whole_file import DamagedFile, check_seal, write_whole
 
-FORMAT = 3  # of the keys that only we read; raised when an old file can no longer be continued
+FORMAT = 2  # of the keys that only we read; raised when an old file can no longer be continued
 
 # --- files ------------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from ledger import Vanilla, costs
 from opening import Opening
 from pace import Pace
 from pruner import Mask, Ticket, Weights, density
-from recipe import Recipe
+from recipe import Recipe, steps_per_epoch
 from records import Metrics, write_summary
 from rundir import RunDirectory
 from trial import Trial
@@ -193,11 +193,11 @@ def restore(opening: Opening, recipe: Recipe, bench: Workbench) -> Trial:
     if saved.get("momentum") is not None:
         bench.step.load_momentum_(saved["momentum"])
     trial = Trial(
-        ticket=Ticket(mask, saved["init_weight"] or {}, saved["init_step"]),
+        ticket=Ticket(mask, saved["init_weight"] or {}, saved.get("init_step")),
         indices=saved["sequence"].long().to(bench.device),
         recipe=recipe,
         round=saved["state"],
-        first_step=saved["first_step"],
+        first_step=first_step_in(saved, recipe),
         stopped=saved["stopped"],
         history=saved["history"],
         seconds=saved["seconds"],
@@ -206,6 +206,13 @@ def restore(opening: Opening, recipe: Recipe, bench: Workbench) -> Trial:
     say(f"going on from {opening.source}: {trial.describe()}, {len(trial.history)} epochs done")
     say(*changes(saved["environment"], bench.environment))
     return trial
+
+
+def first_step_in(saved: dict, recipe: Recipe) -> int:
+    """Where in its schedule the training began; older runs, which began with whole epochs, say so in epochs."""
+    if "first_step" in saved:
+        return saved["first_step"]
+    return saved["first_epoch"] * steps_per_epoch(len(saved["sequence"]), recipe.batch_size)
 
 
 def best_weights(file: Path) -> Weights:

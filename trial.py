@@ -154,7 +154,7 @@ def summary(trial: Trial, bench: Workbench, forward_passes: int = 0) -> dict:
         "steps_per_epoch": trial.steps_per_epoch,
         "steps": trial.steps,
         "steps_planned": trial.planned_steps,
-        "examples": sum(row["examples"] for row in trial.history),
+        "examples": sum(row.get("examples", len(trial.indices)) for row in trial.history),  # older runs do not say
         "forward_passes": forward_passes,
         "seconds": trial.seconds,
     }

@@ -45,7 +45,7 @@ def counts(mask):
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_changes_one_part_of_a_ticket_and_leaves_the_ticket_alone(ticket, name):
-    before = Ticket(*({key: value.clone() for key, value in part.items()} for part in ticket))
+    before = Ticket(*({key: value.clone() for key, value in part.items()} for part in ticket[:2]))
     found = control(name, ticket)
     assert pruner.same(found.mask, ticket.mask) == (name not in MASKED)
     same = [torch.equal(found.weights[key], value) for key, value in ticket.weights.items()]

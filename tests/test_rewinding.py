@@ -60,6 +60,29 @@ def test_a_killed_search_that_begins_rounds_in_mid_epoch_ends_where_an_unbroken_
         assert row["steps"] == row["epochs"] * row["steps_per_epoch"] - skipped
 
 
+def test_a_run_of_the_version_before_goes_on(tmp_path, monkeypatch):
+    """Its files say in epochs where a round began, and nothing of where tickets stand."""
+    flags = f"{REWIND} --rewind_lr {SAVING}"
+    run("imp", flags, tmp_path / "whole")
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        kill_at(patch, 25)  # in round 1, which began with epoch 2
+        run("imp", flags, tmp_path / "older")
+    file = tmp_path / "older/1checkpoint.pth.tar"
+    content = read(file)
+    assert content["first_step"] == 2 * STEPS and content["history"]
+    content = {key: value for key, value in content.items() if key not in ("first_step", "init_step")}
+    content["history"] = [{key: value for key, value in row.items() if key != "examples"} for row in content["history"]]
+    content["rounds"] = [{key: row[key] for key in row if key != "steps_planned"} for row in content["rounds"]]
+    write(file, content | {"first_epoch": 2})
+    best = tmp_path / "older/1model_SA_best.pth.tar"
+    history = content["history"][: len(read(best)["history"])]
+    write(best, read(best) | {"history": history})
+    run("imp", flags, tmp_path / "older")
+    ours, theirs = (read(tmp_path / name / "3checkpoint.pth.tar") for name in ("whole", "older"))
+    assert equal(ours["state_dict"], theirs["state_dict"]) and theirs["init_step"] == 2 * STEPS
+    assert [row["examples"] for row in ours["rounds"]] == [row["examples"] for row in theirs["rounds"]]
+
+
 # --- the learning rate, with a ticket ---------------------------------------------------------------------------------
 
 
