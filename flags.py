@@ -26,6 +26,7 @@ NOT_RESULTS = {
     "overwrite",
     "save_model",
     "tensorboard",
+    "delta",
     "command_line",
 }
 # Flags that name files: a run records what is in the files instead.
@@ -93,15 +94,24 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def milestones(text: str) -> tuple[int, ...]:
-    """'91,136' -> (91, 136): epochs from 1 up, each later than the one before."""
-    try:
-        values = tuple(int(part) for part in text.split(",")) if text else ()
-    except ValueError:
-        values = (0,)
-    if list(values) != sorted(set(values)) or any(value < 1 for value in values):
-        raise argparse.ArgumentTypeError(f"must be epochs from 1 up in rising order, such as 91,136, got {text!r}")
-    return values
+def rising(what: str, lowest: int, example: str, may_be_empty: bool) -> Callable[[str], tuple[int, ...]]:
+    """An argparse type: whole numbers from `lowest` up with commas between, each above the one before."""
+
+    def parse(text: str) -> tuple[int, ...]:
+        try:
+            values = tuple(int(part) for part in text.split(",")) if text or not may_be_empty else ()
+        except ValueError:
+            values = (lowest - 1,)
+        if list(values) != sorted(set(values)) or any(value < lowest for value in values):
+            raise argparse.ArgumentTypeError(
+                f"must be {what} from {lowest} up in rising order, such as {example}, got {text!r}"
+            )
+        return values
+
+    return parse
+
+
+milestones = rising("epochs", 1, "91,136", may_be_empty=True)  # '91,136' -> (91, 136)
 
 
 # --- groups -----------------------------------------------------------------------------------------------------------
@@ -110,14 +120,19 @@ def milestones(text: str) -> tuple[int, ...]:
 def parser(doc: str) -> Parser:
     """A parser with what every script takes."""
     flags = Parser(doc)
-    _add_run(flags.add_argument_group("the run"))
-    _add_data(flags.add_argument_group("data"))
+    run = flags.add_argument_group("the run")
+    add_run(run)
+    _add_arithmetic(run)
+    add_going_on(run)
+    data = flags.add_argument_group("data")
+    add_data(data)
+    _add_split(data)
     _add_network(flags.add_argument_group("network"))
     _add_training(flags.add_argument_group("training"))
     return flags
 
 
-def _add_run(group) -> None:
+def add_run(group) -> None:
     group.add_argument("--save_dir", type=path, required=True, help="directory for everything the run writes")
     group.add_argument(
         "--seed",
@@ -126,20 +141,6 @@ def _add_run(group) -> None:
         help="initial weights, order and augmentation of examples follow from it",
     )
     group.add_argument("--gpu", type=int, default=0, help="number of the CUDA device; -1, or no CUDA: the CPU")
-    group.add_argument(
-        "--precision",
-        choices=("auto", "fp32", "tf32", "bf16"),
-        default="auto",
-        help="number format of the network's products: auto is fp32 on a CPU and tf32 on CUDA; bf16 is faster on "
-        "GPUs and on CPUs with AVX512-BF16, and coarser",
-    )
-    group.add_argument(
-        "--compile",
-        choices=("auto", "on", "off"),
-        default="auto",
-        help="auto: on CUDA the whole step is one CUDA graph; on: the network is compiled by torch.compile, too, which "
-        "takes up to a minute at the start; off: every operation on its own",
-    )
     group.add_argument(
         "--deterministic",
         action="store_true",
@@ -155,11 +156,31 @@ def _add_run(group) -> None:
         help="a killed run loses at most so many seconds of work, or the epoch it was in if that is longer; 0 saves "
         "after every epoch",
     )
+
+
+def _add_arithmetic(group) -> None:
+    group.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "tf32", "bf16"),
+        default="auto",
+        help="number format of the network's products: auto is fp32 on a CPU and tf32 on CUDA; bf16 is faster on "
+        "GPUs and on CPUs with AVX512-BF16, and coarser",
+    )
+    group.add_argument(
+        "--compile",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="auto: on CUDA the whole step is one CUDA graph; on: the network is compiled by torch.compile, too, which "
+        "takes up to a minute at the start; off: every operation on its own",
+    )
     group.add_argument(
         "--tensorboard",
         action="store_true",
         help="also write event files into SAVE_DIR/tensorboard (needs the package tensorboard)",
     )
+
+
+def add_going_on(group) -> None:
     group.add_argument(
         "--resume",
         action="store_true",
@@ -169,11 +190,17 @@ def _add_run(group) -> None:
     group.add_argument("--overwrite", action="store_true", help="remove the run in --save_dir and start anew")
 
 
-def _add_data(group) -> None:
+def add_data(group) -> None:
     group.add_argument("--data", type=path, default=None, help="directory of the data set; ./data if not given")
     group.add_argument(
         "--dataset", default=None, help=f"{', '.join(DATASETS)}; digits, which needs no files, if --data is not given"
     )
+    group.add_argument(
+        "--image_size", type=positive_int, help="imagefolder: scale and centre-crop to squares of this many pixels"
+    )
+
+
+def _add_split(group) -> None:
     group.add_argument(
         "--split_file",
         type=path,
@@ -187,9 +214,6 @@ def _add_data(group) -> None:
         default=0.1,
         help="share of the split that validates. With 0 all of it trains, the test accuracy is that of the last epoch, "
         "and whatever else goes by the best validation epoch goes by the last one",
-    )
-    group.add_argument(
-        "--image_size", type=positive_int, help="imagefolder: scale and centre-crop to squares of this many pixels"
     )
 
 
@@ -352,22 +376,33 @@ def add_given_set(flags: Parser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """What can be said without data, network or torch; fills in --data and --dataset. InputError otherwise."""
+    check_data(args)
+    check_arch(args.arch, args.stem)
+    check_save_dir(args.save_dir)
+    check_files(args, *FILES)
+    check_going_on(args)
+    if args.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise InputError("--tensorboard needs a package that is not installed: pip install tensorboard")
+    if args.warmup > args.epochs:
+        raise InputError(f"--warmup {args.warmup} is longer than --epochs {args.epochs}")
+
+
+def check_data(args: argparse.Namespace) -> None:
+    """Which data set; fills in --data and --dataset where they are not given."""
     if args.data is not None and args.dataset is None:
         raise InputError(f"--data {args.data} without --dataset: say which one it is of {', '.join(DATASETS)}")
     args.dataset = args.dataset or "digits"
     args.data = args.data or Path("data")
     check_source(args.dataset, args.data, args.image_size)
-    check_arch(args.arch, args.stem)
-    check_save_dir(args.save_dir)
-    check_files(args, *FILES, "checkpoint")
+
+
+def check_going_on(args: argparse.Namespace) -> None:
+    """Whether to begin or to go on can be said in one way only."""
+    check_files(args, "checkpoint")
     if args.checkpoint and not args.resume:
         raise InputError(f"--checkpoint {args.checkpoint} is read with --resume only: add it")
     if args.overwrite and args.resume:
         raise InputError("--overwrite starts anew and --resume goes on: give one of them")
-    if args.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise InputError("--tensorboard needs a package that is not installed: pip install tensorboard")
-    if args.warmup > args.epochs:
-        raise InputError(f"--warmup {args.warmup} is longer than --epochs {args.epochs}")
 
 
 def check_files(args: argparse.Namespace, *names: str) -> None:

@@ -50,9 +50,7 @@ class Metrics:
             known = None if len(own) == row["epochs"] else history_of(row["round"])
             lines += own if known is None else [line_of(row["round"], row["density"], each) for each in known]
         lines += [line_of(round, density, row) for row in history]
-        text = _text(lines)
-        if not self.path.exists() or self.path.read_bytes() != text:
-            write_whole(self.path, lambda file: file.write(text))
+        write_lines(self.path, lines)
         self.round, self.written = round, len(history)
         if self.events:
             self.events.go_on(lines)
@@ -122,6 +120,14 @@ def read_metrics(path: Path) -> tuple[list[dict], int]:
 
 def write_summary(path: Path, content: dict) -> None:
     """All of the summary, if it is not what stands there."""
-    text = json.dumps(content, indent=1).encode() + b"\n"
+    _write(path, json.dumps(content, indent=1).encode() + b"\n")
+
+
+def write_lines(path: Path, lines: Sequence[dict]) -> None:
+    """All of a file with an object a line, if it is not what stands there."""
+    _write(path, _text(lines))
+
+
+def _write(path: Path, text: bytes) -> None:
     if not path.exists() or path.read_bytes() != text:
         write_whole(path, lambda file: file.write(text))

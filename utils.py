@@ -11,6 +11,8 @@ import numpy as np
 
 from interruption import Interrupted, interruptible
 
+OUT_OF_MEMORY = "A smaller --batch_size needs less, and so does --precision bf16"
+
 
 class InputError(ValueError):
     """The user asked for something that cannot be done; the message names what came and what is allowed."""
@@ -21,12 +23,16 @@ class RunError(RuntimeError):
 
 
 def run_script(
-    work: Callable[[Sequence[str] | None], None], name: str, argv: Sequence[str] | None, goes_on: bool = True
+    work: Callable[[Sequence[str] | None], None],
+    name: str,
+    argv: Sequence[str] | None,
+    goes_on: bool = True,
+    out_of_memory: str = OUT_OF_MEMORY,
 ) -> int:
     """Do a script's work on its arguments, those of the command line if None; its exit status.
 
     0 done; 2 bad input; 1 a run that could not go on; 130 or 143 ended by SIGINT or SIGTERM, then with the command
-    that goes on where it was, if the script `goes_on`.
+    that goes on where it was, if the script `goes_on`. `out_of_memory` says what then needs less.
     """
     try:
         with interruptible():
@@ -41,11 +47,8 @@ def run_script(
     except (MemoryError, RuntimeError, ImportError) as error:
         if not is_out_of_memory(error):
             raise
-        return complain(name, f"error: out of memory; what was written is kept. {OUT_OF_MEMORY}", 1)
+        return complain(name, f"error: out of memory; what was written is kept. {out_of_memory}", 1)
     return 0
-
-
-OUT_OF_MEMORY = "A smaller --batch_size needs less, and so does --precision bf16"
 
 
 WORDS_OF_MEMORY = (
