@@ -1,0 +1,49 @@
+"""A two-layer network in its mean-field form: an average of neurons.
+
+    f(x) = (1/N) sum_i b_i act(a_i . x)
+
+(Chizat & Bach, NeurIPS 2018; Mei et al., PNAS 2018). A gradient reaches a neuron divided by N, so that learning rates
+are given in mean-field units: the step is N times the learning rate, and the same one suits every width.
+
+Shapes: N neurons, m examples, d inputs, C outputs.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "tanh": torch.tanh_}  # in place
+
+
+class MeanField(nn.Module):
+    """The network with inner weights `a`, (N, d), and outer weights `b`, (N, C)."""
+
+    def __init__(self, a: Tensor, b: Tensor, activation: str = "relu"):
+        super().__init__()
+        self.a, self.b, self.activation = nn.Parameter(a), nn.Parameter(b), activation
+
+    def __len__(self) -> int:
+        return len(self.b)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(m, d) -> (m, C)."""
+        return self.hidden(inputs).T @ self.b / len(self)
+
+    def hidden(self, inputs: Tensor, neurons: slice = slice(None)) -> Tensor:
+        """(m, d) -> (n, m): the activations act(a_i . x) of some neurons, of all if none are named."""
+        return ACTIVATIONS[self.activation](self.a[neurons] @ inputs.T)
+
+    def subnetwork(self, picks: Tensor) -> "MeanField":
+        """A network of its own: the average of the neurons in int64 (K,) `picks`, with repeats."""
+        return MeanField(self.a.detach()[picks], self.b.detach()[picks], self.activation)
+
+
+def initial(neurons: int, inputs: int, outputs: int, activation: str, seed: int) -> MeanField:
+    """All weights drawn from the standard normal distribution, on the CPU, by `seed` alone.
+
+    For inputs of length about 1 every neuron's output is then of order 1, and that of the network of order 1/sqrt(N).
+    """
+    random = torch.Generator().manual_seed(seed)
+    shapes = (neurons, inputs), (neurons, outputs)
+    return MeanField(*(torch.randn(shape, generator=random) for shape in shapes), activation)
