@@ -3,7 +3,7 @@
     [common]    flags of every run
     [grid]      flags with lists of values: every combination is run; [[grid.cases]]: flags that belong together
     [search]    flags of every search
-    [methods.NAME]  script = "main_imp.py" or "main_PrAC_imp.py", and its own flags
+    [methods.NAME]  script = "main_imp.py", "main_PrAC_imp.py" or "main_greedy.py", and its own flags
     [retrain]   prunings = [...]: the tickets to train again; controls = [...]: each of these also with these values of
                 --control; dense = true: the whole network, too; and flags of all these trainings
     [elastic]   flags of main_elastic.py: the same tickets are also carried to every other arch of [grid], those of the
@@ -22,7 +22,7 @@ from rundir import RunDirectory
 from utils import InputError, read_toml
 
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic")
-SCRIPTS = ("main_imp.py", "main_PrAC_imp.py")
+SCRIPTS = ("main_imp.py", "main_PrAC_imp.py", "main_greedy.py")
 TRAIN, CARRY = "main_train.py", "main_elastic.py"
 # Flags that a study gives itself.
 RESERVED = ("save_dir", "init_dir", "mask_dir", "resume", "checkpoint", "overwrite", "source_arch", "target_arch")

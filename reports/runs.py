@@ -160,8 +160,7 @@ def _from_checkpoints(directory: RunDirectory) -> Run:
         elif content["settings"]["script"] in SEARCHES:
             run = Run(directory.path, content["settings"], content.get("rounds", []))
         elif content["settings"]["script"] != "main_train.py":
-            made_by = content["settings"]["script"]
-            raise InputError(f"{directory.path} holds a ticket of {made_by}, no run: give the run that trained it")
+            raise InputError(f"{directory.path} {_no_run(content['settings']['script'])}")
         else:
             run = Run(directory.path, content["settings"], _training(content, directory.path))
         run.notes = notes + run.notes
@@ -170,6 +169,13 @@ def _from_checkpoints(directory: RunDirectory) -> Run:
         run.summary = {"environment": content["environment"]} if "environment" in content else {}
         return run
     raise InputError(f"{directory.path} holds no checkpoint that can be read: {' '.join(notes)}")
+
+
+def _no_run(script: str) -> str:
+    """Why there is nothing to report of a directory of this script."""
+    if script == "main_greedy.py":
+        return f"holds a run of {script}, which finds no tickets: its summary.json and metrics.jsonl tell what it found"
+    return f"holds a ticket of {script}, no run: give the run that trained it"
 
 
 def _training(content: dict, path: Path) -> list[dict]:

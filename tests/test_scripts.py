@@ -12,6 +12,7 @@ from conftest import ROOT, needs_cuda
 
 import flags
 import main_elastic
+import main_greedy
 import main_imp
 import main_PrAC_imp
 import main_train
@@ -23,7 +24,9 @@ ALL = [*PRUNING, "main_train"]
 QUICK = "--dataset digits --arch networks:tiny --epochs 2 --decreasing_lr 1 --batch_size 64".split()
 
 
-@pytest.mark.parametrize("script", [main_imp, main_PrAC_imp, main_train, main_elastic], ids=[*ALL, "main_elastic"])
+@pytest.mark.parametrize(
+    "script", [main_imp, main_PrAC_imp, main_train, main_elastic, main_greedy], ids=lambda script: script.__name__
+)
 def test_help_explains_every_flag_with_its_default(script, capsys):
     parser = script.parser()
     with pytest.raises(SystemExit) as end:
