@@ -21,7 +21,7 @@ from greedy.bounds import (
     random_mean,
     random_picks,
 )
-from greedy.selection import Candidates, Selection, any_score, in_blocks, select, squared_score
+from greedy.selection import Candidates, Selection, SquaredScore, any_score, in_blocks, select
 from greedy.task import LOSSES
 from greedy.training import Examples, measure, measures, outputs_of
 from models.mean_field import MeanField
@@ -87,7 +87,8 @@ def candidates_of(network: MeanField, inputs: Tensor, memory: int) -> Candidates
 def select_by(choice: Choice, candidates: Candidates, targets: Tensor, spread: Moments) -> Selection:
     """By the squared loss in the fast way that it has, by another one in the way that all have."""
     loss = LOSSES[choice.loss]
-    score = squared_score(targets, spread.norms) if choice.loss == "squared" else any_score(targets, loss)
+    squared = choice.loss == "squared"
+    score = SquaredScore(candidates, targets, spread.norms) if squared else any_score(targets, loss)
     return select(candidates, targets, choice.picks, score, loss)
 
 

@@ -23,6 +23,19 @@ from greedy.task import Loss
 CHUNK = 2**26  # bytes of outputs that candidates are tried with at once: large enough to keep a processor busy
 
 
+class Pick(NamedTuple):
+    """One neuron on all examples."""
+
+    number: Tensor  # int64 (1,)
+    hidden: Tensor  # (1, m)
+    outward: Tensor  # (1, C)
+
+    @property
+    def output(self) -> Tensor:
+        """Phi, (m, C) float64."""
+        return self.hidden.double().T * self.outward.double()
+
+
 class Block(NamedTuple):
     """Some neurons on all examples; Phi of the i-th is the outer product of hidden[i] and outward[i]."""
 
@@ -34,9 +47,9 @@ class Block(NamedTuple):
     def rows(self) -> slice:
         return slice(self.start, self.start + len(self.hidden))
 
-    def output(self, place: Tensor) -> Tensor:
-        """Phi, (m, C) float64, of the neuron at (1,) `place` of this block."""
-        return self.hidden[place].double().T * self.outward[place].double()
+    def pick(self, place: Tensor) -> Pick:
+        """The neuron at (1,) `place` of this block."""
+        return Pick(self.start + place, self.hidden[place], self.outward[place])
 
 
 @dataclass(frozen=True)
@@ -80,34 +93,40 @@ def in_blocks(compute: Callable[[slice], Tensor], neurons: int, bytes_per_neuron
 
 # --- scores: which candidate is the best ------------------------------------------------------------------------------
 
-# Of a step, z_{k-1} (m, C) float64 and k, makes block -> (n,): l((z_{k-1} + Phi_i) / k), or what rises with it.
-Score = Callable[[Tensor, int], Callable[[Block], Tensor]]
+# Of a step, z_{k-1} (m, C) float64, k, and the last pick, None at first, makes a function that gives for a block (n,)
+# l((z_{k-1} + Phi_i) / k), or what rises with it. In each step it is called once for every block.
+Score = Callable[[Tensor, int, Pick | None], Callable[[Block], Tensor]]
 
 
-def squared_score(targets: Tensor, norms: Tensor) -> Score:
-    """For l(u) = |u - y|^2 / (2m) with `targets` y, (m, C), and `norms` |Phi_i|^2, (N,).
+class SquaredScore:
+    """For l(u) = |u - y|^2 / (2m) with `targets` y, (m, C), and `norms` |Phi_i|^2, (N,); good for one selection.
 
     |z + Phi_i - k y|^2 = |z - k y|^2 + 2 <Phi_i, z - k y> + |Phi_i|^2, of which the first term is the same for all and
-    the second is b_i . (h_i^T (z - k y)): all candidates cost one product of (N, m) with (m, C).
+    the second is b_i . (h_i^T z - k h_i^T y). There h_i^T y stays as it is, and a pick q adds (h_i . h_q) b_q to
+    h_i^T z: all candidates cost one product of (N, m) with (m,), however many outputs there are.
     """
 
-    def step(total: Tensor, k: int) -> Callable[[Block], Tensor]:
-        residual = (total - k * targets).to(targets.dtype)  # (m, C)
+    def __init__(self, candidates: Candidates, targets: Tensor, norms: Tensor):
+        self.norms = norms
+        self.towards = torch.cat([block.hidden @ targets for block in candidates.blocks()]).double()  # (N, C) h_i^T y
+        self.reached = torch.zeros_like(self.towards)  # (N, C) h_i^T z
 
+    def __call__(self, total: Tensor, k: int, last: Pick | None) -> Callable[[Block], Tensor]:
         def score(block: Block) -> Tensor:
-            products = ((block.hidden @ residual) * block.outward).sum(1)  # (n,) <Phi_i, z - k y>
-            return 2 * products + norms[block.rows]
+            rows = block.rows
+            if last is not None:
+                self.reached[rows] += torch.outer(block.hidden @ last.hidden[0], last.outward[0])
+            products = ((self.reached[rows] - k * self.towards[rows]) * block.outward).sum(1)
+            return 2 * products + self.norms[rows]
 
         return score
-
-    return step
 
 
 def any_score(targets: Tensor, loss: Loss, chunk: int = CHUNK) -> Score:
     """For any loss: tries every candidate, as many at once as have their outputs in `chunk` bytes, but one at least."""
     at_once = max(1, chunk // (targets.numel() * targets.dtype.itemsize))
 
-    def step(total: Tensor, k: int) -> Callable[[Block], Tensor]:
+    def step(total: Tensor, k: int, last: Pick | None) -> Callable[[Block], Tensor]:
         before = (total / k).to(targets.dtype)  # (m, C)
 
         def score(block: Block) -> Tensor:
@@ -143,28 +162,28 @@ class Selection(NamedTuple):
 def select(candidates: Candidates, targets: Tensor, picks: int, score: Score, loss: Loss) -> Selection:
     """Pick so many times the candidate with the lowest score, of equals the first; nothing waits for the device.
 
-    z is summed in float64; the scores have the precision of the targets, which is that of the candidates.
+    z is summed in float64; products over the examples have the precision of the candidates, which the targets share.
     """
-    total = torch.zeros_like(targets, dtype=torch.float64)
+    total, pick = torch.zeros_like(targets, dtype=torch.float64), None
     chosen, losses = [], []
     for k in range(1, picks + 1):
-        number, output = best(candidates, score(total, k))
-        total += output
-        chosen.append(number)
+        pick = best(candidates, score(total, k, pick))
+        total += pick.output
+        chosen.append(pick.number)
         losses.append(loss(total / k, targets.double()))
     return Selection(torch.cat(chosen), torch.stack(losses))
 
 
-def best(candidates: Candidates, score: Callable[[Block], Tensor]) -> tuple[Tensor, Tensor]:
-    """The candidate with the lowest score, the first of equals: its number, (1,), and its output Phi, (m, C)."""
-    lowest = None
+def best(candidates: Candidates, score: Callable[[Block], Tensor]) -> Pick:
+    """The candidate with the lowest score, the first of equals."""
+    lowest = winner = None
     for block in candidates.blocks():
         value, place = score(block).min(0, keepdim=True)  # both (1,)
-        number, output = block.start + place, block.output(place)
-        if lowest is None:
-            lowest, winner, its_output = value, number, output
+        found = block.pick(place)
+        if winner is None:
+            lowest, winner = value, found
             continue
         better = value < lowest
-        lowest, winner = torch.where(better, value, lowest), torch.where(better, number, winner)
-        its_output = torch.where(better, output, its_output)
-    return winner, its_output
+        lowest = torch.where(better, value, lowest)
+        winner = Pick(*(torch.where(better, new, old) for new, old in zip(found, winner, strict=True)))
+    return winner

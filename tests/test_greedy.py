@@ -25,7 +25,7 @@ from greedy.bounds import (
     random_picks,
 )
 from greedy.point import Choice, candidates_of, examine
-from greedy.selection import Block, Candidates, any_score, in_blocks, select, squared_score
+from greedy.selection import Block, Candidates, SquaredScore, any_score, in_blocks, select
 from greedy.task import LOSSES, accuracy, cross_entropy, inputs_of, squared, targets_of
 from greedy.training import Examples, Plain, batches_at, measure, outputs_of, train_
 from models import mean_field
@@ -46,7 +46,7 @@ def problem(seed: int, outputs: int, neurons: int = 12, examples: int = 9) -> tu
 
 def by_squares(hidden, outward, targets, picks, blocks=None):
     candidates = Candidates(blocks or [hidden], outward)
-    return select(candidates, targets, picks, squared_score(targets, moments(candidates).norms), squared)
+    return select(candidates, targets, picks, SquaredScore(candidates, targets, moments(candidates).norms), squared)
 
 
 def by_brute_force(hidden, outward, targets, picks, loss):
@@ -133,7 +133,7 @@ def test_the_way_for_any_loss_keeps_to_its_chunks():
         seen.append(outputs.numel() * outputs.itemsize)
         return squared(outputs, targets)
 
-    any_score(targets, watching, chunk=3 * 9 * 3 * 8)(torch.zeros_like(targets), 1)(Block(0, hidden, outward))
+    any_score(targets, watching, chunk=3 * 9 * 3 * 8)(torch.zeros_like(targets), 1, None)(Block(0, hidden, outward))
     assert seen == [3 * 9 * 3 * 8] * 4
 
 
@@ -152,12 +152,17 @@ def test_activations_that_are_recomputed_give_the_same(way, neurons_at_once):
     assert torch.equal(moments(recomputed).norms, moments(kept).norms)
     torch.testing.assert_close(moments(recomputed).mean, moments(kept).mean)
     loss = {"squared": squared, "cross_entropy": cross_entropy}[way]
-    score = squared_score(targets, moments(kept).norms) if way == "squared" else any_score(targets, loss)
-    ours, theirs = (select(candidates, targets, 20, score, loss) for candidates in (recomputed, kept))
+
+    def selected(candidates):
+        norms = moments(kept).norms
+        score = SquaredScore(candidates, targets, norms) if way == "squared" else any_score(targets, loss)
+        return select(candidates, targets, 20, score, loss)
+
+    ours, theirs = selected(recomputed), selected(kept)
     assert ours.picks.tolist() == theirs.picks.tolist()
     torch.testing.assert_close(ours.losses, theirs.losses)
     assert max(part.stop - part.start for part in asked) == neurons_at_once
-    assert len(asked) == (1 if neurons_at_once == 12 else (2 + 20) * -(-12 // neurons_at_once))
+    assert len(asked) == (1 if neurons_at_once == 12 else (2 + (way == "squared") + 20) * -(-12 // neurons_at_once))
 
 
 def test_memory_for_less_than_a_neuron_is_taken_as_one():
@@ -217,7 +222,7 @@ def test_the_bounds_hold_at_every_pick_of_trained_networks(digits, target, activ
         data64 = Examples(data.inputs.double(), data.targets.double())
         candidates = candidates_of(twin, data64.inputs, 2**30)
         selected = select(
-            candidates, data64.targets, 80, squared_score(data64.targets, moments(candidates).norms), squared
+            candidates, data64.targets, 80, SquaredScore(candidates, data64.targets, moments(candidates).norms), squared
         )
         after_first, from_dense = theory(candidates, data64.targets, selected)
         assert (selected.losses <= after_first).all() and (after_first <= from_dense + 1e-12).all()
@@ -425,7 +430,7 @@ def test_a_gpu_selects_as_the_cpu_does(digits, loss):
         inputs, targets = (part.to(device) for part in data)
         candidates = candidates_of(network.to(device), inputs, 20 * len(inputs) * 8)
         norms, measured_by = moments(candidates).norms, LOSSES[loss]
-        score = squared_score(targets, norms) if loss == "squared" else any_score(targets, measured_by)
+        score = SquaredScore(candidates, targets, norms) if loss == "squared" else any_score(targets, measured_by)
         found[device] = select(candidates, targets, 30, score, measured_by).picks.tolist()
     assert found["cpu"] == found["cuda"]
 
@@ -435,7 +440,7 @@ def test_nothing_waits_for_the_gpu_within_a_training_or_a_selection(digits):
     data = Examples(*(part.cuda() for part in digits("train", "classes")))
     network = initial(80, data.inputs.shape[1], 10, "relu", seed=0).cuda()
     candidates = candidates_of(network, data.inputs, 20 * len(data.inputs) * 4)
-    score, ticks = squared_score(data.targets, moments(candidates).norms), []
+    score, ticks = SquaredScore(candidates, data.targets, moments(candidates).norms), []
 
     def first_tick():  # the batches have been sent
         ticks.append(torch.cuda.set_sync_debug_mode("error"))
