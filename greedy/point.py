@@ -72,7 +72,6 @@ def examine(
     return point | {"seconds": time.perf_counter() - clock}, selected.picks
 
 
-@torch.no_grad()
 def candidates_of(network: MeanField, inputs: Tensor, memory: int) -> Candidates:
     """The network's neurons on these inputs, (m, d); activations that do not fit into `memory` are recomputed."""
 

@@ -147,7 +147,10 @@ class Discovery:
         self.save()
 
     def fine_tune(self, iteration: int) -> None:
-        """Train what was selected at this iteration, with the batches the dense network had from there on."""
+        """Train what was selected at this iteration, with the batches the dense network has from there on.
+
+        A neuron that was picked c times is c neurons here: they have equal gradients, and so stay equal.
+        """
         weights = copied(self.subnetworks[iteration]["selected"])
         network = MeanField(**weights, activation=self.args.activation).to(self.device)
         steps = range(iteration, iteration + self.args.fine_tune)
