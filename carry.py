@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from checkpoint import FORMAT, masked_state, read, split_state, write
+from checkpoint import FORMAT, masked_state, split_state, write
 from elastic import Count, Mapping, asked_mapping, format_mapping, origins, parse_mapping, stage_counts, stretch
-from given_sets import sequence_of
 from models import ARCHITECTURES, build_model
 from models.description import Description
 from models.families import MLPS
@@ -26,7 +25,7 @@ from models.units import NORMALIZATION, Family, family, owners
 from opening import begun
 from pruner import Mask, Ticket, Weights, apply_, count, size
 from rundir import RunDirectory
-from tickets import checksum, dims, origin, read_starting_state, read_ticket
+from tickets import TicketFiles, checksum, dims
 from utils import InputError
 
 PIXELS = 32  # of a convolutional network's images: its weights do not depend on them
@@ -35,20 +34,21 @@ INHERITED = ("dataset", "seed", "data checksum", "split checksum")  # settings o
 
 def carry_ticket(args: argparse.Namespace) -> None:
     """Read the source's ticket and write the target's. InputError before anything is written."""
-    source, target = members(args)
+    files = TicketFiles.read(args.init_dir, args.mask_dir)
+    source, target = members(args, files.init.starting_state)
     mapping = asked_mapping(source.units, target.units, args.order, args.block_mapping)
-    ticket, notes = read_ticket(args.init_dir, args.mask_dir, source.network)
+    ticket, notes = files.ticket(source.network)
     if not ticket.mask:
         raise InputError(f"--mask_dir {args.mask_dir} holds no mask: the dense network is no ticket to carry over")
     carried = carry(ticket, source.units, target.units, mapping)
     check_shapes(carried, target.network.state_dict())
     if not carried.ticket.mask:
         raise InputError(f"--mask_dir {args.mask_dir} masks only units that have no copy in {args.target_arch}")
-    chosen = settings(args, format_mapping(mapping), checksum(ticket))
+    chosen = settings(args, format_mapping(mapping), checksum(ticket), files.mask.settings)
     directory = RunDirectory(args.save_dir)
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening:
         if not opening.saved:
-            write(directory.checkpoint(None), content(carried.ticket, chosen, args))
+            write(directory.checkpoint(None), content(carried.ticket, chosen, args, files))
         told = [f"note: {note}" for note in (*notes, *opening.notes)]
         before, after = counts(ticket.mask, source.units), counts(carried.ticket.mask, target.units)
         told += report(args, chosen["block_mapping"], before, after, directory.checkpoint(None))
@@ -62,9 +62,9 @@ class Member(NamedTuple):
     units: Family
 
 
-def members(args: argparse.Namespace) -> tuple[Member, Member]:
-    """Source and target, built for the images that the starting weights are for."""
-    state, arch = read_starting_state(args.init_dir), args.source_arch
+def members(args: argparse.Namespace, state: Weights) -> tuple[Member, Member]:
+    """Source and target, built for the images that the starting weights `state` are for."""
+    arch = args.source_arch
     classifier = args.description.classifier(arch) if args.description else family(arch).classifier
     images = images_of(state, arch, classifier[-1], args.init_dir)
     return member(args, arch, images), member(args, args.target_arch, images)
@@ -136,9 +136,8 @@ def check_shapes(carried: Carried, own: Weights) -> None:
             raise InputError(f"{name} of the target is {here} and cannot be a copy of {origins[name]}, {there}")
 
 
-def settings(args: argparse.Namespace, block_mapping: str, ticket_checksum: str) -> dict:
-    """What decides the result, and what of the search's settings holds for this ticket as well."""
-    search = read(args.mask_dir).get("settings", {})
+def settings(args: argparse.Namespace, block_mapping: str, ticket_checksum: str, search: dict) -> dict:
+    """What decides the result, and what of the settings of the mask's `search` holds for this ticket as well."""
     inherited = {name: search[name] for name in INHERITED if name in search}
     return asked(args) | {"block_mapping": block_mapping, "ticket checksum": ticket_checksum} | inherited
 
@@ -155,7 +154,7 @@ def asked(args: argparse.Namespace) -> dict:
     }
 
 
-def content(ticket: Ticket, chosen: dict, args: argparse.Namespace) -> dict:
+def content(ticket: Ticket, chosen: dict, args: argparse.Namespace, files: TicketFiles) -> dict:
     """A checkpoint whose training has not begun: the weights under the mask, and those it starts from."""
     weights = {name: value.clone() for name, value in ticket.weights.items()}
     apply_(weights, ticket.mask)
@@ -170,11 +169,11 @@ def content(ticket: Ticket, chosen: dict, args: argparse.Namespace) -> dict:
         "history": [],
         "momentum": None,
         "settings": chosen,
-        "source": origin(args.mask_dir),
+        "source": files.origin,
         "carried_from": {name: places(getattr(args, name), args.save_dir) for name in ("init_dir", "mask_dir")},
         "family": args.description.content if args.description else None,
         "format": FORMAT,
-        **examples(args.init_dir, args.mask_dir),
+        **examples(files),
     }
 
 
@@ -197,12 +196,11 @@ def carry_again(content: dict, source: Ticket) -> Ticket:
     return ticket._replace(mask=split_state(masked_state(ticket.weights, ticket.mask))[1])
 
 
-def examples(*paths: Path) -> dict[str, Tensor]:
+def examples(files: TicketFiles) -> dict[str, Tensor]:
     """As far as the files tell: all examples that mask and weights were found with, and those that validated."""
-    contents = {path: read(path) for path in paths}
-    seen = [sequence_of(content, path) for path, content in contents.items() if "sequence" in content]
-    validation = [content["validation"] for content in contents.values() if "validation" in content]
-    found = {"sequence": torch.from_numpy(np.unique(np.concatenate(seen))).to(torch.int32)} if seen else {}
+    seen = np.unique(np.concatenate([file.sequence for file in files.each]))
+    validation = [file.content["validation"] for file in files.each if "validation" in file.content]
+    found = {"sequence": torch.from_numpy(seen).to(torch.int32)} if len(seen) else {}
     return found | ({"validation": validation[-1]} if validation else {})
 
 

@@ -15,7 +15,7 @@ from laws import Evidence, Finding, Seen, check, equal, unknown
 from opening import differences, is_best_of
 from pruner import Mask, Ticket, Weights, count, kept_after, size
 from rundir import OWN, RunDirectory, name_of
-from tickets import checksum, ticket_in_files
+from tickets import TicketFiles, checksum
 from utils import InputError
 from whole_file import is_sealed
 
@@ -198,7 +198,7 @@ def source_of(content: dict, folder: Path) -> tuple[Ticket | None, str]:
         return None, f"its source is gone: {gone[0]} is not there"
     for init, mask in product(*(there[given] for given, _ in content["carried_from"].values())):
         try:
-            source = ticket_in_files(init, mask)
+            source = TicketFiles.read(init, mask).as_it_stands()
         except InputError as error:
             why = f"its source is gone: {error}"
             continue

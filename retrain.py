@@ -12,7 +12,7 @@ from recipe import steps_per_epoch
 from rundir import RunDirectory
 from saved_run import SavedRun, restore
 from schedule import NO_STEP
-from tickets import given_ticket, origin, ticket_settings
+from tickets import given_ticket, ticket_settings
 from trial import Trial, plan_lines, short_warnings, summary, watch
 from utils import InputError
 from workbench import Workbench, set_up
@@ -21,14 +21,14 @@ from workbench import Workbench, set_up
 def train_ticket(args: argparse.Namespace) -> None:
     """Set up, load the ticket, begin or go on, and train. InputError before anything is written."""
     bench = set_up(args)
-    ticket, notes = given_ticket(args, bench)
+    files, ticket, notes = given_ticket(args, bench)
     if args.control:
         ticket = controlled(args.control, ticket, Chance(bench.seed, bench.initial))
         notes.append(f"--control {args.control}: not the ticket itself, but {CONTROLS[args.control].help}")
     first_step = first_step_of(args, ticket, bench)
     chosen = settings(args, "main_train.py", bench.contents | ticket_settings(args, ticket))
     directory = RunDirectory(args.save_dir)
-    told = about(args, "main_train.py") | {"ticket": origin(args.mask_dir or args.init_dir)}
+    told = about(args, "main_train.py") | {"ticket": files.origin}
     saved = SavedRun(bench, directory, chosen, told, interval=args.save_interval, tensorboard=args.tensorboard)
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening, bench.feedback:
         bench.tell_set_up([*notes, *opening.notes])

@@ -39,7 +39,7 @@ from rundir import RunDirectory
 from saved_run import SavedRun, best_weights, restore
 from schedule import Schedule
 from step import copy_weights
-from tickets import given_ticket, origin, ticket_settings
+from tickets import given_ticket, ticket_settings
 from trial import Trial, plan_lines, short_warnings, summary, watch
 from utils import RANDOM_PRUNE, InputError, RunError, digest, generator
 from workbench import Workbench, set_up
@@ -50,13 +50,13 @@ def find_tickets(args: argparse.Namespace, script: str, policy_of: Callable[[Wor
     bench = set_up(args)
     given = read_sets(args.prac_set, args.pruning_times) if args.prac_set else []
     policy = FixedSets(check_sets(given, bench.whole, args.prac_set)) if given else policy_of(bench)
-    ticket, notes = given_ticket(args, bench)
+    files, ticket, notes = given_ticket(args, bench)
     check_layers(args, ticket, bench)
     sets = {f"PrAC set of round {k}": digest(entries) for k, entries in enumerate(given)}
     schedule = Schedule.from_flags(args, bench.recipe, len(bench.whole), len(policy.first()), ticket.step)
     chosen = settings(args, script, bench.contents | sets | ticket_settings(args, ticket))
     directory = RunDirectory(args.save_dir)
-    told = about(args, script) | {"ticket": origin(args.mask_dir or args.init_dir)}
+    told = about(args, script) | {"ticket": files.origin}
     saved = SavedRun(bench, directory, chosen, told, interval=args.save_interval, tensorboard=args.tensorboard)
     search = Search(args, bench, directory, policy, schedule, bench.complete(ticket), saved)
     search.check()

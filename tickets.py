@@ -1,11 +1,17 @@
 """Tickets from files, ours or the 2021 code's: a mask and starting weights, checked against the network.
 
-All that comes back is on the CPU and shares nothing with the network.
+    files = TicketFiles.read(Path("5checkpoint.pth.tar"), Path("5checkpoint.pth.tar"))
+    ticket, notes = files.ticket(model)
+
+Each file is read once. All that comes back is on the CPU and shares nothing with the network.
 """
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -23,47 +29,191 @@ if TYPE_CHECKING:
     from workbench import Workbench
 
 
-def given_ticket(args: argparse.Namespace, bench: "Workbench") -> tuple[Ticket, list[str]]:
-    """The ticket of a script's flags, checked against its network, data and split; and what is to be said."""
-    ticket, notes = read_ticket(args.init_dir, args.mask_dir, bench.model, args.new_classifier)
-    for path in given_files(args):
-        notes += check_ticket_data(path, *bench.contents.values(), bench.split.validation)
-    return ticket, notes
-
-
-def given_files(args: argparse.Namespace) -> list[Path]:
-    """The files that a script's flags take the ticket from."""
-    return list(dict.fromkeys(filter(None, (args.init_dir, args.mask_dir))))
+def given_ticket(args: argparse.Namespace, bench: "Workbench") -> tuple["TicketFiles", Ticket, list[str]]:
+    """The ticket of a script's flags and its files, checked against network, data and split; and what is to be said."""
+    files = TicketFiles.read(args.init_dir, args.mask_dir)
+    ticket, notes = files.ticket(bench.model, args.new_classifier)
+    for file in files.each:
+        notes += file.check_data(*bench.contents.values(), bench.split.validation)
+    return files, ticket, notes
 
 
 def ticket_settings(args: argparse.Namespace, ticket: Ticket) -> dict:
     """What a given ticket adds to a run's settings; nothing if none is given."""
-    found = {"ticket checksum": checksum(ticket)} if given_files(args) else {}
-    return found | ({"ticket step": ticket.step} if found and args.rewind_lr else {})
+    if not (args.init_dir or args.mask_dir):
+        return {}
+    return {"ticket checksum": checksum(ticket)} | ({"ticket step": ticket.step} if args.rewind_lr else {})
 
 
-def read_ticket(
-    init: Path | None, mask: Path | None, model: nn.Module, new_classifier: bool = False
-) -> tuple[Ticket, list[str]]:
-    """The ticket of `--init_dir` and `--mask_dir`, and what there is to say about it.
+def checksum(ticket: Ticket) -> str:
+    """Tells tickets apart, in a run's settings."""
+    return digest(*(value.numpy() for part in (ticket.mask, ticket.weights) for _, value in sorted(part.items())))
 
-    Without starting weights the network's own, freshly drawn, are the ticket's; without a mask its mask is empty, which
-    is the dense network. With `new_classifier` the network's own classifier is the ticket's, dense, whatever the files
-    have for it.
-    """
-    spared = own_parts(model, new_classifier)
-    weights, step, notes = on_cpu(copy_weights(model)), 0, []
-    if init:
-        weights, notes = starting_weights(init, model, spared)
-        step = read(init).get("init_step")
-    found = read_mask(mask, model, spared) if mask else {}
-    if mask and not found:
-        notes.append(f"{mask} holds no mask: the dense network is trained")
-    unsealed = [str(file) for file in dict.fromkeys(filter(None, (init, mask))) if not is_sealed(file)]
-    notes += [
-        f"{file} carries no checksum, as no file of the 2021 code does: it is used unchecked" for file in unsealed
-    ]
-    return Ticket(found, weights, step), notes
+
+# --- the files of a ticket --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TicketFile:
+    """A file that a ticket, or a part of it, is taken from: a checkpoint or a plain state_dict."""
+
+    path: Path
+
+    @cached_property
+    def content(self) -> dict:
+        return read(self.path)
+
+    @cached_property
+    def starting_state(self) -> Weights:
+        """The starting weights in it, of whatever network: in a checkpoint its `init_weight`, or a state_dict such as
+        ``epoch_3_rewind_weight.pt``."""
+        state = self.content.get("init_weight", self.content)
+        if state is None:
+            raise InputError(f"{self.path} was written before the rewinding point: it holds no starting weights yet")
+        if state is self.content and ("state_dict" in state or "result" in state):
+            raise InputError(f"{self.path} holds no starting weights (`init_weight`): give a checkpoint of a pruning "
+                             "script")  # fmt: skip
+        return split_state(self.tensors(state))[0]
+
+    @cached_property
+    def trained(self) -> tuple[Weights, Mask]:
+        """The weights as they were trained, and the mask; it is empty if the network is dense."""
+        return split_state(self.tensors(self.content.get("state_dict", self.content)))
+
+    @property
+    def step(self) -> int | None:
+        """Where in the schedule the starting weights stand, if the file says so."""
+        return self.content.get("init_step")
+
+    @property
+    def settings(self) -> dict:
+        """Of the run that wrote it; empty for a file of the 2021 code."""
+        return self.content.get("settings", {})
+
+    def tensors(self, state: object) -> Weights:
+        """`state` if it is a state_dict."""
+        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise InputError(f"{self.path} holds no weights: tensors by name are needed")
+        return state
+
+    # --- against a network --------------------------------------------------------------------------------------------
+
+    def starting_weights(self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)) -> tuple[Weights, list[str]]:
+        """The weights a ticket starts from, and what there is to say about them.
+
+        For the `spared` modules the model's own are used; a difference in normalisation is mentioned.
+        """
+        state, own = self.starting_state, on_cpu(copy_weights(model))
+        self.check_fit(state, own, spared)
+        if broken := [name for name, value in state.items() if not value.isfinite().all()]:
+            raise InputError(f"{self.path} is no starting point: {broken[0]} holds values that are not finite")
+        foreign = [name for name in own if owners(name, [NORMALIZATION]) and not _equal(state.get(name), own[name])]
+        notes = [f"{self.path} was made with another input normalisation; this data set's own is used"]
+        return {name: own[name] if owners(name, spared) else state[name] for name in own}, notes if foreign else []
+
+    def mask(self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)) -> Mask:
+        """The mask, without that of `spared` modules; empty if the network is dense. InputError if it does not fit."""
+        weights, mask = self.trained
+        self.check_fit(weights, model.state_dict(), spared)
+        if strangers := mask.keys() - dict(model.named_parameters()).keys():
+            raise InputError(
+                f"{self.path} has a mask for {sorted(strangers)[0]}, which is no parameter of this network"
+            )
+        return {name: layer for name, layer in mask.items() if not owners(name, spared)}
+
+    def check_fit(self, state: Weights, own: Weights, spared: Sequence[str]) -> None:
+        """InputError unless `state` has the network's names and shapes, `spared` modules aside."""
+        there = {name: tuple(value.shape) for name, value in state.items() if not owners(name, spared)}
+        here = {name: tuple(value.shape) for name, value in own.items() if not owners(name, spared)}
+        if there.keys() != here.keys():
+            name = sorted(there.keys() ^ here.keys())[0]
+            where = "is there and not in" if name in there else "is missing there and in"
+            raise InputError(f"{self.path} belongs to another network: {name} {where} this network")
+        for name, shape in here.items():
+            if there[name] != shape:
+                raise InputError(
+                    f"{self.path} belongs to another network: {name} is {dims(there[name])} there, {dims(shape)} here; "
+                    "do the architecture, its stem and the number of classes fit? (--new_classifier for other classes)"
+                )
+
+    # --- against data -------------------------------------------------------------------------------------------------
+
+    def check_data(self, data_checksum: str, split_checksum: str, validation: Tensor) -> list[str]:
+        """InputError if its round had examples that validate here; a note if its data or split is another.
+
+        Whether a checkpoint of the 2021 code comes from this data set cannot be known; it is taken to.
+        """
+        if self.settings.get("data checksum", data_checksum) != data_checksum:
+            return [f"{self.path} was found on another data set"]
+        notes = []
+        if self.settings.get("split checksum", split_checksum) != split_checksum:
+            notes.append(f"{self.path} was found with another --split_file: it may know examples that validate here")
+        seen = int(np.isin(self.sequence, validation.cpu().numpy()).sum())
+        if seen:
+            raise InputError(
+                f"{self.path} was found with {seen} examples that validate here: give the --split_file and the "
+                "--val_fraction it was found with"
+            )
+        return notes
+
+    @property
+    def sequence(self) -> np.ndarray:
+        """The examples it was found with, as far as it says."""
+        return sequence_of(self.content, self.path) if "sequence" in self.content else np.empty(0, dtype=np.int64)
+
+
+class TicketFiles(NamedTuple):
+    """Where a ticket's starting weights (`--init_dir`) and its mask (`--mask_dir`) are taken from, if at all."""
+
+    init: TicketFile | None
+    mask: TicketFile | None
+
+    @classmethod
+    def read(cls, init: Path | None, mask: Path | None) -> "TicketFiles":
+        files = {path: TicketFile(path) for path in (init, mask) if path}
+        return cls(files.get(init), files.get(mask))
+
+    @property
+    def each(self) -> list[TicketFile]:
+        return list(dict.fromkeys(file for file in self if file))
+
+    def ticket(self, model: nn.Module, new_classifier: bool = False) -> tuple[Ticket, list[str]]:
+        """The ticket, and what there is to say about it.
+
+        Without starting weights the network's own, freshly drawn, are the ticket's; without a mask its mask is empty,
+        which is the dense network. With `new_classifier` the network's own classifier is the ticket's, dense, whatever
+        the files have for it.
+        """
+        spared = own_parts(model, new_classifier)
+        weights, step, notes = on_cpu(copy_weights(model)), 0, []
+        if self.init:
+            (weights, notes), step = self.init.starting_weights(model, spared), self.init.step
+        mask = self.mask.mask(model, spared) if self.mask else {}
+        if self.mask and not mask:
+            notes.append(f"{self.mask.path} holds no mask: the dense network is trained")
+        notes += [
+            f"{file.path} carries no checksum, as no file of the 2021 code does: it is used unchecked"
+            for file in self.each
+            if not is_sealed(file.path)
+        ]
+        return Ticket(mask, weights, step), notes
+
+    def as_it_stands(self) -> Ticket:
+        """The ticket of two files, compared with no network."""
+        return Ticket(self.mask.trained[1], self.init.starting_state, self.init.step)
+
+    @property
+    def origin(self) -> dict | None:
+        """Where the ticket comes from: the file of its mask, or else of its weights; the prunings it took, and the
+        settings of its search, as far as they are known.
+
+        An elastic ticket has a `source` in turn: where the ticket that was carried over comes from.
+        """
+        if not (file := self.mask or self.init):
+            return None
+        content = file.content
+        found = {"file": str(file.path), "prunings": content.get("state"), "settings": content.get("settings")}
+        return found | ({"source": content["source"]} if "source" in content else {})
 
 
 def own_parts(model: nn.Module, new_classifier: bool) -> tuple[str, ...]:
@@ -73,125 +223,6 @@ def own_parts(model: nn.Module, new_classifier: bool) -> tuple[str, ...]:
     if (last := classifier(model)) is None:
         raise InputError("--new_classifier: this network has no linear layer that could be its classifier")
     return NORMALIZATION, last
-
-
-def ticket_in_files(init: Path, mask: Path) -> Ticket:
-    """The ticket of two files as it stands in them, compared with no network; each is read once."""
-    contents = {path: read(path) for path in {init, mask}}
-    weights, step = _starting_state_in(contents[init], init), contents[init].get("init_step")
-    return Ticket(_mask_in(contents[mask], mask)[1], weights, step)
-
-
-def checksum(ticket: Ticket) -> str:
-    """Tells tickets apart, in a run's settings."""
-    return digest(*(value.numpy() for part in (ticket.mask, ticket.weights) for _, value in sorted(part.items())))
-
-
-def origin(path: Path | None) -> dict | None:
-    """Where a ticket comes from: its file, the prunings it took, and the settings of its search as far as known.
-
-    An elastic ticket has a `source` in turn: where the ticket that was carried over comes from.
-    """
-    if path is None:
-        return None
-    content = read(path)
-    found = {"file": str(path), "prunings": content.get("state"), "settings": content.get("settings")}
-    return found | ({"source": content["source"]} if "source" in content else {})
-
-
-def starting_weights(
-    path: Path, model: nn.Module, spared: tuple[str, ...] = (NORMALIZATION,)
-) -> tuple[Weights, list[str]]:
-    """The weights a ticket starts from, and what there is to say about them.
-
-    For the `spared` modules the model's own are used; a difference in normalisation is mentioned.
-    """
-    state = read_starting_state(path)
-    own = on_cpu(copy_weights(model))
-    _check_fit(path, state, own, spared)
-    if broken := [name for name, value in state.items() if not value.isfinite().all()]:
-        raise InputError(f"{path} is no starting point: {broken[0]} holds values that are not finite")
-    foreign = [name for name in own if owners(name, [NORMALIZATION]) and not _equal(state.get(name), own[name])]
-    notes = [f"{path} was made with another input normalisation; this data set's own is used"] if foreign else []
-    return {name: own[name] if owners(name, spared) else state[name] for name in own}, notes
-
-
-def read_starting_state(path: Path) -> Weights:
-    """The starting weights in a file, of whatever network: in a checkpoint its `init_weight`, or a state_dict such as
-    ``epoch_3_rewind_weight.pt``."""
-    return _starting_state_in(read(path), path)
-
-
-def _starting_state_in(content: dict, path: Path) -> Weights:
-    if "init_weight" in content:
-        state = content["init_weight"]
-        if state is None:
-            raise InputError(f"{path} was written before the rewinding point: it holds no starting weights yet")
-    elif "state_dict" in content or "result" in content:
-        raise InputError(f"{path} holds no starting weights (`init_weight`): give a checkpoint of a pruning script")
-    else:
-        state = content
-    return split_state(_tensors(state, path))[0]
-
-
-def read_mask(path: Path, model: nn.Module, spared: tuple[str, ...] = (NORMALIZATION,)) -> Mask:
-    """The mask in a checkpoint or state_dict, without that of `spared` modules; empty if the network in it is dense.
-    InputError if it does not fit."""
-    weights, mask = _mask_in(read(path), path)
-    _check_fit(path, weights, model.state_dict(), spared)
-    if strangers := mask.keys() - dict(model.named_parameters()).keys():
-        raise InputError(f"{path} has a mask for {sorted(strangers)[0]}, which is no parameter of this network")
-    return {name: layer for name, layer in mask.items() if not owners(name, spared)}
-
-
-def _mask_in(content: dict, path: Path) -> tuple[Weights, Mask]:
-    """The trained weights, and the mask."""
-    return split_state(_tensors(content.get("state_dict", content), path))
-
-
-def check_ticket_data(path: Path, data_checksum: str, split_checksum: str, validation: Tensor) -> list[str]:
-    """InputError if the round of `path` had examples that validate here; a note if its data or split is another.
-
-    Whether a checkpoint of the 2021 code comes from this data set cannot be known; it is taken to.
-    """
-    content = read(path)
-    there = content.get("settings", {})
-    if there.get("data checksum", data_checksum) != data_checksum:
-        return [f"{path} was found on another data set"]
-    notes = []
-    if there.get("split checksum", split_checksum) != split_checksum:
-        notes.append(f"{path} was found with another --split_file: it may know examples that validate here")
-    if "sequence" in content:
-        seen = int(np.isin(sequence_of(content, path), validation.cpu().numpy()).sum())
-        if seen:
-            raise InputError(
-                f"{path} was found with {seen} examples that validate here: give the --split_file and the "
-                "--val_fraction it was found with"
-            )
-    return notes
-
-
-def _tensors(state: object, path: Path) -> Weights:
-    """`state` if it is a state_dict."""
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no weights: tensors by name are needed")
-    return state
-
-
-def _check_fit(path: Path, state: Weights, own: Weights, spared: tuple[str, ...]) -> None:
-    """InputError unless `state` has the network's names and shapes, `spared` modules aside."""
-    there = {name: tuple(value.shape) for name, value in state.items() if not owners(name, spared)}
-    here = {name: tuple(value.shape) for name, value in own.items() if not owners(name, spared)}
-    if there.keys() != here.keys():
-        name = sorted(there.keys() ^ here.keys())[0]
-        where = "is there and not in" if name in there else "is missing there and in"
-        raise InputError(f"{path} belongs to another network: {name} {where} this network")
-    for name, shape in here.items():
-        if there[name] != shape:
-            raise InputError(
-                f"{path} belongs to another network: {name} is {dims(there[name])} there, {dims(shape)} here; "
-                "do the architecture, its stem and the number of classes fit? (--new_classifier for other classes)"
-            )
 
 
 def dims(shape: tuple[int, ...]) -> str:

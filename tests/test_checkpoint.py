@@ -14,7 +14,7 @@ from checkpoint import masked_state, read, split_state, write
 from models import build_model
 from pruner import Ticket
 from step import copy_weights
-from tickets import read_mask, read_ticket, starting_weights
+from tickets import TicketFile, TicketFiles
 from utils import InputError, RunError
 
 
@@ -64,8 +64,8 @@ def test_ours_has_the_keys_and_shapes_of_the_reference_checkpoint(reference_chec
 @pytest.mark.parametrize("which", ["imp", "prac"])
 def test_a_reference_checkpoint_is_a_ticket(reference_checkpoint, which):
     path, model = reference_checkpoint(which), res20s()
-    mask = read_mask(path, model)
-    weights, notes = starting_weights(path, model)
+    mask = TicketFile(path).mask(model)
+    weights, notes = TicketFile(path).starting_weights(model)
     assert pruner.count(mask) == 214_157 and notes == []
     theirs = torch.load(path, weights_only=False)  # a file of our own
     assert all(torch.equal(weights[name], value) for name, value in theirs["init_weight"].items())
@@ -101,36 +101,36 @@ def saved(tmp_path, model, **more):
     return path
 
 
-@pytest.mark.parametrize("reader", [read_mask, starting_weights])
+@pytest.mark.parametrize("reader", [TicketFile.mask, TicketFile.starting_weights])
 def test_a_ticket_of_another_network_is_refused(tmp_path, reader):
     path = saved(tmp_path, Tiny())
     with pytest.raises(InputError, match="belongs to another network"):
-        reader(path, res20s())
+        reader(TicketFile(path), res20s())
     with pytest.raises(InputError, match=r"fc.*number of classes"):
-        reader(path, Tiny(classes=7))
+        reader(TicketFile(path), Tiny(classes=7))
 
 
 def test_a_smaller_networks_ticket_does_not_pass_as_a_part_of_a_larger_ones(tmp_path):
     """All of res20s's layers are in res32s, with the same shapes."""
     large = build_model("res32s", classes=10, channels=3, image_size=32, mean=[0.5] * 3, std=[0.5] * 3)
     with pytest.raises(InputError, match="belongs to another network"):
-        read_mask(saved(tmp_path, res20s()), large)
+        TicketFile(saved(tmp_path, res20s())).mask(large)
 
 
 def test_normalisation_is_not_trusted_and_a_difference_is_mentioned(tmp_path, reference_checkpoint):
     model = build_model("res20s", classes=10, channels=3, image_size=32, mean=[0.1] * 3, std=[0.2] * 3)
-    weights, notes = starting_weights(reference_checkpoint("imp"), model)
+    weights, notes = TicketFile(reference_checkpoint("imp")).starting_weights(model)
     assert torch.equal(weights["normalize.mean"], model.normalize.mean) and "normalisation" in notes[0]
 
 
 def test_weights_from_before_the_rewinding_point_are_refused(tmp_path, tiny):
     with pytest.raises(InputError, match="before the rewinding point"):
-        starting_weights(saved(tmp_path, tiny, init_weight=None), tiny)
+        TicketFile(saved(tmp_path, tiny, init_weight=None)).starting_weights(tiny)
 
 
 def test_a_plain_state_dict_gives_starting_weights(tmp_path, tiny):
     write(tmp_path / "epoch_3_rewind_weight.pt", copy_weights(tiny))
-    weights, _ = starting_weights(tmp_path / "epoch_3_rewind_weight.pt", tiny)
+    weights, _ = TicketFile(tmp_path / "epoch_3_rewind_weight.pt").starting_weights(tiny)
     assert all(torch.equal(weights[name], value) for name, value in tiny.state_dict().items())
 
 
@@ -139,12 +139,12 @@ def test_starting_weights_that_are_not_finite_are_refused(tmp_path, tiny):
     weights["fc.bias"][1] = float("nan")
     write(tmp_path / "broken.pt", weights)
     with pytest.raises(InputError, match=r"fc\.bias holds values that are not finite"):
-        starting_weights(tmp_path / "broken.pt", tiny)
+        TicketFile(tmp_path / "broken.pt").starting_weights(tiny)
 
 
 def test_a_ticket_shares_no_memory_with_the_network(tiny):
     """The network may live on a GPU and be trained on; the ticket's checksum and file must not change with it."""
-    ticket, notes = read_ticket(None, None, tiny)
+    ticket, notes = TicketFiles.read(None, None).ticket(tiny)
     assert ticket.mask == {} and not notes
     torch.nn.init.zeros_(tiny.fc.weight)
     assert (ticket.weights["fc.weight"] != 0).any()
@@ -153,7 +153,7 @@ def test_a_ticket_shares_no_memory_with_the_network(tiny):
 def test_a_trained_network_is_no_starting_point(tmp_path, tiny):
     write(tmp_path / "trained.pth.tar", {"state_dict": copy_weights(tiny), "result": {}})
     with pytest.raises(InputError, match="no starting weights"):
-        starting_weights(tmp_path / "trained.pth.tar", tiny)
+        TicketFile(tmp_path / "trained.pth.tar").starting_weights(tiny)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
