@@ -3,6 +3,9 @@
 <data set>-train-val.npy holds every index of the training set once (int32). Its first nine tenths train, the rest
 validate. CIFAR's are in the order of the files, as in the 2021 reference code, so that a set or checkpoint made with it
 means the same images here; the others are random, because those data sets may be sorted by class.
+
+cifar10-5000.npy lists 5 000 training images of CIFAR-10, drawn at random: --split_file npy_files/cifar10-5000.npy makes
+studies of minutes out of days.
 """
 
 from pathlib import Path
@@ -16,6 +19,7 @@ SPLITS = {  # data set: (training images, seed; None keeps the order of the file
     "mnist": (60_000, 2),
     "fashion-mnist": (60_000, 3),
 }
+SUBSETS = {"cifar10-5000": (50_000, 0, 5_000)}  # file: (training images, seed, how many of them)
 
 
 def permutation(n: int, seed: int | None) -> np.ndarray:
@@ -29,6 +33,8 @@ def permutation(n: int, seed: int | None) -> np.ndarray:
 def write_splits(folder: Path) -> None:
     for name, (n, seed) in SPLITS.items():
         np.save(folder / f"{name}-train-val.npy", permutation(n, seed))
+    for name, (n, seed, listed) in SUBSETS.items():
+        np.save(folder / f"{name}.npy", permutation(n, seed)[:listed])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from torchvision import datasets, transforms
 import decoded_cache
 import image_folder
 import sources
-from npy_files.make_splits import SPLITS, permutation
+from npy_files.make_splits import SPLITS, SUBSETS, permutation
 from sources import DATASETS, check_source, read_source
 from utils import InputError
 
@@ -767,10 +767,15 @@ def test_shipped_splits_are_what_the_script_makes(tmp_path):
     script = shutil.copy(HERE / "npy_files" / "make_splits.py", tmp_path)
     subprocess.run([sys.executable, script], check=True)
     assert sorted(SPLITS) == sorted(set(DATASETS) - {"imagefolder", "digits"})
-    assert sorted(file.name for file in tmp_path.glob("*.npy")) == sorted(f"{name}-train-val.npy" for name in SPLITS)
+    shipped = sorted([*(f"{name}-train-val.npy" for name in SPLITS), *(f"{name}.npy" for name in SUBSETS)])
+    assert sorted(file.name for file in tmp_path.glob("*.npy")) == shipped
     for name, (n, _) in SPLITS.items():
         shipped = np.load(HERE / "npy_files" / f"{name}-train-val.npy", allow_pickle=False)
         assert np.array_equal(shipped, np.load(tmp_path / f"{name}-train-val.npy"))
         assert shipped.dtype == np.int32 and np.array_equal(np.sort(shipped), np.arange(n))
         assert np.array_equal(shipped, np.arange(n)) == name.startswith("cifar")
+    for name, (n, _, listed) in SUBSETS.items():
+        shipped = np.load(HERE / "npy_files" / f"{name}.npy", allow_pickle=False)
+        assert np.array_equal(shipped, np.load(tmp_path / f"{name}.npy")) and shipped.dtype == np.int32
+        assert len(np.unique(shipped)) == len(shipped) == listed and shipped.max() < n
     assert not np.array_equal(permutation(60_000, SPLITS["mnist"][1]), permutation(60_000, SPLITS["fashion-mnist"][1]))

@@ -198,11 +198,11 @@ def test_what_cannot_be_carried_is_one_sentence(written, tmp_path, capsys, old, 
     check_refusal(written(ELASTIC, (old, new)), tmp_path / "runs", message, capsys)
 
 
-@pytest.mark.parametrize("name", ["digits", "prac_cifar", "elastic_mnist"])
+@pytest.mark.parametrize("name", ["digits", "prac_cifar", "elastic_mnist", "elastic_cifar"])
 def test_the_studies_that_come_along_are_right(name):
     found = read_study(ROOT / "studies" / f"{name}.toml")
     check_jobs(found)
-    assert len(found.jobs) > 50
+    assert len(found.jobs) > 40
 
 
 def test_the_study_of_elastic_tickets_has_every_pair_and_control():
