@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reports.origins import alteration, carryings, search_settings
-from reports.runs import FOREIGN, Run
+from reports.runs import FOREIGN, SEARCHES, Run
 
 TASK = ("dataset", "data checksum", "split checksum", "arch", "stem", "image_size", "network")
 RECIPE = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision")
@@ -157,7 +157,7 @@ def same_method(a: Mapping, b: Mapping) -> bool:
     """Equal settings, the seed aside. Each seed may have been given sets of its own; one seed has one set."""
     names = [name for name in a if name not in NOT_METHOD and not name.startswith(SET)]
     sets = [name for name in a if name.startswith(SET)] if a.get("seed") == b.get("seed") else []
-    return not differing(a, b, names + sets)
+    return beginning(a) == beginning(b) and not differing(a, b, names + sets)
 
 
 def grouped(items: Iterable, settings_of: Callable, same: Callable[[Mapping, Mapping], bool]) -> list[Group]:
@@ -187,8 +187,18 @@ def describe(settings: Mapping) -> str:
         sets = {"random": "random sets", "constent": "constent"}.get(get("data_prune"))
         critical = {"pruned": "CEP as in Algorithm 1", "none": "no CEP"}.get(get("cep"))
         parts = ["PrAC", sets, critical, get("eb_eps") is None and "no early stop"]
-    parts += [get("prac_set") and "given set", get("prac_epochs") == "fixed" and "fixed epochs"]
+    parts += [get("prac_set") and "given set", get("prac_epochs") == "fixed" and "fixed epochs", beginning(settings)]
     return ", ".join(part for part in parts if part)
+
+
+def beginning(settings: Mapping) -> str:
+    """What a search was given to begin with, instead of the dense network with random weights; empty for nothing."""
+    if settings["script"] not in SEARCHES:
+        return ""
+    given = bool(settings.get("init_dir")), bool(settings.get("mask_dir"))
+    return {(True, True): "from a ticket", (True, False): "from given weights", (False, True): "from a mask"}.get(
+        given, ""
+    )
 
 
 def name_groups(groups: Sequence[Group], name_of: Callable[[Mapping], str], always: Iterable[str]) -> None:

@@ -170,6 +170,8 @@ def test_only_pairs_are_compared():
         (IMP, "IMP"),
         (IMP | {"random_prune": True}, "IMP, random pruning"),
         (IMP | {"eb_eps": 0.1, "prac_set": True}, "IMP, early stop, given set"),
+        (IMP | {"init_dir": True, "mask_dir": True}, "IMP, from a ticket"),
+        (PRAC | {"init_dir": True, "mask_dir": False}, "PrAC, from given weights"),
         (PRAC, "PrAC"),
         (PRAC | {"data_prune": "random"}, "PrAC, random sets"),
         (PRAC | {"data_prune": "constent", "cep": "none"}, "PrAC, constent, no CEP"),
@@ -178,6 +180,13 @@ def test_only_pairs_are_compared():
 )
 def test_methods_are_named_for_what_they_do(settings, name):
     assert names([made("a", settings, [90])]) == [name]
+
+
+def test_a_search_that_begins_with_a_ticket_is_another_method():
+    """Also beside one of the version before, whose settings do not say that it was given nothing."""
+    given = IMP | {"init_dir": True, "mask_dir": True, "ticket checksum": "1"}
+    runs = [made("a", IMP, [90]), made("b", given, [80]), made("c", given | {"ticket checksum": "2", "seed": 1}, [81])]
+    assert sorted(names(runs)) == ["IMP", "IMP, from a ticket"]
 
 
 def test_equal_names_are_told_apart_by_what_differs():
