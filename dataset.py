@@ -35,6 +35,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def augmented(self) -> bool:
+        return self.padding > 0 or self.flips
+
 
 def class_counts(data: Images, indices: Tensor) -> list[int]:
     """How many of `indices` each class has."""

@@ -247,6 +247,9 @@ def _add_training(group) -> None:
         "--momentum", type=number(float, "in [0, 1)", lambda m: 0 <= m < 1), default=0.9, help="momentum of SGD"
     )
     group.add_argument("--weight_decay", type=not_negative, default=1e-4, help="weight decay, on every parameter")
+    group.add_argument(
+        "--no_augmentation", action="store_true", help="train on the images as they are: no random crops, no flips"
+    )
     group.add_argument("--warmup", type=count_from_0, default=0, help="epochs of linear learning-rate warm-up")
     group.add_argument(
         "--decreasing_lr", type=milestones, default="91,136", metavar="91,136", help="epochs at which lr drops to 1/10"

@@ -60,7 +60,9 @@ class Step:
     def update(self, visits: Tensor, network: Callable[[Tensor], Tensor]) -> None:
         """The step, operation by operation; `network` computes what the model does."""
         index, top, left, flip = visits
-        images = augment(self.data.images[index], top, left, flip.bool(), self.data.padding)
+        images = self.data.images[index]
+        if self.data.augmented:
+            images = augment(images, top, left, flip.bool(), self.data.padding)
         labels = self.data.labels[index]
         self.optimizer.zero_grad()
         with products(self.device, self.precision):

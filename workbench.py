@@ -88,7 +88,7 @@ def set_up(args: argparse.Namespace) -> Workbench:
     images = form_of(source)
     model = initial_model(args, images).to(device, memory_format=torch.channels_last)
     check_prunable(model, args.arch)
-    train, test = images_on(device, source)
+    train, test = images_on(device, source, augmented=not args.no_augmentation)
     recipe, feedback = recipe_of(args), Feedback(args.print_freq)
     return Workbench(
         device=device,
@@ -181,13 +181,13 @@ def check_prunable(model: nn.Module, arch: str) -> None:
         raise InputError(f"--arch {arch}: {error}") from None
 
 
-def images_on(device: torch.device, source: Source) -> tuple[Images, Images]:
-    """Training and test images on the device; only training images are augmented."""
+def images_on(device: torch.device, source: Source, augmented: bool) -> tuple[Images, Images]:
+    """Training and test images on the device; only training images are augmented, if any."""
     train = Images(
         torch.from_numpy(source.train_images).to(device),
         torch.from_numpy(source.train_labels).to(device),
-        source.padding,
-        source.flips,
+        source.padding if augmented else 0,
+        source.flips and augmented,
     )
     test = Images(torch.from_numpy(source.test_images).to(device), torch.from_numpy(source.test_labels).to(device))
     return train, test

@@ -29,7 +29,7 @@ class Digits(NamedTuple):
 
 def read(device: torch.device) -> Digits:
     source = read_source("digits", ".")
-    train, test = images_on(device, source)
+    train, test = images_on(device, source, augmented=True)
     indices = split(default_permutation("digits", source.train_labels)).train
     return Digits(source, train, test, indices.to(device))
 

@@ -83,6 +83,7 @@ SHARED = {
     "init_dir": Values(("{ticket}", "{rewound}"), ("{best}", "{split}", "{old}", "nowhere", ".", "{garbage}")),
     "mask_dir": Values(("{ticket}", "{best}", "{rewound}"), ("{split}", "{old}", "nowhere", ".", "{garbage}")),
     "new_classifier": SWITCH,
+    "no_augmentation": SWITCH,
     "rewind_lr": SWITCH,
     "no_such_flag": Values((), ("", "1")),
 }

@@ -6,6 +6,7 @@ import pytest
 import torch
 from test_search import REWIND, SAVING, SETTINGS, Killed, assert_same_files, checkpoints, kill_at, run, without_time
 
+import step
 from checkpoint import read, split_state, write
 from dataset import split
 from verify import main as verify
@@ -162,6 +163,18 @@ def test_a_ticket_found_on_all_examples_is_trained_on_all(tmp_path):
     out = run("train", f"{flags} --val_fraction 0", tmp_path / "all")
     last = read(tmp_path / "all/checkpoint.pth.tar")["history"][-1]
     assert f"test accuracy at the last epoch: {last['test']:.2f}" in out
+
+
+def test_images_are_trained_on_as_they_are_where_that_is_asked_for(tmp_path, monkeypatch):
+    def augment(*_):
+        raise Killed
+
+    monkeypatch.setattr(step, "augment", augment)
+    with pytest.raises(Killed):
+        run("train", f"{SETTINGS} --epochs 1", tmp_path / "augmented")
+    run("train", f"{SETTINGS} --epochs 2 --decreasing_lr 1 --no_augmentation", tmp_path / "not")
+    out = run("train", f"{SETTINGS} --epochs 2 --decreasing_lr 1", tmp_path / "not", expect=2)
+    assert "no_augmentation was True, is False" in out
 
 
 def test_a_split_with_nobody_left_to_train_is_refused(tmp_path):
