@@ -11,10 +11,9 @@ from pruner import Ticket
 from recipe import steps_per_epoch
 from rundir import RunDirectory
 from saved_run import SavedRun, restore
-from schedule import NO_STEP
+from schedule import check_begin
 from tickets import given_ticket, ticket_settings
 from trial import Trial, plan_lines, short_warnings, summary, watch
-from utils import InputError
 from workbench import Workbench, set_up
 
 
@@ -39,14 +38,7 @@ def first_step_of(args: argparse.Namespace, ticket: Ticket, bench: Workbench) ->
     """Where in the schedule the training begins; InputError if --rewind_lr cannot begin where the ticket stands."""
     if not args.rewind_lr:
         return 0
-    if ticket.step is None:
-        raise InputError(f"--rewind_lr: --init_dir {args.init_dir} {NO_STEP}")
-    steps = bench.recipe.epochs * steps_per_epoch(len(bench.whole), bench.recipe.batch_size)
-    if ticket.step >= steps:
-        raise InputError(
-            f"--rewind_lr would begin after step {ticket.step}, where the ticket stands; this training has only "
-            f"{steps} optimiser steps"
-        )
+    check_begin(ticket.step, bench.recipe.epochs * steps_per_epoch(len(bench.whole), bench.recipe.batch_size))
     return ticket.step
 
 

@@ -7,11 +7,6 @@ from ledger import Vanilla
 from recipe import Recipe, steps_per_epoch
 from utils import InputError
 
-NO_STEP = (
-    "does not say after how many optimiser steps its weights stand; a checkpoint that a pruning script of this suite "
-    "made with --prune_type lt or rewind_lt does"
-)
-
 
 @dataclass(frozen=True)
 class Schedule:
@@ -34,9 +29,6 @@ class Schedule:
     def from_flags(
         cls, args: argparse.Namespace, recipe: Recipe, whole: int, first: int, given: int | None
     ) -> "Schedule":
-        """InputError where --rewind_lr would need to know where a given ticket stands, and its file does not say."""
-        if args.rewind_lr and given is None:
-            raise InputError(f"--rewind_lr: --init_dir {args.init_dir} {NO_STEP}")
         return cls(
             recipe,
             whole,
@@ -60,7 +52,7 @@ class Schedule:
         recipe = self.recipe if part == self.whole else self.recipe.scaled(part, self.whole)
         if not self.rewind_lr:
             return recipe, 0
-        begin = self.given if k == 0 else self.rewound(examples)
+        begin = (self.given or 0) if k == 0 else self.rewound(examples)
         return recipe, min(begin, (recipe.epochs - 1) * self.steps(examples))
 
     def rewound(self, examples: int) -> int:
@@ -88,8 +80,11 @@ class Schedule:
         return (self.rewind_epoch + 1) * self.steps(self.first)
 
     def check(self) -> None:
-        """InputError if round 0 does not pass the rewinding point."""
+        """InputError if round 0 cannot begin where it should, or does not pass the rewinding point."""
         recipe, begin = self.round(0, self.first)
+        steps = recipe.epochs * self.steps(self.first)
+        if self.rewind_lr:
+            check_begin(self.given, steps)
         if self.prune_type != "rewind_lt":
             return
         if self.rewind_iteration is None and self.rewind_epoch >= recipe.epochs:
@@ -97,10 +92,9 @@ class Schedule:
                 f"--rewind_epoch {self.rewind_epoch} is not reached: on the given set round 0 has only "
                 f"{recipe.epochs} epochs. Give a smaller one, or --prac_epochs fixed"
             )
-        if self.rewinding_step > recipe.epochs * self.steps(self.first):
+        if self.rewinding_step > steps:
             raise InputError(
-                f"--rewind_iteration {self.rewind_iteration} is not reached: round 0 has only "
-                f"{recipe.epochs * self.steps(self.first)} optimiser steps"
+                f"--rewind_iteration {self.rewind_iteration} is not reached: round 0 has only {steps} optimiser steps"
             )
         if self.rewinding_step < begin:
             raise InputError(
@@ -112,3 +106,17 @@ class Schedule:
     def vanilla(self) -> Vanilla:
         """The yardstick of every saving."""
         return Vanilla(self.recipe.epochs, steps_per_epoch(self.whole, self.recipe.batch_size))
+
+
+def check_begin(step: int | None, steps: int) -> None:
+    """InputError if a training of so many `steps` cannot begin after this one, where a ticket stands."""
+    if step is None:
+        raise InputError(
+            "--rewind_lr: --init_dir does not say after how many optimiser steps its weights stand; a checkpoint that "
+            "a pruning script of this suite made with --prune_type lt or rewind_lt does"
+        )
+    if step >= steps:
+        raise InputError(
+            f"--rewind_lr would begin after step {step}, where the ticket stands; this training has only {steps} "
+            "optimiser steps"
+        )

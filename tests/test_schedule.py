@@ -75,6 +75,10 @@ def test_a_round_0_that_ends_before_the_rewinding_point_is_refused():
     at(182 * 352).check()
     with pytest.raises(InputError, match="has only 64064 optimiser steps"):
         at(182 * 352 + 1).check()
+    with pytest.raises(InputError, match="would begin after step 64064"):
+        schedule(prune_type="lt", rewind_lr=True, given=182 * 352).check()
+    with pytest.raises(InputError, match="does not say after how many optimiser steps"):
+        schedule(prune_type="lt", rewind_lr=True, given=None).check()
     with pytest.raises(InputError, match="step 400, lies before step 500"):
         at(400, rewind_lr=True, given=500).check()
 
