@@ -16,19 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from checkpoint import FORMAT, masked_state, split_state, write
+from checkpoint import masked_state, split_state, write
 from elastic import Count, Mapping, asked_mapping, format_mapping, origins, parse_mapping, stage_counts, stretch
+from flags import command
 from models import ARCHITECTURES, build_model
 from models.description import Description
 from models.families import MLPS
 from models.units import NORMALIZATION, Family, family, owners
 from opening import begun
-from pruner import Mask, Ticket, Weights, apply_, count, size
+from pruner import Mask, Ticket, Weights, count, size
 from rundir import RunDirectory
 from tickets import TicketFiles, checksum, dims
+from untrained import untrained
 from utils import InputError
 
 PIXELS = 32  # of a convolutional network's images: its weights do not depend on them
+SCRIPT = "main_elastic.py"
 INHERITED = ("dataset", "seed", "data checksum", "split checksum")  # settings of the search that hold for its tickets
 
 
@@ -139,40 +142,26 @@ def check_shapes(carried: Carried, own: Weights) -> None:
 def settings(args: argparse.Namespace, block_mapping: str, ticket_checksum: str, search: dict) -> dict:
     """What decides the result, and what of the settings of the mask's `search` holds for this ticket as well."""
     inherited = {name: search[name] for name in INHERITED if name in search}
-    return asked(args) | {"block_mapping": block_mapping, "ticket checksum": ticket_checksum} | inherited
-
-
-def asked(args: argparse.Namespace) -> dict:
-    """What the flags decide, whatever the ticket and the units of the networks."""
     return {
-        "script": "main_elastic.py",
+        "script": SCRIPT,
         "arch": args.target_arch,
         "source_arch": args.source_arch,
         "stem": args.stem,
         "order": args.order,
         "family checksum": args.description.checksum if args.description else None,
+        "block_mapping": block_mapping,
+        "ticket checksum": ticket_checksum,
+        **inherited,
     }
 
 
 def content(ticket: Ticket, chosen: dict, args: argparse.Namespace, files: TicketFiles) -> dict:
-    """A checkpoint whose training has not begun: the weights under the mask, and those it starts from."""
-    weights = {name: value.clone() for name, value in ticket.weights.items()}
-    apply_(weights, ticket.mask)
+    """The ticket's checkpoint, with where its source lies and what was known of that one."""
     return {
-        "state": None,
-        "epoch": 0,
-        "state_dict": masked_state(weights, ticket.mask),
-        "init_weight": ticket.weights,
-        "init_step": ticket.step,
-        "result": {"train": [], "ta": [], "test_ta": []},
-        "best_sa": 0.0,
-        "history": [],
-        "momentum": None,
-        "settings": chosen,
+        **untrained(ticket, chosen, command(args, SCRIPT)),
         "source": files.origin,
         "carried_from": {name: places(getattr(args, name), args.save_dir) for name in ("init_dir", "mask_dir")},
         "family": args.description.content if args.description else None,
-        "format": FORMAT,
         **examples(files),
     }
 

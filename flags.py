@@ -30,7 +30,7 @@ NOT_RESULTS = {
     "command_line",
 }
 # Flags that name files: a run records what is in the files instead.
-FILES = ("split_file", "prac_set", "init_dir", "mask_dir")
+FILES = ("split_file", "prac_set", "init_dir", "mask_dir", "like")
 
 
 class Parser(argparse.ArgumentParser):
@@ -126,13 +126,27 @@ def parser(doc: str) -> Parser:
     add_going_on(run)
     data = flags.add_argument_group("data")
     add_data(data)
-    _add_split(data)
-    _add_network(flags.add_argument_group("network"))
+    add_split(data)
+    add_network(flags.add_argument_group("network"))
     _add_training(flags.add_argument_group("training"))
     return flags
 
 
 def add_run(group) -> None:
+    add_place(group)
+    group.add_argument("--print_freq", type=positive_int, default=50, help="steps between redraws of the progress bar")
+    group.add_argument(
+        "--save_interval",
+        type=number(float, "a number from 0 up", lambda value: 0 <= value < float("inf")),
+        default=60.0,
+        metavar="SECONDS",
+        help="a killed run loses at most so many seconds of work, or the epoch it was in if that is longer; 0 saves "
+        "after every epoch",
+    )
+
+
+def add_place(group) -> None:
+    """Where a script works and writes, and where its chance comes from."""
     group.add_argument("--save_dir", type=path, required=True, help="directory for everything the run writes")
     group.add_argument(
         "--seed",
@@ -146,15 +160,6 @@ def add_run(group) -> None:
         action="store_true",
         help="CUDA: only kernels that always add up in the same order, so that a run that was killed and continued "
         "ends with the same bits as an unbroken one; slower. On a CPU it is always so",
-    )
-    group.add_argument("--print_freq", type=positive_int, default=50, help="steps between redraws of the progress bar")
-    group.add_argument(
-        "--save_interval",
-        type=number(float, "a number from 0 up", lambda value: 0 <= value < float("inf")),
-        default=60.0,
-        metavar="SECONDS",
-        help="a killed run loses at most so many seconds of work, or the epoch it was in if that is longer; 0 saves "
-        "after every epoch",
     )
 
 
@@ -200,7 +205,7 @@ def add_data(group) -> None:
     )
 
 
-def _add_split(group) -> None:
+def add_split(group) -> None:
     group.add_argument(
         "--split_file",
         type=path,
@@ -217,7 +222,7 @@ def _add_split(group) -> None:
     )
 
 
-def _add_network(group) -> None:
+def add_network(group) -> None:
     group.add_argument(
         "--arch",
         default="res20s",
@@ -238,10 +243,14 @@ def add_stem(group) -> None:
     )
 
 
+def add_batch_size(group, what: str) -> None:
+    at_least_2 = number(int, "a whole number from 2 up, since batch norm needs two examples", lambda value: value >= 2)
+    group.add_argument("--batch_size", type=at_least_2, default=128, help=what)
+
+
 def _add_training(group) -> None:
     group.add_argument("--epochs", type=positive_int, default=182, help="epochs of a full training")
-    at_least_2 = number(int, "a whole number from 2 up, since batch norm needs two examples", lambda value: value >= 2)
-    group.add_argument("--batch_size", type=at_least_2, default=128, help="examples per optimiser step")
+    add_batch_size(group, "examples per optimiser step")
     group.add_argument("--lr", type=positive, default=0.1, help="initial learning rate of SGD")
     group.add_argument(
         "--momentum", type=number(float, "in [0, 1)", lambda m: 0 <= m < 1), default=0.9, help="momentum of SGD"
@@ -464,4 +473,9 @@ def settings(args: argparse.Namespace, script: str, contents: dict[str, str]) ->
 
 def about(args: argparse.Namespace, script: str) -> dict:
     """What a record of the run says beside its settings: the command, and where the data lay."""
-    return {"command": shlex.join(["python", script, *args.command_line]), "data": str(args.data)}
+    return {"command": command(args, script), "data": str(args.data)}
+
+
+def command(args: argparse.Namespace, script: str) -> str:
+    """The command as it was given, in words a shell takes."""
+    return shlex.join(["python", script, *args.command_line])

@@ -3,7 +3,9 @@
     [common]    flags of every run
     [grid]      flags with lists of values: every combination is run; [[grid.cases]]: flags that belong together
     [search]    flags of every search
-    [methods.NAME]  script = "main_imp.py", "main_PrAC_imp.py" or "main_greedy.py", and its own flags
+    [methods.NAME]  script = "main_imp.py", "main_PrAC_imp.py" or "main_greedy.py", and its own flags; or "main_init.py",
+                which makes one ticket, that is trained if there is [retrain]; of [common] and [grid] it takes the flags
+                that it knows, of [search] none
     [retrain]   prunings = [...]: the tickets to train again; controls = [...]: each of these also with these values of
                 --control; dense = true: the whole network, too; and flags of all these trainings
     [elastic]   flags of main_elastic.py: the same tickets are also carried to every other arch of [grid], those of the
@@ -22,8 +24,8 @@ from rundir import RunDirectory
 from utils import InputError, read_toml
 
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic")
-SCRIPTS = ("main_imp.py", "main_PrAC_imp.py", "main_greedy.py")
-TRAIN, CARRY = "main_train.py", "main_elastic.py"
+TRAIN, CARRY, INIT = "main_train.py", "main_elastic.py", "main_init.py"
+SCRIPTS = ("main_imp.py", "main_PrAC_imp.py", "main_greedy.py", INIT)
 # Flags that a study gives itself.
 RESERVED = ("save_dir", "init_dir", "mask_dir", "resume", "checkpoint", "overwrite", "source_arch", "target_arch")
 # What tables hold beside flags.
@@ -36,7 +38,7 @@ Flags = dict[str, object]
 class Job:
     """One run of one script; with `after`, on the ticket that this other job makes.
 
-    A search makes one after each of its prunings, and `prunings` says which; a carrying (None) makes one.
+    A search makes one after each of its prunings, and `prunings` says which; what makes one alone has none (None).
     """
 
     script: str
@@ -56,7 +58,11 @@ class Job:
 
     @property
     def is_run(self) -> bool:
-        """Whether it trains; a carrying does not, and needs no device."""
+        """Whether it trains; what only makes a ticket, without a training, does not."""
+        return self.script not in (CARRY, INIT)
+
+    @property
+    def needs_device(self) -> bool:
         return self.script != CARRY
 
 
@@ -85,13 +91,30 @@ def jobs_of(content: Mapping, folder: Path) -> list[Job]:
         if retrain.get("dense"):
             jobs.append(Job(TRAIN, words(training_flags(content, point)), where / "dense"))
         for name, method in content["methods"].items():
-            given = content.get("common", {}) | point | content.get("search", {}) | flags_of("methods", method)
-            search = Job(method["script"], words(given), where / slug(name))
+            search = Job(method["script"], words(search_flags(content, point, method)), where / slug(name))
             jobs.append(search)
-            for prunings in retrain.get("prunings", []):
+            for prunings in tickets(method, content):
                 jobs += trainings(search, prunings, content, point)
                 jobs += carried_trainings(search, prunings, content, point, folder)
     return jobs
+
+
+def search_flags(content: Mapping, point: Flags, method: Mapping) -> Flags:
+    """Of a method at a point of the grid."""
+    shared, own = content.get("common", {}) | point, flags_of("methods", method)
+    if method["script"] != INIT:
+        return shared | content.get("search", {}) | own
+    from main_init import parser
+
+    known = {action.dest for action in parser()._actions}
+    return {name: value for name, value in shared.items() if name in known} | own
+
+
+def tickets(method: Mapping, content: Mapping) -> list[int | None]:
+    """Which tickets of a method are trained: those after so many prunings, or (None) its only one."""
+    if method["script"] == INIT:
+        return [None] if "retrain" in content else []
+    return content.get("retrain", {}).get("prunings", [])
 
 
 def training_flags(content: Mapping, point: Flags) -> Flags:
@@ -99,9 +122,9 @@ def training_flags(content: Mapping, point: Flags) -> Flags:
     return content.get("common", {}) | point | flags_of("retrain", content.get("retrain", {}))
 
 
-def trainings(search: Job, prunings: int, content: Mapping, point: Flags) -> list[Job]:
+def trainings(search: Job, prunings: int | None, content: Mapping, point: Flags) -> list[Job]:
     """Of a search's ticket after so many prunings, and of its controls."""
-    shared, name = training_flags(content, point), f"{search.save_dir.name}_ticket_{prunings}"
+    shared, name = training_flags(content, point), ticket_name(search, prunings)
     wanted = {name: shared} | {
         f"{name}_{slug(control)}": shared | {"control": control}
         for control in content.get("retrain", {}).get("controls", [])
@@ -112,7 +135,11 @@ def trainings(search: Job, prunings: int, content: Mapping, point: Flags) -> lis
     ]
 
 
-def carried_trainings(search: Job, prunings: int, content: Mapping, point: Flags, folder: Path) -> list[Job]:
+def ticket_name(search: Job, prunings: int | None) -> str:
+    return f"{search.save_dir.name}_ticket" + ("" if prunings is None else f"_{prunings}")
+
+
+def carried_trainings(search: Job, prunings: int | None, content: Mapping, point: Flags, folder: Path) -> list[Job]:
     """A search's ticket after so many prunings, carried to other networks of the grid, and trained there."""
     jobs: list[Job] = []
     for target in targets(content, point):
@@ -120,7 +147,7 @@ def carried_trainings(search: Job, prunings: int, content: Mapping, point: Flags
         training, where = training_flags(content, there), folder / place(there)
         stem = {"stem": training["stem"]} if "stem" in training else {}
         given = {"source_arch": point["arch"], "target_arch": target} | stem | flags_of("elastic", content["elastic"])
-        name = f"{search.save_dir.name}_ticket_{prunings}_from_{slug(point['arch'])}"
+        name = f"{ticket_name(search, prunings)}_from_{slug(point['arch'])}"
         carried = Job(CARRY, words(given), where / f"{name}_carried", search, prunings)
         jobs += [carried, Job(TRAIN, words(training), where / name, carried)]
     return jobs
@@ -182,7 +209,7 @@ def check_parts(path: Path, content: Mapping) -> None:
             raise InputError(f"{path}: {part} must be a table, got {content[part]!r}")
     check_methods(path, content["methods"])
     check_grid(path, content.get("grid", {}))
-    check_retrain(path, content.get("retrain", {}))
+    check_retrain(path, content)
     check_elastic(path, content)
     cases = content.get("grid", {}).get("cases", [])
     for part in (content.get(name, {}) for name in ("common", "grid", "search", "retrain", "elastic")):
@@ -191,13 +218,14 @@ def check_parts(path: Path, content: Mapping) -> None:
         check_flags(path, part)
 
 
-def check_retrain(path: Path, retrain: Mapping) -> None:
+def check_retrain(path: Path, content: Mapping) -> None:
+    retrain = content.get("retrain", {})
     prunings, controls = retrain.get("prunings", []), retrain.get("controls", [])
     if not isinstance(prunings, list) or not all(type(k) is int and k > 0 for k in prunings):
         raise InputError(f"{path}: prunings must be a list of whole numbers from 1 up, got {prunings!r}")
     if not isinstance(controls, list) or not all(isinstance(control, str) for control in controls):
         raise InputError(f"{path}: controls must be a list of values of --control, got {controls!r}")
-    if controls and not prunings:
+    if controls and not any(tickets(method, content) for method in content["methods"].values()):
         raise InputError(f"{path}: controls are made of the tickets of prunings in [retrain], which has none")
 
 
@@ -208,7 +236,7 @@ def check_elastic(path: Path, content: Mapping) -> None:
     archs, pairs = content.get("grid", {}).get("arch", []), content["elastic"].get("pairs", [])
     if len(archs) < 2:
         raise InputError(f"{path}: [elastic] carries tickets between the networks of arch in [grid]: give two or more")
-    if not content.get("retrain", {}).get("prunings"):
+    if not any(tickets(method, content) for method in content["methods"].values()):
         raise InputError(f"{path}: [elastic] carries the tickets of prunings in [retrain], which has none")
     right = isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
     if not right or not all(pair[0] != pair[1] and set(pair) <= set(archs) for pair in pairs):

@@ -135,6 +135,11 @@ def drop(mask: Mask, scores: Scores, number: int) -> Mask:
     return {name: part.view(layer.shape) for (name, layer), part in zip(mask.items(), parts, strict=True)}
 
 
+def drop_in_layers(mask: Mask, scores: Scores, numbers: Mapping[str, int]) -> Mask:
+    """`drop` in each layer on its own, as many weights of it as `numbers` says."""
+    return {name: drop({name: layer}, scores, numbers[name])[name] for name, layer in mask.items()}
+
+
 def _lowest(values: Tensor, kept: Tensor, k: int) -> Tensor:
     """(m,) bool: the k lowest of those (m,) values that are `kept`, which the others are not below; of equals the
     first."""

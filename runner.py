@@ -81,29 +81,22 @@ def parsed(job: Job) -> Namespace:
 
 
 def is_done(job: Job) -> bool:
-    """Whether this very run is finished: its records say so, whatever device it ran on. Of a carrying, whether its
-    ticket is there."""
-    if not job.is_run:
-        return is_carried(job)
+    """Whether this very job is done: the records of its run say so, or the ticket it makes, whatever device it had."""
     try:
-        found = json.loads(RunDirectory(job.save_dir).summary.read_text())
+        found = records_of(job)
         return bool(found["finished"]) and without_gpu(shlex.split(found["command"])[1:]) == [job.script, *job.words]
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def is_carried(job: Job) -> bool:
-    """Whether the ticket is there that these flags ask for."""
-    from carry import asked
+def records_of(job: Job) -> dict:
+    """What a job has left that tells whether it is `finished` and the `command` it was. InputError, which is a
+    ValueError, for a ticket that is damaged or not there."""
+    if job.is_run:
+        return json.loads(RunDirectory(job.save_dir).summary.read_text())
     from checkpoint import read
 
-    try:
-        found = read(RunDirectory(job.save_dir).checkpoint(None)).get("settings", {})
-    except (InputError, OSError):
-        return False
-    args = parsed(job)
-    mapped = args.block_mapping in (None, found.get("block_mapping"))
-    return mapped and all(found.get(name) == value for name, value in asked(args).items())
+    return {"finished": True} | read(RunDirectory(job.save_dir).checkpoint(None))
 
 
 def without_gpu(words: list[str]) -> list[str]:
@@ -179,7 +172,7 @@ class Runner:
 def begin(job: Job, place: Place) -> Running:
     """Start the process; what it prints is added to a log beside its folder."""
     log_of(job).parent.mkdir(parents=True, exist_ok=True)
-    device = place.flags if job.is_run else []
+    device = place.flags if job.needs_device else []
     with log_of(job).open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-u", str(ROOT / job.script), *job.words, *device],

@@ -23,6 +23,20 @@ from step import Step, copy_weights, load_weights_
 from utils import INITIAL_WEIGHTS, InputError, digest, torch_seed
 
 
+@dataclass(frozen=True)
+class Material:
+    """What there is before anything is trained: data, their split and the network with its initial weights, on their
+    device."""
+
+    device: torch.device
+    train: Images
+    test: Images
+    split: Split
+    model: nn.Module
+    initial: Callable[[int], Weights]  # the network's initial weights, on the CPU, drawn for a purpose
+    contents: dict[str, str]  # checksums of data and split
+
+
 @dataclass
 class Workbench:
     """Data and network on their device. `step` owns the network's weights; a training writes into it."""
@@ -76,10 +90,26 @@ class Workbench:
 
 
 def set_up(args: argparse.Namespace) -> Workbench:
-    """Read the data, build the network. InputError where flags, files and network do not go together."""
+    """The material, and what trains with it. InputError where flags, files and network do not go together."""
     keep_freed_memory()
     device = pick_device(args.gpu)
     precision = pick_precision(args.precision, device)
+    found = read_material(args, device)
+    recipe, feedback = recipe_of(args), Feedback(args.print_freq)
+    return Workbench(
+        **vars(found),
+        step=Step(found.model, found.train, recipe, precision, args.compile, feedback.say),
+        predictor=Predictor(found.model, precision, feedback.say),
+        recipe=recipe,
+        seed=args.seed,
+        feedback=feedback,
+        prune_classifier=getattr(args, "prune_classifier", False),
+        environment=environment(device) | arithmetic(args, precision),
+    )
+
+
+def read_material(args: argparse.Namespace, device: torch.device) -> Material:
+    """Read the data, build the network. InputError where flags, files and network do not go together."""
     set_determinism(device, args.deterministic)
     if args.split_file:
         read_permutation(args.split_file)  # before the data, which may take long to decode
@@ -89,25 +119,17 @@ def set_up(args: argparse.Namespace) -> Workbench:
     model = initial_model(args, images).to(device, memory_format=torch.channels_last)
     check_prunable(model, args.arch)
     train, test = images_on(device, source, augmented=not args.no_augmentation)
-    recipe, feedback = recipe_of(args), Feedback(args.print_freq)
-    return Workbench(
+    return Material(
         device=device,
         train=train,
         test=test,
         split=Split(*(indices.to(device) for indices in split_of(args, permutation))),
         model=model,
-        step=Step(model, train, recipe, precision, args.compile, feedback.say),
-        predictor=Predictor(model, precision, feedback.say),
-        recipe=recipe,
-        seed=args.seed,
-        feedback=feedback,
-        prune_classifier=getattr(args, "prune_classifier", False),
         initial=partial(initial_weights, args, images),
         contents={
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
             "split checksum": digest(permutation.astype(np.int64)),
         },
-        environment=environment(device) | arithmetic(args, precision),
     )
 
 
