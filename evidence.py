@@ -135,7 +135,8 @@ def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file:
 def kept_of(content: dict, mask: Mask, round_of: Rounds, rate: float) -> int | None:
     """How many weights the mask should keep; None where that is not known.
 
-    A ticket that was found before training says so. A search prunes what its round 0 keeps: every weight, or those of the ticket it was given.
+    A ticket that was found before training says so. A search prunes what its round 0 keeps: every weight, or those of
+    the ticket it was given.
     """
     settings, k = content.get("settings", {}), content.get("state")
     if "kept" in settings:

@@ -3,9 +3,9 @@
     [common]    flags of every run
     [grid]      flags with lists of values: every combination is run; [[grid.cases]]: flags that belong together
     [search]    flags of every search
-    [methods.NAME]  script = "main_imp.py", "main_PrAC_imp.py" or "main_greedy.py", and its own flags; or "main_init.py",
-                which makes one ticket, that is trained if there is [retrain]; of [common] and [grid] it takes the flags
-                that it knows, of [search] none
+    [methods.NAME]  script = "main_imp.py", "main_PrAC_imp.py" or "main_greedy.py", and its own flags; or
+                script = "main_init.py", which makes one ticket, to be trained if there is [retrain]; it takes of
+                [common] and [grid] the flags that it knows, and none of [search]
     [retrain]   prunings = [...]: the tickets to train again; controls = [...]: each of these also with these values of
                 --control; dense = true: the whole network, too; and flags of all these trainings
     [elastic]   flags of main_elastic.py: the same tickets are also carried to every other arch of [grid], those of the
@@ -18,6 +18,7 @@ import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from rundir import RunDirectory
@@ -104,9 +105,7 @@ def search_flags(content: Mapping, point: Flags, method: Mapping) -> Flags:
     shared, own = content.get("common", {}) | point, flags_of("methods", method)
     if method["script"] != INIT:
         return shared | content.get("search", {}) | own
-    from main_init import parser
-
-    known = {action.dest for action in parser()._actions}
+    known = {action.dest for action in import_module(Path(INIT).stem).parser()._actions}
     return {name: value for name, value in shared.items() if name in known} | own
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.methods import DENSE, SEARCH, TICKETS, Method, Task, differing
-from reports.origins import found_by, prunings
+from reports.origins import density_found, found_by, prunings
 from reports.runs import Run
 from reports.statistics import Interval, holds, last_before_failure, paired, spread
 
@@ -26,6 +26,7 @@ class Point:
     density: float
     values: Seeds
     prunings: int | None = None  # of retrained tickets, in the network they were found in
+    density_found: float | None = None  # there, of tickets that were found at once
     imp_density: float | None = None
     against_dense: Interval | None = None
     against_imp: Interval | None = None
@@ -112,13 +113,14 @@ def marker(differences: Sequence[tuple[float, Interval | None]], margin: float) 
 def points_of(method: Method) -> list[Point]:
     """Its densities, from dense to sparse, with the accuracy of each seed; several of one seed are averaged.
 
-    Carried tickets go together by their prunings, since each seed has a density of its own.
+    Carried tickets go together by what they were before, since each seed has a density of its own.
     """
-    together: dict[float | int | None, list[tuple[Run, dict]]] = defaultdict(list)
+    together: dict[float | tuple, list[tuple[Run, dict]]] = defaultdict(list)
     for run in method.runs:
         for row in run.rounds:
             if row["test"] is not None:
-                together[prunings(run) if method.is_carried else level(row["density"])].append((run, row))
+                before = prunings(run), density_found(run)
+                together[before if method.is_carried else level(row["density"])].append((run, row))
     points = [_point(found, replicates(method)) for found in together.values()]
     return sorted(points, key=lambda point: -point.density)
 
@@ -129,7 +131,7 @@ def _point(found: Sequence[tuple[Run, dict]], numbers: dict[int, int | str]) -> 
         tests[numbers[id(run)]].append(row["test"])
     density = level(statistics.fmean(row["density"] for _, row in found))
     values = {seed: statistics.fmean(accuracies) for seed, accuracies in sorted(tests.items(), key=str)}
-    return Point(density, values, prunings(found[0][0]))
+    return Point(density, values, prunings(found[0][0]), density_found(found[0][0]))
 
 
 def level(density: float) -> float:

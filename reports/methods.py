@@ -8,12 +8,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reports.origins import alteration, carryings, search_settings
+from criteria import CRITERIA, RANKINGS
+from reports.origins import AT_ONCE, alteration, carryings, search_settings
 from reports.runs import FOREIGN, SEARCHES, Run
 
 TASK = ("dataset", "data checksum", "split checksum", "arch", "stem", "image_size", "network")
 RECIPE = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision")
 NOT_METHOD = {*TASK, "seed", "pruning_times", "ticket checksum", "init_dir", "mask_dir"}
+NOT_METHOD |= {
+    "density",
+    "sparsity",
+    "like",
+    "allow_empty_layers",
+    "kept",
+    "prunable",
+}  # how far a ticket found at once was pruned
 SET = "PrAC set of round"  # how the settings call the checksum of a given set
 
 SEARCH, TICKETS, DENSE = "search", "tickets", "dense"
@@ -180,6 +189,8 @@ def describe(settings: Mapping) -> str:
     """What a search does, in few words: "IMP, random pruning", "PrAC, random sets"."""
     if settings["script"] == FOREIGN:
         return f"{FOREIGN}, {'PrAC' if settings['sets'] else 'IMP'}"
+    if settings["script"] == AT_ONCE:
+        return describe_at_once(settings)
     get = settings.get
     if settings["script"] == "main_imp.py":
         parts = ["IMP", get("random_prune") and "random pruning", get("eb_eps") is not None and "early stop"]
@@ -199,6 +210,20 @@ def beginning(settings: Mapping) -> str:
     return {(True, True): "from a ticket", (True, False): "from given weights", (False, True): "from a mask"}.get(
         given, ""
     )
+
+
+def describe_at_once(settings: Mapping) -> str:
+    """How a ticket was found before training: "SNIP", "random mask, ERK", "SynFlow at step 1000, 10 iterations"."""
+    criterion, step = CRITERIA[settings["criterion"]], settings["step"]
+    at = {0: "", None: " at given weights"}.get(step, f" at step {step}")
+    times = settings["iterations"]
+    parts = [
+        RANKINGS[settings["ranking"]].name,
+        times != (criterion.iterations or 1) and f"{times} iteration{'s' if times > 1 else ''}",
+        settings["prac_set"] and "given set",
+        settings["score_examples"] and f"{settings['score_examples']} examples",
+    ]
+    return ", ".join([f"{criterion.name}{at}", *(part for part in parts if part)])
 
 
 def name_groups(groups: Sequence[Group], name_of: Callable[[Mapping], str], always: Iterable[str]) -> None:

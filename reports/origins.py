@@ -1,6 +1,7 @@
 """Where a trained ticket comes from: its search, and what was done with the ticket before it was trained.
 
-A training records its ticket's origin; a ticket of main_elastic.py records its own in turn (`tickets.origin`).
+A training records its ticket's origin; a ticket of main_elastic.py records its own in turn (`TicketFiles.origin`). A
+ticket of main_init.py, which was found at once and before training, counts as found by a search like any other.
 """
 
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from controls import CONTROLS
 from reports.runs import SEARCHES, Run
 
-CARRIED = "main_elastic.py"
+CARRIED, AT_ONCE = "main_elastic.py", "main_init.py"
 
 
 def search_settings(run: Run) -> Mapping | None:
@@ -16,12 +17,19 @@ def search_settings(run: Run) -> Mapping | None:
     if run.searches:
         return run.settings
     settings = found_by(run).get("settings") or {}
-    return settings if settings.get("script") in SEARCHES else None
+    return settings if settings.get("script") in {*SEARCHES, AT_ONCE} else None
 
 
 def prunings(run: Run) -> int | None:
     """How many prunings the ticket of a training took, in whatever network."""
     return found_by(run).get("prunings")
+
+
+def density_found(run: Run) -> float | None:
+    """The density of a ticket that was found at once, in whatever network, in three digits, since the same share of two
+    networks' weights is not quite the same; None for one that took prunings, which tell as much."""
+    settings = found_by(run).get("settings") or {}
+    return float(f"{settings['kept'] / settings['prunable']:.3g}") if settings.get("script") == AT_ONCE else None
 
 
 def found_by(run: Run) -> Mapping:

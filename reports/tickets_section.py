@@ -24,7 +24,7 @@ def altered_ticket_parts(tasks: Sequence[Task], margin: float) -> list[Part]:
     for number, related in enumerate(relatives(tasks), 1):
         curves = {network(task): curves_of(task, TICKETS, margin) for task in related}
         wanted = {
-            point.prunings
+            stage(point)
             for each in curves.values()
             for curve in each
             for point in curve.points
@@ -58,13 +58,18 @@ def network(task: Task) -> str:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def table(curves: Mapping[str, Sequence[Curve]], wanted: set[int | None], task: Task, number: int) -> Table:
-    """A row for each method of the tickets after these numbers of prunings, a column for each network."""
+def stage(point: Point) -> tuple[int | None, float | None]:
+    """How far tickets had been pruned where they were found: their prunings, or if found at once their density."""
+    return point.prunings, point.density_found
+
+
+def table(curves: Mapping[str, Sequence[Curve]], wanted: set[tuple], task: Task, number: int) -> Table:
+    """A row for each method of the tickets that had been pruned so far, a column for each network."""
     cells: dict[tuple, dict[str, str]] = {}
     for arch, found in curves.items():
         for curve in found:
             for point in curve.points:
-                if point.prunings in wanted:
+                if stage(point) in wanted:
                     cells.setdefault(_row(curve, point), {})[arch] = cell(point)
     dense = [DENSE, None, *(dense_cell(found) for found in curves.values())]
     rows = [[key[-1], key[0] or None, *(cells[key].get(arch) for arch in curves)] for key in sorted(cells)]
@@ -73,10 +78,11 @@ def table(curves: Mapping[str, Sequence[Curve]], wanted: set[int | None], task: 
     return Table(f"altered-tickets-{number}", caption, columns, [dense, *rows])
 
 
-def _row(curve: Curve, point: Point) -> tuple[int, bool, str, str]:
-    """What a row is sorted by: its prunings, elastic tickets last, each search's before its controls; then its name."""
+def _row(curve: Curve, point: Point) -> tuple[int, float, bool, str, str]:
+    """What a row is sorted by: its prunings, of tickets found at once from dense to sparse, elastic tickets last, each
+    search's before its controls; then its name."""
     method = curve.method
-    return point.prunings or 0, method.is_carried, method.search, method.name
+    return point.prunings or 0, -(point.density_found or 0), method.is_carried, method.search, method.name
 
 
 def cell(point: Point) -> str:

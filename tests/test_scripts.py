@@ -14,6 +14,7 @@ import flags
 import main_elastic
 import main_greedy
 import main_imp
+import main_init
 import main_PrAC_imp
 import main_train
 from checkpoint import read
@@ -25,7 +26,9 @@ QUICK = "--dataset digits --arch networks:tiny --epochs 2 --decreasing_lr 1 --ba
 
 
 @pytest.mark.parametrize(
-    "script", [main_imp, main_PrAC_imp, main_train, main_elastic, main_greedy], ids=lambda script: script.__name__
+    "script",
+    [main_imp, main_PrAC_imp, main_train, main_elastic, main_greedy, main_init],
+    ids=lambda script: script.__name__,
 )
 def test_help_explains_every_flag_with_its_default(script, capsys):
     parser = script.parser()
