@@ -414,8 +414,8 @@ def test_a_ticket_is_found_checked_and_trained(call, capsys, tmp_path, criterion
     told = capsys.readouterr().out
     for law in "checksum", "finite weights", "exact density", "dropped weights", "starting weights":
         assert re.search(rf"{law} +holds", told), (law, told)
-    looks = CRITERIA[criterion].looks_at_examples
-    assert ("no example validates            holds" in told) == looks == ("sequence" in content)
+    checked = re.search(r"no example validates +holds", told) is not None
+    assert checked == CRITERIA[criterion].looks_at_examples == ("sequence" in content)
 
     run = [*DIGITS, *QUICK, "--init_dir", file, "--mask_dir", file, "--save_dir", tmp_path / "run"]
     status, out, err = call("main_train", *run)

@@ -345,6 +345,75 @@ def test_the_table_of_elastic_tickets_and_controls_by_hand():
     assert altered_ticket_parts(tasks_of(seeds(IMP, [[90, 91]]))[0], 0.5) == []
 
 
+# --- tickets that were found at once, before training -----------------------------------------------------------------
+
+AT_ONCE = RECIPE | {"script": "main_init.py", "criterion": "snip", "ranking": "global", "iterations": 1, "step": 0}
+AT_ONCE |= {"prac_set": False, "score_examples": None, "kept": 16, "prunable": 64, "density": 0.25}
+
+
+def found_at_once(test, seed=0, kept=16, **more):
+    """A training of a ticket that main_init.py made."""
+    found = made("runs", TRAIN, [test], seed)
+    settings = AT_ONCE | {"seed": seed, "kept": kept, "density": kept / 64} | more
+    found.summary = {"ticket": {"file": "f", "prunings": None, "settings": settings}}
+    found.rounds = [row(0, test, density=kept / 64, sparsity=1 - kept / 64)]
+    return found
+
+
+@pytest.mark.parametrize(
+    "settings, name",
+    [
+        ({}, "SNIP"),
+        ({"iterations": 10}, "SNIP, 10 iterations"),
+        ({"criterion": "synflow", "iterations": 100}, "SynFlow"),
+        ({"criterion": "synflow", "iterations": 1}, "SynFlow, 1 iteration"),
+        ({"criterion": "grasp", "prac_set": True}, "GraSP, given set"),
+        ({"score_examples": 128}, "SNIP, 128 examples"),
+        ({"criterion": "random", "ranking": "erk"}, "random mask, ERK"),
+        ({"criterion": "random", "ranking": "uniform"}, "random mask, uniform by layer"),
+        ({"criterion": "magnitude", "step": 1000}, "one-shot magnitude at step 1000"),
+        ({"step": None}, "SNIP at given weights"),
+    ],
+)
+def test_tickets_found_at_once_are_named_for_how(settings, name):
+    assert names([found_at_once(90.0, **settings)], TICKETS) == [name]
+
+
+def test_tickets_found_at_once_are_one_method_at_all_densities_beside_imp():
+    """The seeds pair with those of the search, whatever seed the training has."""
+    imp = [retrained(IMP, k, 92.0 - k + seed, seed, seed) for k in (1, 2) for seed in range(5)]
+    snip = [found_at_once(89.0 - 1 / kept + seed, seed, kept) for kept in (16, 32) for seed in range(5)]
+    other = [found_at_once(80.0, seed, step=1000, iterations=10) for seed in range(5)]
+    found = curves(imp + snip + other, TICKETS)
+    assert set(found) == {"IMP", "SNIP", "SNIP at step 1000, 10 iterations"}
+    dense, sparse = found["SNIP"].points
+    assert (dense.density, sparse.density) == (0.5, 0.25)
+    assert sparse.against_imp.mean == pytest.approx(-1 - 1 / 16) and sparse.against_imp.n == 5
+    assert not found["SNIP"].method.is_imp and not found["SNIP"].method.is_altered
+
+
+def test_tickets_found_at_once_and_their_controls_and_carried_ones_by_density():
+    """Two densities are two rows; those of a carried ticket do not run together."""
+    runs = [found_at_once(90.0, kept=16), found_at_once(93.0, kept=32)]
+    controls = [found_at_once(80.0, kept=16), found_at_once(83.0, kept=32)]
+    for each in controls:
+        each.settings = each.settings | {"control": "reinit"}
+    far = [carried(IMP, 0.28, 70.0, k=None), carried(IMP, 0.55, 73.0, k=None)]
+    for each, kept in zip(far, (16, 32), strict=True):
+        each.summary["ticket"]["source"]["settings"] = AT_ONCE | {"kept": kept, "seed": 0, "arch": "flat"}
+    _, table, _ = altered_ticket_parts(tasks_of(runs + controls + far)[0], 0.5)
+    assert [column.heading for column in table.columns] == ["tickets", "prunings", "tiny", "deep"]
+    assert table.rows == [
+        ["dense network", None, None, None],
+        ["SNIP", None, "93.00 at 50.00 % (1)", None],
+        ["SNIP, re-initialised", None, "83.00 at 50.00 % (1)", None],
+        ["SNIP of flat, elastic (append)", None, None, "73.00 at 55.00 % (1)"],
+        ["SNIP", None, "90.00 at 25.00 % (1)", None],
+        ["SNIP, re-initialised", None, "80.00 at 25.00 % (1)", None],
+        ["SNIP of flat, elastic (append)", None, None, "70.00 at 28.00 % (1)"],
+    ]
+
+
 # --- cost -------------------------------------------------------------------------------------------------------------
 
 FLOPS = {"conv.weight": 100.0, "fc.weight": 10.0, "other": 1.0}

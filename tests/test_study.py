@@ -198,6 +198,84 @@ def test_what_cannot_be_carried_is_one_sentence(written, tmp_path, capsys, old, 
     check_refusal(written(ELASTIC, (old, new)), tmp_path / "runs", message, capsys)
 
 
+AT_ONCE = """
+[common]
+dataset = "digits"
+epochs = 2
+decreasing_lr = "1"
+[grid]
+arch = ["mlp2", "mlp3"]
+seed = [0, 1]
+[search]
+pruning_times = 1
+[methods.IMP]
+script = "main_imp.py"
+[methods."SNIP 0.8"]
+script = "main_init.py"
+criterion = "snip"
+density = 0.8
+score_examples = 100
+[retrain]
+dense = true
+prunings = [1]
+"""
+
+
+def test_a_ticket_found_at_once_is_trained_and_carried_without_prunings(written, tmp_path):
+    text = AT_ONCE + 'controls = ["reinit"]\n[elastic]\npairs = [["mlp2", "mlp3"]]\n'
+    found = read_study(written(text), tmp_path)
+    jobs = {str(job.save_dir.relative_to(tmp_path)): job for job in found.jobs}
+    name = "mlp2/seed_1/SNIP_0.8"
+    making, training = jobs[name], jobs[f"{name}_ticket"]
+    assert shlex.join(making.words) == (
+        "--dataset digits --arch mlp2 --seed 1 --criterion snip --density 0.8 --score_examples 100 "
+        f"--save_dir {tmp_path}/{name}"
+    )
+    assert training.after is making and f"--mask_dir {tmp_path}/{name}/checkpoint.pth.tar" in shlex.join(training.words)
+    assert jobs[f"{name}_ticket_reinit"].after is making
+    carrying = jobs["mlp3/seed_1/SNIP_0.8_ticket_from_mlp2_carried"]
+    assert carrying.after is making and jobs["mlp3/seed_1/SNIP_0.8_ticket_from_mlp2"].after is carrying
+    assert [(job.is_run, job.needs_device) for job in (making, carrying, training)] == [
+        (False, True), (False, False), (True, True)]  # fmt: skip
+    check_jobs(found)
+
+
+def test_tickets_found_at_once_need_no_search(written):
+    text = re.sub(r'\[methods.IMP\]\nscript = "main_imp.py"\n', "", AT_ONCE).replace(
+        "prunings = [1]", 'controls = ["reinit"]'
+    )
+    names = {job.save_dir.name for job in read_study(written(text)).jobs}
+    assert names == {"dense", "SNIP_0.8", "SNIP_0.8_ticket", "SNIP_0.8_ticket_reinit"}
+    alone = {job.save_dir.name for job in read_study(written(text.partition("[retrain]")[0])).jobs}
+    assert alone == {"SNIP_0.8"}
+
+
+def test_a_wrong_flag_of_a_criterion_is_one_sentence(written, tmp_path, capsys):
+    message = "main_init.py .*--criterion.*snap"
+    check_refusal(written(AT_ONCE, ('criterion = "snip"', 'criterion = "snap"')), tmp_path / "runs", message, capsys)
+    message = "main_init.py .*--learning_rate"
+    check_refusal(written(AT_ONCE, ("density", "learning_rate = 1\ndensity")), tmp_path / "runs", message, capsys)
+
+
+def test_a_study_of_tickets_found_at_once_from_end_to_end(written, tmp_path):
+    text = AT_ONCE.replace(', "mlp3"', "").replace("seed = [0, 1]", "seed = [0]")
+    text += '[methods."SynFlow 0.8"]\nscript = "main_init.py"\ncriterion = "synflow"\ndensity = 0.8\niterations = 3\n'
+    folder = tmp_path / "runs"
+    words = [word for word in command(written(text), folder) if word != "--no_report"]
+    first = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    told = (folder / "report" / "report.md").read_text()
+    assert "SNIP, 100 examples" in told and "SynFlow, 3 iterations" in told
+    assert "holds a ticket" not in told and "unknown origin" not in told
+    done = {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")}
+    assert all(map(is_done, read_study(written(text), folder).jobs))
+    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")} == done
+    other = read_study(written(text.replace("score_examples = 100", "score_examples = 99")), folder)
+    assert [job.save_dir.name for job in other.jobs if not is_done(job)] == ["SNIP_0.8"]
+
+
 @pytest.mark.parametrize("name", ["digits", "prac_cifar", "elastic_mnist", "elastic_cifar"])
 def test_the_studies_that_come_along_are_right(name):
     found = read_study(ROOT / "studies" / f"{name}.toml")
