@@ -165,7 +165,7 @@ def check_layers(mask: Mask, iteration: int, args: argparse.Namespace) -> None:
     where = f" in iteration {iteration + 1} of {args.iterations}" if args.iterations > 1 else ""
     raise InputError(
         f"--criterion {args.criterion} leaves no weight of {empty[0]}{others}, at {count(mask):,} weights{where}: keep "
-        "more, or rank by layer (--ranking), or take synflow, or permit it by --allow_empty_layers"
+        "more, rank by layer (--ranking), or permit it by --allow_empty_layers"
     )
 
 

@@ -319,14 +319,14 @@ def add_ticket(group, dense: str) -> None:
         "--init_dir",
         type=path,
         metavar="FILE",
-        help="starting weights: a checkpoint of a pruning script (its rewound weights) or of main_elastic.py, or "
-        "epoch_3_rewind_weight.pt; random ones if not given",
+        help="starting weights: a checkpoint of a pruning script (its rewound weights), of main_elastic.py or of "
+        "main_init.py, or epoch_3_rewind_weight.pt; random ones if not given",
     )
     group.add_argument(
         "--mask_dir",
         type=path,
         metavar="FILE",
-        help=f"mask: a checkpoint of a pruning script or of main_elastic.py; {dense} if not given",
+        help=f"mask: a checkpoint of a pruning script, of main_elastic.py or of main_init.py; {dense} if not given",
     )
     group.add_argument(
         "--new_classifier",

@@ -27,7 +27,7 @@ from step import load_weights_
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
-TEMPERATURE = 200.0  # of the softmax in GraSP's loss, as in its authors' experiments
+TEMPERATURE = 200.0  # of the softmax in GraSP's loss, as in its authors' code
 
 
 class Subject(NamedTuple):
@@ -63,8 +63,8 @@ def grasp(model: nn.Module, weights: Weights, mask: Mask, batches: Batches, temp
     network = _judged(model, weights, mask)
     gradients = _gradients(network, mask, batches, temperature)
     apply_(gradients, mask)  # a weight that is dropped already is no variable any more
-    products = _gradients(network, mask, batches, temperature, along=gradients)
-    return {name: network.get_parameter(name).detach() * product for name, product in products.items()}
+    curvature = _gradients(network, mask, batches, temperature, along=gradients)
+    return {name: network.get_parameter(name).detach() * product for name, product in curvature.items()}
 
 
 def synflow(model: nn.Module, weights: Weights, mask: Mask, batches: Batches) -> Scores:
