@@ -2,10 +2,12 @@
 becomes of its tickets."""
 
 import copy
+import gc
 import itertools
 import re
 import subprocess
 import sys
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -17,9 +19,10 @@ from test_scripts import one_sentence
 from torch import nn
 from torch.func import functional_call
 
+import main_imp
 import main_init
 import pruner
-from before_training import Batches, keep
+from before_training import Batches, examples_of, keep
 from checkpoint import read, split_state, write
 from criteria import CRITERIA, RANKINGS, kept_by_iteration, quotas
 from dataset import to_input
@@ -27,12 +30,13 @@ from models.units import NORMALIZATION
 from saliency import SCORES, TEMPERATURE, Subject, grasp, snip, synflow
 from step import copy_weights
 from verify import main as verify
+from workbench import read_material
 
 # --- the scores -------------------------------------------------------------------------------------------------------
 
 
 class Small(nn.Module):
-    """A convolution with batch norm, a convolution, a classifier: 122 weights, smooth enough for finite differences."""
+    """A convolution with batch norm, a convolution, a classifier: 132 weights, smooth enough for finite differences."""
 
     def __init__(self):
         super().__init__()
@@ -168,7 +172,7 @@ def test_grasp_drops_what_most_hinders_the_gradient_and_keeps_what_it_flows_by(s
     assert not kept[worst[0]].view(-1)[worst[1]] and kept[best[0]].view(-1)[best[1]]
 
 
-def test_the_temperature_matters_and_is_graSPs_own(small, sparse, examples):
+def test_the_temperature_matters_and_is_grasps_own(small, sparse, examples):
     weights = copy_weights(small)
     cold = grasp(small, weights, sparse, examples, temperature=1.0)
     assert not all(torch.allclose(part, cold[name]) for name, part in grasp(small, weights, sparse, examples).items())
@@ -285,9 +289,6 @@ def test_examples_are_streamed(images):
 
 @pytest.mark.parametrize("score", [snip, grasp], ids=["snip", "grasp"])
 def test_a_batch_is_let_go_before_the_next_one_is_made(tiny, images, score):
-    import gc
-    import weakref
-
     alive = []
 
     class Watched:
@@ -448,9 +449,6 @@ def test_the_ticket_starts_where_a_search_with_this_seed_does(call, tmp_path):
 
 def test_the_mask_is_that_of_the_score_on_the_examples_that_train(call, tmp_path):
     """From data and flags to the mask, put together by hand."""
-    from before_training import examples_of
-    from workbench import read_material
-
     content, _ = find(call, tmp_path, "--criterion", "snip", "--density", 0.2, "--batch_size", 100)
     words = ["--criterion", "snip", "--density", "0.2", "--save_dir", "x", "--batch_size", "100"]
     args = main_init.read_flags([*DIGITS, *words])
@@ -490,8 +488,6 @@ def test_another_set_gives_another_mask(call, tmp_path):
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory):
-    import main_imp
-
     folder = tmp_path_factory.mktemp("search")
     words = ["--pruning_times", "2", "--prune_type", "rewind_lt", "--rewind_iteration", "10", "--gpu", "-1"]
     assert main_imp.main([*DIGITS, *QUICK, *words, "--save_dir", str(folder)]) == 0
@@ -528,7 +524,7 @@ def test_the_classifier_is_pruned_on_request(call, tmp_path):
 
 
 def test_synflow_saves_layers_that_one_shot_would_empty(call, tmp_path):
-    """At 3 weights one shot leaves none of the large layer; flow through a layer that gets thin grows, and saves it."""
+    """At 6 weights one shot leaves none of one layer; flow through a layer that gets thin grows, and saves it."""
     words = ["--criterion", "synflow", "--density", 6 / TINY]
     one_sentence(call, "main_init", [*DIGITS, *map(str, [*words, "--iterations", 1])], tmp_path, "leaves no weight of")
     content, _ = find(call, tmp_path / "many", *words)
