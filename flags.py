@@ -27,6 +27,7 @@ NOT_RESULTS = {
     "save_model",
     "tensorboard",
     "delta",
+    "export",
     "command_line",
 }
 # Flags that name files: a run records what is in the files instead.

@@ -13,7 +13,7 @@ from utils import InputError
 LOCK = ".lock"
 OWN = re.compile(
     r"\d*(checkpoint\.pth\.tar|model_SA_best\.pth\.tar|net_train\.png)|(epoch|iteration)_\d+_rewind_weight\.pt"
-    r"|metrics\.jsonl|summary\.json"
+    r"|\d+sliced\.pt|metrics\.jsonl|summary\.json"
 )
 CHECKPOINT = re.compile(r"(\d*)checkpoint\.pth\.tar")
 
@@ -41,6 +41,10 @@ class RunDirectory:
         as the 2021 code does, by epochs done."""
         point = f"epoch_{epoch + 1}" if iteration is None else f"iteration_{iteration}"
         return self.path / f"{point}_rewind_weight.pt"
+
+    def sliced(self, round: int) -> Path:
+        """A network without its dropped channels (main_channels.py)."""
+        return self.path / f"{round}sliced.pt"
 
     @property
     def metrics(self) -> Path:

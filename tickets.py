@@ -28,6 +28,9 @@ from whole_file import is_sealed
 if TYPE_CHECKING:
     from workbench import Workbench
 
+INNER = "network"  # where `models.custom.UserNetwork` has a user's network
+HOLD_TRAINED = ("main_channels.py",)  # scripts whose tickets hold trained weights before they are trained further
+
 
 def given_ticket(args: argparse.Namespace, bench: "Workbench") -> tuple["TicketFiles", Ticket, list[str]]:
     """The ticket of a script's flags and its files, checked against network, data and split; and what is to be said."""
@@ -103,7 +106,24 @@ class TicketFile:
 
         For the `spared` modules the model's own are used; a difference in normalisation is mentioned.
         """
-        state, own = self.starting_state, on_cpu(copy_weights(model))
+        return self.fitting(self.starting_state, model, spared)
+
+    def trained_weights(self, model: nn.Module) -> tuple[Weights, Mask, list[str]]:
+        """The weights that a training left, or a state_dict of them; the mask they were trained under, empty for a dense
+        network; and what there is to say about them. InputError if nothing has been trained there."""
+        content = self.content
+        if "state_dict" in content and content.get("history") == [] and self.settings.get("script") not in HOLD_TRAINED:
+            raise InputError(f"{self.path} holds no trained weights: the training it is for has not begun")
+        weights, mask = self.trained
+        if all(f"{INNER}.{name}" in model.state_dict() for name in weights):  # as the network's own makers keep it
+            weights = {f"{INNER}.{name}": value for name, value in weights.items()}
+        found, notes = self.fitting(weights, model, (NORMALIZATION,))
+        return found, mask, notes
+
+    def fitting(self, state: Weights, model: nn.Module, spared: Sequence[str]) -> tuple[Weights, list[str]]:
+        """`state` with the model's own weights for the `spared` modules, and a note where its normalisation is another;
+        InputError if it does not fit."""
+        own = on_cpu(copy_weights(model))
         self.check_fit(state, own, spared)
         if broken := [name for name, value in state.items() if not value.isfinite().all()]:
             raise InputError(f"{self.path} is no starting point: {broken[0]} holds values that are not finite")

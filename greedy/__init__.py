@@ -11,9 +11,20 @@ Selection starts from nothing and adds, again and again, the one neuron that low
     two_layer.py  a run: selections along the pre-training of a two-layer network
     tables.py     what a person sees of it
 
+The same for the channels of a convolutional network, layer by layer:
+
+    groups.py     which channels can be dropped without touching anything but their own layers
+    channels.py   which of them to keep: the algorithm
+    slicing.py    the network without the others: as a mask, and as a smaller dense network
+    gains.py      what the smaller network costs, beside the whole one
+    layers.py     which layers a command asks for
+    channel_run.py  a run: selections along the pre-training, or from given weights
+
 Importing this package does not import torch, so that a script can check its flags by the names below first.
 """
 
 ACTIVATIONS = ("relu", "tanh")
 TARGETS = ("halves", "classes")
 LOSSES = ("squared", "cross_entropy")
+AVERAGE, ONES = CHANNEL_WEIGHTS = ("average", "ones")
+WHOLE, LAYER = TOLERANCES = ("whole", "layer")

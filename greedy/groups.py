@@ -66,23 +66,31 @@ class Layers(NamedTuple):
 def trace(model: nn.Module) -> fx.GraphModule:
     """The network's operations one by one, on the network's own parameters, none of them in place.
 
-    So a value that has been computed stays what it is. InputError for a network that torch.fx cannot trace.
+    So a value that has been computed stays what it is. It is traced in eval mode, in which alone it may be used.
+    InputError for a network that torch.fx cannot trace.
     """
+    training = model.training
     try:
-        network = fx.symbolic_trace(model)
+        network = fx.symbolic_trace(model.eval())
     except Exception as error:  # users' networks raise many kinds
         raise InputError(
             f"the layers of this network cannot be found: torch.fx does not trace it ({in_short(error)}); its forward "
             "pass must not depend on values"
         ) from None
+    finally:
+        model.train(training)
     for node in network.graph.nodes:
         not_in_place_(node, network)
     network.recompile()
     return network
 
 
-IN_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
-            operator.itruediv: operator.truediv}  # fmt: skip
+IN_PLACE = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+}
 
 
 def not_in_place_(node: fx.Node, network: fx.GraphModule) -> None:
@@ -106,7 +114,7 @@ def not_in_place_(node: fx.Node, network: fx.GraphModule) -> None:
 def _copy_not_in_place(module: nn.Module) -> nn.Module:
     """The same layer with the same parameters."""
     twin = object.__new__(type(module))
-    twin.__dict__ = module.__dict__ | {"inplace": False}
+    twin.__dict__ = module.__dict__ | {"inplace": False, "training": False}
     return twin
 
 
@@ -120,11 +128,17 @@ def _arguments(node: fx.Node) -> dict:
 
 # --- from a convolution to its readers --------------------------------------------------------------------------------
 
-ELEMENTWISE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish,
-               nn.Hardtanh, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Identity, nn.Dropout, nn.Dropout2d)  # fmt: skip
+# fmt: off
+ELEMENTWISE = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardtanh,
+    nn.Hardsigmoid, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Identity, nn.Dropout, nn.Dropout2d,
+)
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-FUNCTIONS = {F.relu, F.relu6, F.leaky_relu, F.elu, F.gelu, F.silu, F.mish, F.hardswish, F.hardsigmoid, F.dropout,
-             torch.relu, torch.sigmoid, torch.tanh}  # fmt: skip
+FUNCTIONS = {
+    F.relu, F.relu6, F.leaky_relu, F.elu, F.gelu, F.silu, F.mish, F.hardswish, F.hardsigmoid, F.dropout,
+    torch.relu, torch.sigmoid, torch.tanh,
+}
+# fmt: on
 POOL_FUNCTIONS = {F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d}
 METHODS = {"relu", "sigmoid", "tanh", "contiguous"}
 ADDITIONS = (operator.add, operator.sub, torch.add, torch.sub, "add", "sub", "__add__", "__radd__")

@@ -7,6 +7,8 @@ weight counts that nothing depends on. The sliced network has none of these numb
 """
 
 import copy
+import io
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -14,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from checkpoint import read, write
-from greedy.groups import Group, is_depthwise, layers_of
+from greedy.groups import Group, Slot, is_depthwise, layers_of
 from models import build_model
+from models.probe import in_short
 from models.units import NORMALIZATION
 from precision import products
 from pruner import Mask
 from utils import InputError, RunError
+from whole_file import write_whole
 
 Kept = Mapping[str, Tensor]
 TOLERANCE = 1e-5  # how far logits of the sliced network may lie from the masked one's, in parts of the largest logit
@@ -39,7 +43,7 @@ def channel_mask(model: nn.Module, groups: Iterable[Group], kept: Kept) -> Mask:
     return mask
 
 
-def along(channels: Tensor, slot, ndim: int) -> Tensor:
+def along(channels: Tensor, slot: Slot, ndim: int) -> Tensor:
     """(channels,) laid along a slot's dimension, to be multiplied with its tensor of so many dimensions."""
     shape = [1] * ndim
     shape[slot.dimension] = -1
@@ -58,7 +62,7 @@ def sliced(model: nn.Module, groups: Iterable[Group], kept: Kept) -> nn.Module:
     return small
 
 
-def _cut_(network: nn.Module, slot, kept: Tensor) -> nn.Module:
+def _cut_(network: nn.Module, slot: Slot, kept: Tensor) -> nn.Module:
     """Leave of one tensor what belongs to kept channels; the module that it is in."""
     owner, _, name = slot.name.rpartition(".")
     module, value = network.get_submodule(owner), network.state_dict(keep_vars=True)[slot.name]
@@ -148,17 +152,18 @@ def export(path: Path, small: nn.Module, images: Tensor) -> None:
     twin = copy.deepcopy(small).cpu().eval()
     batch = torch.export.Dim("images", min=1)
     example = images[:2].cpu().contiguous()
-    try:
-        program = torch.export.export(twin, (example,), dynamic_shapes=({0: batch},))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.export.save(program, path)
-        loaded = torch.export.load(path).module()
-    except OSError:
-        raise
-    except Exception as error:  # torch.export raises many kinds
-        reason = next(iter(str(error).splitlines()), "")
-        raise RunError(f"--export: torch.export cannot write this network ({type(error).__name__}: {reason})") from None
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch to its own developers
+        try:
+            program = torch.export.export(twin, (example,), dynamic_shapes=({0: batch},))
+            torch.export.save(program, file)
+            file.seek(0)
+            loaded = torch.export.load(file).module()
+        except Exception as error:  # torch.export raises many kinds
+            raise RunError(f"--export: torch.export cannot write this network ({in_short(error)})") from None
     check_same(twin, _Called(loaded), images.cpu())
+    write_whole(path, lambda target: target.write(file.getbuffer()))
 
 
 class _Called(nn.Module):
