@@ -1,6 +1,6 @@
 """What the laws of tickets are checked against, gathered from a checkpoint and the files beside it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file:
         raise InputError(f"{file} is no checkpoint: it has no state_dict")
     weights, mask = ticket_in(content)
     settings, k = content.get("settings", {}), content.get("state")
-    before = round_of(k - 1) if k else None
+    before = round_of(k - 1) if k and is_search(settings) else None
     fraction = settings.get("val_fraction", VAL_FRACTION)
     training, validation = divided(split_file, fraction) if split_file else split_told(content, round_of)
     carried, not_carried = carried_again(content, file.parent)
@@ -141,7 +141,7 @@ def kept_of(content: dict, mask: Mask, round_of: Rounds, rate: float) -> int | N
     settings, k = content.get("settings", {}), content.get("state")
     if "kept" in settings:
         return settings["kept"]
-    if not k or not mask:
+    if not k or not mask or not is_search(settings):
         return None
     begun = size(mask)
     if settings.get("mask_dir"):
@@ -149,6 +149,11 @@ def kept_of(content: dict, mask: Mask, round_of: Rounds, rate: float) -> int | N
             return None
         begun = count(split_state(first["state_dict"])[1]) or begun
     return kept_after(k, settings.get("rate", rate), begun)
+
+
+def is_search(settings: Mapping) -> bool:
+    """Whether a round's mask comes of pruning that of the round before; main_channels.py selects each for itself."""
+    return settings.get("script") != "main_channels.py"
 
 
 def ticket_in(content: dict) -> tuple[Weights, Mask]:

@@ -109,8 +109,8 @@ class TicketFile:
         return self.fitting(self.starting_state, model, spared)
 
     def trained_weights(self, model: nn.Module) -> tuple[Weights, Mask, list[str]]:
-        """The weights that a training left, or a state_dict of them; the mask they were trained under, empty for a dense
-        network; and what there is to say about them. InputError if nothing has been trained there."""
+        """The weights that a training left, or a state_dict of them; the mask they were trained under, empty for a
+        dense network; and what there is to say about them. InputError if nothing has been trained there."""
         content = self.content
         if "state_dict" in content and content.get("history") == [] and self.settings.get("script") not in HOLD_TRAINED:
             raise InputError(f"{self.path} holds no trained weights: the training it is for has not begun")

@@ -224,7 +224,7 @@ class Follower:
             raise NotFollowed("its channels are joined with others")
         if user.op == "call_module":
             found = self.through_module(user, form, channels)
-        elif [*user.all_input_nodes] == [value] and user.args and user.args[0] is value:
+        elif user.args and user.args[0] is value and user.all_input_nodes.count(value) == 1:
             found = self.through_function(user, form)
         else:
             found = None
@@ -251,15 +251,17 @@ class Follower:
 
     def through_function(self, user: fx.Node, form: str) -> tuple[str, str | None] | None:
         target, more = user.target, (*user.args[1:], *user.kwargs.values())
+        if target in ("view", "reshape") and len(more) == 2 and is_number_of_images(more[0]) and more[1] == -1:
+            return "on the way", FLAT
+        if any(isinstance(each, fx.Node) for each in more):
+            return None
         if target in FUNCTIONS or target in METHODS:
             return "on the way", form
         if target in POOL_FUNCTIONS and form == MAP:
             return "on the way", form
         if (target == "size" and more == (0,)) or (target is getattr and more == ("shape",) and only_first(user)):
             return "asked how many images it has", None
-        if (target in (torch.flatten, "flatten") and more in ((1,), (1, -1))) or (
-            target in ("view", "reshape") and len(more) == 2 and more[1] == -1
-        ):
+        if target in (torch.flatten, "flatten") and more in ((1,), (1, -1)):
             return "on the way", FLAT
         if target in (torch.mean, "mean") and form == MAP and is_over_pixels(user):
             return "on the way", MAP if user.kwargs.get("keepdim") else FLAT
@@ -291,6 +293,15 @@ def is_depthwise(module: nn.Conv2d) -> bool:
 def only_first(shape: fx.Node) -> bool:
     """Whether of a shape only the first number is taken."""
     return all(user.target is operator.getitem and user.args[1] == 0 for user in shape.users)
+
+
+def is_number_of_images(value: object) -> bool:
+    """Whether this is x.size(0) or x.shape[0] of some value."""
+    if not isinstance(value, fx.Node):
+        return False
+    if value.target == "size":
+        return value.args[1:] == (0,)
+    return value.target is operator.getitem and value.args[0].target is getattr and value.args[1] == 0
 
 
 def is_over_pixels(mean: fx.Node) -> bool:

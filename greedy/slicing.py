@@ -68,7 +68,7 @@ def _cut_(network: nn.Module, slot: Slot, kept: Tensor) -> nn.Module:
     module, value = network.get_submodule(owner), network.state_dict(keep_vars=True)[slot.name]
     places = kept.to(value.device).repeat_interleave(slot.span).nonzero()[:, 0]
     rest = value.detach().index_select(slot.dimension, places)
-    if rest.ndim == 4:
+    if not value.is_contiguous():  # as the whole tensor lay in memory
         rest = rest.contiguous(memory_format=torch.channels_last)
     if name in module._parameters:
         module._parameters[name] = nn.Parameter(rest, requires_grad=value.requires_grad)

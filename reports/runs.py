@@ -175,6 +175,8 @@ def _no_run(script: str) -> str:
     """Why there is nothing to report of a directory of this script."""
     if script == "main_greedy.py":
         return f"holds a run of {script}, which finds no tickets: its summary.json and metrics.jsonl tell what it found"
+    if script == "main_channels.py":
+        return f"holds a run of {script}: its summary.json tells what it found; give the runs that trained its tickets"
     return f"holds a ticket of {script}, no run: give the run that trained it"
 
 

@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT, needs_cuda
 
 import flags
+import main_channels
 import main_elastic
 import main_greedy
 import main_imp
@@ -27,7 +28,7 @@ QUICK = "--dataset digits --arch networks:tiny --epochs 2 --decreasing_lr 1 --ba
 
 @pytest.mark.parametrize(
     "script",
-    [main_imp, main_PrAC_imp, main_train, main_elastic, main_greedy, main_init],
+    [main_imp, main_PrAC_imp, main_train, main_elastic, main_greedy, main_init, main_channels],
     ids=lambda script: script.__name__,
 )
 def test_help_explains_every_flag_with_its_default(script, capsys):

@@ -1,0 +1,305 @@
+"""main_channels.py end to end on the digits."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+from test_kills import at_call
+
+import main_channels
+import main_train
+from checkpoint import read, split_state
+from feedback import Feedback
+from greedy import channel_run
+from greedy.slicing import apart, channel_mask, load_sliced, sliced
+from models import build_model
+from stress.same_files import differences
+from verify import main as verify
+
+COMMON = "--dataset digits --arch networks:tiny --batch_size 64"
+SELECT = "--select_examples 200 --select_batch 50 --candidates 6 --fine_tune_epochs 2"
+QUICK = f"{COMMON} --epochs 5 --decreasing_lr 3 --prune_at 0,30,105 --layer_tuning 0.1 {SELECT}"
+
+
+def run(flags, save_dir, expect=0, script=main_channels):
+    """One run in this process; what it printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = script.main([*flags.split(), "--gpu", "-1", "--save_dir", str(save_dir)])
+    assert status == expect, err.getvalue() + out.getvalue()
+    return out.getvalue() + err.getvalue()
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An unbroken run with a pre-training, and what it printed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return folder, run(QUICK, folder)
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory):
+    """A trained dense network."""
+    folder = tmp_path_factory.mktemp("dense")
+    run(f"{COMMON} --epochs 5 --decreasing_lr 3", folder, script=main_train)
+    return folder / "model_SA_best.pth.tar"
+
+
+def images():
+    from sklearn.datasets import load_digits
+
+    return torch.from_numpy(load_digits().images[:50] / 16).float()[:, None]
+
+
+def network_in(file):
+    """The masked network in a checkpoint of main_train.py or main_channels.py, and its mask."""
+    weights, mask = split_state(read(file)["state_dict"])
+    model = build_model("networks:tiny", classes=10, channels=1, image_size=8, mean=[0.5], std=[0.5])
+    model.load_state_dict(weights)
+    return model.eval(), mask
+
+
+# --- what a run leaves ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_measures_every_point(whole):
+    told = summary(whole[0])
+    assert told["finished"] and [row.get("iteration") for row in told["rounds"]] == [None, 0, 30, 105]
+    for row in told["rounds"][1:]:
+        assert [len(layer["kept_channels"]) for layer in row["layers"]] == [4, 8], "half of each"
+        assert [layer["picks"] for layer in row["layers"]] != [[], []] and row["apart"] <= 1e-5
+        before, after = row["gains"]["before"], row["gains"]["after"]
+        assert after["parameters"] < before["parameters"] and after["flops"] < before["flops"]
+        assert all({"train", "validation", "test"} == row[name].keys() for name in ("dense", "selected", "fine_tuned"))
+    assert told["rounds"][3]["dense"] == told["rounds"][0]["end"], "the last point is the end"
+    assert told["rounds"][3]["dense"]["test"] > told["rounds"][1]["dense"]["test"] + 20
+    assert set(told["first"]) == {"selected", "fine_tuned"}
+
+
+def test_the_table_tells_what_the_files_do(whole):
+    folder, text = whole
+    for row in summary(folder)["rounds"][1:]:
+        (line,) = (line for line in text.splitlines() if re.match(rf" +{row['iteration']}  ", line))
+        for network in ("dense", "selected", "fine_tuned"):
+            assert f"{row[network]['test']:.2f}" in line
+        assert f"{row['gains']['before']['parameters']:,} -> {row['gains']['after']['parameters']:,}" in line
+
+
+def test_each_round_leaves_a_ticket_and_its_small_network(whole):
+    for k in (1, 2, 3):
+        masked, mask = network_in(whole[0] / f"{k}model_SA_best.pth.tar")
+        small = load_sliced(whole[0] / f"{k}sliced.pt")
+        assert apart(masked, small, images()) <= 1e-5
+        assert "network.1.bias" in mask and not mask["network.1.bias"].all()
+        assert small.network[0].out_channels == 4 and small.network[3].in_channels == 4
+    files = [str(file) for file in whole[0].glob("*.pth.tar")]
+    assert verify(files) == 0
+
+
+def test_main_train_trains_the_ticket_and_its_dropped_channels_stay_silent(whole, tmp_path):
+    ticket = whole[0] / "3checkpoint.pth.tar"
+    run(f"{COMMON} --epochs 1 --init_dir {ticket} --mask_dir {ticket}", tmp_path, script=main_train)
+    trained, mask = network_in(tmp_path / "checkpoint.pth.tar")
+    start = read(ticket)["init_weight"]
+    assert not torch.equal(trained.network[3].weight, start["network.3.weight"])
+    kept = {name: mask[f"{name}.bias"] for name in ("network.1", "network.4")}
+    layers = trained.network
+    inside = layers[1](layers[0](trained.normalize(images()).expand(-1, 3, -1, -1)))
+    assert int(kept["network.1"].sum()) == 4 and (inside[:, ~kept["network.1"]] == 0).all()
+    inside = layers[4](layers[3](layers[2](inside)))
+    assert int(kept["network.4"].sum()) == 8 and (inside[:, ~kept["network.4"]] == 0).all()
+    groups = channel_run.layers_of(trained).groups
+    kept = {"network.0": kept["network.1"], "network.3": kept["network.4"]}
+    assert all((channel_mask(trained, groups.values(), kept)[name] == layer).all() for name, layer in mask.items())
+    assert apart(trained, sliced(trained, groups.values(), kept), images()) <= 1e-5
+
+
+# --- given weights ----------------------------------------------------------------------------------------------------
+
+
+def test_given_weights_are_selected_from_as_they_were_trained(dense, tmp_path):
+    text = run(f"{COMMON} --init_dir {dense} --layers network.3=6 {SELECT} --fine_tune_epochs 0", tmp_path / "run")
+    (row,) = summary(tmp_path / "run")["rounds"]
+    assert row["dense"]["test"] == pytest.approx(read(dense)["history"][-1]["test"])
+    assert "fine_tuned" not in row and "given weights: 6 of 16 channels kept" in text
+    model, _ = network_in(dense)
+    ticket = read(tmp_path / "run/1checkpoint.pth.tar")["init_weight"]
+    kept, factor = row["layers"][0]["kept_channels"], 16 / 6
+    assert len(kept) == 6 and torch.equal(ticket["network.3.weight"][kept], model.network[3].weight[kept])
+    torch.testing.assert_close(ticket["network.8.weight"][:, kept], factor * model.network[8].weight[:, kept])
+    assert torch.equal(ticket["network.0.weight"], model.network[0].weight), "a layer that was not asked for"
+
+
+def test_a_state_dict_as_the_networks_maker_keeps_it(dense, tmp_path):
+    state = {name.removeprefix("network."): value for name, value in network_in(dense)[0].state_dict().items()
+             if name.startswith("network.")}  # fmt: skip
+    torch.save(state, tmp_path / "plain.pth")
+    for name, file in (("plain", tmp_path / "plain.pth"), ("ours", dense)):
+        run(f"{COMMON} --init_dir {file} {SELECT} --fine_tune_epochs 0", tmp_path / name)
+    plain, ours = (summary(tmp_path / name)["rounds"][0]["layers"] for name in ("plain", "ours"))
+    assert plain == ours
+
+
+def test_a_sparse_network_stays_sparse(dense, tmp_path):
+    import main_imp
+
+    imp = f"{COMMON} --epochs 2 --decreasing_lr 1 --pruning_times 1 --rate 0.5"
+    run(imp, tmp_path / "imp", script=main_imp)
+    ticket = tmp_path / "imp/1checkpoint.pth.tar"
+    run(f"{COMMON} --epochs 2 --decreasing_lr 1 --init_dir {ticket} --mask_dir {ticket}", tmp_path / "train",
+        script=main_train)  # fmt: skip
+    trained = tmp_path / "train/model_SA_best.pth.tar"
+    run(f"{COMMON} --init_dir {trained} {SELECT}", tmp_path / "run")
+    before, after = (network_in(file)[1] for file in (trained, tmp_path / "run/1checkpoint.pth.tar"))
+    assert all((after[name] <= layer).all() for name, layer in before.items())
+    weights = read(tmp_path / "run/1checkpoint.pth.tar")["state_dict"]["network.3.weight_orig"]
+    assert (weights[~before["network.3.weight"]] == 0).all() and (weights != 0).any()
+
+
+@pytest.mark.parametrize("of", ["whole", "layer"])
+def test_a_tolerance_is_kept(dense, tmp_path, of):
+    """With all of 300 examples in each mini-batch."""
+    flags = f"--top1_tol 0.1 --tolerance_of {of} --select_examples 300 --select_batch 300 --fine_tune_epochs 0"
+    run(f"{COMMON} --init_dir {dense} {flags}", tmp_path)
+    (row,) = summary(tmp_path)["rounds"]
+    first, second = row["layers"]
+    assert first["before"] == pytest.approx(100 * row["right"])
+    limits = (0.95, 0.9) if of == "whole" else (0.9, 0.9 * first["after"] / first["before"])
+    assert first["after"] >= limits[0] * first["before"] and second["after"] >= limits[1] * first["before"]
+    assert len(first["kept_channels"]) + len(second["kept_channels"]) < 24
+
+
+def test_repeats_weigh_more(dense, tmp_path):
+    run(f"{COMMON} --init_dir {dense} --repeats --keep 0.75 --layers network.3 {SELECT} --fine_tune_epochs 0", tmp_path)
+    (row,) = summary(tmp_path)["rounds"]
+    layer = row["layers"][0]
+    ticket, (model, _) = read(tmp_path / "1checkpoint.pth.tar")["init_weight"], network_in(dense)
+    factors = torch.bincount(torch.tensor(layer["picks"]), minlength=16) * 16 / len(layer["picks"])
+    torch.testing.assert_close(ticket["network.8.weight"], factors * model.network[8].weight)
+    assert sorted(set(layer["picks"])) == layer["kept_channels"]
+    assert len(layer["kept_channels"]) == 12 or len(layer["picks"]) == 32
+
+
+def test_the_small_network_is_exported_also_by_a_finished_run(dense, tmp_path):
+    flags = f"{COMMON} --init_dir {dense} {SELECT} --fine_tune_epochs 0"
+    run(flags, tmp_path / "run")
+    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run").iterdir()}
+    text = run(f"{flags} --export {tmp_path}/small.pt2", tmp_path / "run")
+    assert (
+        "this run is finished" in text
+        and {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run").iterdir()}.items()
+        >= {name: time for name, time in before.items() if name != "summary.json"}.items()
+    )
+    program = torch.export.load(tmp_path / "small.pt2").module()
+    torch.testing.assert_close(program(images()), load_sliced(tmp_path / "run/1sliced.pt")(images()))
+
+
+# --- going on ---------------------------------------------------------------------------------------------------------
+
+PHASES = {  # what to die at: (owner, function, which call, after it)
+    "before the first checkpoint": (channel_run, "write", 1, False),
+    "in the pre-training": (Feedback, "tick", 50, False),
+    "with a snapshot written": (channel_run, "write", 2, True),
+    "in the first selection": (channel_run, "select", 1, False),
+    "between two layers": (channel_run, "select", 4, False),
+    "in the tuning of a layer": (channel_run, "fit", 2, False),
+    "in a fine-tuning": (Feedback, "tick", 105 + 42 + 30, False),
+    "before a network is sliced": (channel_run, "sliced", 2, False),
+    "with a small network written": (channel_run, "save_sliced", 1, True),
+    "at the end": (channel_run, "result_lines", 1, False),
+}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="where there is CUDA, a process that has trained cannot fork")
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(whole, tmp_path, monkeypatch, phase):
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException), contextlib.redirect_stdout(io.StringIO()):
+            at_call(monkeypatch, *PHASES[phase])
+            main_channels.main(f"{QUICK} --gpu -1 --save_interval 0 --save_dir {tmp_path / 'run'}".split())
+        os._exit(0)  # it never died
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "the phase was never reached"
+    run(QUICK, tmp_path / "run")
+    assert differences(whole[0], tmp_path / "run") == []
+
+
+def test_another_command_is_refused(whole):
+    assert "keep was 0.5, is 0.25" in run(f"{QUICK} --keep 0.25", whole[0], expect=2)
+
+
+def test_a_report_says_where_to_look(whole, call, tmp_path):
+    status, _, err = call("report", whole[0], "--output", tmp_path / "report")
+    assert status == 2 and "holds a run of main_channels.py" in err
+
+
+# --- the border -------------------------------------------------------------------------------------------------------
+
+EPOCH = "--epochs 1 --decreasing_lr 1"
+BAD = [
+    ("", "no pre-trained weights to select from: give --init_dir FILE, or --epochs N"),
+    (f"{EPOCH} --init_dir DENSE", "--epochs is of a pre-training, which --init_dir takes the place of"),
+    ("--init_dir DENSE --prune_at 3", "--prune_at is of a pre-training"),
+    ("--init_dir nowhere.pt", "--init_dir nowhere.pt does not exist"),
+    ("--init_dir UNTRAINED", "holds no trained weights: the training it is for has not begun"),
+    ("--init_dir DENSE --arch res20s", "belongs to another network"),
+    (f"{EPOCH} --prune_at 0,22", "--prune_at 22 is beyond the end of the pre-training: --epochs 1 are 21 iterations"),
+    (f"{EPOCH} --prune_at 5,5", "rising order"),
+    (f"{EPOCH} --keep 9", "--keep 9 is above the width of network.0, which has 8 channels"),
+    (f"{EPOCH} --layers network.3=17", "--layers network.3 17 is above the width of network.3, which has 16 channels"),
+    (f"{EPOCH} --keep 0", "--keep must be a share .* got 0"),
+    (f"{EPOCH} --keep 1.5", "--keep must be a share .* got 1.5"),
+    (f"{EPOCH} --keep nan", "--keep must be a share .* got nan"),
+    (f"{EPOCH} --layers network.3=x", "--layers network.3 must be a share .* got x"),
+    (f"{EPOCH} --layers network.3,", "names of convolutions with commas between"),
+    (f"{EPOCH} --layers network.9", "names no layer that can be pruned, which are network.0, network.3"),
+    (
+        f"{EPOCH} --arch res20s --layers layer1.0.conv2",
+        "layer1.0.conv2 cannot be pruned: its channels enter an addition",
+    ),
+    (f"{EPOCH} --arch networks:weight_normed --layers network.0", "network.0 is a ParametrizedConv2d, no plain layer"),
+    (f"{EPOCH} --arch lenet300", "--arch lenet300 has no convolution whose channels can be dropped"),
+    (f"{EPOCH} --keep 0.5 --top1_tol 0.1", "give one of them"),
+    (f"{EPOCH} --top1_tol 1", "between 0 and 1, both excluded, got 1"),
+    (f"{EPOCH} --repeats --channel_weights ones", "--repeats makes channels weigh more"),
+    (f"{EPOCH} --select_examples 2000", "--select_examples 2000 is more than the 1293 examples that train"),
+    (f"{EPOCH} --export nowhere/x.pt2", "--export nowhere/x.pt2 cannot be written: its directory does not exist"),
+    (f"{EPOCH} --export .", "is a directory, a file is needed"),
+    (f"{EPOCH} --fine_tune_epochs -1", "from 0 up, got -1"),
+    (f"{EPOCH} --layer_tuning 2", "a number from 0 to 1, got 2"),
+]
+
+
+@pytest.mark.parametrize("flags, said", BAD, ids=[flags for flags, _ in BAD])
+def test_wrong_input_is_one_sentence_and_leaves_nothing(call, dense, tmp_path, flags, said):
+    untrained = tmp_path / "untrained.pth.tar"
+    torch.save({"state_dict": {}, "history": [], "settings": {"script": "main_elastic.py"}}, untrained)
+    words = flags.replace("DENSE", str(dense)).replace("UNTRAINED", str(untrained)).split()
+    network = [] if "--arch" in flags else ["--arch", "networks:tiny"]
+    status, out, err = call(
+        "main_channels", "--dataset", "digits", *network, *words, "--batch_size", 64, "--save_dir", tmp_path / "run"
+    )
+    assert status == 2 and not out
+    assert err.startswith("main_channels.py: error: ") and len(err.strip().splitlines()) == 1, err
+    assert re.search(said, err), err
+    assert not (tmp_path / "run").exists()
+
+
+def test_flags_are_checked_before_anything_heavy_is_imported():
+    code = (
+        "import sys, main_channels as m; s = m.main(['--save_dir', 'x', '--epochs', '1', '--keep', '2.5']);"
+        "assert s == 2, s; assert not {'torch', 'torchvision', 'matplotlib', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
