@@ -231,7 +231,8 @@ def whole_density(mask: Mask, parameters: Iterable[Tensor]) -> float:
 def layer_counts(mask: Mask) -> dict[str, dict[str, int]]:
     """By layer: its weights, those kept, its filters (output channels or neurons), and those without a weight left."""
     kept = _counts(mask)
-    dead = torch.stack([(~layer.flatten(1).any(1)).sum() for layer in mask.values()]).tolist() if mask else []
+    alive_rows = [layer.reshape(len(layer), -1).any(1) for layer in mask.values()]
+    dead = torch.stack([(~rows).sum() for rows in alive_rows]).tolist() if mask else []
     return {
         name: {"size": layer.numel(), "kept": alive, "filters": len(layer), "dead_filters": empty}
         for (name, layer), alive, empty in zip(mask.items(), kept, dead, strict=True)

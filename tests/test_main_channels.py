@@ -269,7 +269,7 @@ BAD = [
         f"{EPOCH} --arch res20s --layers layer1.0.conv2",
         "layer1.0.conv2 cannot be pruned: its channels enter an addition",
     ),
-    (f"{EPOCH} --arch networks:weight_normed --layers network.0", "network.0 is a ParametrizedConv2d, no plain layer"),
+    (f"{EPOCH} --arch networks:mobilenet_shallow --layers network.features.2.conv.1.0", "pruned: it is depth-wise"),
     (f"{EPOCH} --arch lenet300", "--arch lenet300 has no convolution whose channels can be dropped"),
     (f"{EPOCH} --keep 0.5 --top1_tol 0.1", "give one of them"),
     (f"{EPOCH} --top1_tol 1", "between 0 and 1, both excluded, got 1"),
