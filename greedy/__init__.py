@@ -18,7 +18,10 @@ The same for the channels of a convolutional network, layer by layer:
     slicing.py    the network without the others: as a mask, and as a smaller dense network
     gains.py      what the smaller network costs, beside the whole one
     layers.py     which layers a command asks for
-    channel_run.py  a run: selections along the pre-training, or from given weights
+    channel_setting.py  what a run works with, checked
+    channel_point.py    selection in one network
+    channel_run.py      a run: selections along a pre-training, or from given weights
+    channel_tables.py   what a person sees of it
 
 Importing this package does not import torch, so that a script can check its flags by the names below first.
 """

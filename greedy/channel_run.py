@@ -11,100 +11,44 @@ import copy
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, fx, nn
+from torch import nn
 
 from checkpoint import read, write
-from dataset import random_subset, to_input
+from dataset import to_input
 from feedback import draw_curves, epoch_line
 from flags import about, settings
-from greedy import WHOLE
+from greedy.channel_point import Selector
+from greedy.channel_setting import Setting, setting_of
 from greedy.channel_tables import layer_line, point_lines, result_lines
-from greedy.channels import Cut, Examples, Goal, Rule, Selected, accuracy, channel_weights, cut, fold_, select
 from greedy.gains import gains
-from greedy.groups import layers_of, trace
-from greedy.layers import Layer, asked_layers, plan
-from greedy.slicing import channel_mask, check_same, describe, export, load_sliced, save_sliced, sliced
+from greedy.slicing import Kept, check_same, describe, export, load_sliced, save_sliced, sliced
 from greedy.two_layer import first_matches
 from opening import Opening, begun
-from precision import autocast, products
 from prediction import Predictor
-from pruner import Mask, Ticket, density
-from recipe import Recipe, steps_per_epoch
+from pruner import Ticket, density
+from recipe import Recipe
 from records import write_summary
 from rundir import RunDirectory
 from saved_run import SavedRun, best_weights, restore
 from step import copy_weights, load_weights_
-from tickets import check_ticket_data, checksum, trained_weights
-from training import fit
+from tickets import checksum, origin
 from trial import Trial, plan_lines, summary, watch
-from utils import CHANNELS, InputError, generator
 from workbench import Workbench, set_up
 
 SCRIPT = "main_channels.py"
-MEBIBYTE = 2**20
-MOST_EXAMPLES = 1024  # to select by, where --select_examples does not say
-LAYER_BITS = 16  # of a training between two layers the number of the layer, in the number of its round
 
 
 def discover(args: argparse.Namespace) -> None:
     """Set up, begin or go on, and do what is left. InputError before anything is written."""
     bench = set_up(args)
-    network = trace(bench.model)
-    layers = plan(layers_of(bench.model, network), asked_layers(args.layers), args.keep, args.arch)
-    check_trace(network, bench)
-    given, notes = given_weights(args, bench)
-    iterations = iterations_of(args, bench)
-    told = {"weights checksum": checksum(given)} if given else {}
+    setting = setting_of(args, bench)
+    told = {"weights checksum": checksum(setting.given)} if setting.given else {}
     chosen = settings(args, SCRIPT, bench.contents | told)
-    directory = RunDirectory(args.save_dir)
-    saved = SavedRun(
-        bench, directory, chosen, about(args, SCRIPT), interval=args.save_interval, tensorboard=args.tensorboard
-    )
-    examples = examples_of(args, bench)
-    work = Discovery(args, bench, directory, saved, network, layers, iterations, given, examples)
+    directory, story = RunDirectory(args.save_dir), about(args, SCRIPT) | {"weights": origin(args.init_dir)}
+    saved = SavedRun(bench, directory, chosen, story, interval=args.save_interval, tensorboard=args.tensorboard)
     with begun(directory, chosen, args, inputs=[args.init_dir]) as opening, bench.feedback:
-        bench.tell_set_up([*notes, *opening.notes])
-        work.run(opening)
-
-
-def check_trace(network: fx.GraphModule, bench: Workbench) -> None:
-    """InputError if the traced network is not the network: then what was found of its layers does not hold."""
-    images = to_input(bench.train.images[:4])
-    with torch.no_grad(), products(bench.device, "fp32"):
-        expected, got = bench.model.eval()(images), network.eval()(images)
-    if not torch.allclose(got, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
-        raise InputError("the layers of this network cannot be found: its trace by torch.fx computes something else")
-
-
-def given_weights(args: argparse.Namespace, bench: Workbench) -> tuple[Ticket | None, list[str]]:
-    """The trained network of --init_dir, under its mask, and what there is to say about it."""
-    if not args.init_dir:
-        return None, []
-    weights, mask, notes = trained_weights(args.init_dir, bench.model)
-    notes += check_ticket_data(args.init_dir, *bench.contents.values(), bench.split.validation)
-    return Ticket(mask, weights), notes
-
-
-def iterations_of(args: argparse.Namespace, bench: Workbench) -> tuple[int | None, ...]:
-    """When to select; (None,) for given weights. InputError for an iteration beyond the pre-training's end."""
-    if args.init_dir:
-        return (None,)
-    end = args.epochs * steps_per_epoch(len(bench.whole), args.batch_size)
-    if args.prune_at and args.prune_at[-1] > end:
-        raise InputError(
-            f"--prune_at {args.prune_at[-1]} is beyond the end of the pre-training: --epochs {args.epochs} are {end} "
-            "iterations"
-        )
-    return args.prune_at or (end,)
-
-
-def examples_of(args: argparse.Namespace, bench: Workbench) -> Tensor:
-    """The examples of the training split to select by, int64 (n,)."""
-    there, wanted = len(bench.whole), args.select_examples
-    if wanted and wanted > there:
-        raise InputError(f"--select_examples {wanted} is more than the {there} examples that train")
-    wanted = wanted or min(MOST_EXAMPLES, there)
-    return random_subset(bench.whole, wanted, generator(args.seed, purpose=CHANNELS))
+        bench.tell_set_up([*setting.notes, *opening.notes])
+        Discovery(args, bench, directory, saved, setting).run(opening)
 
 
 @dataclass
@@ -115,28 +59,27 @@ class Discovery:
     bench: Workbench
     directory: RunDirectory
     saved: SavedRun
-    network: fx.GraphModule  # the trace of the bench's model, on the same parameters
-    layers: dict[str, Layer]
-    iterations: tuple[int | None, ...]
-    given: Ticket | None
-    examples: Tensor  # int64 (n,) to select by
+    setting: Setting
     rounds: list[dict] = field(default_factory=list)  # a row for each that is finished
     point: dict = field(default_factory=dict)  # what is known of the one that is not
     trial: Trial | None = None
 
+    def __post_init__(self):
+        self.selector = Selector(self.args, self.bench, self.setting)
+
     @property
     def first_round(self) -> int:
         """0, the pre-training, or 1 where there is none."""
-        return 1 if self.given else 0
+        return 1 if self.setting.given else 0
 
     @property
     def finished(self) -> bool:
-        return len(self.rounds) == len(self.iterations) + 1 - self.first_round
+        return len(self.rounds) == len(self.setting.iterations) + 1 - self.first_round
 
     @property
     def iteration(self) -> int | None:
         """After how many steps of the pre-training this round selects."""
-        return self.iterations[self.trial.round - 1]
+        return self.setting.iterations[self.trial.round - 1]
 
     # --- the work: each part is left out if it has been done ---
 
@@ -155,38 +98,37 @@ class Discovery:
 
     def begin(self) -> None:
         bench = self.bench
-        if self.given:
+        if self.setting.given:
             self.begin_point(1)
             return
         ticket = Ticket(bench.dense(), copy_weights(bench.model), 0)
         self.trial = Trial(ticket, bench.whole, bench.recipe, 0)
         bench.step.load_(ticket)
-        if 0 in self.iterations:
+        if 0 in self.setting.iterations:
             write(self.directory.rewinding(None, 0), ticket.weights)
         self.save()  # from now on the directory is this run's
 
     def pretrain(self) -> None:
         """Train the dense network to its end, keeping it as it is at the iterations to select at."""
-        self.train(set(self.iterations))
+        self.train(set(self.setting.iterations))
         self.rounds.append(summary(self.trial, self.bench) | {"end": self.measure(self.bench.model)})
         self.begin_point(1)
 
     def begin_point(self, k: int) -> None:
         """Round k: the dense network as it was then, with nothing dropped."""
-        bench, iteration = self.bench, self.iterations[k - 1]
-        weights = self.given.weights if self.given else read(self.directory.rewinding(None, iteration))
+        bench, iteration = self.bench, self.setting.iterations[k - 1]
+        weights = self.setting.given.weights if self.setting.given else read(self.directory.rewinding(None, iteration))
         self.trial = Trial(Ticket({}, weights, iteration), bench.whole, self.fine_tuning, k)
         load_weights_(bench.model, weights)
         self.point = {"layers": []}
         self.put_in_step()
-        self.point |= {"dense": self.measure(bench.model), "right": self.right()}
+        self.point |= {"dense": self.measure(bench.model), "right": self.selector.right()}
         self.save()
         self.summarize()
 
     def select_and_tune(self) -> None:
-        layers = list(self.layers.values())
-        for number, layer in enumerate(layers[len(self.point["layers"]) :], len(self.point["layers"])):
-            self.select_layer(number, layer)
+        for number in range(len(self.point["layers"]), len(self.setting.layers)):
+            self.select_layer(number)
         if "selected" not in self.point:
             self.point["selected"] = self.measure(self.bench.model)
             self.bench.feedback.say(*point_lines(self.point, self.iteration))
@@ -195,36 +137,16 @@ class Discovery:
             self.train(set())
         self.end_point()
 
-    def select_layer(self, number: int, layer: Layer) -> None:
+    def select_layer(self, number: int) -> None:
         """Select in one layer, drop its other channels, and train on a little, if that is asked for."""
-        args, group = self.args, layer.group
-        random = generator(args.seed, self.trial.round, number, purpose=CHANNELS)
-        with self.arithmetic():
-            parts, examples = self.cut(layer)
-            before = accuracy(parts, examples)
-            found = select(parts, examples, self.goal(number, layer, before), self.rule, random)
-            counts = torch.bincount(torch.tensor(found.picks), minlength=group.channels).float()
-            stays = found.reached is False and layer.budget is None
-            weights = torch.ones(group.channels) if stays else channel_weights(counts, args.channel_weights)
-            after = accuracy(parts, examples, weights)
-        fold_(self.bench.model, group, weights)
-        self.point["layers"].append(row_of(layer, found, weights, before, after))
+        k = self.trial.round
+        self.point["layers"].append(self.selector.select_layer(k, number, self.point["right"]))
         self.put_in_step()
-        if args.layer_tuning:
-            self.tune(number)
+        if self.args.layer_tuning:
+            self.selector.tune(k, number, self.fine_tuning)
+            self.put_in_step()
         self.bench.feedback.say(layer_line(self.point["layers"][-1]))
         self.save()
-
-    def tune(self, number: int) -> None:
-        """Train what is left, between two layers, on a part of an epoch."""
-        bench, args = self.bench, self.args
-        size = max(2, round(args.layer_tuning * len(bench.whole)))
-        place = (self.trial.round << LAYER_BITS) + number + 1
-        indices = random_subset(bench.whole, size, generator(args.seed, place, purpose=CHANNELS))
-        recipe = replace(self.fine_tuning, epochs=1, milestones=())
-        for _ in fit(bench.step, indices, recipe, seed=bench.seed, round=place):
-            pass
-        self.put_in_step()
 
     def train(self, snapshot_at: set[int]) -> None:
         """Train to the end of this round's schedule, saving now and then."""
@@ -240,11 +162,11 @@ class Discovery:
 
     def end_point(self) -> None:
         """Slice the network that this round leaves, measure it, and begin the next one."""
-        bench, trial, kept = self.bench, self.trial, self.kept()
+        bench, trial, kept = self.bench, self.trial, self.selector.kept(self.point["layers"])
         masked = copy.deepcopy(bench.model)
         if trial.history:
             load_weights_(masked, best_weights(self.directory.best(trial.round)))
-        small = sliced(masked, self.groups, kept)
+        small = sliced(masked, self.selector.groups, kept)
         images = to_input(bench.test.images[:128])
         row = {"round": trial.round, "epochs": len(trial.history), "density": density(trial.ticket.mask)}
         row |= {"iteration": self.iteration, **self.point, "apart": check_same(masked, small, images)}
@@ -252,7 +174,7 @@ class Discovery:
             row["fine_tuned"] = self.measure(small)
         networks = {"before": bench.model, "after": small}
         row["gains"] = gains(networks, images, bench.step.precision)
-        self.write_sliced(small, row)
+        self.write_sliced(small, kept, trial.round)
         self.rounds.append(row)
         trial.lap()
         if self.finished:
@@ -265,7 +187,7 @@ class Discovery:
     @property
     def steps_planned(self) -> int:
         """Of all trainings, those between layers aside."""
-        epochs = self.args.epochs + len(self.iterations) * self.args.fine_tune_epochs
+        epochs = self.args.epochs + len(self.setting.iterations) * self.args.fine_tune_epochs
         return epochs * self.trial.steps_per_epoch
 
     @property
@@ -275,64 +197,11 @@ class Discovery:
         drops = tuple(sorted({epochs // 2, 3 * epochs // 4} - {0}))
         return replace(self.bench.recipe, epochs=epochs, milestones=drops, warmup=0, lr=lr)
 
-    @property
-    def rule(self) -> Rule:
-        return Rule(self.args.repeats, self.args.candidates, self.args.channel_weights)
-
-    @property
-    def groups(self) -> list:
-        return [layer.group for layer in self.layers.values()]
-
-    def goal(self, number: int, layer: Layer, now: float) -> Goal:
-        """When the selection in a layer is over. The tolerance is of the accuracy that the network has `now`, or the
-        layer's part of that of the network as it was before any layer."""
-        if layer.budget is not None:
-            return Goal(budget=layer.budget)
-        if self.args.tolerance_of == WHOLE:
-            return Goal(accuracy=(1 - self.args.top1_tol * (number + 1) / len(self.layers)) * self.point["right"])
-        return Goal(accuracy=(1 - self.args.top1_tol) * now)
-
-    def arithmetic(self):
-        return _Arithmetic(self.bench)
-
-    def cut(self, layer: Layer) -> tuple[Cut, Examples]:
-        """The network cut at a layer, and what lies before the cut for the examples to select by."""
-        args, data = self.args, self.bench.train
-        self.bench.model.eval()
-        parts = cut(self.network, layer.group)
-
-        def front(images: Tensor) -> tuple:
-            return parts.front(to_input(images))
-
-        images, labels = data.images[self.examples], data.labels[self.examples]
-        return parts, Examples(front, images, labels, args.select_batch, args.memory * MEBIBYTE)
-
-    def right(self) -> float:
-        """The share of the examples to select by that the network gets right."""
-        return self.bench.predictor.accuracy(self.bench.train, self.examples) / 100
-
-    def kept(self) -> dict[str, Tensor]:
-        """Which channels are kept: those of layers that were selected in, and all of the others."""
-        found = {name: torch.ones(layer.group.channels, dtype=torch.bool) for name, layer in self.layers.items()}
-        for row in self.point["layers"]:
-            found[row["layer"]] = torch.zeros(row["channels"], dtype=torch.bool)
-            found[row["layer"]][row["kept_channels"]] = True
-        return found
-
-    def mask(self) -> Mask:
-        """Of the channels, and of what given weights were trained under."""
-        channels = channel_mask(self.bench.model, self.groups, self.kept())
-        mask = self.bench.dense() | channels
-        for name, layer in (self.given.mask if self.given else {}).items():
-            layer = layer.to(self.bench.device)
-            mask[name] = mask[name] & layer if name in mask else layer
-        return mask
-
     def put_in_step(self) -> None:
         """The network as it is now, under the mask, is this round's ticket."""
-        self.trial.ticket = Ticket(self.mask(), copy_weights(self.bench.model), self.iteration)
-        self.bench.step.load_(self.trial.ticket)
-        self.trial.ticket = self.trial.ticket._replace(weights=copy_weights(self.bench.model))
+        model, mask = self.bench.model, self.selector.mask(self.point["layers"])
+        self.bench.step.load_(Ticket(mask, copy_weights(model)))
+        self.trial.ticket = Ticket(mask, copy_weights(model), self.iteration)
 
     def measure(self, network: nn.Module) -> dict[str, float | None]:
         """Accuracies in percent, of images as they are."""
@@ -365,11 +234,11 @@ class Discovery:
         trial = self.trial
         self.saved.keep(trial, trial.ticket.weights, trial.ticket.step, rounds=self.rounds, point=self.point)
 
-    def write_sliced(self, small: nn.Module, row: dict) -> None:
+    def write_sliced(self, small: nn.Module, kept: Kept, k: int) -> None:
         bench, args, (_, size, _, channels) = self.bench, self.args, self.bench.train.images.shape
         network = describe(bench.model, args.arch, args.stem, self.classes(small), channels, size)
-        more = {"settings": self.saved.settings, "round": row["round"]}
-        save_sliced(self.directory.sliced(row["round"]), small, self.kept(), network, more)
+        more = {"settings": self.saved.settings, "round": k}
+        save_sliced(self.directory.sliced(k), small, kept, network, more)
 
     @torch.no_grad()
     def classes(self, network: nn.Module) -> int:
@@ -393,7 +262,7 @@ class Discovery:
 
     def first(self) -> dict | None:
         """The first iterations at which the small networks are as good as the dense one at its end."""
-        if self.given or not self.finished:
+        if self.setting.given or not self.finished:
             return None
         return first_matches(self.rounds[1:], self.rounds[0]["end"], self.args.delta)
 
@@ -410,33 +279,3 @@ class Discovery:
                 to_input(self.bench.test.images[:128]),
             )
             say(f"as a program for torch.export.load it is in {self.args.export}")
-
-
-class _Arithmetic:
-    """Around forward passes of a selection: the run's precision, and no gradients."""
-
-    def __init__(self, bench: Workbench):
-        device, precision = bench.device, bench.step.precision
-        self.contexts = torch.no_grad(), products(device, precision), autocast(device, precision)
-
-    def __enter__(self) -> None:
-        for context in self.contexts:
-            context.__enter__()
-
-    def __exit__(self, *error) -> None:
-        for context in reversed(self.contexts):
-            context.__exit__(*error)
-
-
-def row_of(layer: Layer, found: Selected, weights: Tensor, before: float, after: float) -> dict:
-    """What a selection in one layer came to; accuracies in percent of the examples selected by."""
-    return {
-        "layer": layer.group.producer,
-        "channels": layer.group.channels,
-        "kept_channels": weights.nonzero()[:, 0].tolist(),
-        "picks": found.picks,
-        "losses": found.losses,
-        "reached": found.reached,
-        "before": 100 * before,
-        "after": 100 * after,
-    }

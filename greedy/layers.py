@@ -68,9 +68,11 @@ def channels_in(budget: str, group: Group, flag: str) -> int:
 
 
 def plan(layers: Layers, asked: Sequence[Asked] | None, keep: str | None, arch: str) -> dict[str, Layer]:
-    """The layers to select in, front to back, with their budgets; all that can be pruned if none are `asked` for.
+    """The layers to select in, front to back, with their budgets: of those that can be pruned the ones that are `asked`
+    for, all if none are, without those that may keep every channel.
 
-    InputError for a layer that does not exist or cannot be pruned, with the reason, and for a budget above the width.
+    InputError for a layer that does not exist or cannot be pruned, with the reason, for a budget above the width, and
+    where nothing is left to do.
     """
     if not layers.groups:
         raise InputError(f"--arch {arch} has no convolution whose channels can be dropped{why_not(layers)}")
@@ -83,7 +85,11 @@ def plan(layers: Layers, asked: Sequence[Asked] | None, keep: str | None, arch: 
             own = wanted[name].budget
             flag = "--keep" if own is None else f"--layers {wanted[name].pattern}"
             budget = own if own is not None else keep
-            found[name] = Layer(group, None if budget is None else channels_in(budget, group, flag))
+            channels = None if budget is None else channels_in(budget, group, flag)
+            if channels != group.channels:
+                found[name] = Layer(group, channels)
+    if not found:
+        raise InputError("nothing is to be selected: the budget of every layer asked for is all of its channels")
     return found
 
 

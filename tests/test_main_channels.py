@@ -18,7 +18,8 @@ import main_channels
 import main_train
 from checkpoint import read, split_state
 from feedback import Feedback
-from greedy import channel_run
+from greedy import channel_point, channel_run
+from greedy.groups import layers_of
 from greedy.slicing import apart, channel_mask, load_sliced, sliced
 from models import build_model
 from stress.same_files import differences
@@ -120,7 +121,7 @@ def test_main_train_trains_the_ticket_and_its_dropped_channels_stay_silent(whole
     assert int(kept["network.1"].sum()) == 4 and (inside[:, ~kept["network.1"]] == 0).all()
     inside = layers[4](layers[3](layers[2](inside)))
     assert int(kept["network.4"].sum()) == 8 and (inside[:, ~kept["network.4"]] == 0).all()
-    groups = channel_run.layers_of(trained).groups
+    groups = layers_of(trained).groups
     kept = {"network.0": kept["network.1"], "network.3": kept["network.4"]}
     assert all((channel_mask(trained, groups.values(), kept)[name] == layer).all() for name, layer in mask.items())
     assert apart(trained, sliced(trained, groups.values(), kept), images()) <= 1e-5
@@ -212,9 +213,9 @@ PHASES = {  # what to die at: (owner, function, which call, after it)
     "before the first checkpoint": (channel_run, "write", 1, False),
     "in the pre-training": (Feedback, "tick", 50, False),
     "with a snapshot written": (channel_run, "write", 2, True),
-    "in the first selection": (channel_run, "select", 1, False),
-    "between two layers": (channel_run, "select", 4, False),
-    "in the tuning of a layer": (channel_run, "fit", 2, False),
+    "in the first selection": (channel_point, "select", 1, False),
+    "between two layers": (channel_point, "select", 4, False),
+    "in the tuning of a layer": (channel_point, "fit", 2, False),
     "in a fine-tuning": (Feedback, "tick", 105 + 42 + 30, False),
     "before a network is sliced": (channel_run, "sliced", 2, False),
     "with a small network written": (channel_run, "save_sliced", 1, True),
@@ -234,6 +235,12 @@ def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(whole, tmp_path, monk
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "the phase was never reached"
     run(QUICK, tmp_path / "run")
     assert differences(whole[0], tmp_path / "run") == []
+
+
+def test_weights_that_overflow_end_the_run(dense, tmp_path):
+    flags = f"{COMMON} --init_dir {dense} {SELECT} --layer_tuning 0.5 --fine_tune_lr 1e30"
+    assert "smaller --fine_tune_lr" in run(flags, tmp_path, expect=1)
+    assert not summary(tmp_path)["finished"]
 
 
 def test_another_command_is_refused(whole):
@@ -262,6 +269,7 @@ BAD = [
     (f"{EPOCH} --keep 0", "--keep must be a share .* got 0"),
     (f"{EPOCH} --keep 1.5", "--keep must be a share .* got 1.5"),
     (f"{EPOCH} --keep nan", "--keep must be a share .* got nan"),
+    (f"{EPOCH} --keep 1.0", "nothing is to be selected: the budget of every layer"),
     (f"{EPOCH} --layers network.3=x", "--layers network.3 must be a share .* got x"),
     (f"{EPOCH} --layers network.3,", "names of convolutions with commas between"),
     (f"{EPOCH} --layers network.9", "names no layer that can be pruned, which are network.0, network.3"),
