@@ -3,8 +3,8 @@
     [common]    flags of every run
     [grid]      flags with lists of values: every combination is run; [[grid.cases]]: flags that belong together
     [search]    flags of every search
-    [methods.NAME]  script = "main_imp.py", "main_PrAC_imp.py" or "main_greedy.py", and its own flags; or
-                script = "main_init.py", which makes one ticket, to be trained if there is [retrain]; it takes of
+    [methods.NAME]  script = "main_imp.py", "main_PrAC_imp.py", "main_greedy.py" or "main_channels.py", and its own flags;
+                or script = "main_init.py", which makes one ticket, to be trained if there is [retrain]; it takes of
                 [common] and [grid] the flags that it knows, and none of [search]
     [retrain]   prunings = [...]: the tickets to train again; controls = [...]: each of these also with these values of
                 --control; dense = true: the whole network, too; and flags of all these trainings
@@ -26,7 +26,7 @@ from utils import InputError, read_toml
 
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic")
 TRAIN, CARRY, INIT = "main_train.py", "main_elastic.py", "main_init.py"
-SCRIPTS = ("main_imp.py", "main_PrAC_imp.py", "main_greedy.py", INIT)
+SCRIPTS = ("main_imp.py", "main_PrAC_imp.py", "main_greedy.py", "main_channels.py", INIT)
 # Flags that a study gives itself.
 RESERVED = ("save_dir", "init_dir", "mask_dir", "resume", "checkpoint", "overwrite", "source_arch", "target_arch")
 # What tables hold beside flags.

@@ -1,6 +1,7 @@
 """Selecting the channels of one network, layer after layer: by the flags of a run, on what it trains with."""
 
 import argparse
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -43,7 +44,7 @@ class Selector:
 
         `right` is the share of the examples to select by that the network got right before its first layer.
         """
-        args, layer = self.args, list(self.setting.layers.values())[number]
+        args, layer, clock = self.args, list(self.setting.layers.values())[number], time.perf_counter()
         random = generator(args.seed, k, number, purpose=CHANNELS)
         rule = Rule(args.repeats, args.candidates, args.channel_weights)
         with arithmetic(self.bench):
@@ -53,7 +54,7 @@ class Selector:
             weights = weights_of(found, layer, args.channel_weights)
             after = accuracy(parts, examples, weights)
         fold_(self.bench.model, layer.group, weights)
-        return row_of(layer, found, weights, before, after)
+        return row_of(layer, found, weights, before, after) | {"seconds": time.perf_counter() - clock}
 
     def goal(self, number: int, layer: Layer, now: float, first: float) -> Goal:
         """When the selection in a layer is over. The tolerance is of the accuracy that the network has `now`, or the

@@ -133,6 +133,7 @@ class Discovery:
             self.point["selected"] = self.measure(self.bench.model)
             self.bench.feedback.say(*point_lines(self.point, self.iteration))
             self.save()
+        self.trial.lap()  # selecting is not part of the first epoch
         if not self.trial.over:
             self.train(set())
         self.end_point()

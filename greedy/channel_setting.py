@@ -12,7 +12,7 @@ from greedy.layers import Layer, asked_layers, plan
 from precision import products
 from pruner import Ticket
 from recipe import steps_per_epoch
-from tickets import check_ticket_data, trained_weights
+from tickets import TicketFile
 from utils import CHANNELS, InputError, generator
 from workbench import Workbench
 
@@ -53,8 +53,9 @@ def given_weights(args: argparse.Namespace, bench: Workbench) -> tuple[Ticket | 
     """The trained network of --init_dir, under its mask, and what there is to say about it."""
     if not args.init_dir:
         return None, []
-    weights, mask, notes = trained_weights(args.init_dir, bench.model)
-    notes += check_ticket_data(args.init_dir, *bench.contents.values(), bench.split.validation)
+    file = TicketFile(args.init_dir)
+    weights, mask, notes = file.trained_weights(bench.model)
+    notes += file.check_data(*bench.contents.values(), bench.split.validation)
     return Ticket(mask, weights), notes
 
 

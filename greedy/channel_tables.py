@@ -12,7 +12,7 @@ def layer_line(row: dict) -> str:
     short = "" if row["reached"] else ", short of its goal"
     return (
         f"  {row['layer']}: {kept} of {row['channels']} channels{more}{short}, accuracy {row['before']:.2f} -> "
-        f"{row['after']:.2f}"
+        f"{row['after']:.2f}, {row['seconds']:.1f} s"
     )
 
 

@@ -21,7 +21,9 @@ from feedback import Feedback
 from greedy import channel_point, channel_run
 from greedy.groups import layers_of
 from greedy.slicing import apart, channel_mask, load_sliced, sliced
+from grid import read_study
 from models import build_model
+from runner import check_jobs
 from stress.same_files import differences
 from verify import main as verify
 
@@ -150,7 +152,8 @@ def test_a_state_dict_as_the_networks_maker_keeps_it(dense, tmp_path):
     for name, file in (("plain", tmp_path / "plain.pth"), ("ours", dense)):
         run(f"{COMMON} --init_dir {file} {SELECT} --fine_tune_epochs 0", tmp_path / name)
     plain, ours = (summary(tmp_path / name)["rounds"][0]["layers"] for name in ("plain", "ours"))
-    assert plain == ours
+    assert [layer["picks"] for layer in plain] == [layer["picks"] for layer in ours]
+    assert [layer["losses"] for layer in plain] == [layer["losses"] for layer in ours]
 
 
 def test_a_sparse_network_stays_sparse(dense, tmp_path):
@@ -303,6 +306,26 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(call, dense, tmp_path, f
     assert err.startswith("main_channels.py: error: ") and len(err.strip().splitlines()) == 1, err
     assert re.search(said, err), err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_study_sweeps_budgets_and_seeds(tmp_path):
+    (tmp_path / "study.toml").write_text(
+        """
+        [common]
+        dataset = "digits"
+        epochs = 5
+        decreasing_lr = "3"
+        prune_at = "0,30,105"
+        [grid]
+        keep = ["0.25", "0.5"]
+        seed = [0, 1]
+        [methods.channels]
+        script = "main_channels.py"
+        """
+    )
+    study = read_study(tmp_path / "study.toml", tmp_path / "runs")
+    check_jobs(study)
+    assert len(study.jobs) == 4
 
 
 def test_flags_are_checked_before_anything_heavy_is_imported():
