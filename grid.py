@@ -3,7 +3,7 @@
     [common]    flags of every run
     [grid]      flags with lists of values: every combination is run; [[grid.cases]]: flags that belong together
     [search]    flags of every search
-    [methods.NAME]  script = "main_imp.py", "main_PrAC_imp.py", "main_greedy.py" or "main_channels.py", and its own flags;
+    [methods.NAME]  script = "main_imp.py", "main_PrAC_imp.py", "main_greedy.py" or "main_channels.py", and its flags;
                 or script = "main_init.py", which makes one ticket, to be trained if there is [retrain]; it takes of
                 [common] and [grid] the flags that it knows, and none of [search]
     [retrain]   prunings = [...]: the tickets to train again; controls = [...]: each of these also with these values of
