@@ -202,7 +202,7 @@ class Follower:
         ways = [(producer, MAP)]
         for value, form in ways:  # which grows as they are followed
             for user in value.users:
-                kind, after = self.step(value, user, form, module.out_channels)
+                kind, after = self.step(value, user, form)
                 if kind == "reader":
                     readers.append(user.target)
                     continue
@@ -214,7 +214,7 @@ class Follower:
             raise NotFollowed("nothing reads its channels")
         return Group(producer.target, module.out_channels, tuple(passed), tuple(dict.fromkeys(readers)))
 
-    def step(self, value: fx.Node, user: fx.Node, form: str, channels: int) -> tuple[str, str | None]:
+    def step(self, value: fx.Node, user: fx.Node, form: str) -> tuple[str, str | None]:
         """What `user` is to the channels in `value`, and the form in which they leave it, None if they do not."""
         if user.op == "output":
             raise NotFollowed("its channels are the network's output")
@@ -223,8 +223,8 @@ class Follower:
         if user.target in CONCATENATIONS:
             raise NotFollowed("its channels are joined with others")
         if user.op == "call_module":
-            found = self.through_module(user, form, channels)
-        elif user.args and user.args[0] is value and user.all_input_nodes.count(value) == 1:
+            found = self.through_module(user, form)
+        elif user.args and user.args[0] is value:
             found = self.through_function(user, form)
         else:
             found = None
@@ -232,13 +232,15 @@ class Follower:
             raise NotFollowed(f"its channels go through {self.called(user)}, where single ones are not followed")
         return found
 
-    def through_module(self, user: fx.Node, form: str, channels: int) -> tuple[str, str | None] | None:
+    def through_module(self, user: fx.Node, form: str) -> tuple[str, str | None] | None:
         module = self.module(user)
         kind = type(module)
         if kind in (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.BatchNorm1d):
             self.check_plain(user)
         if kind is nn.Conv2d and form == MAP:
-            return ("passed", MAP) if is_depthwise(module) else ("reader", None) if module.groups == 1 else None
+            if is_depthwise(module):
+                return "passed", MAP
+            return ("reader", None) if module.groups == 1 else None
         if kind is nn.Linear and form == FLAT:
             return "reader", None
         if kind is (nn.BatchNorm2d if form == MAP else nn.BatchNorm1d):
