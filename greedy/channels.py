@@ -51,21 +51,24 @@ class Cut:
 
 def cut(network: fx.GraphModule, group: Group) -> Cut:
     """Cut the trace of a network at a group of its channels. Both parts have the network's own parameters."""
-    late: set[fx.Node] = set()
-    for node in network.graph.nodes:
-        is_reader = node.op == "call_module" and node.target in group.readers
-        if is_reader or not late.isdisjoint(node.all_input_nodes):
-            late.add(node)
-    needed = [node for node in network.graph.nodes if node not in late and not late.isdisjoint(node.users)]
+    nodes = list(network.graph.nodes)
+    of_images = following(nodes, lambda node: node.op == "placeholder")  # what is no parameter, nor made of these alone
+    late = following(nodes, lambda node: node.op == "call_module" and node.target in group.readers)
+    needed = [node for node in nodes if node in of_images - late and not late.isdisjoint(node.users)]
     read = [node for node in needed if any(user.target in group.readers for user in node.users)]
     crossing = read + [node for node in needed if node not in read]
-    early = [node for node in network.graph.nodes if node not in late]
-    front = part(network, [], early, crossing)
-    front.graph.eliminate_dead_code()
-    front.recompile()
-    output = next(node for node in late if node.op == "output")
-    rest = part(network, crossing, [node for node in network.graph.nodes if node in late], output.args[0])
+    front = part(network, [], [node for node in nodes if node not in late], crossing)
+    rest = part(network, crossing, [node for node in nodes if node in late or node not in of_images], nodes[-1].args[0])
     return Cut(front, rest, len(read), group.channels)
+
+
+def following(nodes: list[fx.Node], first: Callable[[fx.Node], bool]) -> set[fx.Node]:
+    """The nodes that are `first`, and all that depend on them."""
+    found: set[fx.Node] = set()
+    for node in nodes:
+        if first(node) or not found.isdisjoint(node.all_input_nodes):
+            found.add(node)
+    return found
 
 
 def part(network: fx.GraphModule, given: list[fx.Node], nodes: list[fx.Node], result) -> fx.GraphModule:
@@ -76,7 +79,10 @@ def part(network: fx.GraphModule, given: list[fx.Node], nodes: list[fx.Node], re
         if node.op != "output":
             copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.output(tuple(copies[node] for node in result) if isinstance(result, list) else copies[result])
-    return fx.GraphModule(network, graph)
+    found = fx.GraphModule(network, graph)
+    found.graph.eliminate_dead_code()
+    found.recompile()
+    return found
 
 
 class Examples:

@@ -313,16 +313,17 @@ def brute_force(model, group, images, labels, picks, how, repeats):
 
 
 def narrow():
-    """A residual stream beside the layer, a flattening behind it."""
+    """A residual stream beside the layer; behind it a parameter of no layer, and a flattening."""
     torch.manual_seed(4)
 
     def forward(self, x):
         y = F.relu(self.a(x))
         inside = F.relu(self.n(self.b(y)), True)
-        return self.fc(F.relu(self.c(inside).add_(y)).flatten(1))
+        return self.fc(F.relu((self.c(inside) * self.scale[:, None, None]).add_(y)).flatten(1))
 
     model = lively(Forward(forward, n=nn.BatchNorm2d(4), c=conv(4, 4), fc=nn.Linear(256, 3)))
     nn.init.uniform_(model.n.bias, 1, 2)  # no channel is dead
+    model.scale = nn.Parameter(torch.rand(4) + 0.5)
     return model
 
 
@@ -349,6 +350,21 @@ def test_selection_equals_brute_force(which, how, repeats):
     assert found.picks == [pick for pick, _ in expected]
     assert found.losses == pytest.approx([loss for _, loss in expected], rel=1e-5)
     assert found.reached == (not repeats)
+
+
+@pytest.mark.parametrize("arch", ["res14s", "vgg11_bn", "networks:mobilenet_shallow", "networks:convnext_shallow"])
+def test_a_network_cut_anywhere_computes_what_the_whole_one_does(arch):
+    model = lively(network(arch, "cpu"))
+    traced, images = trace(model), torch.rand(3, 3, 16, 16)
+    for group in layers_of(model, traced).groups.values():
+        parts, weights = cut(traced, group), torch.rand(group.channels)
+        folded = copy.deepcopy(model)
+        fold_(folded, group, weights)
+        with torch.no_grad():
+            values = parts.front(images)
+            torch.testing.assert_close(parts.logits(values, weights), folded(images), rtol=1e-4, atol=1e-5)
+            assert not torch.allclose(parts.logits(values, weights), model(images), rtol=1e-4, atol=1e-5)
+        assert all(len(value) == 3 for value in values), "parameters do not cross the cut"
 
 
 def test_the_front_of_the_network_is_not_run_again_for_a_candidate():
