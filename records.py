@@ -106,13 +106,16 @@ def _text(lines: Sequence[dict]) -> bytes:
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
-def read_metrics(path: Path) -> tuple[list[dict], int]:
-    """The lines of a file of epochs, none if there is no file; and how many more are no such lines, cut or altered."""
+def read_metrics(path: Path, counts: Sequence[str] = ("round", "epoch")) -> tuple[list[dict], int]:
+    """The lines of a file of epochs, none if there is no file; and how many more are no such lines, cut or altered.
+
+    `counts` are the whole numbers that each line has to have.
+    """
     lines, broken = [], 0
     for text in path.read_bytes().splitlines() if path.exists() else []:
         try:
             line = json.loads(text)
-            lines.append(line | {"round": int(line["round"]), "epoch": int(line["epoch"])})
+            lines.append(line | {name: int(line[name]) for name in counts})
         except (ValueError, TypeError, KeyError):
             broken += 1
     return lines, broken

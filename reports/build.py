@@ -11,12 +11,15 @@ from reports.as_html import html
 from reports.as_markdown import markdown
 from reports.cost_section import cost_parts
 from reports.document import Figure, Heading, Listing, Paragraph, Part, Report, Section, Table
+from reports.greedy_runs import GreedyRun
+from reports.greedy_section import greedy_parts
 from reports.mask_section import mask_parts
 from reports.methods import Task, tasks_of
 from reports.overlap_section import overlap_parts
-from reports.runs import read_runs
+from reports.runs import Run, read_runs
 from reports.runs_section import runs_parts
 from reports.sets_section import sets_parts
+from reports.sweeps import Sweep, sweeps_of
 from reports.tickets_section import altered_ticket_parts
 from utils import InputError
 from whole_file import write_whole
@@ -29,13 +32,14 @@ def make_report(args: argparse.Namespace) -> None:
         print(f"report.py: note: {note}", file=sys.stderr)
     if not runs:
         raise InputError("there is no run to report: see the notes above")
-    tasks, more = tasks_of(runs)
-    for note in more:
+    tasks, more = tasks_of([run for run in runs if isinstance(run, Run)])
+    sweeps, others = sweeps_of([run for run in runs if isinstance(run, GreedyRun)])
+    for note in more + others:
         print(f"report.py: note: {note}", file=sys.stderr)
-    write_report(compose(tasks, notes + more, args), args.output)
+    write_report(compose(tasks, sweeps, notes + more + others, args), args.output)
 
 
-def compose(tasks: Sequence[Task], notes: Sequence[str], args: argparse.Namespace) -> Report:
+def compose(tasks: Sequence[Task], sweeps: Sequence[Sweep], notes: Sequence[str], args: argparse.Namespace) -> Report:
     """All chapters that have something to say."""
     margin = args.margin
     chapters: dict[str, list[Part]] = {
@@ -45,22 +49,23 @@ def compose(tasks: Sequence[Task], notes: Sequence[str], args: argparse.Namespac
         "Masks": chapter(tasks, mask_parts),
         "Overlap of tickets": chapter(tasks, overlap_parts),
         "PrAC sets": chapter(tasks, lambda task, number: sets_parts(task, number, args.data)),
+        "Pre-training and greedy selection": chapter(sweeps, greedy_parts),
     }
     sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
     sections += [Section(title, title.lower().replace(" ", "-"), parts) for title, parts in chapters.items() if parts]
-    sections.append(Section("Runs", "runs", runs_parts(tasks)))
+    sections.append(Section("Runs", "runs", runs_parts(tasks, sweeps)))
     told = [part.text for section in sections for part in section.parts if isinstance(part, Paragraph) and part.warns]
     for text in told:
         print(f"report.py: note: {text}", file=sys.stderr)
-    return Report(f"Lottery tickets: {'; '.join(task.name for task in tasks)}", sections)
+    return Report(f"Lottery tickets: {'; '.join(about.name for about in (*tasks, *sweeps))}", sections)
 
 
-def chapter(tasks: Sequence[Task], parts_of: Callable[[Task, int], list[Part]]) -> list[Part]:
-    """What there is to say about each task, under its name where there are several."""
+def chapter(abouts: Sequence[Task] | Sequence[Sweep], parts_of: Callable[..., list[Part]]) -> list[Part]:
+    """What there is to say about each task or sweep, under its name where there are several."""
     found: list[Part] = []
-    for number, task in enumerate(tasks, 1):
-        parts = parts_of(task, number)
-        found += [Heading(task.name)] if parts and len(tasks) > 1 else []
+    for number, about in enumerate(abouts, 1):
+        parts = parts_of(about, number)
+        found += [Heading(about.name)] if parts and len(abouts) > 1 else []
         found += parts
     return found
 

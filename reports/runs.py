@@ -12,6 +12,8 @@ from pathlib import Path
 from checkpoint import read, split_state
 from pruner import Mask, Ticket, count, density, layer_counts
 from records import read_metrics
+from reports import greedy_runs
+from reports.greedy_runs import GreedyRun, greedy_run
 from rundir import CHECKPOINT, RunDirectory
 from tickets import checksum
 from utils import InputError
@@ -25,7 +27,8 @@ FOREIGN = "2021 code"  # the `script` of a directory that the 2021 code made
 
 @dataclass(eq=False)
 class Run:
-    """One run's directory. `settings` has at least its `script`; what is not known of the rest is not there."""
+    """One run's directory, a search's or a training's. `settings` has at least its `script`; what is not known of the
+    rest is not there."""
 
     path: Path
     settings: dict
@@ -62,7 +65,7 @@ class Run:
         return split_state(state)[1]
 
 
-def read_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
+def read_runs(paths: Iterable[Path]) -> tuple[list[Run | GreedyRun], list[str]]:
     """The runs that can be read, each once, and what is wrong with the others."""
     runs, notes, seen = [], [], set()
     for path in paths:
@@ -76,11 +79,11 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
             notes.append(f"{error}; left out.")
     for run, name in zip(runs, short_names([run.path for run in runs]), strict=True):
         run.name = name
-    find_tickets(runs)
+    find_tickets([run for run in runs if isinstance(run, Run)])
     return runs, notes + told_once(runs)
 
 
-def told_once(runs: Sequence[Run]) -> list[str]:
+def told_once(runs: Sequence[Run | GreedyRun]) -> list[str]:
     """What is to be noted about runs, the same sentence once for all that it is about."""
     about: dict[str, list[str]] = {}
     for run in runs:
@@ -97,13 +100,19 @@ def short_names(paths: Sequence[Path]) -> list[str]:
     return [os.path.relpath(path.resolve(), shared) for path in paths]
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> Run | GreedyRun:
     """One directory; InputError, with the reason, where nothing in it can be used."""
     if not path.is_dir():
         raise InputError(f"{path} is no directory" if path.exists() else f"{path} does not exist")
     directory = RunDirectory(path)
     if not directory.summary.exists() and not directory.checkpoints():
         raise InputError(f"{path} holds no run: neither summary.json nor a checkpoint")
+    return greedy_run(directory) or _search_or_training(directory)
+
+
+def _search_or_training(directory: RunDirectory) -> Run:
+    """From its records, else from its checkpoints; InputError before anything is trained to the end."""
+    path = directory.path
     run = _from_summary(directory) or _from_checkpoints(directory)
     run.epochs, broken = read_metrics(directory.metrics)
     if broken:
@@ -173,8 +182,8 @@ def _from_checkpoints(directory: RunDirectory) -> Run:
 
 def _no_run(script: str) -> str:
     """Why there is nothing to report of a directory of this script."""
-    if script == "main_greedy.py":
-        return f"holds a run of {script}, which finds no tickets: its summary.json and metrics.jsonl tell what it found"
+    if script == greedy_runs.SCRIPT:
+        return f"holds a run of {script} without a whole summary.json: the command that made the run writes it anew"
     if script == "main_channels.py":
         return f"holds a run of {script}: its summary.json tells what it found; give the runs that trained its tickets"
     return f"holds a ticket of {script}, no run: give the run that trained it"

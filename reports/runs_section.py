@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from reports.cost import looking_flops, training_flops
 from reports.document import Column, Commands, Paragraph, Part, Table
+from reports.greedy_runs import GreedyRun
 from reports.methods import DENSE, Method, Task
 from reports.runs import Run
+from reports.sweeps import Sweep
 
 ROWS = (  # heading, key of a round's row, form
     ("round", "round", "d"),
@@ -28,17 +30,23 @@ ROWS = (  # heading, key of a round's row, form
 HIDDEN = ("seed", "network", "searches", "sets")  # settings that are told elsewhere, or are no settings
 
 
-def runs_parts(tasks: Sequence[Task]) -> list[Part]:
+def runs_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep]) -> list[Part]:
     """Which runs there are, their commands, settings, versions and hardware, and each network that was trained."""
     methods = [method for task in tasks for method in task.methods]
-    runs = [run for method in methods for run in method.runs]
+    runs = [run for group in (*methods, *sweeps) for run in group.runs]
     commands = [f"# {run.name}\n{run.summary['command']}" for run in runs if "command" in run.summary]
     lost = [run.name for run in runs if "command" not in run.summary]
-    parts: list[Part] = [list_of_runs(tasks), hardware(runs)]
-    parts += [settings_table(task, number) for number, task in enumerate(tasks, 1)]
+    parts: list[Part] = [list_of_runs(tasks)] if tasks else []
+    parts += [list_of_greedy_runs(sweeps)] if sweeps else []
+    parts.append(hardware(runs))
+    for number, task in enumerate(tasks, 1):
+        users = [(_kind(method), method.runs) for method in task.methods]
+        parts.append(settings_table(f"settings-{number}", task.name, users))
+    for number, sweep in enumerate(sweeps, 1):
+        parts.append(settings_table(f"greedy-settings-{number}", sweep.name, [("all runs", sweep.runs)]))
     parts += [Paragraph("The commands that made the runs:"), Commands(commands)] if commands else []
     parts += [Paragraph(f"Runs that recorded no command: {', '.join(lost)}.")] if lost else []
-    return [*parts, networks(tasks)]
+    return [*parts, networks(tasks)] if tasks else parts
 
 
 def list_of_runs(tasks: Sequence[Task]) -> Table:
@@ -59,6 +67,26 @@ def list_of_runs(tasks: Sequence[Task]) -> Table:
     return Table("runs", "The runs.", columns, rows)
 
 
+def list_of_greedy_runs(sweeps: Sequence[Sweep]) -> Table:
+    columns = (
+        Column("run"),
+        Column("sweep"),
+        Column("width", ",d"),
+        Column("examples", ",d"),
+        Column("seed", "d"),
+        Column("selections", "d"),
+        Column("planned", "d"),
+        Column("finished"),
+    )
+    rows = [
+        [run.name, sweep.name, run.width, run.examples, run.seed, len(run.points), len(run.settings["prune_at"]),
+         run.summary["finished"]]
+        for sweep in sweeps
+        for run in sweep.runs
+    ]  # fmt: skip
+    return Table("greedy-runs", "The runs of main_greedy.py.", columns, rows)
+
+
 def _seed(run: Run) -> str:
     return str(run.settings.get("seed", "not told"))
 
@@ -68,7 +96,7 @@ def _kind(method: Method) -> str:
     return f"{method.name}, retrained" if retrained else method.name
 
 
-def hardware(runs: Sequence[Run]) -> Table:
+def hardware(runs: Sequence[Run | GreedyRun]) -> Table:
     """Versions and hardware, the same ones once."""
     told: dict[tuple, list[str]] = {}
     for run in runs:
@@ -82,17 +110,17 @@ def hardware(runs: Sequence[Run]) -> Table:
     return Table("hardware", "Versions and hardware.", columns, rows)
 
 
-def settings_table(task: Task, number: int) -> Table:
-    """The settings of each method of a task, a column each; what decides results beside the seed."""
-    columns = [Column("setting"), *(Column(_kind(method)) for method in task.methods)]
-    names = dict.fromkeys(name for method in task.methods for name in method.settings if name not in HIDDEN)
-    rows = [[name, *(_value(method, name) for method in task.methods)] for name in names]
-    return Table(f"settings-{number}", f"Settings, {task.name}.", columns, rows, folded=len(rows) > 12)
+def settings_table(name: str, about: str, users: Sequence[tuple[str, Sequence[Run | GreedyRun]]]) -> Table:
+    """What decides results beside the seed: a column for each name and its runs, such as the methods of a task."""
+    columns = [Column("setting"), *(Column(heading) for heading, _ in users)]
+    settings = dict.fromkeys(setting for _, runs in users for setting in runs[0].settings if setting not in HIDDEN)
+    rows = [[setting, *(_value(runs, setting) for _, runs in users)] for setting in settings]
+    return Table(name, f"Settings, {about}.", columns, rows, folded=len(rows) > 12)
 
 
-def _value(method: Method, name: str) -> str | None:
-    """A setting's value in words; all of them where the runs of the method differ in it."""
-    values = dict.fromkeys(str(run.settings[name]) for run in method.runs if name in run.settings)
+def _value(runs: Sequence[Run | GreedyRun], name: str) -> str | None:
+    """A setting's value in words; all of them where the runs differ in it."""
+    values = dict.fromkeys(str(run.settings[name]) for run in runs if name in run.settings)
     return ", ".join(values) or None
 
 

@@ -49,6 +49,16 @@ def holds(difference: Interval | None, margin: float) -> bool | None:
     return difference.low > -margin
 
 
+def mostly(times: int, of: int) -> bool | None:
+    """Whether so many of these seeds are more than a fair coin would give: P(times or more) <= 5 %, the sign test.
+
+    None where there are too few seeds for a verdict.
+    """
+    if of < FEWEST:
+        return None
+    return sum(math.comb(of, k) for k in range(times, of + 1)) / 2**of <= 1 - CONFIDENCE
+
+
 def last_before_failure(verdicts: Iterable[tuple[float, bool | None]]) -> float | None:
     """Of (density, verdict) from dense to sparse the last density before the first that does not hold, or is not
     known; None if not even the first one holds."""

@@ -181,11 +181,6 @@ def test_little_memory_gives_the_same_subnetworks(tmp_path, monkeypatch):
     assert little[1]["selected"]["loss"] == pytest.approx(enough[1]["selected"]["loss"], rel=1e-5)
 
 
-def test_a_report_says_where_to_look(whole, call, tmp_path):
-    status, _, err = call("report", whole[0], "--output", tmp_path / "report")
-    assert status == 2 and "holds a run of main_greedy.py, which finds no tickets" in err
-
-
 # --- going on ---------------------------------------------------------------------------------------------------------
 
 PHASES = {  # what to die at: (owner, function, which call, after it)
