@@ -276,11 +276,18 @@ def test_a_study_of_tickets_found_at_once_from_end_to_end(written, tmp_path):
     assert [job.save_dir.name for job in other.jobs if not is_done(job)] == ["SNIP_0.8"]
 
 
-@pytest.mark.parametrize("name", ["digits", "prac_cifar", "elastic_mnist", "elastic_cifar"])
+RUNS = {"digits": 51, "prac_cifar": 222, "elastic_mnist": 81, "elastic_cifar": 42, "greedy_mnist": 18}
+
+
+def test_no_study_that_comes_along_is_forgotten_here():
+    assert {file.stem for file in (ROOT / "studies").glob("*.toml")} == RUNS.keys()
+
+
+@pytest.mark.parametrize("name", RUNS)
 def test_the_studies_that_come_along_are_right(name):
     found = read_study(ROOT / "studies" / f"{name}.toml")
     check_jobs(found)
-    assert len(found.jobs) > 40
+    assert len(found.jobs) == RUNS[name]
 
 
 def test_the_study_of_elastic_tickets_has_every_pair_and_control():
@@ -466,6 +473,30 @@ def test_a_study_that_is_ended_ends_its_runs(written, tmp_path):
     assert process.returncode == 143 and "To go on: python study.py" in err
     logs = [path.read_text() for path in folder.rglob("*.log")]
     assert any("terminated; what it found is kept" in log for log in logs)
+
+
+def test_a_study_of_greedy_selection_ends_with_its_report(tmp_path):
+    """The one that comes along, on a few digits."""
+    text = (ROOT / "studies" / "greedy_mnist.toml").read_text()
+    small = {
+        'dataset = "mnist"\ndata = "data/mnist"': 'dataset = "digits"',
+        "iterations = 4000": "iterations = 20",
+        '"0,250,500,1000,2000,4000"': '"0,20"',
+        "neurons = 200": "neurons = 5",
+        "fine_tune = 500": "fine_tune = 5",
+        "[2000, 10000]": "[20]",
+        "[1000, 5000, 20000]": "[50, 100]",
+        "[0, 1, 2]": "[0]",
+    }
+    for large, replacement in small.items():
+        assert large in text
+        text = text.replace(large, replacement)
+    (tmp_path / "study.toml").write_text(text)
+    words = [word for word in command(tmp_path / "study.toml", tmp_path / "runs") if word != "--no_report"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "runs" / "report" / "tables" / "greedy-needed-1.csv").open()))
+    assert [(row["width"], row["examples"], row["seeds"]) for row in rows] == [("20", "50", "1"), ("20", "100", "1")]
 
 
 def test_a_study_of_elastic_tickets_from_end_to_end(written, tmp_path):
