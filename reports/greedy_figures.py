@@ -46,7 +46,9 @@ def accuracy_figure(sweep: Sweep, measured: str, name: str) -> Figure:
     for axes in panels:
         iteration_axis(axes, iterations, LABELS // len(sweep.sizes))
     accuracy_axis(panels)
-    label(panels, sweep.widths, sweep.sizes, "pre-training iterations", "accuracy (%)")
+    for axes, size in zip(panels, sweep.sizes, strict=False):  # those of the first row
+        axes.set_title(f"{size:,} examples", fontsize=9)
+    label(panels, sweep.widths, "pre-training iterations", "accuracy (%)")
     legend_below(figure, fullest(panels), columns=3)
     caption = (
         f"Accuracy on {MEASURED[measured]}, {sweep.name}. Mean over seeds, band: one standard deviation. Grey: the "
@@ -66,11 +68,10 @@ def loss_figure(sweep: Sweep, name: str) -> Figure | None:
     figure, panels = grid(sweep.widths, moments)
     for axes, (cell, iteration) in zip(panels, itertools.product(cells, moments), strict=True):
         losses(axes, cell, iteration)
-    loss_axes(panels)
-    label(panels, sweep.widths, moments, "picks", "loss")
-    for axes, (cell, iteration) in zip(panels, itertools.product(cells, moments), strict=True):
         told = [f"iteration {iteration:,}"] if cell is cells[0] else []
         axes.set_title("\n".join([*told, *vacuous_text(cell, iteration)]), fontsize=9)
+    loss_axes(panels)
+    label(panels, sweep.widths, "picks", "loss")
     legend_below(figure, fullest(panels), columns=3)
     sizes = list(dict.fromkeys(f"{cell.examples:,} examples" for cell in cells))
     caption = (
@@ -89,16 +90,13 @@ def grid(rows: Sequence, columns: Sequence) -> tuple[Canvas, list[Axes]]:
     return canvas(len(rows), len(columns), height=1.2 + 2.1 * len(rows), sharex=True, sharey=True)
 
 
-def label(panels: Sequence[Axes], widths: Sequence[int], columns: Sequence[int], x: str, y: str) -> None:
-    """Widths at the left, columns on top, what the axes are where they end."""
-    for place, axes in enumerate(panels):
-        row, column = divmod(place, len(columns))
-        if row == 0:
-            axes.set_title(f"{columns[column]:,} examples", fontsize=9)
-        if row == len(widths) - 1:
-            axes.set_xlabel(x)
-        if column == 0:
-            axes.set_ylabel(f"width {widths[row]:,}\n{y}")
+def label(panels: Sequence[Axes], widths: Sequence[int], x: str, y: str) -> None:
+    """What the axes are, in the last row and in the first column, there with the width of the row."""
+    columns = len(panels) // len(widths)
+    for axes in panels[-columns:]:
+        axes.set_xlabel(x)
+    for axes, width in zip(panels[::columns], widths, strict=True):
+        axes.set_ylabel(f"width {width:,}\n{y}")
 
 
 def points_text(delta: float) -> str:
