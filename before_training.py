@@ -27,7 +27,7 @@ from recipe import batches
 from rundir import RunDirectory
 from saliency import SCORES, Subject
 from tickets import TicketFile, TicketFiles, checksum, given_ticket
-from untrained import untrained
+from untrained import known_examples, untrained
 from utils import RANDOM_SCORES, SCORED_EXAMPLES, InputError, digest, generator
 from workbench import Material, pick_device, read_material
 
@@ -190,10 +190,8 @@ def origin(files: TicketFiles) -> dict:
 
 def known(files: TicketFiles, examples: Tensor | None, material: Material) -> dict[str, Tensor]:
     """The examples that weights and mask were found with, if any, and those that validate."""
-    seen = [file.sequence for file in files.each] + ([] if examples is None else [examples.cpu().numpy()])
-    together = np.unique(np.concatenate(seen)) if seen else np.empty(0)
-    found = {"sequence": torch.from_numpy(together).to(torch.int32)} if len(together) else {}
-    return found | {"validation": material.split.validation.cpu().to(torch.int32)}
+    looked_at = [] if examples is None else [examples.cpu().numpy()]
+    return known_examples([*(file.sequence for file in files.each), *looked_at], material.split.validation)
 
 
 # --- what the user sees -----------------------------------------------------------------------------------------------

@@ -12,8 +12,6 @@ from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from checkpoint import masked_state, split_state, write
@@ -27,7 +25,7 @@ from opening import begun
 from pruner import Mask, Ticket, Weights, count, size
 from rundir import RunDirectory
 from tickets import TicketFiles, checksum, dims
-from untrained import untrained
+from untrained import known_examples, untrained
 from utils import InputError
 
 PIXELS = 32  # of a convolutional network's images: its weights do not depend on them
@@ -187,10 +185,8 @@ def carry_again(content: dict, source: Ticket) -> Ticket:
 
 def examples(files: TicketFiles) -> dict[str, Tensor]:
     """As far as the files tell: all examples that mask and weights were found with, and those that validated."""
-    seen = np.unique(np.concatenate([file.sequence for file in files.each]))
     validation = [file.content["validation"] for file in files.each if "validation" in file.content]
-    found = {"sequence": torch.from_numpy(seen).to(torch.int32)} if len(seen) else {}
-    return found | ({"validation": validation[-1]} if validation else {})
+    return known_examples((file.sequence for file in files.each), validation[-1] if validation else None)
 
 
 # --- what the user sees -----------------------------------------------------------------------------------------------

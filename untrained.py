@@ -1,7 +1,20 @@
 """The file of a ticket that no training of its own has made: like any other checkpoint, its training not yet begun."""
 
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
 from checkpoint import FORMAT, masked_state
 from pruner import Ticket, apply_
+
+
+def known_examples(seen: Iterable[np.ndarray], validation: Tensor | None) -> dict[str, Tensor]:
+    """For the file: all examples that weights and mask were found with, if any, and those that validate, if known."""
+    together = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *seen]))
+    found = {"sequence": torch.from_numpy(together).to(torch.int32)} if len(together) else {}
+    return found if validation is None else found | {"validation": validation.cpu().to(torch.int32)}
 
 
 def untrained(ticket: Ticket, settings: dict, command: str) -> dict:

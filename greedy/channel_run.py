@@ -31,7 +31,7 @@ from records import write_summary
 from rundir import RunDirectory
 from saved_run import SavedRun, best_weights, restore
 from step import copy_weights, load_weights_
-from tickets import TicketFiles, checksum
+from tickets import checksum
 from trial import Trial, plan_lines, summary, watch
 from workbench import Workbench, set_up
 
@@ -44,10 +44,7 @@ def discover(args: argparse.Namespace) -> None:
     setting = setting_of(args, bench)
     told = {"weights checksum": checksum(setting.given)} if setting.given else {}
     chosen = settings(args, SCRIPT, bench.contents | told)
-    directory, story = (
-        RunDirectory(args.save_dir),
-        about(args, SCRIPT) | {"weights": TicketFiles.read(args.init_dir, None).origin},
-    )
+    directory, story = RunDirectory(args.save_dir), about(args, SCRIPT) | {"weights": setting.origin}
     saved = SavedRun(bench, directory, chosen, story, interval=args.save_interval, tensorboard=args.tensorboard)
     with begun(directory, chosen, args, inputs=[args.init_dir]) as opening, bench.feedback:
         bench.tell_set_up([*setting.notes, *opening.notes])

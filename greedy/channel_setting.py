@@ -12,7 +12,7 @@ from greedy.layers import Layer, asked_layers, plan
 from precision import products
 from pruner import Ticket
 from recipe import steps_per_epoch
-from tickets import TicketFile
+from tickets import TicketFiles
 from utils import CHANNELS, InputError, generator
 from workbench import Workbench
 
@@ -27,6 +27,7 @@ class Setting:
     layers: dict[str, Layer]  # by their convolutions, front to back
     iterations: tuple[int | None, ...]  # of the pre-training, to select at; (None,) for given weights
     given: Ticket | None  # the trained network of --init_dir, under its mask
+    origin: dict | None  # where that comes from
     examples: Tensor  # int64 (n,) to select by
     notes: list[str]
 
@@ -36,8 +37,10 @@ def setting_of(args: argparse.Namespace, bench: Workbench) -> Setting:
     network = trace(bench.model)
     layers = plan(layers_of(bench.model, network), asked_layers(args.layers), args.keep, args.arch)
     check_trace(network, bench)
-    given, notes = given_weights(args, bench)
-    return Setting(network, layers, iterations_of(args, bench), given, examples_of(args, bench), notes)
+    files = TicketFiles.read(args.init_dir, None)
+    given, notes = given_weights(files, bench)
+    iterations, examples = iterations_of(args, bench), examples_of(args, bench)
+    return Setting(network, layers, iterations, given, files.origin, examples, notes)
 
 
 def check_trace(network: fx.GraphModule, bench: Workbench) -> None:
@@ -49,13 +52,12 @@ def check_trace(network: fx.GraphModule, bench: Workbench) -> None:
         raise InputError("the layers of this network cannot be found: its trace by torch.fx computes something else")
 
 
-def given_weights(args: argparse.Namespace, bench: Workbench) -> tuple[Ticket | None, list[str]]:
+def given_weights(files: TicketFiles, bench: Workbench) -> tuple[Ticket | None, list[str]]:
     """The trained network of --init_dir, under its mask, and what there is to say about it."""
-    if not args.init_dir:
+    if not files.init:
         return None, []
-    file = TicketFile(args.init_dir)
-    weights, mask, notes = file.trained_weights(bench.model)
-    notes += file.check_data(*bench.contents.values(), bench.split.validation)
+    weights, mask, notes = files.init.trained_weights(bench.model)
+    notes += files.init.check_data(*bench.contents.values(), bench.split.validation)
     return Ticket(mask, weights), notes
 
 

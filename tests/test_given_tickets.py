@@ -1,6 +1,5 @@
 """Tickets as input: searches that begin with one, classifiers pruned or replaced."""
 
-import contextlib
 import itertools
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from test_rewinding import equal
-from test_search import SAVING, SETTINGS, Killed, assert_same_files, checkpoints, kill_at, masks, run
+from test_search import SAVING, SETTINGS, assert_same_files, checkpoints, masks, run, run_killed
 
 import main_elastic
 import pruner
@@ -65,11 +64,7 @@ def test_it_begins_and_rewinds_where_the_ticket_stands(first, tmp_path):
 def test_a_killed_search_from_a_ticket_ends_where_an_unbroken_one_does(first, tmp_path, monkeypatch):
     flags = f"{LT} --pruning_times 2 --rewind_lr {given(first)} {SAVING}"
     run("imp", flags, tmp_path / "whole")
-    for _ in range(40):
-        with monkeypatch.context() as patch, contextlib.suppress(Killed):
-            kill_at(patch, 4)
-            run("imp", flags, tmp_path / "broken")
-            break
+    run_killed(monkeypatch, "imp", flags, tmp_path / "broken", every=4)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
 
 

@@ -4,7 +4,18 @@ import contextlib
 
 import pytest
 import torch
-from test_search import REWIND, SAVING, SETTINGS, Killed, assert_same_files, checkpoints, kill_at, run, without_time
+from test_search import (
+    REWIND,
+    SAVING,
+    SETTINGS,
+    Killed,
+    assert_same_files,
+    checkpoints,
+    kill_at,
+    run,
+    run_killed,
+    without_time,
+)
 
 import step
 from checkpoint import read, split_state, write
@@ -45,11 +56,7 @@ def test_a_killed_search_that_begins_rounds_in_mid_epoch_ends_where_an_unbroken_
 ):
     flags = f"{AT_50} --rewind_lr {SAVING}" + (" --eb_eps 0.02" if kind == "PrAC" else "")
     run(kind, flags, tmp_path / "whole")
-    for _ in range(40):
-        with monkeypatch.context() as patch, contextlib.suppress(Killed):
-            kill_at(patch, every)
-            run(kind, flags, tmp_path / "broken")
-            break
+    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
     assert verify([str(file) for file in tmp_path.glob("whole/*.pth.tar")]) == 0
     row = checkpoints(tmp_path / "whole")[-1]["rounds"][1]
@@ -145,11 +152,7 @@ def test_without_validation_the_last_epoch_counts(tmp_path, monkeypatch, kind):
     for row in checkpoints(tmp_path / "whole")[-1]["rounds"]:
         assert row["best_epoch"] == row["epochs"] - 1 and row["set"] <= 1437
         assert row["test"] == checkpoints(tmp_path / "whole")[row["round"]]["history"][-1]["test"]
-    for _ in range(40):
-        with monkeypatch.context() as patch, contextlib.suppress(Killed):
-            kill_at(patch, 5)
-            run(kind, flags, tmp_path / "broken")
-            break
+    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every=5)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
     assert verify([str(file) for file in tmp_path.glob("whole/*.pth.tar")]) == 0
 

@@ -287,6 +287,16 @@ def kill_at(monkeypatch, number):
         monkeypatch.setattr(module, "write", write)
 
 
+def run_killed(monkeypatch, script, flags, save_dir, every):
+    """A run that dies before every so many writes, begun again and again until it ends."""
+    for _ in range(40):
+        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+            kill_at(patch, every)
+            run(script, flags, save_dir)
+            return
+    pytest.fail("the run never ended")
+
+
 def assert_same_files(a, b):
     assert differences(a, b) == []
 
@@ -299,16 +309,7 @@ def assert_same(a, b, where):
 def test_a_killed_search_ends_where_an_unbroken_one_does(runs, tmp_path, monkeypatch, kind, every):
     """Killed before every few writes, over and over: at the start, at rewinding, between best and checkpoint."""
     flags = f"{REWIND} {SAVING}" + (" --eb_eps 0.02" if kind == "PrAC" else "")
-    for _ in range(40):
-        with monkeypatch.context() as patch:
-            kill_at(patch, every)
-            try:
-                run(kind, flags, tmp_path)
-                break
-            except Killed:
-                continue
-    else:
-        pytest.fail("the run never ended")
+    run_killed(monkeypatch, kind, flags, tmp_path, every)
     assert_same_files(tmp_path, runs / kind)
 
 
@@ -316,11 +317,7 @@ def test_a_killed_training_ends_where_an_unbroken_one_does(runs, tmp_path, monke
     ticket = runs / "PrAC" / "2checkpoint.pth.tar"
     flags = f"{SETTINGS} {SAVING} --init_dir {ticket} --mask_dir {ticket}"
     run("train", flags, tmp_path / "whole")
-    for _ in range(20):
-        with monkeypatch.context() as patch, contextlib.suppress(Killed):
-            kill_at(patch, 3)
-            run("train", flags, tmp_path / "broken")
-            break
+    run_killed(monkeypatch, "train", flags, tmp_path / "broken", every=3)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
 
 
