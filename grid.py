@@ -9,14 +9,15 @@
     [retrain]   prunings = [...]: the tickets to train again; controls = [...]: each of these also with these values of
                 --control; dense = true: the whole network, too; and flags of all these trainings
     [elastic]   flags of main_elastic.py: the same tickets are also carried to every other arch of [grid], those of the
-                same seed and case, and trained there; pairs = [["mlp2", "mlp3"], ...]: only from these to those
+                same seed and case, and trained there; pairs = [["mlp2", "mlp3"], ...]: only from these to those;
+                controls = [...]: each carried ticket also with these values of --control
 
 A flag is written without its dashes; `true` stands for a flag without a value, `false` for its absence.
 """
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -30,7 +31,7 @@ SCRIPTS = ("main_imp.py", "main_PrAC_imp.py", "main_greedy.py", "main_channels.p
 # Flags that a study gives itself.
 RESERVED = ("save_dir", "init_dir", "mask_dir", "resume", "checkpoint", "overwrite", "source_arch", "target_arch")
 # What tables hold beside flags.
-NO_FLAGS = {"methods": {"script"}, "retrain": {"prunings", "controls", "dense"}, "elastic": {"pairs"}}
+NO_FLAGS = {"methods": {"script"}, "retrain": {"prunings", "controls", "dense"}, "elastic": {"pairs", "controls"}}
 
 Flags = dict[str, object]
 
@@ -95,7 +96,8 @@ def jobs_of(content: Mapping, folder: Path) -> list[Job]:
             search = Job(method["script"], words(search_flags(content, point, method)), where / slug(name))
             jobs.append(search)
             for prunings in tickets(method, content):
-                jobs += trainings(search, prunings, content, point)
+                shared, name = training_flags(content, point), ticket_name(search, prunings)
+                jobs += trainings(search, prunings, shared, where / name, content["retrain"].get("controls", []))
                 jobs += carried_trainings(search, prunings, content, point, folder)
     return jobs
 
@@ -121,16 +123,12 @@ def training_flags(content: Mapping, point: Flags) -> Flags:
     return content.get("common", {}) | point | flags_of("retrain", content.get("retrain", {}))
 
 
-def trainings(search: Job, prunings: int | None, content: Mapping, point: Flags) -> list[Job]:
-    """Of a search's ticket after so many prunings, and of its controls."""
-    shared, name = training_flags(content, point), ticket_name(search, prunings)
-    wanted = {name: shared} | {
-        f"{name}_{slug(control)}": shared | {"control": control}
-        for control in content.get("retrain", {}).get("controls", [])
-    }
+def trainings(maker: Job, prunings: int | None, shared: Flags, save_dir: Path, controls: Iterable[str]) -> list[Job]:
+    """Of the ticket that a job makes, after so many prunings if it is a search, and of its controls."""
+    wanted = {"": shared} | {f"_{slug(control)}": shared | {"control": control} for control in controls}
     return [
-        Job(TRAIN, words(given), search.save_dir.with_name(folder), search, prunings)
-        for folder, given in wanted.items()
+        Job(TRAIN, words(given), save_dir.with_name(f"{save_dir.name}{ending}"), maker, prunings)
+        for ending, given in wanted.items()
     ]
 
 
@@ -148,7 +146,8 @@ def carried_trainings(search: Job, prunings: int | None, content: Mapping, point
         given = {"source_arch": point["arch"], "target_arch": target} | stem | flags_of("elastic", content["elastic"])
         name = f"{ticket_name(search, prunings)}_from_{slug(point['arch'])}"
         carried = Job(CARRY, words(given), where / f"{name}_carried", search, prunings)
-        jobs += [carried, Job(TRAIN, words(training), where / name, carried)]
+        controls = content["elastic"].get("controls", [])
+        jobs += [carried, *trainings(carried, None, training, where / name, controls)]
     return jobs
 
 
@@ -219,19 +218,25 @@ def check_parts(path: Path, content: Mapping) -> None:
 
 def check_retrain(path: Path, content: Mapping) -> None:
     retrain = content.get("retrain", {})
-    prunings, controls = retrain.get("prunings", []), retrain.get("controls", [])
+    prunings = retrain.get("prunings", [])
     if not isinstance(prunings, list) or not all(type(k) is int and k > 0 for k in prunings):
         raise InputError(f"{path}: prunings must be a list of whole numbers from 1 up, got {prunings!r}")
+    check_controls(path, retrain)
+    if retrain.get("controls") and not any(tickets(method, content) for method in content["methods"].values()):
+        raise InputError(f"{path}: controls are made of the tickets of prunings in [retrain], which has none")
+
+
+def check_controls(path: Path, part: Mapping) -> None:
+    controls = part.get("controls", [])
     if not isinstance(controls, list) or not all(isinstance(control, str) for control in controls):
         raise InputError(f"{path}: controls must be a list of values of --control, got {controls!r}")
-    if controls and not any(tickets(method, content) for method in content["methods"].values()):
-        raise InputError(f"{path}: controls are made of the tickets of prunings in [retrain], which has none")
 
 
 def check_elastic(path: Path, content: Mapping) -> None:
     """InputError unless there are tickets to carry, networks to carry them to, and pairs of those."""
     if "elastic" not in content:
         return
+    check_controls(path, content["elastic"])
     archs, pairs = content.get("grid", {}).get("arch", []), content["elastic"].get("pairs", [])
     if len(archs) < 2:
         raise InputError(f"{path}: [elastic] carries tickets between the networks of arch in [grid]: give two or more")

@@ -158,6 +158,14 @@ def test_pairs_and_flags_of_a_carrying(written, tmp_path):
     assert first.flags == ("--source_arch", "mlp2", "--target_arch", "mlp4", "--order", "interpolate")
 
 
+def test_a_control_of_a_carried_ticket_is_trained_on_the_carried_one(written, tmp_path):
+    text = ELASTIC + 'pairs = [["mlp2", "mlp4"]]\ncontrols = ["random_mask"]\n'
+    carrying, plain, control = [job for job in read_study(written(text)).jobs if "from_mlp2" in job.save_dir.name][:3]
+    assert plain.after is control.after is carrying
+    assert control.save_dir == plain.save_dir.with_name(f"{plain.save_dir.name}_random_mask")
+    assert control.flags == (*plain.flags, "--control", "random_mask")
+
+
 def test_a_carrying_has_the_stem_of_its_networks(written):
     changes = [('"mlp2", "mlp3", "mlp4"', '"res18", "res26"'), ("epochs = 2", 'epochs = 2\nstem = "cifar"')]
     found = read_study(written(ELASTIC, *changes))
@@ -186,6 +194,7 @@ def test_controls_are_trainings_of_their_own(written):
         ("[elastic]", "[elastic]\npairs = [['mlp2', 'mlp2']]", "two different networks each of arch"),
         ("[elastic]", "[elastic]\npairs = ['mlp2', 'mlp3']", "two different networks each of arch"),
         ("[elastic]", "[elastic]\npairs = 3", "two different networks each of arch"),
+        ("[elastic]", "[elastic]\ncontrols = 'reinit'", "controls must be a list"),
         ("[elastic]", "[elastic]\norder = 'mixed'", "main_elastic.py .*--order.*mixed"),
         ("[elastic]", "[elastic]\ntarget_arch = 'mlp2'", "target_arch is set by the study itself"),
         ("prunings = [2]", "prunings = [2]\ncontrols = ['luck']", "main_train.py .*--control.*luck.*reinit"),
@@ -276,7 +285,7 @@ def test_a_study_of_tickets_found_at_once_from_end_to_end(written, tmp_path):
     assert [job.save_dir.name for job in other.jobs if not is_done(job)] == ["SNIP_0.8"]
 
 
-RUNS = {"digits": 51, "prac_cifar": 222, "elastic_mnist": 81, "elastic_cifar": 42, "greedy_mnist": 18}
+RUNS = {"digits": 51, "prac_cifar": 222, "elastic_mnist": 99, "elastic_cifar": 48, "greedy_mnist": 18}
 
 
 def test_no_study_that_comes_along_is_forgotten_here():
@@ -298,8 +307,8 @@ def test_the_study_of_elastic_tickets_has_every_pair_and_control():
     found = read_study(ROOT / "studies" / "elastic_mnist.toml")
     carried = {(job.after.save_dir.parts[3], job.save_dir.parts[3]) for job in found.jobs if not job.is_run}
     assert carried == set(itertools.permutations(["mlp2", "mlp3", "mlp4"], 2))
-    assert len(found.jobs) == 9 * (1 + 1 + 3 + 2 * 2)
-    assert sum("--control" in job.flags for job in found.jobs) == 27
+    assert len(found.jobs) == 9 * (1 + 1 + 3 + 2 * 3)
+    assert sum("--control" in job.flags for job in found.jobs) == 9 * (3 + 2)
 
 
 @pytest.mark.parametrize(
