@@ -125,19 +125,25 @@ class Runner:
     def run(self) -> dict[Path, str]:
         """All that is not done yet; the runs that failed, and why."""
         total = len(self.study.jobs)
-        with tqdm(total=total, initial=total - len(self.waiting), unit="run", dynamic_ncols=True) as bar:
+        with tqdm(
+            total=total, initial=total - len(self.waiting), unit="run", disable=None, dynamic_ncols=True
+        ) as bar:  # a line for each run remains, in a log as well, where no bar is drawn
             try:
                 while self.waiting or self.running:
-                    self.start()
-                    bar.set_postfix_str(", ".join(self.label(each.job) for each in self.running))
-                    bar.update(self.collect())
+                    if self.start():
+                        bar.set_postfix_str(", ".join(self.label(each.job) for each in self.running))
+                    for job in self.collect():
+                        bar.update()
+                        bar.write(f"{self.label(job)}: {self.failed.get(job.save_dir, 'done')}")
                     time.sleep(PATIENCE)
             finally:
                 self.end()
         return self.failed
 
-    def start(self) -> None:
-        """Begin what can begin: what needs another one's ticket once that is over; not at all if that failed."""
+    def start(self) -> bool:
+        """Begin what can begin: what needs another one's ticket once that is over; not at all if that failed. Whether
+        there was anything."""
+        begun = False
         unfinished = {job.save_dir for job in self.waiting} | {each.job.save_dir for each in self.running}
         for job in list(self.waiting):
             before = job.after.save_dir if job.after else None
@@ -147,16 +153,18 @@ class Runner:
             elif self.free and before not in unfinished:
                 self.waiting.remove(job)
                 self.running.append(begin(job, self.free.pop(0)))
+                begun = True
+        return begun
 
-    def collect(self) -> int:
-        """How many runs have ended since the last look; their places are free again."""
+    def collect(self) -> list[Job]:
+        """The runs that have ended since the last look; their places are free again."""
         ended = [each for each in self.running if each.process.poll() is not None]
         for each in ended:
             self.running.remove(each)
             self.free.append(each.place)
             if each.process.returncode:
                 self.failed[each.job.save_dir] = last_line(log_of(each.job), each.process.returncode)
-        return len(ended)
+        return [each.job for each in ended]
 
     def end(self) -> None:
         """Ask what still runs to end, keeping its state, and wait for it."""
