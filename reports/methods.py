@@ -31,12 +31,14 @@ SEARCH, TICKETS, DENSE = "search", "tickets", "dense"
 @dataclass(eq=False)
 class Method:
     """Runs that differ in their seeds alone. `search` is the name of the search, its tickets' one as well; tickets that
-    were altered, as controls or by carrying them here from another network, go by one of their own."""
+    were altered, as controls or by carrying them here from another network, go by one of their own. `control_of` is the
+    `search` of what it is a control of, if it is one."""
 
     kind: str
     name: str
     search: str
     runs: list[Run]
+    control_of: str | None = None
 
     @property
     def settings(self) -> Mapping:
@@ -140,8 +142,13 @@ def trainings(runs: Sequence[Run], kind: str, search: str) -> list[Method]:
         name = f"{search}{altered}"
         groups = grouped([run for run in runs if alteration(run) == altered], lambda run: run.settings, same_method)
         name_groups(groups, lambda settings, name=name: name, ())
-        methods += [Method(kind, group.name, name, group.items) for group in groups]
+        methods += [Method(kind, group.name, name, group.items, control_of(group.items[0], search)) for group in groups]
     return methods
+
+
+def control_of(run: Run, search: str) -> str | None:
+    """What the training of a ticket of this search is a control of; None if it is none."""
+    return f"{search}{alteration(run, control=False)}" if run.settings.get("control") else None
 
 
 def without_copies(runs: Sequence[Run], notes: list[str]) -> list[Run]:

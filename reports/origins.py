@@ -50,16 +50,17 @@ def _way(run: Run) -> tuple[Mapping, list[Mapping]]:
     return ticket, carried
 
 
-def alteration(run: Run) -> str:
+def alteration(run: Run, control: bool = True) -> str:
     """What was done with a search's ticket, as it follows the name of the search; empty if nothing was.
 
-    " of mlp2, elastic (append)" for one that was carried, ", random mask" for a control.
+    " of mlp2, elastic (append)" for one that was carried, ", random mask" for a control; without `control` what the
+    control is one of.
     """
     parts = [
         f" of {carried['source_arch']}, elastic ({carried['order'] or carried['block_mapping']})"
         for carried in carryings(run)
     ]
-    control = run.settings.get("control")
-    if control:
-        parts.append(f", {CONTROLS[control].name if control in CONTROLS else control}")
+    trained = run.settings.get("control")
+    if trained and control:
+        parts.append(f", {CONTROLS[trained].name if trained in CONTROLS else trained}")
     return "".join(parts)

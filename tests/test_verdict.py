@@ -1,0 +1,117 @@
+"""Verdicts: what controls let one say of tickets, from differences made by hand."""
+
+import pytest
+from test_report import IMP, carried, control, retrained, seeds
+
+from reports.accuracy import curves_of
+from reports.document import Listing, Paragraph, Table
+from reports.methods import SEARCH, TICKETS, tasks_of
+from reports.verdict import statements
+from reports.verdict_section import OPEN, SUPPORTED, UNSUPPORTED, verdict_parts
+
+
+def task_of(runs):
+    (task,), _ = tasks_of(runs)
+    return task
+
+
+def tickets(by_prunings, count=5):
+    """Tickets of IMP and one control of each, `count` seeds: {prunings: (ticket, {control: points that it loses})}."""
+    runs = []
+    for k, (test, losses) in by_prunings.items():
+        for seed in range(count):
+            runs.append(retrained(IMP, k, test + seed, seed, seed))
+            runs += [
+                control(IMP, name, k, test + seed - loss + 0.1 * (seed % 2), seed) for name, loss in losses.items()
+            ]
+    return runs
+
+
+def outcomes(runs, margin=0.5):
+    """Sentences of the chapter by outcome, and its table's rows."""
+    found, outcome, rows = {}, None, []
+    for part in verdict_parts(task_of(runs), 1, margin):
+        if isinstance(part, Paragraph) and part.text.rstrip(":") in (SUPPORTED, UNSUPPORTED, OPEN):
+            outcome = part.text.rstrip(":")
+        elif isinstance(part, Listing):
+            found[outcome] = list(part.items)
+        elif isinstance(part, Table):
+            rows = part.rows
+    return found, rows
+
+
+def test_a_ticket_is_compared_with_its_control_seed_by_seed():
+    """Losses of 2 points, or 1.9 for odd seeds: mean 1.96, whatever the seeds' own accuracies are."""
+    (statement,) = statements(curves_of(task_of(tickets({1: (90, {"random_mask": 2.0})})), TICKETS, 0.5))
+    ((density, difference),) = statement.differences
+    assert (statement.about, statement.reference, density) == ("IMP", "IMP, random mask", 0.5)
+    assert (difference.n, difference.mean) == (5, pytest.approx(1.96))
+    assert statement.where == [0.5] and statement.contradicted == []
+
+
+def test_statements_are_sorted_by_what_came_of_them():
+    runs = tickets(
+        {
+            1: (90, {"random_mask": 2.0, "reinit": 0.05, "one_shot": -3.0}),
+            2: (85, {"random_mask": 4.0, "reinit": 1.0, "one_shot": -3.0}),
+        }
+    )
+    found, rows = outcomes(runs)
+    (random,) = (text for text in found[SUPPORTED] if "random mask" in text)
+    assert random.endswith(", at every sparsity compared (minus IMP, random mask: +1.96 to +3.96 points).")
+    (reinit,) = (text for text in found[SUPPORTED] if "weights matter" in text)
+    assert reinit.startswith("IMP: its starting weights matter, at 25 % of the weights, not shown at 50 % of the wei")
+    (one_shot,) = (text for text in found[UNSUPPORTED] if "starting weights tells" in text)
+    assert "not shown at any sparsity, the opposite at 50, 25 % of the weights (minus" in one_shot
+    assert len(rows) == 6 and [row[-1] for row in rows].count(True) == 3
+
+
+def test_four_pairs_leave_it_open():
+    found, rows = outcomes(tickets({1: (90, {"random_mask": 2.0})}, count=4))
+    assert found.keys() == {OPEN}
+    assert found[OPEN][-1].endswith("no verdict from 4 pairs (minus IMP, random mask: +1.95 points).")
+    assert rows[0][-1] is None
+
+
+def test_an_interval_that_holds_zero_supports_nothing():
+    runs = [retrained(IMP, 1, 90.0 + (seed % 2), seed, seed) for seed in range(6)]
+    runs += [control(IMP, "reinit", 1, 90.4, seed) for seed in range(6)]
+    (text,) = outcomes(runs)[0][UNSUPPORTED]
+    assert text == (
+        "IMP: its starting weights matter, not shown at any sparsity (minus IMP, re-initialised: +0.10 points)."
+    )
+
+
+def test_carried_tickets_stand_beside_their_own_controls():
+    """Each seed has a density of its own; the control of a carried ticket is none of IMP's on the spot."""
+    runs = []
+    for seed in range(5):
+        density = 0.2 + 0.01 * seed
+        runs.append(carried(IMP, density, 90.0, seed))
+        runs.append(carried(IMP, density, 88.0 - 0.1 * seed, seed))
+        runs[-1].settings = runs[-1].settings | {"control": "random_mask"}
+        runs.append(retrained(IMP | {"arch": "deep"}, 2, 95.0, seed, seed))
+        runs[-1].settings = runs[-1].settings | {"arch": "deep"}
+    (statement,) = statements(curves_of(task_of(runs), TICKETS, 0.5))
+    assert statement.about == "IMP of flat, elastic (append)"
+    ((density, difference),) = statement.differences
+    assert density == pytest.approx(0.22) and difference.mean == pytest.approx(2.2)
+
+
+def test_a_control_with_another_recipe_is_none():
+    runs = tickets({1: (90, {"reinit": 2.0})})
+    for run in runs:
+        if run.settings.get("control"):
+            run.settings = run.settings | {"lr": 0.3}
+        else:
+            run.settings = run.settings | {"lr": 0.1}
+    assert statements(curves_of(task_of(runs), TICKETS, 0.5)) == []
+
+
+def test_winning_and_equal_are_said_in_the_same_chapter():
+    imp = seeds(IMP, [[90 + seed, 90.2 + seed, 80 + seed] for seed in range(5)])
+    found, rows = outcomes(imp)
+    assert found == {SUPPORTED: ["IMP, during the search: winning down to 50 % of the weights (50.00 % sparse)."]}
+    assert rows == []
+    assert verdict_parts(task_of(imp), 1, 0.5)[0].text.startswith("Winning: ")
+    assert statements(curves_of(task_of(imp), SEARCH, 0.5)) == []
