@@ -21,7 +21,7 @@ from reports.runs_section import runs_parts
 from reports.sets_section import sets_parts
 from reports.sweeps import Sweep, sweeps_of
 from reports.tickets_section import altered_ticket_parts
-from reports.verdict_section import verdict_parts
+from reports.verdict_section import verdict_parts, with_rule
 from utils import InputError
 from whole_file import write_whole
 
@@ -44,7 +44,7 @@ def compose(tasks: Sequence[Task], sweeps: Sequence[Sweep], notes: Sequence[str]
     """All chapters that have something to say."""
     margin = args.margin
     chapters: dict[str, list[Part]] = {
-        "Verdict": chapter(tasks, lambda task, number: verdict_parts(task, number, margin)),
+        "Verdict": with_rule(chapter(tasks, lambda task, number: verdict_parts(task, number, margin)), margin),
         "Accuracy": chapter(tasks, lambda task, number: accuracy_parts(task, number, margin)),
         "Elastic tickets and controls": altered_ticket_parts(tasks, margin),
         "Cost": chapter(tasks, cost_parts),

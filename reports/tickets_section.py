@@ -9,6 +9,9 @@ from reports.accuracy import Curve, Point, Seeds, curves_of
 from reports.document import Column, Listing, Paragraph, Part, Table
 from reports.methods import TASK, TICKETS, Task, differing
 from reports.statistics import Interval, spread
+from reports.tickets_figure import Row, Rows, ticket_figures
+
+Curves = Mapping[str, Sequence[Curve]]  # by network
 
 DENSE = "dense network"
 EXPLAINED = (
@@ -19,19 +22,16 @@ EXPLAINED = (
 
 
 def altered_ticket_parts(tasks: Sequence[Task], margin: float) -> list[Part]:
-    """For each data set that has such tickets the table, and elastic tickets beside IMP; nothing without any."""
+    """For each data set that has such tickets a figure, the table, elastic tickets beside IMP; nothing without any."""
     parts: list[Part] = []
     for number, related in enumerate(relatives(tasks), 1):
         curves = {network(task): curves_of(task, TICKETS, margin) for task in related}
-        wanted = {
-            stage(point)
-            for each in curves.values()
-            for curve in each
-            for point in curve.points
-            if curve.method.is_altered
-        }
-        if wanted:
-            parts += [table(curves, wanted, related[0], number), *beside_imp(curves)]
+        rows = rows_of(curves)
+        if rows:
+            data = related[0].methods[0].settings["dataset"]
+            dense = {arch: dense_of(found) for arch, found in curves.items()}
+            parts += [*ticket_figures(rows, dense, data, number), table(rows, dense, data, number)]
+            parts += beside_imp(curves)
     return [Paragraph(EXPLAINED), *parts] if parts else []
 
 
@@ -58,41 +58,46 @@ def network(task: Task) -> str:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
+def rows_of(curves: Curves) -> Rows:
+    """The tickets by network, of each method whose tickets had been pruned as far as some that were altered."""
+    every = [(arch, curve, point) for arch, found in curves.items() for curve in found for point in curve.points]
+    wanted = {stage(point) for _, curve, point in every if curve.method.is_altered}
+    rows: Rows = {}
+    for arch, curve, point in every:
+        if stage(point) in wanted:
+            rows.setdefault(_row(curve, point), {})[arch] = point
+    return dict(sorted(rows.items()))
+
+
 def stage(point: Point) -> tuple[int | None, float | None]:
     """How far tickets had been pruned where they were found: their prunings, or if found at once their density."""
     return point.prunings, point.density_found
 
 
-def table(curves: Mapping[str, Sequence[Curve]], wanted: set[tuple], task: Task, number: int) -> Table:
-    """A row for each method of the tickets that had been pruned so far, a column for each network."""
-    cells: dict[tuple, dict[str, str]] = {}
-    for arch, found in curves.items():
-        for curve in found:
-            for point in curve.points:
-                if stage(point) in wanted:
-                    cells.setdefault(_row(curve, point), {})[arch] = cell(point)
-    dense = [DENSE, None, *(dense_cell(found) for found in curves.values())]
-    rows = [[key[-1], key[0] or None, *(cells[key].get(arch) for arch in curves)] for key in sorted(cells)]
-    caption = f"Elastic tickets and controls, {task.methods[0].settings['dataset']}."
-    columns = [Column("tickets"), Column("prunings", "d"), *map(Column, curves)]
-    return Table(f"altered-tickets-{number}", caption, columns, [dense, *rows])
-
-
-def _row(curve: Curve, point: Point) -> tuple[int, float, bool, str, str]:
-    """What a row is sorted by: its prunings, of tickets found at once from dense to sparse, elastic tickets last, each
-    search's before its controls; then its name."""
+def _row(curve: Curve, point: Point) -> Row:
     method = curve.method
-    return point.prunings or 0, -(point.density_found or 0), method.is_carried, method.search, method.name
+    base, prunings, sparser = method.control_of or method.search, point.prunings or 0, -(point.density_found or 0)
+    return Row(prunings, sparser, method.is_carried, base, method.control_of is not None, method.name)
+
+
+def table(rows: Rows, dense: Mapping[str, Seeds | None], data: str, number: int) -> Table:
+    """A row for each method of the tickets that had been pruned so far, a column for each network."""
+    first = [DENSE, None, *(f"{mean_text(known)} ({len(known)})" if known else None for known in dense.values())]
+    cells = [
+        [row.name, row.prunings or None, *(cell(there[arch]) if arch in there else None for arch in dense)]
+        for row, there in rows.items()
+    ]
+    columns = [Column("tickets"), Column("prunings", "d"), *map(Column, dense)]
+    return Table(f"altered-tickets-{number}", f"Elastic tickets and controls, {data}.", columns, [first, *cells])
 
 
 def cell(point: Point) -> str:
     return f"{mean_text(point.values)} at {100 * point.density:.2f} % ({len(point.values)})"
 
 
-def dense_cell(curves: Sequence[Curve]) -> str | None:
+def dense_of(curves: Sequence[Curve]) -> Seeds | None:
     """The dense network that the tickets of a task are compared with."""
-    known = [curve.dense for curve in curves if curve.dense]
-    return f"{mean_text(known[0])} ({len(known[0])})" if known else None
+    return next((curve.dense for curve in curves if curve.dense), None)
 
 
 def mean_text(values: Seeds) -> str:

@@ -30,23 +30,21 @@ class Sentence(NamedTuple):
 
 
 def verdict_parts(task: Task, number: int, margin: float) -> list[Part]:
-    """The rule, the sentences by what came of them, and the differences from controls that they rest on."""
+    """Sentences by what came of them, and the differences from controls that they rest on."""
     families = {kind: curves_of(task, kind, margin) for kind in (TICKETS, SEARCH)}
     found = [statement for curves in families.values() for statement in statements(curves)]
     sentences = [sentence for kind, curves in families.items() for sentence in of_markers(kind, curves)]
     sentences += map(of_statement, found)
-    if not sentences:
-        return []
-    parts: list[Part] = [rule(margin)]
+    parts: list[Part] = []
     for outcome in (SUPPORTED, UNSUPPORTED, OPEN):
         texts = [sentence.text for sentence in sentences if sentence.outcome == outcome]
         parts += [Paragraph(f"{outcome}:"), Listing(texts)] if texts else []
     return parts + ([table_of(found, task, number)] if found else [])
 
 
-def rule(margin: float) -> Paragraph:
-    """What the verdicts mean."""
-    return Paragraph(
+def with_rule(parts: list[Part], margin: float) -> list[Part]:
+    """Verdicts after a paragraph on what they mean; nothing where there are none."""
+    rule = Paragraph(
         "Winning: down to the last sparsity before the first at which the 95 % interval of (method - dense network), "
         f"over pairs of runs with the same seed, does not lie above -{margin:g} points (--margin). Equal: the same "
         "against IMP at the same sparsity; of an elastic ticket, whose density its copies decide, at the nearest if "
@@ -54,6 +52,7 @@ def rule(margin: float) -> Paragraph:
         f"of the differences lies above zero. Fewer than {FEWEST} pairs give values, no verdict. The intervals are not "
         "widened for their number: of twenty, one misses by chance."
     )
+    return [rule, *parts] if parts else []
 
 
 # --- the dense network and IMP ----------------------------------------------------------------------------------------

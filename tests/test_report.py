@@ -330,7 +330,8 @@ def test_the_table_of_elastic_tickets_and_controls_by_hand():
         each.settings = each.settings | {"arch": "flat"}
     runs += [made("r", flat, [95.0]), deep(2, 91.0), carried(IMP, 0.28, 89.0), carried(IMP, 0.30, 91.0, seed=1)]
     tasks, _ = tasks_of(runs)
-    _, table, beside = altered_ticket_parts(tasks, 0.5)
+    _, figure, table, beside = altered_ticket_parts(tasks, 0.5)
+    assert figure.name == "altered-tickets-1"
     assert [column.heading for column in table.columns] == ["tickets", "prunings", "flat", "deep"]
     assert table.rows == [
         ["dense network", None, "95.00 (1)", None],
@@ -401,7 +402,7 @@ def test_tickets_found_at_once_and_their_controls_and_carried_ones_by_density():
     far = [carried(IMP, 0.28, 70.0, k=None), carried(IMP, 0.55, 73.0, k=None)]
     for each, kept in zip(far, (16, 32), strict=True):
         each.summary["ticket"]["source"]["settings"] = AT_ONCE | {"kept": kept, "seed": 0, "arch": "flat"}
-    _, table, _ = altered_ticket_parts(tasks_of(runs + controls + far)[0], 0.5)
+    _, _, table, _ = altered_ticket_parts(tasks_of(runs + controls + far)[0], 0.5)
     assert [column.heading for column in table.columns] == ["tickets", "prunings", "tiny", "deep"]
     assert table.rows == [
         ["dense network", None, None, None],

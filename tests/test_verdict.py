@@ -7,7 +7,7 @@ from reports.accuracy import curves_of
 from reports.document import Listing, Paragraph, Table
 from reports.methods import SEARCH, TICKETS, tasks_of
 from reports.verdict import statements
-from reports.verdict_section import OPEN, SUPPORTED, UNSUPPORTED, verdict_parts
+from reports.verdict_section import OPEN, SUPPORTED, UNSUPPORTED, verdict_parts, with_rule
 
 
 def task_of(runs):
@@ -113,5 +113,6 @@ def test_winning_and_equal_are_said_in_the_same_chapter():
     found, rows = outcomes(imp)
     assert found == {SUPPORTED: ["IMP, during the search: winning down to 50 % of the weights (50.00 % sparse)."]}
     assert rows == []
-    assert verdict_parts(task_of(imp), 1, 0.5)[0].text.startswith("Winning: ")
+    parts = verdict_parts(task_of(imp), 1, 0.5)
+    assert with_rule(parts, 0.5)[0].text.startswith("Winning: ") and with_rule([], 0.5) == []
     assert statements(curves_of(task_of(imp), SEARCH, 0.5)) == []
