@@ -5,6 +5,7 @@ in a set of `indices` (sorted, without repeats), b in a batch; images are uint8 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -232,6 +233,38 @@ def union(a: Tensor, b: Tensor) -> Tensor:
 def overlap(a: Tensor, b: Tensor) -> int:
     """How many examples a and b share."""
     return int(torch.isin(a, b).sum())
+
+
+def el2n(logits: Tensor, labels: Tensor) -> Tensor:
+    """The error L2-norm ||softmax(f(x)) - onehot(y)||_2 of each example (Paul, Ganguli & Dziugaite, NeurIPS 2021).
+
+    (b, classes) and (b,) -> float32 (b,), from 0, sure and right, to sqrt(2), sure and wrong.
+    """
+    errors = logits.float().softmax(1)
+    errors[torch.arange(len(labels), device=labels.device), labels] -= 1
+    return errors.norm(dim=1)
+
+
+def highest(indices: Tensor, scores: Tensor, keep: int, random: np.random.Generator) -> Tensor:
+    """The `keep` of (n,) `indices` with the highest (n,) `scores`, sorted; equals are drawn at random, since an order
+    of index may be one of classes."""
+    order = torch.from_numpy(random.permutation(len(indices))).to(indices.device)
+    best = order[scores[order].argsort(descending=True, stable=True)[:keep]]
+    return indices[best].sort().values
+
+
+def random_by_class(pool: Tensor, labels: Tensor, counts: Sequence[int], random: np.random.Generator) -> Tensor:
+    """Of class c counts[c] of `pool`, drawn at random without repeats, sorted.
+
+    `labels` are those of all N examples. Where the pool has too few of a class, others are drawn in their place, of
+    whatever class, so that there are sum(counts) in all; the pool must have as many.
+    """
+    shuffled = pool[torch.from_numpy(random.permutation(len(pool))).to(pool.device)]
+    taken = torch.zeros(len(pool), dtype=torch.bool, device=pool.device)
+    for label, count in enumerate(counts):
+        taken[(labels[shuffled] == label).nonzero().flatten()[:count]] = True
+    others = shuffled[~taken][: sum(counts) - int(taken.sum())]
+    return torch.cat([shuffled[taken], others]).sort().values
 
 
 def random_subset(indices: Tensor, keep: int, random: np.random.Generator) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from dataset import Images, to_input
+from dataset import Images, el2n, to_input
 from folding import Folded
 from precision import autocast, products
 
@@ -29,6 +29,14 @@ class Predictor:
 
     def __call__(self, data: Images, indices: Tensor | None = None) -> Tensor:
         """The class of each of `indices` (all if None): int64 (n,)."""
+        return self.each(data, indices, lambda logits, labels: logits.argmax(1))
+
+    def errors(self, data: Images, indices: Tensor | None = None) -> Tensor:
+        """`el2n` of each of `indices` (all if None): float32 (n,)."""
+        return self.each(data, indices, el2n)
+
+    def each(self, data: Images, indices: Tensor | None, what: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """(n,): `what` makes of logits, (b, classes), and labels, (b,), of each batch of `indices` (all if None)."""
         device = data.images.device
         if indices is None:
             indices = torch.arange(len(data), device=device)
@@ -38,13 +46,12 @@ class Predictor:
                 self.network = self.choose(to_input(data.images[:128]))
             if isinstance(self.network, Folded):
                 self.network.refresh_()
-            parts = [self.classes(data.images[batch]) for batch in indices.split(batch_size(data))]
+            parts = [self.batch(data, batch, what) for batch in indices.split(batch_size(data))]
         return torch.cat(parts)
 
-    def classes(self, images: Tensor) -> Tensor:
-        """uint8 (b, H, W, C) -> int64 (b,)."""
+    def batch(self, data: Images, indices: Tensor, what: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         with torch.inference_mode():
-            return self.network(to_input(images)).argmax(1)
+            return what(self.network(to_input(data.images[indices])), data.labels[indices])
 
     def accuracy(self, data: Images, indices: Tensor | None = None) -> float:
         """Percent of `indices` (all if None) that the model gets right."""
