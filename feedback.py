@@ -80,6 +80,12 @@ def round_lines(row: dict, whole: int) -> list[str]:
             f"|CET| {row['cet']}, |CEP| {row['cep']}, |CET and CEP| {row['cet_and_cep']}, |P| {row['next_set']} "
             f"of {whole} examples"
         )
+    if "as_members" in row:
+        lines.append(
+            f"the next set has {row['next_set']} of {whole} examples: {row['as_members']} as --members says, "
+            f"{row['filled']} drawn at random to fill it, {row['cut']} more left out; {row['in_run_set']} are in the "
+            "set of the run that is followed"
+        )
     return lines
 
 

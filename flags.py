@@ -31,7 +31,8 @@ NOT_RESULTS = {
     "command_line",
 }
 # Flags that name files: a run records what is in the files instead.
-FILES = ("split_file", "prac_set", "init_dir", "mask_dir", "like")
+FILES = ("split_file", "prac_set", "init_dir", "mask_dir", "like", "like_run", "steps_of")
+RUNS = ("like_run", "steps_of")  # those of them that name a run's directory
 
 
 class Parser(argparse.ArgumentParser):
@@ -419,13 +420,16 @@ def check_going_on(args: argparse.Namespace) -> None:
 
 
 def check_files(args: argparse.Namespace, *names: str) -> None:
-    """InputError for one of these flags, where it is given, that names no file; --prac_set may name a directory."""
+    """InputError for one of these flags, where it is given, that names no file, or no directory if it is one of RUNS;
+    --prac_set may name either."""
     for name in names:
         path = getattr(args, name, None)
         if path is not None and not path.exists():
             raise InputError(f"--{name} {path} does not exist")
-        if path is not None and path.is_dir() and name != "prac_set":
+        if path is not None and path.is_dir() and name not in ("prac_set", *RUNS):
             raise InputError(f"--{name} {path} is a directory, a file is needed")
+        if path is not None and not path.is_dir() and name in RUNS:
+            raise InputError(f"--{name} {path} is a file, the directory of a PrAC run is needed")
 
 
 def check_save_dir(path: Path) -> None:

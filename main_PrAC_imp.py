@@ -15,11 +15,13 @@ from collections.abc import Sequence
 import flags
 from utils import InputError, run_script
 
+EPS = 0.08  # mask distance of the early stop
+
 
 def parser() -> flags.Parser:
     parser = flags.parser(__doc__)
     flags.add_pruning(parser, ("lt", "rewind_lt"))
-    flags.add_early_stop(parser, eps=0.08)
+    flags.add_early_stop(parser, eps=EPS)
     group = parser.add_argument_group("the PrAC set")
     group.add_argument(
         "--data_prune",
@@ -43,18 +45,59 @@ def parser() -> flags.Parser:
         "network before and after its pruning does (Algorithm 1 of the paper); or no CEP",
     )
     flags.add_given_set(parser)
+    add_control(parser)
     group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
     flags.add_ticket(group, "dense")
     parser.set_defaults(random_prune=False)
     return parser
 
 
-def check_given_set(args) -> None:
-    """With --prac_set no sets are made, so the flags that say how have nothing to say."""
+MEMBERS = {
+    "random": "drawn at random, of each class as many as the set has",
+    "easy": "drawn like that from the examples that are not in the set, which may have at most half of all",
+    "el2n": "those of largest error |softmax - one-hot| (EL2N; Paul et al., NeurIPS 2021) of this run's dense network "
+    "after a tenth of round 0's epochs, at least one",
+    "cet": "those that this run forgot most often in the round before, filled up at random",
+    "cep": "those on which this run's networks disagree (CEP as DIR has it), filled up or cut at random",
+}
+
+
+def add_control(parser: flags.Parser) -> None:
+    group = parser.add_argument_group("a control for the PrAC set")
+    group.add_argument(
+        "--like_run",
+        type=flags.path,
+        metavar="DIR",
+        help="search on sets as large as those of the finished PrAC run in DIR, for as many epochs and steps, but on "
+        "other examples; rounds end where those of DIR did",
+    )
+    group.add_argument(
+        "--members",
+        choices=MEMBERS,
+        help="which ones, from round 1 on: " + "; ".join(f"{name}: {help}" for name, help in MEMBERS.items()),
+    )
+
+
+def check_given_set(args: Namespace) -> None:
+    """With sets that are given, or follow another run's, those flags that say how to make them have nothing to say."""
+    if args.prac_set and args.like_run:
+        raise InputError("--prac_set and --like_run both say which examples rounds train on: give one of them")
     made = {"data_prune": "zero_out", "threshold": 0, "data_rate": 0.2, "cep": "trained"}
-    idle = [f"--{name}" for name, default in made.items() if args.prac_set and getattr(args, name) != default]
-    if idle:
-        raise InputError(f"--prac_set gives the sets, {' and '.join(idle)} would make them: give one or the other")
+    given = "--prac_set" if args.prac_set else "--like_run"
+    idle = [f"--{name}" for name, default in made.items() if getattr(args, name) != default]
+    if idle and (args.prac_set or args.like_run):
+        raise InputError(f"{given} gives the sets, {' and '.join(idle)} would make them: give one or the other")
+
+
+def check_control(args: Namespace) -> None:
+    """--like_run and --members go together; a round of a control ends where that of the run ended."""
+    if args.members and not args.like_run:
+        raise InputError(f"--members {args.members} stand in for those of a PrAC run's sets: give it as --like_run DIR")
+    if args.like_run and not args.members:
+        raise InputError(f"--like_run {args.like_run} needs --members: one of {', '.join(MEMBERS)}")
+    if args.like_run and args.eb_eps != EPS:
+        raise InputError(f"--like_run ends rounds where those of its run ended, --eb_eps {args.eb_eps} would end them "
+                         "elsewhere: give one of them")  # fmt: skip
 
 
 def read_flags(argv: Sequence[str] | None) -> Namespace:
@@ -62,18 +105,22 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     args = parser().parse_args(argv)
     flags.check_pruning(args)
     check_given_set(args)
+    check_control(args)
     args.data_prune = "constent" if args.data_prune == "constant" else args.data_prune
-    args.eb_eps = None if args.no_early_stop else args.eb_eps
+    args.eb_eps = None if args.no_early_stop or args.like_run else args.eb_eps
     return args
 
 
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from policy import CriticalSets
-    from search import find_tickets
+    from policy import CriticalSets, Policy
+    from search_setup import find_tickets
+    from set_controls import other_members
 
-    def critical_sets(bench) -> CriticalSets:
+    def sets(bench, course) -> Policy:
+        if course:
+            return other_members(args.members, course, bench)
         return CriticalSets(
             bench.whole,
             len(bench.train),
@@ -84,7 +131,7 @@ def work(argv: Sequence[str] | None) -> None:
             seed=args.seed,
         )
 
-    find_tickets(args, "main_PrAC_imp.py", critical_sets)
+    find_tickets(args, "main_PrAC_imp.py", sets)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

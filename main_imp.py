@@ -20,6 +20,13 @@ def parser() -> flags.Parser:
     flags.add_pruning(parser, ("lt", "rewind_lt", "pt"))
     group = parser.add_argument_group("controls")
     group.add_argument("--random_prune", action="store_true", help="prune at random instead of by magnitude")
+    group.add_argument(
+        "--steps_of",
+        type=flags.path,
+        metavar="DIR",
+        help="train each round on all the data, but only for as many optimiser steps as that round of the finished "
+        "PrAC run in DIR took, in the nearest whole number of epochs; milestones and warm-up scale in proportion",
+    )
     flags.add_early_stop(parser, eps=None)
     flags.add_given_set(parser)
     group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
@@ -33,16 +40,28 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     flags.check_pruning(args)
     if args.random_prune and args.eb_eps is not None:
         raise InputError("--eb_eps waits for the mask to settle, with --random_prune it never does: give one of them")
+    check_steps(args)
     return args
+
+
+def check_steps(args: Namespace) -> None:
+    """With --steps_of nothing else decides how long a round trains, and on how many examples."""
+    others = {"prac_set": args.prac_set, "eb_eps": args.eb_eps is not None, "rewind_lr": args.rewind_lr}
+    rivals = [f"--{name}" for name, given in others.items() if given]
+    if args.steps_of and rivals:
+        raise InputError(
+            f"--steps_of says how many steps a round trains on all the data, {' and '.join(rivals)} would change that: "
+            "give one or the other"
+        )
 
 
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
     from policy import FixedSets
-    from search import find_tickets
+    from search_setup import find_tickets
 
-    find_tickets(args, "main_imp.py", lambda bench: FixedSets([bench.whole]))
+    find_tickets(args, "main_imp.py", lambda bench, course: FixedSets([bench.whole]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -131,7 +131,7 @@ class CriticalSets:
         self.forgetting.update(indices, right)
 
     def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
-        cet, views = self._cet(end), self._views(end)
+        cet, views = self._cet(end), self.views(end)
         cep = disagreeing(*views, self.whole) if views else self.whole[:0]
         chosen = union(cet, cep)
         report = {"cet": len(cet), "cep": len(cep), "cet_and_cep": overlap(cet, cep), "next_set": len(chosen)}
@@ -147,7 +147,7 @@ class CriticalSets:
             return most_forgotten(events, end.indices, keep)
         return forgotten(events, end.indices, self.threshold)
 
-    def _views(self, end: RoundEnd) -> tuple[Tensor, Tensor] | None:
+    def views(self, end: RoundEnd) -> tuple[Tensor, Tensor] | None:
         """What the two networks of CEP make of each example of the training split, (n0,); None if there are not two."""
         if self.cep == "pruned":
             return end.look(end.final), end.look(end.pruned)

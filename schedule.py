@@ -1,6 +1,7 @@
 """How long each round of a search trains, and where it rewinds to."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger import Vanilla
@@ -24,6 +25,9 @@ class Schedule:
     rewind_lr: bool
     fixed: bool  # whether epochs stay as they are on a smaller set
     given: int | None = 0  # where the ticket that the search begins with stands; 0: random weights, None: not known
+    # Of a search that follows another run (course.py), by round:
+    stops: tuple[int, ...] = ()  # the epochs after which it ends, or
+    lengths: tuple[int, ...] = ()  # the epochs that its schedule has
 
     @classmethod
     def from_flags(
@@ -47,13 +51,21 @@ class Schedule:
         Epochs scale with |P| / |D0|, unless they are fixed. With --rewind_lr a round begins where its weights stand:
         round 0 where a given ticket does, later ones at the rewinding point, scaled in the same way; each runs at least
         one epoch.
+
+        With `lengths` epochs, milestones and warm-up scale to what round k is to have.
         """
         part = self.part(examples)
         recipe = self.recipe if part == self.whole else self.recipe.scaled(part, self.whole)
+        if self.lengths:  # the round after the last one, which is not trained, is as the last
+            recipe = self.recipe.scaled(self.lengths[min(k, len(self.lengths) - 1)], self.recipe.epochs)
         if not self.rewind_lr:
             return recipe, 0
         begin = (self.given or 0) if k == 0 else self.rewound(examples)
         return recipe, min(begin, (recipe.epochs - 1) * self.steps(examples))
+
+    def ends(self, k: int, epochs: int) -> bool:
+        """Whether round k ends after so many epochs, as that of the run that it follows did."""
+        return bool(self.stops) and epochs >= self.stops[k]
 
     def rewound(self, examples: int) -> int:
         """The rewinding point in the schedule of a set of so many examples; whole epochs if it is given in epochs."""
@@ -88,9 +100,10 @@ class Schedule:
         if self.prune_type != "rewind_lt":
             return
         if self.rewind_iteration is None and self.rewind_epoch >= recipe.epochs:
+            with_, or_ = ("with --steps_of", "") if self.lengths else ("on the given set", ", or --prac_epochs fixed")
             raise InputError(
-                f"--rewind_epoch {self.rewind_epoch} is not reached: on the given set round 0 has only "
-                f"{recipe.epochs} epochs. Give a smaller one, or --prac_epochs fixed"
+                f"--rewind_epoch {self.rewind_epoch} is not reached: {with_} round 0 has only {recipe.epochs} epochs. "
+                f"Give a smaller one{or_}"
             )
         if self.rewinding_step > steps:
             raise InputError(
@@ -106,6 +119,12 @@ class Schedule:
     def vanilla(self) -> Vanilla:
         """The yardstick of every saving."""
         return Vanilla(self.recipe.epochs, steps_per_epoch(self.whole, self.recipe.batch_size))
+
+
+def nearest_epochs(steps: Sequence[int], per_epoch: int) -> tuple[int, ...]:
+    """Whole epochs of `per_epoch` steps that have the nearest to so many steps each, at least one; the half is rounded
+    up."""
+    return tuple(max(1, (2 * wanted + per_epoch) // (2 * per_epoch)) for wanted in steps)
 
 
 def check_begin(step: int | None, steps: int) -> None:

@@ -7,7 +7,6 @@ early stop, where it is on, ends a round once the mask that pruning would give h
 """
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -16,12 +15,10 @@ from checkpoint import write
 from dataset import overlap
 from early_stop import EarlyStop
 from feedback import draw_curves, epoch_line, round_lines, round_table
-from flags import about, settings
-from given_sets import check_sets, read_sets
 from laws import Evidence, check
 from ledger import cost_lines
-from opening import Opening, begun
-from policy import FixedSets, Policy, RoundEnd
+from opening import Opening
+from policy import Policy, RoundEnd
 from pruner import (
     Mask,
     Scores,
@@ -39,40 +36,9 @@ from rundir import RunDirectory
 from saved_run import SavedRun, best_weights, restore
 from schedule import Schedule
 from step import copy_weights
-from tickets import given_ticket, ticket_settings
 from trial import Trial, plan_lines, short_warnings, summary, watch
-from utils import RANDOM_PRUNE, InputError, RunError, digest, generator
-from workbench import Workbench, set_up
-
-
-def find_tickets(args: argparse.Namespace, script: str, policy_of: Callable[[Workbench], Policy]) -> None:
-    """Set up, decide whether to begin or to go on, and search. InputError before anything is written."""
-    bench = set_up(args)
-    given = read_sets(args.prac_set, args.pruning_times) if args.prac_set else []
-    policy = FixedSets(check_sets(given, bench.whole, args.prac_set)) if given else policy_of(bench)
-    files, ticket, notes = given_ticket(args, bench)
-    check_layers(args, ticket, bench)
-    sets = {f"PrAC set of round {k}": digest(entries) for k, entries in enumerate(given)}
-    schedule = Schedule.from_flags(args, bench.recipe, len(bench.whole), len(policy.first()), ticket.step)
-    chosen = settings(args, script, bench.contents | sets | ticket_settings(args, ticket))
-    directory = RunDirectory(args.save_dir)
-    told = about(args, script) | {"ticket": files.origin}
-    saved = SavedRun(bench, directory, chosen, told, interval=args.save_interval, tensorboard=args.tensorboard)
-    search = Search(args, bench, directory, policy, schedule, bench.complete(ticket), saved)
-    search.check()
-    inputs = [args.prac_set, args.init_dir, args.mask_dir]
-    with begun(directory, chosen, args, inputs=inputs) as opening, bench.feedback:
-        bench.tell_set_up([*notes, *opening.notes])
-        search.run(opening)
-
-
-def check_layers(args: argparse.Namespace, ticket: Ticket, bench: Workbench) -> None:
-    """InputError if the mask of a given ticket decides about weights that this search would leave alone."""
-    if strangers := [name for name in ticket.mask if name not in bench.dense()]:
-        raise InputError(
-            f"--mask_dir {args.mask_dir} has a mask for {strangers[0]}, which this search does not prune: is "
-            "--prune_classifier missing?"
-        )
+from utils import RANDOM_PRUNE, InputError, RunError, generator
+from workbench import Workbench
 
 
 @dataclass
@@ -148,15 +114,16 @@ class Search:
             raise RunError(f"the ticket of round {k} is not what it should be ({'; '.join(broken)}): this is a bug")
 
     def train_round(self) -> None:
-        """Train until the schedule ends or the mask settles."""
+        """Train until the schedule ends, the mask settles, or the round that this one follows ended."""
         self.tell_begin()
         for epoch, row in watch(self.trial, self.bench, self.snapshot_steps()):
             if self.rewinding_step in epoch.snapshots:
                 self.keep_rewinding_weights(epoch.snapshots[self.rewinding_step])
             self.policy.observe(epoch.examples, epoch.right)
             settled = self.early_stop.settled(epoch, self.bench.step.parameters)
+            ends = settled or self.schedule.ends(self.trial.round, len(self.trial.history))
             # Stopping before the rewinding weights are there would leave nothing to rewind to.
-            self.trial.stopped = settled and self.rewinding_known and not self.trial.over
+            self.trial.stopped = ends and self.rewinding_known and not self.trial.over
             row["distance"] = self.early_stop.newest
             self.bench.feedback.say(epoch_line(row, self.trial.recipe.epochs))
             self.save()
