@@ -5,7 +5,8 @@
     [search]    flags of every search
     [methods.NAME]  script = "main_imp.py", "main_PrAC_imp.py", "main_greedy.py" or "main_channels.py", and its flags;
                 or script = "main_init.py", which makes one ticket, to be trained if there is [retrain]; it takes of
-                [common] and [grid] the flags that it knows, and none of [search]
+                [common] and [grid] the flags that it knows, and none of [search]; like = "NAME": a control that follows
+                the run of this method of main_PrAC_imp.py at the same point of the grid (--like_run, --steps_of)
     [retrain]   prunings = [...]: the tickets to train again; controls = [...]: each of these also with these values of
                 --control; dense = true: the whole network, too; and flags of all these trainings
     [elastic]   flags of main_elastic.py: the same tickets are also carried to every other arch of [grid], those of the
@@ -28,8 +29,12 @@ from utils import InputError, read_toml
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic")
 TRAIN, CARRY, INIT = "main_train.py", "main_elastic.py", "main_init.py"
 SCRIPTS = ("main_imp.py", "main_PrAC_imp.py", "main_greedy.py", "main_channels.py", INIT)
+PRAC = "main_PrAC_imp.py"
+# By script, the flag for the directory of the PrAC run that a control follows.
+FOLLOWING = {"main_imp.py": "steps_of", PRAC: "like_run"}
 # Flags that a study gives itself.
 RESERVED = ("save_dir", "init_dir", "mask_dir", "resume", "checkpoint", "overwrite", "source_arch", "target_arch")
+RESERVED += tuple(FOLLOWING.values())
 # What tables hold beside flags.
 NO_FLAGS = {"methods": {"script"}, "retrain": {"prunings", "controls", "dense"}, "elastic": {"pairs", "controls"}}
 
@@ -38,9 +43,10 @@ Flags = dict[str, object]
 
 @dataclass(frozen=True)
 class Job:
-    """One run of one script; with `after`, on the ticket that this other job makes.
+    """One run of one script; with `after`, on the ticket that this other job makes, or following its run.
 
-    A search makes one after each of its prunings, and `prunings` says which; what makes one alone has none (None).
+    A search makes a ticket after each of its prunings, and `prunings` says which; what makes one alone has none (None).
+    A job that follows a run is given its directory, with the flag `follows`.
     """
 
     script: str
@@ -48,15 +54,25 @@ class Job:
     save_dir: Path
     after: "Job | None" = None
     prunings: int | None = None
+    follows: str | None = None
 
     @property
     def words(self) -> list[str]:
-        return self.words_with(RunDirectory(self.after.save_dir).checkpoint(self.prunings) if self.after else None)
+        if not self.after:
+            return self.words_with(None)
+        folder = self.after.save_dir
+        return self.words_with(folder if self.follows else RunDirectory(folder).checkpoint(self.prunings))
 
-    def words_with(self, ticket: Path | None) -> list[str]:
-        """The command's words, with the ticket in this file."""
-        given = ["--init_dir", str(ticket), "--mask_dir", str(ticket)] if ticket else []
+    def words_with(self, needed: Path | None) -> list[str]:
+        """The command's words, with the ticket in this file, or the run in this directory."""
+        names = (self.follows,) if self.follows else ("init_dir", "mask_dir")
+        given = [word for name in names for word in (f"--{name}", str(needed))] if needed else []
         return [*self.flags, *given, "--save_dir", str(self.save_dir)]
+
+    @property
+    def needs(self) -> str:
+        """What it needs of the job before it, in a word."""
+        return "run" if self.follows else "ticket"
 
     @property
     def is_run(self) -> bool:
@@ -70,7 +86,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Study:
-    """All jobs, each after the one whose ticket it takes, and where they lie."""
+    """All jobs, each after the one whose ticket it takes or whose run it follows, and where they lie."""
 
     save_dir: Path
     jobs: tuple[Job, ...]
@@ -92,8 +108,11 @@ def jobs_of(content: Mapping, folder: Path) -> list[Job]:
         where = folder / place(point)
         if retrain.get("dense"):
             jobs.append(Job(TRAIN, words(training_flags(content, point)), where / "dense"))
-        for name, method in content["methods"].items():
-            search = Job(method["script"], words(search_flags(content, point, method)), where / slug(name))
+        searches: dict[str, Job] = {}
+        for name, method in sorted(content["methods"].items(), key=lambda item: followed(item[1]) is not None):
+            given, other = words(search_flags(content, point, method)), searches.get(followed(method))
+            follows = FOLLOWING[method["script"]] if other else None
+            search = searches[name] = Job(method["script"], given, where / slug(name), other, follows=follows)
             jobs.append(search)
             for prunings in tickets(method, content):
                 shared, name = training_flags(content, point), ticket_name(search, prunings)
@@ -102,9 +121,16 @@ def jobs_of(content: Mapping, folder: Path) -> list[Job]:
     return jobs
 
 
+def followed(method: Mapping) -> str | None:
+    """The method whose run this one follows, if any; of other scripts `like` is a flag like any other."""
+    return method.get("like") if method["script"] in FOLLOWING else None
+
+
 def search_flags(content: Mapping, point: Flags, method: Mapping) -> Flags:
     """Of a method at a point of the grid."""
     shared, own = content.get("common", {}) | point, flags_of("methods", method)
+    if followed(method) is not None:
+        own.pop("like")
     if method["script"] != INIT:
         return shared | content.get("search", {}) | own
     known = {action.dest for action in import_module(Path(INIT).stem).parser()._actions}
@@ -254,6 +280,11 @@ def check_methods(path: Path, methods: Mapping) -> None:
         script = method.get("script") if isinstance(method, Mapping) else None
         if script not in SCRIPTS:
             raise InputError(f"{path}: method {name} needs script = one of {', '.join(SCRIPTS)}, got {script!r}")
+    leading = [name for name, method in methods.items() if method["script"] == PRAC and followed(method) is None]
+    for name, method in methods.items():
+        if (other := followed(method)) is not None and other not in leading:
+            names = f"one of {', '.join(leading)}" if leading else f"a method of {PRAC}, which there is none of"
+            raise InputError(f"{path}: method {name} can be like {names}, got {other!r}")
     folders = [slug(name) for name in methods]
     if "dense" in folders or len(set(folders)) < len(folders):
         raise InputError(f"{path}: methods need different names, and none may be dense: {', '.join(methods)}")

@@ -55,8 +55,8 @@ def visible_gpus() -> list[int]:
 
 
 def check_jobs(study: Study) -> None:
-    """InputError for the first run whose flags its script would refuse, whose folder another one uses, or whose ticket
-    will not be there."""
+    """InputError for the first run whose flags its script would refuse, whose folder another one uses, or that needs a
+    ticket or a round that will not be there."""
     rounds: dict[Path, int] = {}
     for job in study.jobs:
         if job.save_dir in rounds:
@@ -71,13 +71,18 @@ def check_jobs(study: Study) -> None:
                 f"{job.save_dir}: no ticket after {job.prunings} prunings, the search has --pruning_times "
                 f"{rounds[job.after.save_dir]}"
             )
+        if job.follows and rounds[job.save_dir] > rounds[job.after.save_dir]:
+            raise InputError(
+                f"{job.save_dir}: --pruning_times {rounds[job.save_dir]}, but the run that it follows has "
+                f"{rounds[job.after.save_dir]}"
+            )
 
 
 def parsed(job: Job) -> Namespace:
     """A job's flags, as its script reads and checks them. Of a ticket, which may be yet to be made, a script looks at
-    this stage at nothing but whether there is a file: this one stands in for it."""
-    ticket = Path(__file__) if job.after else None
-    return importlib.import_module(Path(job.script).stem).read_flags(job.words_with(ticket))
+    this stage at nothing but whether there is a file: this one stands in for it, its directory for that of a run."""
+    stand_in = Path(__file__).parent if job.follows else Path(__file__)
+    return importlib.import_module(Path(job.script).stem).read_flags(job.words_with(stand_in if job.after else None))
 
 
 def is_done(job: Job) -> bool:
@@ -141,15 +146,15 @@ class Runner:
         return self.failed
 
     def start(self) -> bool:
-        """Begin what can begin: what needs another one's ticket once that is over; not at all if that failed. Whether
-        there was anything."""
+        """Begin what can begin: what needs another one's ticket or run once that is over; not at all if that failed.
+        Whether there was anything."""
         begun = False
         unfinished = {job.save_dir for job in self.waiting} | {each.job.save_dir for each in self.running}
         for job in list(self.waiting):
             before = job.after.save_dir if job.after else None
             if before in self.failed:
                 self.waiting.remove(job)
-                self.failed[job.save_dir] = f"it needs the ticket of {before}, which failed"
+                self.failed[job.save_dir] = f"it needs the {job.needs} of {before}, which failed"
             elif self.free and before not in unfinished:
                 self.waiting.remove(job)
                 self.running.append(begin(job, self.free.pop(0)))
