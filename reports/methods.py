@@ -23,7 +23,8 @@ NOT_METHOD |= {
     "kept",
     "prunable",
 }  # how far a ticket found at once was pruned
-SET = "PrAC set of round"  # how the settings call the checksum of a given set
+# How the settings call what is another for each seed: the checksum of a given set, the round of a run that is followed.
+BY_SEED = ("PrAC set of round", "like_run, round", "steps_of, round")
 
 SEARCH, TICKETS, DENSE = "search", "tickets", "dense"
 
@@ -170,10 +171,11 @@ def differing(a: Mapping, b: Mapping, names: Iterable[str]) -> list[str]:
 
 
 def same_method(a: Mapping, b: Mapping) -> bool:
-    """Equal settings, the seed aside. Each seed may have been given sets of its own; one seed has one set."""
-    names = [name for name in a if name not in NOT_METHOD and not name.startswith(SET)]
-    sets = [name for name in a if name.startswith(SET)] if a.get("seed") == b.get("seed") else []
-    return beginning(a) == beginning(b) and not differing(a, b, names + sets)
+    """Equal settings, the seed aside. Each seed may have been given sets, or a run to follow, of its own; one seed has
+    one."""
+    names = [name for name in a if name not in NOT_METHOD and not name.startswith(BY_SEED)]
+    own = [name for name in a if name.startswith(BY_SEED)] if a.get("seed") == b.get("seed") else []
+    return beginning(a) == beginning(b) and control(a) == control(b) and not differing(a, b, names + own)
 
 
 def grouped(items: Iterable, settings_of: Callable, same: Callable[[Mapping, Mapping], bool]) -> list[Group]:
@@ -205,8 +207,25 @@ def describe(settings: Mapping) -> str:
         sets = {"random": "random sets", "constent": "constent"}.get(get("data_prune"))
         critical = {"pruned": "CEP as in Algorithm 1", "none": "no CEP"}.get(get("cep"))
         parts = ["PrAC", sets, critical, get("eb_eps") is None and "no early stop"]
+    parts.append(control(settings))
     parts += [get("prac_set") and "given set", get("prac_epochs") == "fixed" and "fixed epochs", beginning(settings)]
     return ", ".join(part for part in parts if part)
+
+
+MEMBERS = {  # of the sets of a control, by --members
+    "random": "random members",
+    "easy": "easy members",
+    "el2n": "members by EL2N",
+    "cet": "members by forgetting",
+    "cep": "members by CEP",
+}
+
+
+def control(settings: Mapping) -> str:
+    """What stands in for the PrAC sets of the run that a search follows; empty for one that follows none."""
+    if members := settings.get("members"):
+        return MEMBERS.get(members, f"members {members}")
+    return "as many steps as PrAC" if settings.get("steps_of") else ""
 
 
 def beginning(settings: Mapping) -> str:

@@ -25,7 +25,8 @@ COLUMNS = (
 
 def sets_parts(task: Task, number: int, data: str | None) -> list[Part]:
     """Figures, tables and galleries of every search that made sets; nothing where there is none."""
-    methods = [method for method in task.of(SEARCH) if any("cet" in row for row in rows_of(method.runs, 0))]
+    methods = [method for method in task.of(SEARCH) if rows_of(method.runs, 0, "next_set")]
+    methods.sort(key=lambda method: not rows_of(method.runs, 0, "cet"))  # controls, which have other members, last
     if not methods:
         return []
     table = Table(
@@ -68,7 +69,7 @@ def whole_of(runs: Sequence[Run]) -> int:
 def table_rows(method: Method) -> list[list]:
     rows = []
     for k in rounds_of(method.runs):
-        found = rows_of(method.runs, k, "cet")
+        found = rows_of(method.runs, k, "next_set")
         if not found:
             continue
         mean = {key: mean_of(method.runs, k, key) for key in ("set", "cet", "cep", "cet_and_cep", "next_set")}
@@ -107,9 +108,11 @@ def sizes_figure(task: Task, methods: Sequence[Method], number: int) -> Figure:
 
 
 def size_panel(axes, method: Method) -> None:
-    rounds = [k for k in rounds_of(method.runs) if rows_of(method.runs, k, "cet")]
+    rounds = [k for k in rounds_of(method.runs) if rows_of(method.runs, k, "next_set")]
     for which, (key, label) in enumerate(SIZES.items()):
-        spreads = [spread(row[key] for row in rows_of(method.runs, k, "cet")) for k in rounds]
+        if not rows_of(method.runs, 0, key):
+            continue  # the sets of a control have no such part
+        spreads = [spread(row[key] for row in rows_of(method.runs, k, key)) for k in rounds]
         axes.errorbar(
             rounds,
             [mean for mean, _ in spreads],

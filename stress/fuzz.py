@@ -101,8 +101,9 @@ PRUNING = SHARED | {
     "prac_set": Values(("{set}", "{PrAC}"), ("nowhere", "{train}", "{ticket}x", "{best}x", ".")),
     "prac_epochs": Values(("scaled", "fixed"), ("none",)),
 }
+RUN = Values(("{PrAC}",), ("{train}", "{folder}", "{ticket}", "nowhere"))
 SCRIPTS = {
-    "main_imp": PRUNING | {"random_prune": SWITCH},
+    "main_imp": PRUNING | {"random_prune": SWITCH, "steps_of": RUN},
     "main_PrAC_imp": PRUNING
     | {
         "no_early_stop": SWITCH,
@@ -110,6 +111,8 @@ SCRIPTS = {
         "threshold": Values(("0", "1", str(2**31 - 2)), ("-1", "x", "0.5", str(2**31 - 1), LARGE)),
         "data_rate": Values(("0.2", "0.9999", "1e-9"), ("0", "1", "nan")),
         "cep": Values(("trained", "pruned", "none"), ("all",)),
+        "like_run": RUN,
+        "members": Values(("random", "easy", "el2n", "cet", "cep"), ("all",)),
     },
     "main_train": SHARED | {"save_model": SWITCH},
 }
