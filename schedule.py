@@ -48,11 +48,9 @@ class Schedule:
     def round(self, k: int, examples: int) -> tuple[Recipe, int]:
         """Round k's recipe on a set P of so many examples, and the step of it to begin with.
 
-        Epochs scale with |P| / |D0|, unless they are fixed. With --rewind_lr a round begins where its weights stand:
-        round 0 where a given ticket does, later ones at the rewinding point, scaled in the same way; each runs at least
-        one epoch.
-
-        With `lengths` epochs, milestones and warm-up scale to what round k is to have.
+        Epochs scale with |P| / |D0|, unless they are fixed, or are those that `lengths` says; milestones and warm-up
+        scale with them. With --rewind_lr a round begins where its weights stand: round 0 where a given ticket does,
+        later ones at the rewinding point, scaled in the same way; each runs at least one epoch.
         """
         part = self.part(examples)
         recipe = self.recipe if part == self.whole else self.recipe.scaled(part, self.whole)

@@ -67,12 +67,14 @@ class OtherMembers:
 
     def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
         """The set, and of its examples: how many are what `members` says, how many were drawn at random to fill it, how
-        many more there would have been, and how many are in the set of the run that is followed."""
+        many more there would have been, and how many are in the set of the run that is followed; for `el2n` also after
+        how many epochs it was scored."""
         like = self.sets[end.k + 1]
         random = generator(self.seed, end.k, purpose=OTHER_MEMBERS)
         chosen, given = self.drawn(like, random) if self.members in BY_CLASS else self.ranked(end, len(like), random)
         own = min(given, len(like))
         report = {"next_set": len(chosen), "as_members": own, "filled": len(like) - own, "cut": given - own}
+        report |= {"scored_after": self.early} if self.members == "el2n" else {}
         return chosen, report | {"in_run_set": overlap(chosen, like)}
 
     def drawn(self, like: Tensor, random: np.random.Generator) -> tuple[Tensor, int]:
