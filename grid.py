@@ -115,8 +115,8 @@ def jobs_of(content: Mapping, folder: Path) -> list[Job]:
             search = searches[name] = Job(method["script"], given, where / slug(name), other, follows=follows)
             jobs.append(search)
             for prunings in tickets(method, content):
-                shared, name = training_flags(content, point), ticket_name(search, prunings)
-                jobs += trainings(search, prunings, shared, where / name, content["retrain"].get("controls", []))
+                shared, ticket = training_flags(content, point), ticket_name(search, prunings)
+                jobs += trainings(search, prunings, shared, where / ticket, content["retrain"].get("controls", []))
                 jobs += carried_trainings(search, prunings, content, point, folder)
     return jobs
 
