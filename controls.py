@@ -3,9 +3,12 @@
     controlled("random_mask", ticket, Chance(seed=0, weights=draw))
 
 A ticket is worth something if it trains better than its controls: its mask on other weights (Frankle & Carbin, "The
-Lottery Ticket Hypothesis", ICLR 2019), another mask with as many weights in each layer, or a mask that costs no search
-(baselines of Chen et al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021). Each control is a function of the
-ticket that returns a new one; masks are put on dense weights, never on weights that are masked already.
+Lottery Ticket Hypothesis", ICLR 2019), another mask with as many weights in each layer, a mask that costs no search
+(baselines of Chen et al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021), or no mask at all, which tells what
+the training does by itself. Each control is a function of the ticket that returns a new one; masks are put on dense
+weights, never on weights that are masked already.
+
+The ticket of a criterion has one more, its inversion, which needs the scores: `main_init.py --inverted`.
 
 A further control is one function and one entry in `CONTROLS`. Importing this module does not import torch.
 """
@@ -38,7 +41,9 @@ def reinit(ticket: Ticket, chance: Chance) -> Ticket:
 
 
 def random_mask(ticket: Ticket, chance: Chance) -> Ticket:
-    """The ticket's starting weights under a uniformly random mask with as many kept weights in each layer.
+    """The ticket's starting weights under a uniformly random mask with as many kept weights in each layer: the ticket's
+    own mask, shuffled within each layer (Frankle et al., "Pruning Neural Networks at Initialization: Why Are We Missing
+    the Mark?", ICLR 2021).
 
     InputError if the starting weights are masked: most of those that such a mask keeps would start, and be, at zero.
     """
@@ -60,24 +65,39 @@ def one_shot(ticket: Ticket, chance: Chance) -> Ticket:
     return ticket._replace(mask=drop(_whole(ticket.mask), magnitude(ticket.weights, ticket.mask), dropped))
 
 
+def dense(ticket: Ticket, chance: Chance) -> Ticket:
+    """The ticket's starting weights without a mask. Trained weights (rules.py) are the dense network's, trained on.
+
+    InputError if the starting weights are masked: those that the mask drops would start at zero.
+    """
+    _check_dense_start(ticket)
+    return ticket._replace(mask=_whole(ticket.mask))
+
+
 class Control(NamedTuple):
-    """A control: its name in a report, behind that of the ticket's method; what it is; what it makes of a ticket."""
+    """A control: its name in a report, behind that of the ticket's method; what it is; what it makes of a ticket; and
+    whether it puts weights drawn afresh in the place of the ticket's."""
 
     name: str
     help: str
     of: Callable[[Ticket, Chance], Ticket]
+    fresh: bool = False
 
 
 CONTROLS = {
-    "reinit": Control("re-initialised", "its mask on weights drawn afresh", reinit),
+    "reinit": Control("re-initialised", "its mask on weights drawn afresh", reinit, fresh=True),
     "random_mask": Control(
-        "random mask", "its starting weights under a random mask that keeps as many weights in each layer", random_mask
+        "random mask",
+        "its starting weights under a random mask that keeps as many weights in each layer, which is its own mask "
+        "shuffled within each layer",
+        random_mask,
     ),
     "one_shot": Control(
         "one-shot magnitude",
         "its starting weights under the mask that keeps as many of them, the largest over all layers",
         one_shot,
     ),
+    "dense": Control("dense", "its starting weights without any mask", dense),
 }
 
 

@@ -17,7 +17,7 @@ from utils import FRESH_WEIGHTS, InputError, generator, torch_seed
 from verify import main as verify
 
 QUICK = "--dataset digits --arch networks:tiny --epochs 1 --decreasing_lr 1 --batch_size 64".split()
-MASKED = ["random_mask", "one_shot"]  # the controls with a mask of their own
+MASKED = ["random_mask", "one_shot", "dense"]  # the controls with a mask of their own
 
 
 def fresh(purpose):
@@ -86,6 +86,11 @@ def test_one_shot_agrees_with_torch_prune(tiny, ticket):
     assert all(torch.equal(layer.weight_mask.bool(), found.mask[name]) for name, layer in layers.items())
 
 
+def test_dense_keeps_whatever_the_mask_decides_about(tiny, ticket):
+    found = control("dense", ticket)
+    assert pruner.same(found.mask, pruner.dense(tiny)) and not pruner.same(found.mask, ticket.mask)
+
+
 @pytest.mark.parametrize("kept", range(1, 10))
 def test_one_shot_counts_exactly_under_ties(kept):
     """Whatever the number, which need not be what a pruning rate gives."""
@@ -144,15 +149,23 @@ def test_a_control_is_trained_in_the_tickets_place(call, search, tmp_path, name,
     assert summary["ticket"]["file"] == str(ticket) and summary["ticket"]["prunings"] == 3
     theirs, mask = read(ticket), split_state(saved["state_dict"])[1]
     own = split_state(theirs["state_dict"])[1]
-    assert pruner.count(mask) == pruner.count(own)
+    assert pruner.count(mask) == (0 if name == "dense" else pruner.count(own)), "a dense network has no mask"
     assert pruner.same(mask, own) == (name not in MASKED)
-    for key, layer in mask.items():
+    for key, layer in own.items():
         start, first = saved["init_weight"][key], theirs["init_weight"][key]
         assert torch.equal(start, first) == (name in MASKED), key
         assert (start == first).all() if name in MASKED else (start != first).all(), key
-        regained = layer & ~own[key]
+        regained = mask.get(key, torch.ones_like(layer)) & ~layer
         assert bool(regained.any()) == (name in MASKED) and (start[regained] != 0).all(), key
     assert verify([str(tmp_path / "run" / "checkpoint.pth.tar")]) == 0, capsys.readouterr().out
+
+
+def test_the_dense_control_is_the_dense_network_from_the_tickets_weights(call, search, tmp_path):
+    saved, _ = trained(call, search / "3checkpoint.pth.tar", tmp_path / "control", "dense")
+    words = [*QUICK, "--init_dir", search / "3checkpoint.pth.tar", "--save_dir", tmp_path / "plain"]
+    assert call("main_train", *words)[0] == 0
+    plain = read(tmp_path / "plain" / "checkpoint.pth.tar")
+    assert all(torch.equal(value, plain["state_dict"][name]) for name, value in saved["state_dict"].items())
 
 
 def test_a_random_mask_of_a_2021_ticket_has_dense_weights(call, tmp_path, reference_checkpoint):
