@@ -30,6 +30,8 @@ NOT_RESULTS = {
     "export",
     "command_line",
 }
+# Flags that came later than the first files of their scripts, with what was done before there were any.
+LATER = {"rule": None, "inverted": False, "weights": "starting"}
 # Flags that name files: a run records what is in the files instead.
 FILES = ("split_file", "prac_set", "init_dir", "mask_dir", "like", "like_run", "steps_of")
 RUNS = ("like_run", "steps_of")  # those of them that name a run's directory
@@ -310,8 +312,7 @@ def add_rewind_lr(group, what: str) -> None:
     group.add_argument(
         "--rewind_lr",
         action="store_true",
-        help=f"learning-rate rewinding: {what}, with the learning rate, warm-up and order of examples of that step, "
-        "instead of at its start",
+        help=f"{what}, with the learning rate, warm-up and order of examples of that step, instead of at its start",
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import flags
 from controls import CONTROLS
+from rules import RULES, takes_trained
 from utils import InputError, run_script
 
 
@@ -28,6 +29,16 @@ def parser() -> flags.Parser:
         + "; ".join(f"{name}: {control.help}" for name, control in CONTROLS.items()),
     )
     flags.add_rewind_lr(group, "the training begins in the schedule where the ticket's weights stand")
+    group.add_argument(
+        "--rule",
+        choices=RULES,
+        help="train for what is left of the schedule's T steps after step t, where the starting weights of --init_dir "
+        "stand (Renda et al., ICLR 2020), with "
+        + "; ".join(f"{name}: {rule.help}" for name, rule in RULES.items())
+        + ". Trained weights are those that the training in --init_dir left, a round before that of --mask_dir "
+        "(or the dense 0checkpoint.pth.tar); a one-shot ticket is made by main_imp.py --pruning_times 1 --rate 0.8. "
+        "weight_rewinding is --rewind_lr by another name",
+    )
     group.add_argument("--save_model", action="store_true", help="accepted for old commands: the model is always saved")
     return parser
 
@@ -37,11 +48,25 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     args = parser().parse_args(argv)
     flags.check(args)
     flags.check_ticket(args)
-    if args.rewind_lr and not args.init_dir:
-        raise InputError("--rewind_lr begins where the weights of --init_dir stand: give it")
     if args.control and not args.mask_dir:
         raise InputError(f"--control {args.control} needs a ticket's mask: give --mask_dir")
+    check_rule(args)
     return args
+
+
+def check_rule(args: Namespace) -> None:
+    """InputError for what does not go with a rule; under every rule a training begins where its ticket stands, which
+    is what --rewind_lr asks for."""
+    asked = f"--rule {args.rule}" if args.rule else "--rewind_lr"
+    if (args.rule or args.rewind_lr) and not args.init_dir:
+        raise InputError(f"{asked} begins where the weights of --init_dir stand: give it")
+    if args.rewind_lr and args.rule not in (None, "weight_rewinding"):
+        raise InputError(f"--rewind_lr is --rule weight_rewinding, got {asked} beside it: give one of them")
+    if args.control and CONTROLS[args.control].fresh and takes_trained(args.rule):
+        raise InputError(
+            f"{asked} trains weights further, --control {args.control} draws them afresh: give one of them"
+        )
+    args.rewind_lr |= args.rule is not None
 
 
 def work(argv: Sequence[str] | None) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checkpoint import FORMAT, read, write
+from flags import LATER
 from records import best_place
 from rundir import OWN, RunDirectory, name_of, occupied
 from utils import InputError
@@ -171,8 +172,10 @@ def _script_of(checkpoint: Path) -> str | None:
 def differences(there: Mapping, here: Mapping) -> list[str]:
     """The settings that differ, in words; more pruning rounds than before extend a run and are no difference.
 
-    A setting that only one side knows is none either: a flag that came later, or a round that is yet to come.
+    A setting that only one side knows is none either: a round that is yet to come, or a flag that came later, unless it
+    is known what was done before there was one.
     """
+    there = {name: value for name, value in LATER.items() if name in here} | dict(there)
     extended = there.get("pruning_times", 0) < here.get("pruning_times", 0)
     return [
         f"{name} was {there[name]}, is {here[name]}"

@@ -1,6 +1,7 @@
 """Train one ticket on all the training data: the test that a subnetwork trains as well as the whole network."""
 
 import argparse
+from dataclasses import replace
 
 from controls import CONTROLS, Chance, controlled
 from feedback import draw_curves, epoch_line, measured_at, round_table
@@ -9,10 +10,11 @@ from ledger import Vanilla
 from opening import Opening, begun
 from pruner import Ticket
 from recipe import steps_per_epoch
+from rules import RULES, recipe_under, takes_trained
 from rundir import RunDirectory
 from saved_run import SavedRun, restore
 from schedule import check_begin
-from tickets import given_ticket, ticket_settings
+from tickets import TicketFiles, given_ticket, own_parts, ticket_settings
 from trial import Trial, plan_lines, short_warnings, summary, watch
 from workbench import Workbench, set_up
 
@@ -20,14 +22,18 @@ from workbench import Workbench, set_up
 def train_ticket(args: argparse.Namespace) -> None:
     """Set up, load the ticket, begin or go on, and train. InputError before anything is written."""
     bench = set_up(args)
-    files, ticket, notes = given_ticket(args, bench)
+    files, ticket, notes = given_ticket(args, bench, takes_trained(args.rule))
     if args.control:
         ticket = controlled(args.control, ticket, Chance(bench.seed, bench.initial))
         notes.append(f"--control {args.control}: not the ticket itself, but {CONTROLS[args.control].help}")
+    if takes_trained(args.rule):
+        files.check_kept(ticket.mask, own_parts(bench.model, args.new_classifier))
     first_step = first_step_of(args, ticket, bench)
+    bench = replace(bench, recipe=recipe_under(args.rule, bench.recipe))
+    notes += rule_notes(args, first_step, bench)
     chosen = settings(args, "main_train.py", bench.contents | ticket_settings(args, ticket))
     directory = RunDirectory(args.save_dir)
-    told = about(args, "main_train.py") | {"ticket": files.origin}
+    told = about(args, "main_train.py") | {"ticket": files.origin, "rule": rule_told(args, files, first_step, bench)}
     saved = SavedRun(bench, directory, chosen, told, interval=args.save_interval, tensorboard=args.tensorboard)
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening, bench.feedback:
         bench.tell_set_up([*notes, *opening.notes])
@@ -35,11 +41,34 @@ def train_ticket(args: argparse.Namespace) -> None:
 
 
 def first_step_of(args: argparse.Namespace, ticket: Ticket, bench: Workbench) -> int:
-    """Where in the schedule the training begins; InputError if --rewind_lr cannot begin where the ticket stands."""
+    """Where in the schedule the training begins; InputError if a rule, or --rewind_lr, cannot begin where the ticket
+    stands."""
     if not args.rewind_lr:
         return 0
-    check_begin(ticket.step, bench.recipe.epochs * steps_per_epoch(len(bench.whole), bench.recipe.batch_size))
+    check_begin(ticket.step, steps_of(bench), f"--rule {args.rule}" if vars(args).get("rule") else "--rewind_lr")
     return ticket.step
+
+
+def steps_of(bench: Workbench) -> int:
+    """All optimiser steps of the schedule."""
+    return bench.recipe.epochs * steps_per_epoch(len(bench.whole), bench.recipe.batch_size)
+
+
+def rule_told(args: argparse.Namespace, files: TicketFiles, first_step: int, bench: Workbench) -> dict | None:
+    """For the records: the rule, which weights it begins with, and its steps; None without a rule."""
+    if args.rule is None:
+        return None
+    weights = "trained" if takes_trained(args.rule) else "starting"
+    steps = {"first_step": first_step, "steps": steps_of(bench) - first_step}
+    return {"name": args.rule, "file": str(files.init.path), "weights": weights} | steps
+
+
+def rule_notes(args: argparse.Namespace, first_step: int, bench: Workbench) -> list[str]:
+    """What is to be said of a rule, if there is one."""
+    if args.rule is None:
+        return []
+    steps = f"{steps_of(bench) - first_step:,} steps after step t = {first_step:,} of T = {steps_of(bench):,}"
+    return [f"--rule {args.rule}: {RULES[args.rule].help}; {steps}"]
 
 
 def first_trial(opening: Opening, ticket: Ticket, first_step: int, bench: Workbench, saved: SavedRun) -> Trial:

@@ -125,15 +125,16 @@ def nearest_epochs(steps: Sequence[int], per_epoch: int) -> tuple[int, ...]:
     return tuple(max(1, (2 * wanted + per_epoch) // (2 * per_epoch)) for wanted in steps)
 
 
-def check_begin(step: int | None, steps: int) -> None:
-    """InputError if a training of so many `steps` cannot begin after this one, where a ticket stands."""
+def check_begin(step: int | None, steps: int, asked: str = "--rewind_lr") -> None:
+    """InputError if a training of so many `steps` cannot begin after this one, where a ticket stands, as the flag that
+    is `asked` for has it."""
     if step is None:
         raise InputError(
-            "--rewind_lr: --init_dir does not say after how many optimiser steps its weights stand; a checkpoint that "
+            f"{asked}: --init_dir does not say after how many optimiser steps its weights stand; a checkpoint that "
             "a pruning script of this suite made with --prune_type lt or rewind_lt does"
         )
     if step >= steps:
         raise InputError(
-            f"--rewind_lr would begin after step {step}, where the ticket stands; this training has only {steps} "
+            f"{asked} would begin after step {step}, where the ticket stands; this training has only {steps} "
             "optimiser steps"
         )

@@ -32,10 +32,15 @@ INNER = "network"  # where `models.custom.UserNetwork` has a user's network
 HOLD_TRAINED = ("main_channels.py",)  # scripts whose tickets hold trained weights before they are trained further
 
 
-def given_ticket(args: argparse.Namespace, bench: "Workbench") -> tuple["TicketFiles", Ticket, list[str]]:
-    """The ticket of a script's flags and its files, checked against network, data and split; and what is to be said."""
+def given_ticket(
+    args: argparse.Namespace, bench: "Workbench", trained: bool = False
+) -> tuple["TicketFiles", Ticket, list[str]]:
+    """The ticket of a script's flags and its files, checked against network, data and split; and what is to be said.
+
+    With `trained` it starts from the trained weights in --init_dir, not from those that their training started from.
+    """
     files = TicketFiles.read(args.init_dir, args.mask_dir)
-    ticket, notes = files.ticket(bench.model, args.new_classifier)
+    ticket, notes = files.ticket(bench.model, args.new_classifier, trained)
     for file in files.each:
         notes += file.check_data(*bench.contents.values(), bench.split.validation)
     return files, ticket, notes
@@ -108,17 +113,29 @@ class TicketFile:
         """
         return self.fitting(self.starting_state, model, spared)
 
-    def trained_weights(self, model: nn.Module) -> tuple[Weights, Mask, list[str]]:
+    def trained_weights(
+        self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)
+    ) -> tuple[Weights, Mask, list[str]]:
         """The weights that a training left, or a state_dict of them; the mask they were trained under, empty for a
-        dense network; and what there is to say about them. InputError if nothing has been trained there."""
+        dense network; and what there is to say about them. InputError if nothing has been trained there.
+
+        For the `spared` modules the model's own weights are used.
+        """
         content = self.content
-        if "state_dict" in content and content.get("history") == [] and self.settings.get("script") not in HOLD_TRAINED:
+        if "state_dict" in content and content.get("history") == [] and not self.starts_trained:
             raise InputError(f"{self.path} holds no trained weights: the training it is for has not begun")
         weights, mask = self.trained
         if all(f"{INNER}.{name}" in model.state_dict() for name in weights):  # as the network's own makers keep it
             weights = {f"{INNER}.{name}": value for name, value in weights.items()}
-        found, notes = self.fitting(weights, model, (NORMALIZATION,))
+        found, notes = self.fitting(weights, model, spared)
+        if content.get("momentum") is not None:  # which a finished training has no more
+            notes.append(f"{self.path} is of a training that has not come to its end: its weights are used as they are")
         return found, mask, notes
+
+    @property
+    def starts_trained(self) -> bool:
+        """Whether its ticket has trained weights although no training of its own has begun."""
+        return self.settings.get("script") in HOLD_TRAINED or self.settings.get("weights") == "trained"
 
     def fitting(self, state: Weights, model: nn.Module, spared: Sequence[str]) -> tuple[Weights, list[str]]:
         """`state` with the model's own weights for the `spared` modules, and a note where its normalisation is another;
@@ -197,16 +214,19 @@ class TicketFiles(NamedTuple):
     def each(self) -> list[TicketFile]:
         return list(dict.fromkeys(file for file in self if file))
 
-    def ticket(self, model: nn.Module, new_classifier: bool = False) -> tuple[Ticket, list[str]]:
+    def ticket(self, model: nn.Module, new_classifier: bool = False, trained: bool = False) -> tuple[Ticket, list[str]]:
         """The ticket, and what there is to say about it.
 
         Without starting weights the network's own, freshly drawn, are the ticket's; without a mask its mask is empty,
         which is the dense network. With `new_classifier` the network's own classifier is the ticket's, dense, whatever
-        the files have for it.
+        the files have for it. With `trained` it starts from trained weights; its step stays the one that the file's
+        starting weights stand at, since that is where a rule (rules.py) begins, here and in whatever trains on.
         """
         spared = own_parts(model, new_classifier)
         weights, step, notes = on_cpu(copy_weights(model)), 0, []
-        if self.init:
+        if self.init and trained:
+            (weights, _, notes), step = self.init.trained_weights(model, spared), self.init.step
+        elif self.init:
             (weights, notes), step = self.init.starting_weights(model, spared), self.init.step
         mask = self.mask.mask(model, spared) if self.mask else {}
         if self.mask and not mask:
@@ -217,6 +237,20 @@ class TicketFiles(NamedTuple):
             if not is_sealed(file.path)
         ]
         return Ticket(mask, weights, step), notes
+
+    def check_kept(self, mask: Mask, spared: Sequence[str] = (NORMALIZATION,)) -> None:
+        """InputError if a mask keeps weights that had been dropped when those of `init` were trained: they would start,
+        and be, at zero. What the mask does not decide about, it keeps; `spared` modules have other weights."""
+        lost = sum(
+            int((mask[name] & ~layer).sum() if name in mask else (~layer).sum())
+            for name, layer in self.init.trained[1].items()
+            if not owners(name, spared)
+        )
+        if lost:
+            raise InputError(
+                f"{self.init.path} has no trained values for {lost:,} weights that are kept here: they had been "
+                "dropped before. Give as --init_dir the checkpoint of the round before the mask's, or a dense network's"
+            )
 
     def as_it_stands(self) -> Ticket:
         """The ticket of two files, compared with no network."""
