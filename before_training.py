@@ -1,4 +1,4 @@
-"""Find a ticket before any training: score the weights, keep the highest, write the ticket like any other.
+"""Find a ticket without a search: score the weights, keep the highest, write the ticket like any other.
 
 The file has what a ticket is used with and checked by, as carry.py's has: how many weights it should keep, the examples
 that were looked at and those that validate, and where its weights come from.
@@ -36,8 +36,11 @@ def find_ticket(args: argparse.Namespace, script: str) -> None:
     """Read data, network and weights, score and prune, and write the ticket. InputError before anything is written."""
     keep_freed_memory()
     material = read_material(args, pick_device(args.gpu))
-    files, ticket, notes = given_ticket(args, material)
+    trained = args.weights == "trained"
+    files, ticket, notes = given_ticket(args, material, trained)
     whole = dense(material.model, args.prune_classifier)
+    if trained:
+        files.check_kept(on_cpu(whole))
     kept = asked_count(args, material, whole)
     examples = examples_of(args, material)
     chosen = settings(args, script, material.contents | decided(args, ticket, whole, kept, examples))
@@ -123,7 +126,10 @@ class Batches:
 def prune_to(
     args: argparse.Namespace, kept: int, whole: Mask, ticket: Ticket, examples: Tensor | None, material: Material
 ) -> Mask:
-    """The mask that keeps exactly so many weights of the ticket's, in --iterations; InputError for an empty layer."""
+    """The mask that keeps exactly so many weights of the ticket's, in --iterations; InputError for an empty layer.
+
+    Inverted, each iteration keeps those with the lowest scores.
+    """
     weights = {name: value.to(material.device) for name, value in ticket.weights.items()}
     shown = material.split.train[:2] if examples is None else examples  # where only the shape of an image matters
     data, mask = Batches(material.train, shown, args.batch_size), whole
@@ -132,6 +138,8 @@ def prune_to(
         with products(material.device, "fp32"):
             scores = SCORES[args.criterion](Subject(material.model, weights, mask, data, random))
         check_scores(scores, mask, args)
+        if args.inverted:
+            scores = {name: -layer for name, layer in scores.items()}
         mask = keep(mask, scores, number, RANKINGS[args.ranking])
         check_layers(mask, iteration, args)
     return mask
@@ -205,8 +213,9 @@ def report(args: argparse.Namespace, mask: Mask, file: Path) -> list[str]:
     for name, layer in layers.items():
         lines.append(f"{name:{width}}{layer['kept']:>12,}{layer['size']:>12,}{layer['kept'] / layer['size']:>9.4f}")
     kept, weights = count(mask), size(mask)
+    criterion = f"{args.criterion}, inverted," if args.inverted else args.criterion
     return [
         *lines,
-        f"{args.criterion} keeps {kept:,} of {weights:,} prunable weights of {args.arch}, density "
-        f"{kept / weights:.4f}; the ticket is in {file}",
+        f"{criterion} keeps {kept:,} of {weights:,} prunable weights of {args.arch}, density {kept / weights:.4f}; the "
+        f"ticket is in {file}",
     ]

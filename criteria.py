@@ -15,17 +15,19 @@ Counts = dict[str, int]  # weights of each layer, by the layer's name
 
 
 class Criterion(NamedTuple):
-    """Its name in a report; what it is; whether its scores depend on examples; and how many iterations it was published
-    with, each with scores of what the one before has left. None: its scores do not depend on what is left."""
+    """Its name in a report; what it is; whether its scores depend on examples; how many iterations it was published
+    with, each with scores of what the one before has left (None: its scores do not depend on what is left); and whether
+    its scores tell the better weights from the worse, so that there is something to invert."""
 
     name: str
     help: str
     looks_at_examples: bool
     iterations: int | None
+    tells: bool = True
 
 
 CRITERIA = {
-    "random": Criterion("random mask", "every weight as likely as any other", False, None),
+    "random": Criterion("random mask", "every weight as likely as any other", False, None, tells=False),
     "magnitude": Criterion("one-shot magnitude", "|w|", False, None),
     "snip": Criterion("SNIP", "|w dL/dw| of the loss L on examples (Lee et al., ICLR 2019)", True, 1),
     "grasp": Criterion(

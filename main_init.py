@@ -1,11 +1,12 @@
-"""Prune before training: a ticket at once, by random choice, magnitude, SNIP, GraSP or SynFlow.
+"""Prune at once, without a search: a ticket by random choice, magnitude, SNIP, GraSP or SynFlow.
 
     python main_init.py --dataset cifar10 --data data/cifar10 --arch res20s --criterion snip --density 0.1 \\
         --save_dir snip/seed_0
 
-Scores every weight, where the network starts (--seed) or where an early training has brought it (--init_dir), and keeps
-those that score highest, exactly as many as are asked for. Writes checkpoint.pth.tar, which main_train.py takes as
---init_dir and --mask_dir. Looks at examples that train, never at those that validate or test.
+Scores every weight, where the network starts (--seed), where an early training has brought it (--init_dir) or where a
+whole one has (--weights trained), and keeps those that score highest, exactly as many as are asked for. Writes
+checkpoint.pth.tar, which main_train.py takes as --init_dir and --mask_dir. Looks at examples that train, never at those
+that validate or test.
 """
 
 import sys
@@ -18,6 +19,7 @@ from models import check_arch
 from utils import InputError, run_script
 
 SCRIPT = "main_init.py"
+WEIGHTS = ("starting", "trained")
 
 
 def parser() -> flags.Parser:
@@ -36,6 +38,13 @@ def parser() -> flags.Parser:
         metavar="FILE",
         help="weights to prune at: a checkpoint of a pruning script (its rewound weights), or "
         "epoch_3_rewind_weight.pt; random ones if not given. Whatever mask is in it is not used",
+    )
+    group.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        default="starting",
+        help="which weights of --init_dir are scored and written: those that its training starts from, or the trained "
+        "ones that it left in a dense network, for one-shot pruning after training",
     )
     _add_criterion(parser.add_argument_group("the criterion"))
     _add_density(parser.add_argument_group("how many weights are kept"))
@@ -64,6 +73,11 @@ def _add_criterion(group) -> None:
         type=flags.positive_int,
         help="score and prune so many times, down to density ** (i / iterations) in iteration i, each time by the "
         f"scores of what is left; if not given {iterated}",
+    )
+    group.add_argument(
+        "--inverted",
+        action="store_true",
+        help="a control: keep the weights that score lowest instead, in every iteration (Frankle et al., ICLR 2021)",
     )
     group.add_argument(
         "--prune_classifier", action="store_true", help="prune the weights of the classifier, the last layer, as well"
@@ -97,6 +111,8 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     check_arch(args.arch, args.stem)
     flags.check_save_dir(args.save_dir)
     flags.check_files(args, *flags.FILES)
+    if args.weights == "trained" and not args.init_dir:
+        raise InputError("--weights trained are those of --init_dir: give it")
     check_criterion(args)
     check_examples(args)
     return args
@@ -108,6 +124,10 @@ def check_criterion(args: Namespace) -> None:
         raise InputError(
             f"--iterations {args.iterations}: the scores of {args.criterion} do not depend on what is left, one "
             "pruning is enough: leave it away"
+        )
+    if args.inverted and not CRITERIA[args.criterion].tells:
+        raise InputError(
+            f"--inverted: the scores of {args.criterion} tell nothing that could be inverted, leave it away"
         )
     args.iterations = args.iterations or published or 1
 

@@ -511,6 +511,77 @@ def test_pruning_at_the_rewinding_weights_as_many_as_a_ticket(search, call, tmp_
     assert verify([str(tmp_path / "ticket" / "checkpoint.pth.tar")]) == 0
 
 
+@pytest.mark.parametrize("criterion", ["magnitude", "snip", "grasp"])
+def test_inverted_keeps_what_the_criterion_would_drop(call, tmp_path, criterion):
+    """At one iteration and densities that add up to one, the two masks have every weight once."""
+    words = ["--criterion", criterion, *(["--score_examples", 60] if CRITERIA[criterion].looks_at_examples else [])]
+    plain, _ = find(call, tmp_path / "plain", *words, "--density", 0.7)
+    worst, out = find(call, tmp_path / "worst", *words, "--density", 0.3, "--inverted")
+    assert f"{criterion}, inverted, keeps 410 of" in out and worst["settings"]["inverted"] is True
+    assert all(torch.equal(mask_in(worst)[name], ~layer) for name, layer in mask_in(plain).items())
+    assert verify([str(tmp_path / "worst" / "checkpoint.pth.tar")]) == 0
+
+
+def test_every_iteration_is_inverted(call, tmp_path):
+    """Of what is left those with the least flow are kept again: from scores to mask, put together by hand."""
+    words = "--criterion synflow --density 0.4 --iterations 3 --ranking uniform --inverted".split()
+    content, _ = find(call, tmp_path, *words)
+    args = main_init.read_flags([*DIGITS, *words, "--save_dir", "x"])
+    material = read_material(args, torch.device("cpu"))
+    weights, mask = copy_weights(material.model), pruner.dense(material.model)
+    batches = [(to_input(material.train.images[:2]), material.train.labels[:2])]
+    for part in (0.4 ** (1 / 3), 0.4 ** (2 / 3), 0.4):
+        scores = synflow(material.model, weights, mask, batches)
+        for name, layer in mask.items():
+            lowest = scores[name][layer].sort().values[: round(part * layer.numel())]
+            mask[name] = layer & (scores[name] <= lowest[-1])
+    found = mask_in(content)
+    assert all(abs(int(layer.sum()) - int(found[name].sum())) <= 1 for name, layer in mask.items())
+    assert sum(int((layer ^ found[name]).sum()) for name, layer in mask.items()) <= 4  # roundings of three iterations
+
+
+def test_trained_weights_scored_by_magnitude_are_the_ticket_of_a_pruning(search, call, tmp_path):
+    """What main_imp.py prunes after its first round; the ticket starts from these weights, and can be fine-tuned."""
+    dense, ticket = search / "0checkpoint.pth.tar", search / "1checkpoint.pth.tar"
+    words = ["--criterion", "magnitude", "--like", ticket, "--init_dir", dense, "--weights", "trained"]
+    content, _ = find(call, tmp_path / "ticket", *words)
+    file = tmp_path / "ticket" / "checkpoint.pth.tar"
+    assert pruner.same(mask_in(content), mask_in(read(ticket)))
+    assert all(torch.equal(value, content["init_weight"][name]) for name, value in read(dense)["state_dict"].items())
+    assert content["init_step"] == 10 and content["settings"]["weights"] == "trained"
+    assert verify([str(file)]) == 0
+    tune = [*DIGITS, *QUICK, "--rule", "fine_tuning", "--mask_dir"]
+    for name, (init, mask) in {"made": (file, file), "pruned": (dense, ticket)}.items():
+        assert call("main_train", *tune, mask, "--init_dir", init, "--save_dir", tmp_path / name)[0] == 0
+    made, pruned = (read(tmp_path / name / "checkpoint.pth.tar")["state_dict"] for name in ("made", "pruned"))
+    assert all(torch.equal(value, pruned[name]) for name, value in made.items())
+
+
+def test_snip_of_trained_weights_is_another_mask_than_of_starting_ones(search, call, tmp_path):
+    words = ["--criterion", "snip", "--density", 0.3, "--init_dir", search / "0checkpoint.pth.tar"]
+    starting, _ = find(call, tmp_path / "starting", *words)
+    trained, _ = find(call, tmp_path / "trained", *words, "--weights", "trained")
+    assert not pruner.same(mask_in(starting), mask_in(trained))
+    status, _, err = call("main_init", *DIGITS, *words, "--weights", "trained", "--save_dir", tmp_path / "starting")
+    assert status == 2 and "weights was starting, is trained" in err
+
+
+def test_trained_weights_of_a_pruned_network_are_refused(search, call, tmp_path):
+    words = [*DIGITS, *SNIP.split(), "--weights", "trained", "--init_dir"]
+    one_sentence(call, "main_init", [*words, str(search / "1checkpoint.pth.tar")], tmp_path, "had been dropped before")
+    one_sentence(call, "main_init", [*words, str(search / "2checkpoint.pth.tar")], tmp_path, "holds no trained weights")
+
+
+def test_a_ticket_from_before_the_flags_came_is_none_of_theirs(call, tmp_path):
+    content, _ = find(call, tmp_path, "--criterion", "magnitude", "--density", 0.3)
+    settings = {name: value for name, value in content["settings"].items() if name not in ("inverted", "weights")}
+    write(tmp_path / "checkpoint.pth.tar", content | {"settings": settings})
+    words = [*DIGITS, "--criterion", "magnitude", "--density", 0.3, "--save_dir", tmp_path]
+    assert call("main_init", *words)[0] == 0
+    status, _, err = call("main_init", *words, "--inverted")
+    assert status == 2 and "inverted was False, is True" in err
+
+
 def test_sparsity_is_what_density_leaves(call, tmp_path):
     a, _ = find(call, tmp_path / "a", "--criterion", "magnitude", "--sparsity", 0.7)
     assert pruner.count(mask_in(a)) == TINY - round(0.7 * TINY)
@@ -575,6 +646,9 @@ BAD = [
     (f"{SNIP} --prac_set .", "is a directory: give the checkpoint of one of its rounds"),
     (f"{SNIP} --prac_set README.md", "README.md is no checkpoint"),
     (f"{SNIP} --init_dir README.md", "README.md is no checkpoint"),
+    (f"{SNIP} --weights trained", "--weights trained are those of --init_dir: give it"),
+    (f"{SNIP} --weights best", "starting.*trained"),
+    ("--criterion random --density 0.3 --inverted", "--inverted: the scores of random tell nothing"),
     (f"{SNIP} --batch_size 1", "from 2 up"),
     (f"{SNIP} --arch networks:only_linear", "nothing to prune"),
     (f"{SNIP} --arch resnet9", "res20s.*resnet9"),
