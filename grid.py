@@ -8,7 +8,8 @@
                 [common] and [grid] the flags that it knows, and none of [search]; like = "NAME": a control that follows
                 the run of this method of main_PrAC_imp.py at the same point of the grid (--like_run, --steps_of)
     [retrain]   prunings = [...]: the tickets to train again; controls = [...]: each of these also with these values of
-                --control; dense = true: the whole network, too; and flags of all these trainings
+                --control; rules = [...]: those of searches also with these values of --rule, on the trained weights
+                that they were pruned from; dense = true: the whole network, too; and flags of all these trainings
     [elastic]   flags of main_elastic.py: the same tickets are also carried to every other arch of [grid], those of the
                 same seed and case, and trained there; pairs = [["mlp2", "mlp3"], ...]: only from these to those;
                 controls = [...]: each carried ticket also with these values of --control
@@ -23,20 +24,26 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from rules import RULES
 from rundir import RunDirectory
 from utils import InputError, read_toml
 
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic")
 TRAIN, CARRY, INIT = "main_train.py", "main_elastic.py", "main_init.py"
-SCRIPTS = ("main_imp.py", "main_PrAC_imp.py", "main_greedy.py", "main_channels.py", INIT)
 PRAC = "main_PrAC_imp.py"
+SEARCHES = ("main_imp.py", PRAC)  # whose rounds leave the trained weights that they prune by
+SCRIPTS = (*SEARCHES, "main_greedy.py", "main_channels.py", INIT)
 # By script, the flag for the directory of the PrAC run that a control follows.
 FOLLOWING = {"main_imp.py": "steps_of", PRAC: "like_run"}
 # Flags that a study gives itself.
 RESERVED = ("save_dir", "init_dir", "mask_dir", "resume", "checkpoint", "overwrite", "source_arch", "target_arch")
-RESERVED += tuple(FOLLOWING.values())
+RESERVED += ("rule", *FOLLOWING.values())
 # What tables hold beside flags.
-NO_FLAGS = {"methods": {"script"}, "retrain": {"prunings", "controls", "dense"}, "elastic": {"pairs", "controls"}}
+NO_FLAGS = {
+    "methods": {"script"},
+    "retrain": {"prunings", "controls", "rules", "dense"},
+    "elastic": {"pairs", "controls"},
+}
 
 Flags = dict[str, object]
 
@@ -46,7 +53,8 @@ class Job:
     """One run of one script; with `after`, on the ticket that this other job makes, or following its run.
 
     A search makes a ticket after each of its prunings, and `prunings` says which; what makes one alone has none (None).
-    A job that follows a run is given its directory, with the flag `follows`.
+    A training may take the weights of the round before instead, the `trained` ones that the ticket was pruned from. A
+    job that follows a run is given its directory, with the flag `follows`.
     """
 
     script: str
@@ -54,19 +62,23 @@ class Job:
     save_dir: Path
     after: "Job | None" = None
     prunings: int | None = None
+    trained: bool = False
     follows: str | None = None
 
     @property
     def words(self) -> list[str]:
-        if not self.after:
+        if self.after is None:
             return self.words_with(None)
-        folder = self.after.save_dir
-        return self.words_with(folder if self.follows else RunDirectory(folder).checkpoint(self.prunings))
+        if self.follows:
+            return self.words_with(self.after.save_dir)
+        file_of = RunDirectory(self.after.save_dir).checkpoint
+        return self.words_with(file_of(self.prunings), file_of(self.prunings - 1) if self.trained else None)
 
-    def words_with(self, needed: Path | None) -> list[str]:
-        """The command's words, with the ticket in this file, or the run in this directory."""
-        names = (self.follows,) if self.follows else ("init_dir", "mask_dir")
-        given = [word for name in names for word in (f"--{name}", str(needed))] if needed else []
+    def words_with(self, needed: Path | None, weights: Path | None = None) -> list[str]:
+        """The command's words, with the run in this directory, with the ticket in this file, or with its mask alone and
+        its `weights` in another."""
+        places = {self.follows: needed} if self.follows else {"init_dir": weights or needed, "mask_dir": needed}
+        given = [word for flag, path in places.items() for word in (f"--{flag}", str(path))] if needed else []
         return [*self.flags, *given, "--save_dir", str(self.save_dir)]
 
     @property
@@ -117,6 +129,7 @@ def jobs_of(content: Mapping, folder: Path) -> list[Job]:
             for prunings in tickets(method, content):
                 shared, ticket = training_flags(content, point), ticket_name(search, prunings)
                 jobs += trainings(search, prunings, shared, where / ticket, content["retrain"].get("controls", []))
+                jobs += rule_trainings(search, prunings, shared, where / ticket, content["retrain"].get("rules", []))
                 jobs += carried_trainings(search, prunings, content, point, folder)
     return jobs
 
@@ -155,6 +168,24 @@ def trainings(maker: Job, prunings: int | None, shared: Flags, save_dir: Path, c
     return [
         Job(TRAIN, words(given), save_dir.with_name(f"{save_dir.name}{ending}"), maker, prunings)
         for ending, given in wanted.items()
+    ]
+
+
+def rule_trainings(search: Job, prunings: int | None, shared: Flags, save_dir: Path, rules: Iterable[str]) -> list[Job]:
+    """Of a search's ticket after so many prunings, by each of these rules; --rewind_lr would be one of them."""
+    if search.script not in SEARCHES:
+        return []
+    plain, folder = shared | {"rewind_lr": False}, save_dir.with_name
+    return [
+        Job(
+            TRAIN,
+            words(plain | {"rule": rule}),
+            folder(f"{save_dir.name}_{slug(rule)}"),
+            search,
+            prunings,
+            trained=True,
+        )
+        for rule in rules
     ]
 
 
@@ -250,12 +281,28 @@ def check_retrain(path: Path, content: Mapping) -> None:
     check_controls(path, retrain)
     if retrain.get("controls") and not any(tickets(method, content) for method in content["methods"].values()):
         raise InputError(f"{path}: controls are made of the tickets of prunings in [retrain], which has none")
+    check_rules(path, content)
 
 
 def check_controls(path: Path, part: Mapping) -> None:
     controls = part.get("controls", [])
     if not isinstance(controls, list) or not all(isinstance(control, str) for control in controls):
         raise InputError(f"{path}: controls must be a list of values of --control, got {controls!r}")
+
+
+def check_rules(path: Path, content: Mapping) -> None:
+    """InputError unless rules are known ones, and there are tickets of searches to train by them."""
+    rules = content.get("retrain", {}).get("rules", [])
+    if not isinstance(rules, list) or not all(isinstance(rule, str) and rule in RULES for rule in rules):
+        raise InputError(f"{path}: rules must be a list of values of --rule, {', '.join(RULES)}; got {rules!r}")
+    searches = [method for method in content["methods"].values() if method["script"] in SEARCHES]
+    if rules and not any(tickets(method, content) for method in searches):
+        raise InputError(f"{path}: rules train the tickets of searches after the prunings in [retrain]: there are none")
+    found = [search_flags(content, point, each) for point in points(content.get("grid", {})) for each in searches]
+    if rules and any(flags.get("prune_type") == "pt" for flags in found):
+        raise InputError(
+            f"{path}: rules begin where rewound weights stand in the schedule; those of prune_type pt do not"
+        )
 
 
 def check_elastic(path: Path, content: Mapping) -> None:

@@ -46,7 +46,7 @@ def compose(tasks: Sequence[Task], sweeps: Sequence[Sweep], notes: Sequence[str]
     chapters: dict[str, list[Part]] = {
         "Verdict": with_rule(chapter(tasks, lambda task, number: verdict_parts(task, number, margin)), margin),
         "Accuracy": chapter(tasks, lambda task, number: accuracy_parts(task, number, margin)),
-        "Elastic tickets and controls": altered_ticket_parts(tasks, margin),
+        "Elastic tickets, controls and rules": altered_ticket_parts(tasks, margin),
         "Cost": chapter(tasks, cost_parts),
         "Masks": chapter(tasks, mask_parts),
         "Overlap of tickets": chapter(tasks, overlap_parts),
@@ -54,12 +54,16 @@ def compose(tasks: Sequence[Task], sweeps: Sequence[Sweep], notes: Sequence[str]
         "Pre-training and greedy selection": chapter(sweeps, greedy_parts),
     }
     sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
-    sections += [Section(title, title.lower().replace(" ", "-"), parts) for title, parts in chapters.items() if parts]
+    sections += [Section(title, anchor(title), parts) for title, parts in chapters.items() if parts]
     sections.append(Section("Runs", "runs", runs_parts(tasks, sweeps)))
     told = [part.text for section in sections for part in section.parts if isinstance(part, Paragraph) and part.warns]
     for text in told:
         print(f"report.py: note: {text}", file=sys.stderr)
     return Report(f"Lottery tickets: {'; '.join(about.name for about in (*tasks, *sweeps))}", sections)
+
+
+def anchor(title: str) -> str:
+    return title.lower().replace(",", "").replace(" ", "-")
 
 
 def chapter(abouts: Sequence[Task] | Sequence[Sweep], parts_of: Callable[..., list[Part]]) -> list[Part]:

@@ -1,7 +1,8 @@
 """Which runs are the same method on the same task, and what a method is called.
 
 A task is a data set, its split and a network: accuracies of different tasks share no curve. A method is what decides
-results beside the seed. As where a run goes on, a setting that only one of two runs knows is no difference.
+results beside the seed. As where a run goes on, a setting that only one of two runs knows is no difference, unless it
+is known what was done before there was one.
 """
 
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from criteria import CRITERIA, RANKINGS
+from flags import LATER
 from reports.origins import AT_ONCE, alteration, carryings, search_settings
 from reports.runs import FOREIGN, SEARCHES, Run
 
@@ -32,8 +34,8 @@ SEARCH, TICKETS, DENSE = "search", "tickets", "dense"
 @dataclass(eq=False)
 class Method:
     """Runs that differ in their seeds alone. `search` is the name of the search, its tickets' one as well; tickets that
-    were altered, as controls or by carrying them here from another network, go by one of their own. `control_of` is the
-    `search` of what it is a control of, if it is one."""
+    were altered, as controls, by a rule or by carrying them here from another network, go by one of their own.
+    `control_of` is the `search` of what it is a control of, if it is one."""
 
     kind: str
     name: str
@@ -54,7 +56,7 @@ class Method:
 
     @property
     def is_altered(self) -> bool:
-        """Whether its tickets are not as their search left them."""
+        """Whether its tickets are not as their search left them, or were trained by a rule."""
         return bool(alteration(self.runs[0]))
 
     @property
@@ -173,6 +175,7 @@ def differing(a: Mapping, b: Mapping, names: Iterable[str]) -> list[str]:
 def same_method(a: Mapping, b: Mapping) -> bool:
     """Equal settings, the seed aside. Each seed may have been given sets, or a run to follow, of its own; one seed has
     one."""
+    a, b = LATER | dict(a), LATER | dict(b)
     names = [name for name in a if name not in NOT_METHOD and not name.startswith(BY_SEED)]
     own = [name for name in a if name.startswith(BY_SEED)] if a.get("seed") == b.get("seed") else []
     return beginning(a) == beginning(b) and control(a) == control(b) and not differing(a, b, names + own)
@@ -239,11 +242,13 @@ def beginning(settings: Mapping) -> str:
 
 
 def describe_at_once(settings: Mapping) -> str:
-    """How a ticket was found before training: "SNIP", "random mask, ERK", "SynFlow at step 1000, 10 iterations"."""
+    """How a ticket was found at once: "SNIP", "random mask, ERK", "SynFlow at step 1000, inverted, 10 iterations"."""
     criterion, step = CRITERIA[settings["criterion"]], settings["step"]
     at = {0: "", None: " at given weights"}.get(step, f" at step {step}")
+    at = " at trained weights" if settings.get("weights") == "trained" else at
     times = settings["iterations"]
     parts = [
+        settings.get("inverted") and "inverted",
         RANKINGS[settings["ranking"]].name,
         times != (criterion.iterations or 1) and f"{times} iteration{'s' if times > 1 else ''}",
         settings["prac_set"] and "given set",

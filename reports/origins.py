@@ -1,13 +1,14 @@
 """Where a trained ticket comes from: its search, and what was done with the ticket before it was trained.
 
 A training records its ticket's origin; a ticket of main_elastic.py records its own in turn (`TicketFiles.origin`). A
-ticket of main_init.py, which was found at once and before training, counts as found by a search like any other.
+ticket of main_init.py, which was found at once, without a search, counts as found by a search like any other.
 """
 
 from collections.abc import Mapping
 
 from controls import CONTROLS
 from reports.runs import SEARCHES, Run
+from rules import RULES
 
 CARRIED, AT_ONCE = "main_elastic.py", "main_init.py"
 
@@ -53,14 +54,15 @@ def _way(run: Run) -> tuple[Mapping, list[Mapping]]:
 def alteration(run: Run, control: bool = True) -> str:
     """What was done with a search's ticket, as it follows the name of the search; empty if nothing was.
 
-    " of mlp2, elastic (append)" for one that was carried, ", random mask" for a control; without `control` what the
-    control is one of.
+    " of mlp2, elastic (append)" for one that was carried, ", random mask" for a control, ", fine-tuned" for one that
+    was trained by a rule. What --rewind_lr alone does is no alteration: it may be the plain way of a study. Without
+    `control` what the control is one of.
     """
     parts = [
         f" of {carried['source_arch']}, elastic ({carried['order'] or carried['block_mapping']})"
         for carried in carryings(run)
     ]
-    trained = run.settings.get("control")
-    if trained and control:
-        parts.append(f", {CONTROLS[trained].name if trained in CONTROLS else trained}")
+    for flag, known in ("control", CONTROLS), ("rule", RULES):
+        if (value := run.settings.get(flag)) and (control or flag != "control"):
+            parts.append(f", {known[value].name if value in known else value}")
     return "".join(parts)

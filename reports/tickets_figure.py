@@ -47,8 +47,8 @@ def ticket_figures(rows: Rows, dense: Mapping[str, Seeds | None], data: str, num
         axes.xaxis.set_major_locator(MaxNLocator(4))
     panels[0].set_yticks(range(len(rows)), label_of(rows))
     caption = (
-        f"Elastic tickets and controls, {data}: mean and standard deviation over seeds, remaining weights in percent "
-        "above each; the dense network as a band."
+        f"Elastic tickets, controls and rules, {data}: mean and standard deviation over seeds, remaining weights in "
+        "percent above each; the dense network as a band."
     )
     return [finish(figure, f"altered-tickets-{number}", caption)]
 

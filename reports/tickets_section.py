@@ -1,4 +1,5 @@
-"""The chapter on tickets that were altered before they were trained: carried to another network, or made controls.
+"""The chapter on tickets that were altered before they were trained: carried to another network, made controls, or
+trained by a rule.
 
 Its table is that of Chen et al. (NeurIPS 2021, table 5): where tickets come from in rows, networks in columns.
 """
@@ -17,7 +18,7 @@ DENSE = "dense network"
 EXPLAINED = (
     "Test accuracy in percent: mean ± standard deviation over seeds, remaining weights, number of seeds. Columns are "
     "the networks that were trained, rows where their tickets come from. The density of an elastic ticket follows from "
-    "which units were copied; each control has as many weights as the ticket it stands in for."
+    "which units were copied; each control but the dense one has as many weights as the ticket it stands in for."
 )
 
 
@@ -88,7 +89,7 @@ def table(rows: Rows, dense: Mapping[str, Seeds | None], data: str, number: int)
         for row, there in rows.items()
     ]
     columns = [Column("tickets"), Column("prunings", "d"), *map(Column, dense)]
-    return Table(f"altered-tickets-{number}", f"Elastic tickets and controls, {data}.", columns, [first, *cells])
+    return Table(f"altered-tickets-{number}", f"Elastic tickets, controls and rules, {data}.", columns, [first, *cells])
 
 
 def cell(point: Point) -> str:

@@ -267,6 +267,35 @@ def test_altered_tickets_are_named_for_what_was_done_with_them(run, name):
     assert names([run], TICKETS) == [name]
 
 
+@pytest.mark.parametrize(
+    "settings, name",
+    [
+        ({"rule": "weight_rewinding", "rewind_lr": True}, "IMP, weight rewinding"),
+        ({"rule": "lr_rewinding", "rewind_lr": True}, "IMP, learning-rate rewinding"),
+        ({"rule": "fine_tuning", "rewind_lr": True}, "IMP, fine-tuned"),
+        ({"rule": "fine_tuning", "control": "dense"}, "IMP, dense, fine-tuned"),
+        ({"rule": "of_a_later_version"}, "IMP, of_a_later_version"),
+        ({"rule": None, "rewind_lr": True}, "IMP"),
+    ],
+)
+def test_tickets_trained_by_a_rule_are_named_for_it(settings, name):
+    run = retrained(IMP, 1, 90.0)
+    run.settings = run.settings | settings
+    assert names([run], TICKETS) == [name]
+
+
+def test_tickets_trained_by_a_rule_are_curves_of_their_own_beside_imp():
+    """Runs from before there were rules are none by one."""
+    plain = [retrained(IMP, 1, 90.0 + seed, seed, seed) for seed in range(5)]
+    tuned = [retrained(IMP, 1, 88.5 + seed, seed, seed) for seed in range(5)]
+    for each in tuned:
+        each.settings = each.settings | {"rule": "fine_tuning", "rewind_lr": True}
+    found = curves(plain + tuned, TICKETS)
+    assert set(found) == {"IMP", "IMP, fine-tuned"} and found["IMP"].method.is_imp
+    assert found["IMP, fine-tuned"].points[0].against_imp == Interval(5, -1.5, -1.5, -1.5)
+    assert not found["IMP, fine-tuned"].method.is_imp
+
+
 def test_a_ticket_that_was_carried_twice_says_so():
     run = carried(IMP, 0.3, 90.0)
     again = {"script": "main_elastic.py", "source_arch": "deep", "order": "interpolate", "block_mapping": ""}
@@ -374,6 +403,9 @@ def found_at_once(test, seed=0, kept=16, **more):
         ({"criterion": "random", "ranking": "uniform"}, "random mask, uniform by layer"),
         ({"criterion": "magnitude", "step": 1000}, "one-shot magnitude at step 1000"),
         ({"step": None}, "SNIP at given weights"),
+        ({"step": 10, "weights": "trained"}, "SNIP at trained weights"),
+        ({"step": 0, "weights": "starting", "inverted": False}, "SNIP"),
+        ({"inverted": True, "iterations": 10}, "SNIP, inverted, 10 iterations"),
     ],
 )
 def test_tickets_found_at_once_are_named_for_how(settings, name):
@@ -391,6 +423,15 @@ def test_tickets_found_at_once_are_one_method_at_all_densities_beside_imp():
     assert (dense.density, sparse.density) == (0.5, 0.25)
     assert sparse.against_imp.mean == pytest.approx(-1 - 1 / 16) and sparse.against_imp.n == 5
     assert not found["SNIP"].method.is_imp and not found["SNIP"].method.is_altered
+
+
+def test_inverted_and_trained_tickets_are_no_older_ones():
+    """Which do not say that they are neither; those that do are the same method as they."""
+    runs = [found_at_once(80.0), found_at_once(81.0, seed=1, inverted=False, weights="starting")]
+    runs += [found_at_once(70.0, inverted=True, weights="starting"), found_at_once(75.0, weights="trained")]
+    (task,), _ = tasks_of(runs)
+    found = {method.name: len(method.runs) for method in task.of(TICKETS)}
+    assert found == {"SNIP": 2, "SNIP, inverted": 1, "SNIP at trained weights": 1}
 
 
 def test_tickets_found_at_once_and_their_controls_and_carried_ones_by_density():

@@ -181,6 +181,44 @@ def test_controls_are_trainings_of_their_own(written):
     assert control.after is jobs["IMP"] and control.flags == (*plain.flags, "--control", "random_mask")
 
 
+def test_rules_train_what_a_ticket_was_pruned_from(written, tmp_path):
+    """The checkpoint of the round before has the weights. Rules take the place of --rewind_lr."""
+    changes = ("prunings = [1, 2]", 'prunings = [2]\nrewind_lr = true\nrules = ["lr_rewinding", "fine_tuning"]')
+    found = read_study(written(QUICK, changes, ("dense = true", "dense = false")), tmp_path)
+    jobs = {job.save_dir.name: job for job in found.jobs if job.save_dir.parent.name == "seed_0"}
+    folder, plain, ruled = tmp_path / "seed_0", jobs["IMP_ticket_2"], jobs["IMP_ticket_2_fine_tuning"]
+    assert {"IMP_ticket_2_lr_rewinding", "random_pruning_ticket_2_lr_rewinding"} <= jobs.keys()
+    assert ruled.after is jobs["IMP"] and "--rewind_lr" in plain.flags and "--rewind_lr" not in ruled.flags
+    assert shlex.join(ruled.words) == (
+        "--dataset digits --arch lenet300 --epochs 2 --decreasing_lr 1 --seed 0 --weight_decay 0.001 "
+        f"--rule fine_tuning --init_dir {folder}/IMP/1checkpoint.pth.tar --mask_dir {folder}/IMP/2checkpoint.pth.tar "
+        f"--save_dir {folder}/IMP_ticket_2_fine_tuning"
+    )
+    check_jobs(found)
+
+
+def test_a_ticket_found_at_once_is_trained_by_no_rule(written):
+    found = read_study(written(AT_ONCE, ("prunings = [1]", 'prunings = [1]\nrules = ["fine_tuning"]')))
+    ruled = {job.save_dir.name for job in found.jobs if "--rule" in job.flags}
+    assert ruled == {"IMP_ticket_1_fine_tuning"}
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("prunings = [1, 2]", "prunings = [1]\nrules = ['luck']", "rules must be a list.*fine_tuning; got .'luck'."),
+        ("prunings = [1, 2]", "prunings = [1]\nrules = 'fine_tuning'", "rules must be a list"),
+        ("prunings = [1, 2]", "prunings = [1]\nrules = [['fine_tuning']]", "rules must be a list"),
+        ("prunings = [1, 2]", "rules = ['fine_tuning']", "there are none"),
+        ("prunings = [1, 2]", "prunings = [1]\nrule = 'fine_tuning'", "rule is set by the study itself"),
+        ("prunings = [1, 2]", "prunings = [1]\nrules = ['fine_tuning']\n[methods.pt]\nscript = 'main_imp.py'\n"
+         "prune_type = 'pt'\n[elastic]", "those of prune_type pt do not"),
+    ],
+)  # fmt: skip
+def test_what_no_rule_can_train_is_one_sentence(written, tmp_path, capsys, old, new, message):
+    check_refusal(written(QUICK.replace("weight_decay = 0.001\n", ""), (old, new)), tmp_path / "runs", message, capsys)
+
+
 @pytest.mark.parametrize(
     "old, new, message",
     [
