@@ -10,6 +10,7 @@ Selection starts from nothing and adds, again and again, the one neuron that low
     point.py      what selection finds in a network as it is, beside bounds and baselines
     two_layer.py  a run: selections along the pre-training of a two-layer network
     tables.py     what a person sees of it
+    needed.py     how much pre-training it needs, of neurons and of channels alike
 
 The same for the channels of a convolutional network, layer by layer:
 

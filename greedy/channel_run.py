@@ -21,8 +21,8 @@ from greedy.channel_point import Selector
 from greedy.channel_setting import Setting, setting_of
 from greedy.channel_tables import layer_line, point_lines, result_lines
 from greedy.gains import gains
+from greedy.needed import first_matches
 from greedy.slicing import Kept, check_same, describe, export, load_sliced, save_sliced, sliced
-from greedy.two_layer import first_matches
 from opening import Opening, begun
 from prediction import Predictor
 from pruner import Ticket, density

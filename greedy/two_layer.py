@@ -17,6 +17,7 @@ from dataset import random_subset
 from environment import changes, environment, set_determinism
 from feedback import Feedback
 from flags import about, settings
+from greedy.needed import first_matches
 from greedy.point import Choice, examine
 from greedy.tables import point_lines, table
 from greedy.task import LOSSES, inputs_of, targets_of
@@ -259,20 +260,3 @@ class Discovery:
             "delta": self.args.delta,
             "first": first_matches(points, self.ends["dense"], self.args.delta) if "dense" in self.ends else None,
         }
-
-
-def first_matches(points: list[dict], dense: dict, delta: float) -> dict:
-    """The first iteration, None for never, at which a network is at most `delta` points of accuracy below the fully
-    pre-trained dense one: as selected and as fine-tuned, on the examples trained on and on the test set.
-
-    The current dense network would not do to compare with: before it is trained any selection is better.
-    """
-
-    def first(network: str, measured: str) -> int | None:
-        enough = (p["iteration"] for p in points if network in p and p[network][measured] >= dense[measured] - delta)
-        return next(enough, None)
-
-    return {
-        network: {measured: first(network, measured) for measured in ("train", "test")}
-        for network in ("selected", "fine_tuned")
-    }

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from greedy.two_layer import first_matches
+from greedy.needed import first_match
 from reports.greedy_runs import GreedyRun
 from reports.methods import differing, grouped, name_groups
 
@@ -41,7 +41,7 @@ class Cell:
         """By seed the first iteration that is good enough, None for never; without seeds that are not yet at the end
         of their pre-training, and empty for a network that was not made."""
         return {
-            run.seed: first_matches(run.points, dense, delta)[network][measured]
+            run.seed: first_match(run.points, network, measured, dense, delta)
             for run in self.runs
             if (dense := run.end("dense")) and any(network in point for point in run.points)
         }

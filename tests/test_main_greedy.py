@@ -20,7 +20,8 @@ from checkpoint import read
 from feedback import Feedback
 from greedy import point as point_module
 from greedy import two_layer
-from greedy.two_layer import first_matches, sub_data_set
+from greedy.needed import first_matches
+from greedy.two_layer import sub_data_set
 from grid import read_study
 from models.mean_field import MeanField, initial
 from runner import check_jobs
