@@ -10,11 +10,11 @@ ticket for main_train.py, {k}sliced.pt the network without its dropped channels.
 """
 
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 
 import flags
-from greedy import AVERAGE, CHANNEL_WEIGHTS, ONES, TOLERANCES, WHOLE
+from greedy import AVERAGE, BASELINES, CHANNEL_WEIGHTS, ONES, TOLERANCES, WHOLE
 from greedy.layers import asked_layers, check_budget
 from utils import InputError, run_script
 
@@ -123,6 +123,14 @@ def _add_selection(group) -> None:
     )
 
 
+def _baselines(text: str) -> tuple[str, ...]:
+    """An argparse type: 'random,magnitude', or one of them, as a tuple."""
+    names = text.split(",")
+    if not set(names) <= set(BASELINES) or len(set(names)) < len(names):
+        raise ArgumentTypeError(f"must be {' or '.join(BASELINES)}, or both with a comma between, got {text!r}")
+    return tuple(names)
+
+
 def _add_after(group) -> None:
     group.add_argument(
         "--fine_tune_epochs", type=flags.count_from_0, default=10, help="epochs that train what was selected; 0: none"
@@ -132,6 +140,14 @@ def _add_after(group) -> None:
         type=flags.positive,
         default=0.01,
         help="their learning rate, which drops to a tenth at one half and at three quarters",
+    )
+    group.add_argument(
+        "--baselines",
+        type=_baselines,
+        metavar=",".join(BASELINES),
+        help="beside each selection also keep as many channels of each layer at random, or those whose filters have "
+        "the largest L1 norm (Li et al., ICLR 2017), and treat them in the same way, fine-tuning and all, which takes "
+        "nearly as long again for each; none if not given",
     )
     group.add_argument(
         "--export",
@@ -154,6 +170,7 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     if args.keep is not None:
         check_budget(args.keep, "--keep")
     asked_layers(args.layers)
+    args.baselines = args.baselines or ()
     if args.repeats and args.channel_weights == ONES:
         raise InputError("--repeats makes channels weigh more, --channel_weights ones weighs all alike: give one")
     if args.export and not args.export.absolute().parent.is_dir():

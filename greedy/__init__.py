@@ -19,6 +19,7 @@ The same for the channels of a convolutional network, layer by layer:
     slicing.py    the network without the others: as a mask, and as a smaller dense network
     gains.py      what the smaller network costs, beside the whole one
     layers.py     which layers a command asks for
+    channel_baselines.py  selections that the greedy one has to be better than
     channel_setting.py  what a run works with, checked
     channel_point.py    selection in one network
     channel_run.py      a run: selections along a pre-training, or from given weights
@@ -32,3 +33,5 @@ TARGETS = ("halves", "classes")
 LOSSES = ("squared", "cross_entropy")
 AVERAGE, ONES = CHANNEL_WEIGHTS = ("average", "ones")
 WHOLE, LAYER = TOLERANCES = ("whole", "layer")
+GREEDY = "greedy"  # how channels are selected
+RANDOM, MAGNITUDE = BASELINES = ("random", "magnitude")  # and how beside it

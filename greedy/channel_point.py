@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dataset import random_subset, to_input
 from greedy import WHOLE
+from greedy.channel_baselines import Baseline, chosen
 from greedy.channel_setting import Setting
 from greedy.channels import Cut, Examples, Goal, Rule, Selected, accuracy, channel_weights, cut, fold_, select
 from greedy.groups import Group
@@ -20,7 +21,7 @@ from precision import autocast, products
 from pruner import Mask
 from recipe import Recipe
 from training import finite, fit
-from utils import CHANNELS, RunError, generator
+from utils import CHANNELS, RANDOM_CHANNELS, RunError, generator
 from workbench import Workbench
 
 MEBIBYTE = 2**20
@@ -39,22 +40,30 @@ class Selector:
     def groups(self) -> list[Group]:
         return [layer.group for layer in self.setting.layers.values()]
 
-    def select_layer(self, k: int, number: int, right: float) -> dict:
-        """Select in the layer of this number, in round k, and fold what its channels weigh into the network; its row.
+    def select_layer(self, k: int, number: int, right: float, baseline: Baseline | None = None) -> dict:
+        """Select in the layer of this number, in round k, greedily or as a `baseline` does, and fold what its channels
+        weigh into the network; its row.
 
         `right` is the share of the examples to select by that the network got right before its first layer.
         """
-        args, layer, clock = self.args, list(self.setting.layers.values())[number], time.perf_counter()
-        random = generator(args.seed, k, number, purpose=CHANNELS)
-        rule = Rule(args.repeats, args.candidates, args.channel_weights)
+        layer, clock = list(self.setting.layers.values())[number], time.perf_counter()
         with arithmetic(self.bench):
             parts, examples = self.cut(layer)
             before = accuracy(parts, examples)
-            found = select(parts, examples, self.goal(number, layer, before, right), rule, random)
-            weights = weights_of(found, layer, args.channel_weights)
+            if baseline:
+                random = generator(self.args.seed, k, number, purpose=RANDOM_CHANNELS)
+                found = Selected(chosen(baseline, self.bench.model, layer.group, random), [], reached=True)
+            else:
+                random = generator(self.args.seed, k, number, purpose=CHANNELS)
+                found = select(parts, examples, self.goal(number, layer, before, right), self.rule, random)
+            weights = weights_of(found, layer, self.args.channel_weights)
             after = accuracy(parts, examples, weights)
         fold_(self.bench.model, layer.group, weights)
         return row_of(layer, found, weights, before, after) | {"seconds": time.perf_counter() - clock}
+
+    @property
+    def rule(self) -> Rule:
+        return Rule(self.args.repeats, self.args.candidates, self.args.channel_weights)
 
     def goal(self, number: int, layer: Layer, now: float, first: float) -> Goal:
         """When the selection in a layer is over. The tolerance is of the accuracy that the network has `now`, or the

@@ -3,7 +3,8 @@
     for each iteration t of --prune_at:   select channels of the network as it was after t;   fine-tune;   slice
 
 (Ye et al., ICML 2020; along the pre-training: Wolfe et al., arXiv 2108.00259.) In the files round 0 is the pre-training
-of the dense network, which given weights take the place of, and round k is what was selected at the k-th iteration.
+of the dense network, which given weights take the place of, and round k is what was selected at the k-th iteration. As
+many rounds follow for each of --baselines, in which the same is done with other channels.
 """
 
 import argparse
@@ -17,9 +18,11 @@ from checkpoint import read, write
 from dataset import to_input
 from feedback import draw_curves, epoch_line
 from flags import about, settings
+from greedy import GREEDY
+from greedy.channel_baselines import Baseline
 from greedy.channel_point import Selector
-from greedy.channel_setting import Setting, setting_of
-from greedy.channel_tables import layer_line, point_lines, result_lines
+from greedy.channel_setting import Point, Setting, setting_of
+from greedy.channel_tables import layer_line, point_lines, result_lines, selections
 from greedy.gains import gains
 from greedy.needed import first_matches
 from greedy.slicing import Kept, check_same, describe, export, load_sliced, save_sliced, sliced
@@ -74,12 +77,19 @@ class Discovery:
 
     @property
     def finished(self) -> bool:
-        return len(self.rounds) == len(self.setting.iterations) + 1 - self.first_round
+        return len(self.rounds) == len(self.setting.points) + 1 - self.first_round
 
     @property
-    def iteration(self) -> int | None:
-        """After how many steps of the pre-training this round selects."""
-        return self.setting.iterations[self.trial.round - 1]
+    def now(self) -> Point:
+        """What this round selects from, and by what."""
+        return self.setting.points[self.trial.round - 1]
+
+    @property
+    def beside(self) -> dict | None:
+        """In the round of a baseline the row of the greedy selection that it is a baseline of."""
+        if self.now.by == GREEDY:
+            return None
+        return next(row for row in selections(self.rounds, GREEDY) if row["iteration"] == self.now.iteration)
 
     # --- the work: each part is left out if it has been done ---
 
@@ -116,13 +126,14 @@ class Discovery:
 
     def begin_point(self, k: int) -> None:
         """Round k: the dense network as it was then, with nothing dropped."""
-        bench, iteration = self.bench, self.setting.iterations[k - 1]
+        bench, iteration = self.bench, self.setting.points[k - 1].iteration
         weights = self.setting.given.weights if self.setting.given else read(self.directory.rewinding(None, iteration))
         self.trial = Trial(Ticket({}, weights, iteration), bench.whole, self.fine_tuning, k)
         load_weights_(bench.model, weights)
         self.point = {"layers": []}
         self.put_in_step()
-        self.point |= {"dense": self.measure(bench.model), "right": self.selector.right()}
+        known = self.beside or {"dense": self.measure(bench.model), "right": self.selector.right()}
+        self.point |= {name: known[name] for name in ("dense", "right")}
         self.save()
         self.summarize()
 
@@ -131,7 +142,7 @@ class Discovery:
             self.select_layer(number)
         if "selected" not in self.point:
             self.point["selected"] = self.measure(self.bench.model)
-            self.bench.feedback.say(*point_lines(self.point, self.iteration))
+            self.bench.feedback.say(*point_lines(self.point, *self.now))
             self.save()
         self.trial.lap()  # selecting is not part of the first epoch
         if not self.trial.over:
@@ -140,8 +151,9 @@ class Discovery:
 
     def select_layer(self, number: int) -> None:
         """Select in one layer, drop its other channels, and train on a little, if that is asked for."""
-        k = self.trial.round
-        self.point["layers"].append(self.selector.select_layer(k, number, self.point["right"]))
+        k, greedy = self.trial.round, self.beside
+        baseline = Baseline(self.now.by, len(greedy["layers"][number]["kept_channels"])) if greedy else None
+        self.point["layers"].append(self.selector.select_layer(k, number, self.point["right"], baseline))
         self.put_in_step()
         if self.args.layer_tuning:
             self.selector.tune(k, number, self.fine_tuning)
@@ -170,7 +182,7 @@ class Discovery:
         small = sliced(masked, self.selector.groups, kept)
         images = to_input(bench.test.images[:128])
         row = {"round": trial.round, "epochs": len(trial.history), "density": density(trial.ticket.mask)}
-        row |= {"iteration": self.iteration, **self.point, "apart": check_same(masked, small, images)}
+        row |= {**self.now._asdict(), **self.point, "apart": check_same(masked, small, images)}
         if trial.history:
             row["fine_tuned"] = self.measure(small)
         networks = {"before": bench.model, "after": small}
@@ -188,7 +200,7 @@ class Discovery:
     @property
     def steps_planned(self) -> int:
         """Of all trainings, those between layers aside."""
-        epochs = self.args.epochs + len(self.setting.iterations) * self.args.fine_tune_epochs
+        epochs = self.args.epochs + len(self.setting.points) * self.args.fine_tune_epochs
         return epochs * self.trial.steps_per_epoch
 
     @property
@@ -202,7 +214,7 @@ class Discovery:
         """The network as it is now, under the mask, is this round's ticket."""
         model, mask = self.bench.model, self.selector.mask(self.point["layers"])
         self.bench.step.load_(Ticket(mask, copy_weights(model)))
-        self.trial.ticket = Ticket(mask, copy_weights(model), self.iteration)
+        self.trial.ticket = Ticket(mask, copy_weights(model), self.now.iteration)
 
     def measure(self, network: nn.Module) -> dict[str, float | None]:
         """Accuracies in percent, of images as they are."""
@@ -230,6 +242,8 @@ class Discovery:
         self.summarize()
         if self.finished:
             self.bench.feedback.say("this run is finished; its result again:")
+        elif self.rounds and self.rounds[-1]["round"] == self.trial.round:
+            self.begin_point(self.trial.round + 1)  # it was finished before --baselines were known
 
     def save(self) -> None:
         trial = self.trial
@@ -261,22 +275,21 @@ class Discovery:
             },
         )
 
-    def first(self) -> dict | None:
-        """The first iterations at which the small networks are as good as the dense one at its end."""
+    def first(self) -> dict[str, dict] | None:
+        """The first iterations at which the small networks are as good as the dense one at its end, for each way to
+        select channels."""
         if self.setting.given or not self.finished:
             return None
-        return first_matches(self.rounds[1:], self.rounds[0]["end"], self.args.delta)
+        end, delta = self.rounds[0]["end"], self.args.delta
+        ways = dict.fromkeys(point.by for point in self.setting.points)
+        return {by: first_matches(selections(self.rounds, by), end, delta) for by in ways}
 
     def tell_result(self) -> None:
         """The table; and the export, which may be asked for of a finished run, too."""
         say = self.bench.feedback.say
-        points = [row for row in self.rounds if row["round"] > 0]
-        say("", *result_lines(points, self.first(), self.args.delta))
-        say(f"the newest small network is in {self.directory.sliced(points[-1]['round'])}")
+        say("", *result_lines(selections(self.rounds), self.first(), self.args.delta))
+        newest = self.directory.sliced(selections(self.rounds, GREEDY)[-1]["round"])
+        say(f"the newest small network is in {newest}")
         if self.args.export:
-            export(
-                self.args.export,
-                load_sliced(self.directory.sliced(points[-1]["round"])),
-                to_input(self.bench.test.images[:128]),
-            )
+            export(self.args.export, load_sliced(newest), to_input(self.bench.test.images[:128]))
             say(f"as a program for torch.export.load it is in {self.args.export}")

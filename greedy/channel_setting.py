@@ -2,11 +2,13 @@
 
 import argparse
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx
 
 from dataset import random_subset, to_input
+from greedy import GREEDY
 from greedy.groups import layers_of, trace
 from greedy.layers import Layer, asked_layers, plan
 from precision import products
@@ -19,6 +21,13 @@ from workbench import Workbench
 MOST_EXAMPLES = 1024  # to select by, where --select_examples does not say
 
 
+class Point(NamedTuple):
+    """One selection of a run."""
+
+    iteration: int | None  # of the pre-training; None for given weights
+    by: str  # greedy.GREEDY or one of greedy.BASELINES
+
+
 @dataclass(frozen=True)
 class Setting:
     """What is selected from, where, when, and by which examples."""
@@ -26,10 +35,16 @@ class Setting:
     network: fx.GraphModule  # the trace of the bench's model, on the same parameters
     layers: dict[str, Layer]  # by their convolutions, front to back
     iterations: tuple[int | None, ...]  # of the pre-training, to select at; (None,) for given weights
+    baselines: tuple[str, ...]  # selections to make beside each greedy one
     given: Ticket | None  # the trained network of --init_dir, under its mask
     origin: dict | None  # where that comes from
     examples: Tensor  # int64 (n,) to select by
     notes: list[str]
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The selections in their order: the greedy ones first, which thus have the same numbers without the others."""
+        return tuple(Point(iteration, by) for by in (GREEDY, *self.baselines) for iteration in self.iterations)
 
 
 def setting_of(args: argparse.Namespace, bench: Workbench) -> Setting:
@@ -40,7 +55,7 @@ def setting_of(args: argparse.Namespace, bench: Workbench) -> Setting:
     files = TicketFiles.read(args.init_dir, None)
     given, notes = given_weights(files, bench)
     iterations, examples = iterations_of(args, bench), examples_of(args, bench)
-    return Setting(network, layers, iterations, given, files.origin, examples, notes)
+    return Setting(network, layers, iterations, args.baselines, given, files.origin, examples, notes)
 
 
 def check_trace(network: fx.GraphModule, bench: Workbench) -> None:

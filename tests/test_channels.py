@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from conftest import ROOT, Tiny, network
 from torch import nn
 
 from dataset import to_input
+from greedy.channel_baselines import Baseline, chosen, filter_norms
 from greedy.channels import Examples, Goal, Rule, accuracy, channel_weights, cut, fold_, select
 from greedy.groups import layers_of, trace
 from greedy.layers import asked_layers, plan
@@ -423,6 +425,31 @@ def test_weights_are_folded_into_the_layers_that_read():
     assert not torch.allclose(expected, model(images))
     fold_(model, group, weights)
     torch.testing.assert_close(model(images), expected)
+
+
+# --- what it has to be better than ------------------------------------------------------------------------------------
+
+
+def test_the_largest_filters_are_kept_by_the_l1_norm_of_what_makes_the_channel():
+    """By hand: the norms are 3, 4, 4, 0; in L2, by the bias or by the readers the order would be another one."""
+    model = layers(nn.Conv2d(2, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    filters = torch.tensor([[3.0, 0], [-2, 2], [-4, 0], [0, 0]])
+    with torch.no_grad():
+        model[0].weight.copy_(filters[:, :, None, None])
+        model[0].bias.copy_(torch.tensor([9.0, 0, 0, 9]))
+        model[2].weight[:, 3] = 9
+    group = layers_of(model).groups["0"]
+    assert filter_norms(model, group).tolist() == [3, 4, 4, 0]
+    by_magnitude = [chosen(Baseline("magnitude", k), model, group, np.random.default_rng(0)) for k in range(1, 5)]
+    assert by_magnitude == [[1], [1, 2], [1, 2, 0], [1, 2, 0, 3]], "of equals the first"
+
+
+def test_every_choice_of_random_channels_is_as_likely_as_any_other():
+    model = layers(conv(3, 4), conv(4, 4))
+    group, random = layers_of(model).groups["0"], np.random.default_rng(0)
+    found = Counter(frozenset(chosen(Baseline("random", 2), model, group, random)) for _ in range(1200))
+    assert len(found) == 6 and all(len(pair) == 2 for pair in found)
+    assert min(found.values()) > 150 and max(found.values()) < 250, "200 expected, 13 their standard deviation"
 
 
 # --- which layers are asked for ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from test_kills import at_call
 
 import main_channels
 import main_train
-from checkpoint import read, split_state
+from checkpoint import read, split_state, write
 from feedback import Feedback
 from greedy import channel_point, channel_run
 from greedy.groups import layers_of
@@ -50,6 +51,25 @@ def whole(tmp_path_factory):
     """An unbroken run with a pre-training, and what it printed."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     return folder, run(QUICK, folder)
+
+
+SHORT = f"{COMMON} --epochs 2 --decreasing_lr 1 --prune_at 0,42 --layer_tuning 0.1 {SELECT[:-1]}1"
+BESIDE = f"{SHORT} --baselines random,magnitude"
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A short run."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    run(SHORT, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
+    """The same with baselines, and what it printed."""
+    folder = tmp_path_factory.mktemp("beside") / "run"
+    return folder, run(BESIDE, folder)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +108,7 @@ def test_a_run_measures_every_point(whole):
         assert all({"train", "validation", "test"} == row[name].keys() for name in ("dense", "selected", "fine_tuned"))
     assert told["rounds"][3]["dense"] == told["rounds"][0]["end"], "the last point is the end"
     assert told["rounds"][3]["dense"]["test"] > told["rounds"][1]["dense"]["test"] + 20
-    assert set(told["first"]) == {"selected", "fine_tuned"}
+    assert set(told["first"]) == {"greedy"} and set(told["first"]["greedy"]) == {"selected", "fine_tuned"}
 
 
 def test_the_table_tells_what_the_files_do(whole):
@@ -127,6 +147,77 @@ def test_main_train_trains_the_ticket_and_its_dropped_channels_stay_silent(whole
     kept = {"network.0": kept["network.1"], "network.3": kept["network.4"]}
     assert all((channel_mask(trained, groups.values(), kept)[name] == layer).all() for name, layer in mask.items())
     assert apart(trained, sliced(trained, groups.values(), kept), images()) <= 1e-5
+
+
+# --- baselines --------------------------------------------------------------------------------------------------------
+
+
+def rows_of(folder, by="greedy"):
+    """What a run says of its selections, without what differs between two runs of one kind."""
+    rows = [row for row in summary(folder)["rounds"] if row.get("by") == by]
+    return [
+        {name: value for name, value in row.items() if name not in ("gains", "layers")}
+        | {"layers": [{name: value for name, value in layer.items() if name != "seconds"} for layer in row["layers"]]}
+        for row in rows
+    ]
+
+
+def kept_in(row):
+    return [layer["kept_channels"] for layer in row["layers"]]
+
+
+def test_a_baseline_keeps_as_many_channels_of_each_layer_of_the_same_network(beside):
+    folder, text = beside
+    greedy, *others = (rows_of(folder, by) for by in ("greedy", "random", "magnitude"))
+    assert [row["round"] for rows in (greedy, *others) for row in rows] == [1, 2, 3, 4, 5, 6]
+    for rows in others:
+        for row, its in zip(rows, greedy, strict=True):
+            assert row["iteration"] == its["iteration"] and row["dense"] == its["dense"]
+            assert [len(kept) for kept in kept_in(row)] == [len(kept) for kept in kept_in(its)] == [4, 8]
+            assert {"train", "validation", "test"} == row["selected"].keys() == row["fine_tuned"].keys()
+            assert row["density"] == its["density"] and row["apart"] <= 1e-5
+    assert len({str([kept_in(row) for row in rows]) for rows in (greedy, *others)}) == 3, "three ways, three choices"
+    for k, row in enumerate(others[1], 5):  # before its first layer is tuned it is the dense network as it was then
+        start = read(folder / f"iteration_{row['iteration']}_rewind_weight.pt")["network.0.weight"]
+        norms = start.abs().sum((1, 2, 3))
+        assert kept_in(row)[0] == sorted(norms.argsort(descending=True)[:4].tolist())
+        masked, _ = network_in(folder / f"{k}model_SA_best.pth.tar")
+        assert apart(masked, load_sliced(folder / f"{k}sliced.pt"), images()) <= 1e-5
+    assert verify([str(file) for file in folder.glob("*.pth.tar")]) == 0
+    assert f"{folder / '2sliced.pt'}" in text, "the newest small network is that of greedy selection"
+    for by, rows in (("random", others[0]), ("magnitude", others[1])):
+        (line,) = (line for line in text.splitlines() if re.match(rf" +42 +{by}  ", line))
+        assert f"{rows[1]['selected']['test']:.2f}" in line and f"{rows[1]['fine_tuned']['test']:.2f}" in line
+        assert f"\nselected ({by}), within 1 points of that dense network" in text
+    assert summary(folder)["first"].keys() == {"greedy", "random", "magnitude"}
+
+
+def test_baselines_change_nothing_of_the_greedy_selections(alone, beside):
+    assert rows_of(alone) == rows_of(beside[0])
+
+
+def test_an_older_run_without_baselines_goes_on_with_them(alone, beside, tmp_path):
+    """Its settings say nothing of them, nor its rows how their channels were selected."""
+    shutil.copytree(alone, tmp_path / "run")
+    for file in (tmp_path / "run/2checkpoint.pth.tar", tmp_path / "run/2model_SA_best.pth.tar"):
+        content = read(file)
+        del content["settings"]["baselines"]
+        for row in content["rounds"][1:]:
+            del row["by"]
+        write(file, content)
+    run(BESIDE, tmp_path / "run")
+    assert all(rows_of(tmp_path / "run", by) == rows_of(beside[0], by) for by in ("random", "magnitude"))
+    assert len(summary(tmp_path / "run")["rounds"]) == 7
+
+
+def test_a_baseline_keeps_as_many_channels_as_the_tolerance_took(dense, tmp_path):
+    flags = "--top1_tol 0.2 --select_examples 300 --select_batch 300 --fine_tune_epochs 0 --baselines random"
+    text = run(f"{COMMON} --init_dir {dense} {flags}", tmp_path)
+    (greedy,), (random,) = (rows_of(tmp_path, by) for by in ("greedy", "random"))
+    numbers = [len(kept) for kept in kept_in(random)]
+    assert numbers == [len(kept) for kept in kept_in(greedy)] and sum(numbers) < 24
+    assert "given weights, random: " in text and "fine_tuned" not in random
+    assert f"{tmp_path / '1sliced.pt'}" in text
 
 
 # --- given weights ----------------------------------------------------------------------------------------------------
@@ -226,18 +317,38 @@ PHASES = {  # what to die at: (owner, function, which call, after it)
 }
 
 
+OF_BASELINES = {
+    "between two layers of one": (channel_point, "chosen", 4, False),
+    "in the fine-tuning of one": (Feedback, "tick", 42 + 2 * 21 + 2 * 3 + 40, False),
+    "with one's small network written": (channel_run, "save_sliced", 4, True),
+}
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="where there is CUDA, a process that has trained cannot fork")
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(whole, tmp_path, monkeypatch, phase):
+    killed(QUICK, PHASES[phase], tmp_path / "run", monkeypatch)
+    run(QUICK, tmp_path / "run")
+    assert differences(whole[0], tmp_path / "run") == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="where there is CUDA, a process that has trained cannot fork")
+@pytest.mark.parametrize("phase", OF_BASELINES)
+def test_a_run_killed_in_a_baseline_ends_as_an_unbroken_one(beside, tmp_path, monkeypatch, phase):
+    killed(BESIDE, OF_BASELINES[phase], tmp_path / "run", monkeypatch)
+    run(BESIDE, tmp_path / "run")
+    assert differences(beside[0], tmp_path / "run") == []
+
+
+def killed(flags, phase, save_dir, monkeypatch):
+    """A run that dies in this phase."""
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException), contextlib.redirect_stdout(io.StringIO()):
-            at_call(monkeypatch, *PHASES[phase])
-            main_channels.main(f"{QUICK} --gpu -1 --save_interval 0 --save_dir {tmp_path / 'run'}".split())
+            at_call(monkeypatch, *phase)
+            main_channels.main(f"{flags} --gpu -1 --save_interval 0 --save_dir {save_dir}".split())
         os._exit(0)  # it never died
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "the phase was never reached"
-    run(QUICK, tmp_path / "run")
-    assert differences(whole[0], tmp_path / "run") == []
 
 
 def test_weights_that_overflow_end_the_run(dense, tmp_path):
@@ -288,6 +399,8 @@ BAD = [
     (f"{EPOCH} --select_examples 2000", "--select_examples 2000 is more than the 1293 examples that train"),
     (f"{EPOCH} --export nowhere/x.pt2", "--export nowhere/x.pt2 cannot be written: its directory does not exist"),
     (f"{EPOCH} --export .", "is a directory, a file is needed"),
+    (f"{EPOCH} --baselines best", "--baselines: must be random or magnitude, or both with a comma between, got 'best'"),
+    (f"{EPOCH} --baselines random,random", "--baselines: must be random or magnitude, .* got 'random,random'"),
     (f"{EPOCH} --fine_tune_epochs -1", "from 0 up, got -1"),
     (f"{EPOCH} --layer_tuning 2", "a number from 0 to 1, got 2"),
 ]
