@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from reports import channel_runs, greedy_runs
 from reports.accuracy_section import accuracy_parts
 from reports.as_html import html
 from reports.as_markdown import markdown
+from reports.channel_section import channel_parts
 from reports.cost_section import cost_parts
 from reports.document import Figure, Heading, Listing, Paragraph, Part, Report, Section, Table
 from reports.greedy_runs import GreedyRun
@@ -51,7 +53,8 @@ def compose(tasks: Sequence[Task], sweeps: Sequence[Sweep], notes: Sequence[str]
         "Masks": chapter(tasks, mask_parts),
         "Overlap of tickets": chapter(tasks, overlap_parts),
         "PrAC sets": chapter(tasks, lambda task, number: sets_parts(task, number, args.data)),
-        "Pre-training and greedy selection": chapter(sweeps, greedy_parts),
+        "Pre-training and greedy selection": chapter(of_script(sweeps, greedy_runs.SCRIPT), greedy_parts),
+        "Greedy selection of channels": chapter(of_script(sweeps, channel_runs.SCRIPT), channel_parts),
     }
     sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
     sections += [Section(title, anchor(title), parts) for title, parts in chapters.items() if parts]
@@ -64,6 +67,10 @@ def compose(tasks: Sequence[Task], sweeps: Sequence[Sweep], notes: Sequence[str]
 
 def anchor(title: str) -> str:
     return title.lower().replace(",", "").replace(" ", "-")
+
+
+def of_script(sweeps: Sequence[Sweep], script: str) -> list[Sweep]:
+    return [sweep for sweep in sweeps if sweep.script == script]
 
 
 def chapter(abouts: Sequence[Task] | Sequence[Sweep], parts_of: Callable[..., list[Part]]) -> list[Part]:

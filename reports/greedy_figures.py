@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,8 +10,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports.document import Figure
+from reports.greedy_tables import points_text
 from reports.statistics import spread
-from reports.style import canvas, finish, legend_below, look, thousands
+from reports.style import Look, canvas, finish, legend_below, look, thousands
 from reports.sweeps import Cell, Sweep
 
 NETWORKS = {"dense": "dense", "selected": "selected", "fine_tuned": "selected and fine-tuned"}
@@ -33,22 +34,23 @@ LABELS = 14  # iterations there is room for on all axes side by side
 
 def accuracy_figure(sweep: Sweep, measured: str, name: str) -> Figure:
     """A row for each width, a column for each size of the sub-data-set; a line for each network."""
-    figure, panels = grid(sweep.widths, sweep.sizes)
+    widths, sizes = widths_of(sweep), sizes_of(sweep)
+    figure, panels = grid(len(widths), len(sizes))
     iterations = sorted({iteration for cell in sweep.cells for iteration in cell.iterations()})
-    for axes, (width, size) in zip(panels, itertools.product(sweep.widths, sweep.sizes), strict=True):
-        cell = sweep.cell(width, size)
+    for axes, place in zip(panels, itertools.product(widths, sizes), strict=True):
+        cell = sweep.cell(*place)
         if cell is None:
             axes.text(0.5, 0.5, "no run", transform=axes.transAxes, ha="center", va="center", color=GREY)
             continue
         reference_lines(axes, cell, measured, sweep.delta)
-        for number, network in enumerate(NETWORKS):
-            accuracy_line(axes, cell, network, measured, number)
+        for number, (network, told) in enumerate(NETWORKS.items()):
+            accuracy_line(axes, cell, network, measured, look(number), told)
     for axes in panels:
-        iteration_axis(axes, iterations, LABELS // len(sweep.sizes))
+        iteration_axis(axes, iterations, LABELS // len(sizes))
     accuracy_axis(panels)
-    for axes, size in zip(panels, sweep.sizes, strict=False):  # those of the first row
+    for axes, size in zip(panels, sizes, strict=False):  # those of the first row
         axes.set_title(f"{size:,} examples", fontsize=9)
-    label(panels, sweep.widths, "pre-training iterations", "accuracy (%)")
+    label(panels, map(width_text, widths), "pre-training iterations", "accuracy (%)")
     legend_below(figure, fullest(panels), columns=3)
     caption = (
         f"Accuracy on {MEASURED[measured]}, {sweep.name}. Mean over seeds, band: one standard deviation. Grey: the "
@@ -60,20 +62,21 @@ def accuracy_figure(sweep: Sweep, measured: str, name: str) -> Figure:
 
 def loss_figure(sweep: Sweep, name: str) -> Figure | None:
     """A row for each width at its largest sub-data-set, a column for each of a few iterations; None without curves."""
-    cells = [max((cell for cell in sweep.cells if cell.width == width), key=lambda c: c.examples)
-             for width in sweep.widths]  # fmt: skip
+    widths = widths_of(sweep)
+    cells = [max((cell for cell in sweep.cells if cell.place.width == width), key=lambda cell: cell.place.examples)
+             for width in widths]  # fmt: skip
     moments = a_few(sorted(set.intersection(*(set(known_iterations(cell)) for cell in cells))))
     if not moments:
         return None
-    figure, panels = grid(sweep.widths, moments)
+    figure, panels = grid(len(widths), len(moments))
     for axes, (cell, iteration) in zip(panels, itertools.product(cells, moments), strict=True):
         losses(axes, cell, iteration)
         told = [f"iteration {iteration:,}"] if cell is cells[0] else []
         axes.set_title("\n".join([*told, *vacuous_text(cell, iteration)]), fontsize=9)
     loss_axes(panels)
-    label(panels, sweep.widths, "picks", "loss")
+    label(panels, map(width_text, widths), "picks", "loss")
     legend_below(figure, fullest(panels), columns=3)
-    sizes = list(dict.fromkeys(f"{cell.examples:,} examples" for cell in cells))
+    sizes = list(dict.fromkeys(f"{cell.place.examples:,} examples" for cell in cells))
     caption = (
         f"Loss on the sub-data-set after each pick, {sweep.name}, {', '.join(sizes)}"
         f"{' (the largest of each width)' if len(sizes) > 1 else ''}. Mean over seeds, band: from the lowest to the "
@@ -85,22 +88,31 @@ def loss_figure(sweep: Sweep, name: str) -> Figure | None:
 # --- panels -----------------------------------------------------------------------------------------------------------
 
 
-def grid(rows: Sequence, columns: Sequence) -> tuple[Canvas, list[Axes]]:
+def grid(rows: int, columns: int) -> tuple[Canvas, list[Axes]]:
     """Small multiples with shared axes."""
-    return canvas(len(rows), len(columns), height=1.2 + 2.1 * len(rows), sharex=True, sharey=True)
+    return canvas(rows, columns, height=1.2 + 2.1 * rows, sharex=True, sharey=True)
 
 
-def label(panels: Sequence[Axes], widths: Sequence[int], x: str, y: str) -> None:
-    """What the axes are, in the last row and in the first column, there with the width of the row."""
-    columns = len(panels) // len(widths)
+def label(panels: Sequence[Axes], rows: Iterable[str], x: str, y: str) -> None:
+    """What the axes are, in the last row and in the first column, there with what the row is of."""
+    rows = list(rows)
+    columns = len(panels) // len(rows)
     for axes in panels[-columns:]:
         axes.set_xlabel(x)
-    for axes, width in zip(panels[::columns], widths, strict=True):
-        axes.set_ylabel(f"width {width:,}\n{y}")
+    for axes, row in zip(panels[::columns], rows, strict=True):
+        axes.set_ylabel(f"{row}\n{y}")
 
 
-def points_text(delta: float) -> str:
-    return f"{delta:g} point{'' if delta == 1 else 's'}"
+def widths_of(sweep: Sweep) -> list[int]:
+    return sorted({cell.place.width for cell in sweep.cells})
+
+
+def sizes_of(sweep: Sweep) -> list[int]:
+    return sorted({cell.place.examples for cell in sweep.cells})
+
+
+def width_text(width: int) -> str:
+    return f"width {width:,}"
 
 
 def fullest(panels: Sequence[Axes]) -> Axes:
@@ -122,14 +134,13 @@ def reference_lines(axes: Axes, cell: Cell, measured: str, delta: float) -> None
         axes.axhline(mean, color=SCRATCH, lw=1.2, ls=(0, (5, 2)), zorder=1, label="as small, from scratch")
 
 
-def accuracy_line(axes: Axes, cell: Cell, network: str, measured: str, number: int) -> None:
+def accuracy_line(axes: Axes, cell: Cell, network: str, measured: str, style: Look, told: str) -> None:
     found = {iteration: cell.measured(network, iteration) for iteration in cell.iterations()}
     spreads = {iteration: spread(each[measured] for each in seeds) for iteration, seeds in found.items() if seeds}
     if not spreads:
         return
-    style = look(number)
     means, deviations = np.array([[mean, deviation or 0.0] for mean, deviation in spreads.values()]).T
-    axes.plot(list(spreads), means, **style._asdict() | {"markersize": 4}, label=NETWORKS[network])
+    axes.plot(list(spreads), means, **style._asdict() | {"markersize": 4}, label=told)
     above = np.minimum(means + deviations, 100)  # a standard deviation may reach above it, an accuracy does not
     axes.fill_between(list(spreads), means - deviations, above, color=style.color, alpha=0.2, lw=0)
 

@@ -2,9 +2,7 @@
 2108.00259), and what the bounds are worth."""
 
 import itertools
-import math
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,21 +15,30 @@ from reports.greedy_figures import (
     curves_of,
     known_iterations,
     loss_figure,
-    points_text,
+    widths_of,
 )
-from reports.statistics import FEWEST, mostly, spread
+from reports.greedy_tables import (
+    count,
+    endless,
+    listed,
+    mean,
+    measured_table,
+    needed_texts,
+    place_columns,
+    points_text,
+    spread_columns,
+    spreads,
+    times,
+    warnings,
+)
+from reports.statistics import FEWEST, mostly
 from reports.sweeps import Cell, Sweep
 
 FOUND = {network: name for network, name in NETWORKS.items() if network != "dense"}
+PLACES = "widths and sizes"
 BASELINES = {"random": "random multiset", "largest": "neurons of the largest output"}
 SCRATCH = "as small, from scratch"
-LISTED = 6  # seeds whose iterations are listed one by one
-PLACE = (Column("width", ",d"), Column("examples", ",d"))
-SPREADS = tuple(
-    column
-    for measured, form in (("train", ".2f"), ("test", ".2f"), ("loss", ".4f"))
-    for column in (Column(f"{measured}{' (%)' if measured != 'loss' else ''}", form), Column(f"{measured}, std", form))
-)
+MEASURES = ("train", "test", "loss")
 
 
 def greedy_parts(sweep: Sweep, number: int) -> list[Part]:
@@ -41,7 +48,7 @@ def greedy_parts(sweep: Sweep, number: int) -> list[Part]:
         loss_figure(sweep, f"greedy-losses-{number}"),
     ]
     return [
-        *warnings(sweep),
+        *warnings(sweep, PLACES),
         Paragraph(explained(sweep)),
         Listing([*growth_sentences(sweep), vacuous_sentence(sweep)]),
         needed_table(sweep, number),
@@ -68,25 +75,15 @@ def explained(sweep: Sweep) -> str:
     )
 
 
-def warnings(sweep: Sweep) -> list[Paragraph]:
-    found = []
-    if len(sweep.deltas) > 1:
-        told = ", ".join(f"{delta:g}" for delta in sweep.deltas)
-        found.append(f"{sweep.name}: the runs have --delta {told}; {sweep.delta:g} is used for all.")
-    seeds = {tuple(run.seed for run in cell.runs) for cell in sweep.cells}
-    if len(seeds) > 1:
-        found.append(f"{sweep.name}: not all widths and sizes have the same seeds; only pairs are compared.")
-    return [Paragraph(text, warns=True) for text in found]
-
-
 # --- the paper's question ---------------------------------------------------------------------------------------------
 
 
 def growth_sentences(sweep: Sweep) -> list[str]:
     """Whether the largest sub-data-set needs more pre-training than the smallest: for each width, network and set."""
     found = []
-    for width, network, measured in itertools.product(sweep.widths, FOUND, MEASURED):
-        cells = [cell for cell in sweep.cells if cell.width == width and cell.first(network, measured, sweep.delta)]
+    for width, network, measured in itertools.product(widths_of(sweep), FOUND, MEASURED):
+        cells = [cell for cell in sweep.cells
+                 if cell.place.width == width and cell.first(network, measured, sweep.delta)]  # fmt: skip
         if len(cells) > 1:
             found.append(growth_sentence(cells[0], cells[-1], network, measured, sweep.delta))
     return found or ["Whether more examples need more pre-training takes two sizes of the sub-data-set at one width."]
@@ -98,11 +95,11 @@ def growth_sentence(small: Cell, large: Cell, network: str, measured: str, delta
     pairs = [tuple(endless(first[seed]) for first in firsts) for seed in firsts[0] if seed in firsts[1]]
     later, earlier = sum(a < b for a, b in pairs), sum(a > b for a, b in pairs)
     told = (
-        f"{times(first.values())} ({cell.examples:,} examples)"
+        f"{times(first.values())} ({cell.place.examples:,} examples)"
         for first, cell in zip(firsts, (small, large), strict=True)
     )
     return (
-        f"Width {small.width:,}, {FOUND[network]}, on {MEASURED[measured]}: needed {'; '.join(told)}. With more "
+        f"Width {small.place.width:,}, {FOUND[network]}, on {MEASURED[measured]}: needed {'; '.join(told)}. With more "
         f"examples later in {later}, earlier in {earlier} of {count(len(pairs), 'pair')} of seeds: "
         f"{growth_verdict(later, earlier, len(pairs))}."
     )
@@ -114,33 +111,6 @@ def growth_verdict(later: int, earlier: int, pairs: int) -> str:
     if mostly(later, pairs):
         return "it grows with the sub-data-set"
     return "it falls as the sub-data-set grows" if mostly(earlier, pairs) else "not shown to grow or fall"
-
-
-def endless(first: int | None) -> float:
-    """Never is later than any iteration."""
-    return math.inf if first is None else first
-
-
-def times(firsts: Iterable[int | None]) -> str:
-    """Iterations by seed; of many seeds their median (of an even number the earlier of two) and range."""
-    found = [endless(first) for first in firsts]
-    if len(found) <= LISTED:
-        return listed(found)
-    ends = (statistics.median_low(found), min(found), max(found))
-    return "median {}, {} to {}".format(*map(iteration_text, ends))
-
-
-def listed(iterations: Sequence[float]) -> str:
-    return ", ".join(map(iteration_text, iterations))
-
-
-def iteration_text(iteration: float) -> str:
-    """Without a comma for the thousands: there are commas between them."""
-    return "never" if iteration == math.inf else f"{iteration:.0f}"
-
-
-def count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def vacuous_sentence(sweep: Sweep) -> str:
@@ -161,13 +131,13 @@ def vacuous_sentence(sweep: Sweep) -> str:
 def needed_table(sweep: Sweep, number: int) -> Table:
     """By width and size the first good iteration of every seed."""
     ways = list(itertools.product(FOUND, MEASURED))
-    columns = [*PLACE, Column("seeds", "d"), *(Column(f"{FOUND[network]}, {measured}") for network, measured in ways)]
-    columns.append(Column("bound vacuous"))
+    columns = [*place_columns(sweep), Column("seeds", "d")]
+    columns += [*(Column(f"{FOUND[network]}, {measured}") for network, measured in ways), Column("bound vacuous")]
     rows = [
         [
-            *place(cell),
+            *cell.place,
             len(cell.runs),
-            *(times(cell.first(*way, sweep.delta).values()) or None for way in ways),
+            *needed_texts(cell, ways, sweep.delta),
             vacuous_share(cell),
         ]
         for cell in sweep.cells
@@ -194,34 +164,22 @@ def final_table(sweep: Sweep, number: int) -> Table:
             **{f"{name}, iteration {last:,}": cell.measured(network, last) for network, name in FOUND.items()},
             SCRATCH: cell.ends("scratch"),
         }
-        rows += [[*place(cell), name, *spreads(seeds)] for name, seeds in networks.items() if seeds]
+        rows += [[*cell.place, name, *spreads(seeds, MEASURES)] for name, seeds in networks.items() if seeds]
     caption = (
         f"What the networks come to, {sweep.name}; mean and standard deviation over seeds, loss and train on the "
         "sub-data-set. From scratch: as many neurons as are picked, trained for the pre-training and the fine-tuning."
     )
-    return Table(
-        f"greedy-accuracy-{number}", caption, [*PLACE, Column("network"), Column("seeds", "d"), *SPREADS], rows
-    )
+    columns = [*place_columns(sweep), Column("network"), *spread_columns(MEASURES)]
+    return Table(f"greedy-accuracy-{number}", caption, columns, rows)
 
 
 def point_table(sweep: Sweep, number: int) -> Table:
-    """Every network at every iteration."""
-    rows = [
-        [*place(cell), iteration, name, *spreads(seeds)]
-        for cell in sweep.cells
-        for iteration in cell.iterations()
-        for network, name in (NETWORKS | BASELINES).items()
-        if (seeds := cell.measured(network, iteration))
-    ]
-    columns = [*PLACE, Column("iteration", "d"), Column("network"), Column("seeds", "d"), *SPREADS]
-    return Table(
-        f"greedy-points-{number}", f"Every network that was measured, {sweep.name}.", columns, rows, folded=True
-    )
+    return measured_table(f"greedy-points-{number}", sweep, NETWORKS | BASELINES, MEASURES)
 
 
 def bound_table(sweep: Sweep, number: int) -> Table:
     """At every iteration what the bound is made of, and from which pick on it says anything."""
-    columns = [*PLACE, Column("iteration", "d"), Column("seeds", "d"), Column("distinct neurons", ".1f")]
+    columns = [*place_columns(sweep), Column("iteration", "d"), Column("seeds", "d"), Column("distinct neurons", ".1f")]
     columns += [Column(f"loss: {name}", ".4f") for name in ("selected", "dense", "random", "largest", "zero function")]
     columns += [Column("variance", ".4g"), Column("bound", ".4f"), Column("vacuous"), Column("not vacuous from pick")]
     rows = []
@@ -231,7 +189,7 @@ def bound_table(sweep: Sweep, number: int) -> Table:
             networks = ("selected", "dense", "random", "largest", "zero")
             rows.append(
                 [
-                    *place(cell),
+                    *cell.place,
                     iteration,
                     len(points),
                     mean(point["selected"].get("distinct") for point in points),
@@ -265,28 +223,10 @@ def loss_table(sweep: Sweep, number: int) -> Table:
             found = curves_of(cell, iteration)
             means = [np.mean([curves[name] for curves in found], 0) for name in names]
             rows += [
-                [*place(cell), iteration, k, len(found), *map(float, values)]
+                [*cell.place, iteration, k, len(found), *map(float, values)]
                 for k, values in enumerate(zip(*means, strict=True), 1)
             ]
-    columns = [*PLACE, Column("iteration", "d"), Column("picks", "d"), Column("seeds", "d")]
+    columns = [*place_columns(sweep), Column("iteration", "d"), Column("picks", "d"), Column("seeds", "d")]
     columns += [Column(name, ".5g") for name in names]
     caption = f"Losses and bounds after every pick, {sweep.name}; means over seeds."
     return Table(f"greedy-losses-{number}", caption, columns, rows, folded=True)
-
-
-def place(cell: Cell) -> list[Entry]:
-    return [cell.width, cell.examples]
-
-
-def spreads(seeds: Sequence[dict]) -> list[Entry]:
-    """n, and of each measure the mean and the standard deviation."""
-    return [
-        len(seeds),
-        *(value for measured in ("train", "test", "loss") for value in spread(s[measured] for s in seeds)),
-    ]
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """None if one is not known."""
-    values = list(values)
-    return None if None in values else statistics.fmean(values)

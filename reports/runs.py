@@ -12,7 +12,8 @@ from pathlib import Path
 from checkpoint import read, split_state
 from pruner import Mask, Ticket, count, density, layer_counts
 from records import read_metrics
-from reports import greedy_runs
+from reports import channel_runs, greedy_runs
+from reports.channel_runs import channel_run
 from reports.greedy_runs import GreedyRun, greedy_run
 from rundir import CHECKPOINT, RunDirectory
 from tickets import checksum
@@ -107,7 +108,7 @@ def read_run(path: Path) -> Run | GreedyRun:
     directory = RunDirectory(path)
     if not directory.summary.exists() and not directory.checkpoints():
         raise InputError(f"{path} holds no run: neither summary.json nor a checkpoint")
-    return greedy_run(directory) or _search_or_training(directory)
+    return greedy_run(directory) or channel_run(directory) or _search_or_training(directory)
 
 
 def _search_or_training(directory: RunDirectory) -> Run:
@@ -182,10 +183,8 @@ def _from_checkpoints(directory: RunDirectory) -> Run:
 
 def _no_run(script: str) -> str:
     """Why there is nothing to report of a directory of this script."""
-    if script == greedy_runs.SCRIPT:
+    if script in (greedy_runs.SCRIPT, channel_runs.SCRIPT):
         return f"holds a run of {script} without a whole summary.json: the command that made the run writes it anew"
-    if script == "main_channels.py":
-        return f"holds a run of {script}: its summary.json tells what it found; give the runs that trained its tickets"
     return f"holds a ticket of {script}, no run: give the run that trained it"
 
 

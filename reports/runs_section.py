@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from reports.cost import looking_flops, training_flops
 from reports.document import Column, Commands, Paragraph, Part, Table
 from reports.greedy_runs import GreedyRun
+from reports.greedy_tables import place_columns
 from reports.methods import DENSE, Method, Task
 from reports.runs import Run
 from reports.sweeps import Sweep
@@ -37,7 +38,7 @@ def runs_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep]) -> list[Part]:
     commands = [f"# {run.name}\n{run.summary['command']}" for run in runs if "command" in run.summary]
     lost = [run.name for run in runs if "command" not in run.summary]
     parts: list[Part] = [list_of_runs(tasks)] if tasks else []
-    parts += [list_of_greedy_runs(sweeps)] if sweeps else []
+    parts += list_of_greedy_runs(sweeps)
     parts.append(hardware(runs))
     for number, task in enumerate(tasks, 1):
         users = [(_kind(method), method.runs) for method in task.methods]
@@ -67,24 +68,20 @@ def list_of_runs(tasks: Sequence[Task]) -> Table:
     return Table("runs", "The runs.", columns, rows)
 
 
-def list_of_greedy_runs(sweeps: Sequence[Sweep]) -> Table:
-    columns = (
-        Column("run"),
-        Column("sweep"),
-        Column("width", ",d"),
-        Column("examples", ",d"),
-        Column("seed", "d"),
-        Column("selections", "d"),
-        Column("planned", "d"),
-        Column("finished"),
-    )
-    rows = [
-        [run.name, sweep.name, run.width, run.examples, run.seed, len(run.points), len(run.settings["prune_at"]),
-         run.summary["finished"]]
-        for sweep in sweeps
-        for run in sweep.runs
-    ]  # fmt: skip
-    return Table("greedy-runs", "The runs of main_greedy.py.", columns, rows)
+def list_of_greedy_runs(sweeps: Sequence[Sweep]) -> list[Table]:
+    """A table for each script, since their runs differ in other things."""
+    tables = []
+    for script, name in {"main_greedy.py": "greedy-runs", "main_channels.py": "channels-runs"}.items():
+        own = [sweep for sweep in sweeps if sweep.script == script]
+        rows = [
+            [run.name, sweep.name, *run.place, run.seed, run.done, run.planned, run.summary["finished"]]
+            for sweep in own
+            for run in sweep.runs
+        ]
+        columns = [Column("run"), Column("sweep"), *(place_columns(own[0]) if own else [])]
+        columns += [Column(name, "d") for name in ("seed", "selections", "planned")] + [Column("finished")]
+        tables += [Table(name, f"The runs of {script}.", columns, rows)] if own else []
+    return tables
 
 
 def _seed(run: Run) -> str:

@@ -1,58 +1,67 @@
-"""Which runs of main_greedy.py go together: those that differ in the network's width, the size of the sub-data-set and
-the seed alone."""
+"""Which runs of greedy selection go together: those that differ in their seeds and places alone, where a place is a
+network's width and the size of the sub-data-set, or how many channels are kept."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from greedy.needed import first_match
 from reports.greedy_runs import GreedyRun
 from reports.methods import differing, grouped, name_groups
 
-SWEPT = {"hidden", "examples", "seed"}
-NO_RESULT = {"memory"}  # settings that results do not depend on, but for rounding
+SWEPT = {"seed", "hidden", "examples", "keep", "top1_tol", "layers"}
+NO_RESULT = {"memory", "baselines"}  # settings that what is selected greedily does not depend on, but for rounding
+WEIGHTS = "weights checksum"  # of the network selected from, where it was given
 
 
 @dataclass(eq=False)
 class Cell:
-    """One width and one size of the sub-data-set: a run for each seed, in their order."""
+    """One place: a run for each seed, in their order."""
 
-    width: int
-    examples: int
+    place: tuple
     runs: list[GreedyRun]
 
-    def iterations(self) -> list[int]:
-        """Those that any seed was selected at."""
+    def iterations(self) -> list[int] | list[None]:
+        """Those that any seed was selected at; [None] for given weights."""
         return sorted({point["iteration"] for run in self.runs for point in run.points})
 
-    def points(self, iteration: int) -> list[dict]:
+    def points(self, iteration: int | None) -> list[dict]:
         """What each seed found at an iteration."""
         return [point for run in self.runs for point in run.points if point["iteration"] == iteration]
 
-    def measured(self, network: str, iteration: int) -> list[dict]:
+    def by_seed(self, network: str, iteration: int | None) -> dict[int, dict]:
         """A network at an iteration, of each seed that has it."""
-        return [point[network] for point in self.points(iteration) if network in point]
+        return {
+            run.seed: point[network]
+            for run in self.runs
+            for point in run.points
+            if point["iteration"] == iteration and network in point
+        }
+
+    def measured(self, network: str, iteration: int | None) -> list[dict]:
+        return list(self.by_seed(network, iteration).values())
 
     def ends(self, network: str) -> list[dict]:
         """The "dense" network at the end of its pre-training, or that from "scratch", of each seed that is there."""
-        return [end for run in self.runs if (end := run.end(network)) is not None]
+        return [run.ends[network] for run in self.runs if network in run.ends]
 
     def first(self, network: str, measured: str, delta: float) -> dict[int, int | None]:
         """By seed the first iteration that is good enough, None for never; without seeds that are not yet at the end
-        of their pre-training, and empty for a network that was not made."""
+        of their pre-training or selections, and empty for a network that was not made."""
         return {
             run.seed: first_match(run.points, network, measured, dense, delta)
             for run in self.runs
-            if (dense := run.end("dense")) and any(network in point for point in run.points)
+            if (dense := run.ends.get("dense")) and run.has(network)
         }
 
 
 @dataclass(eq=False)
 class Sweep:
-    """All that differs in width, size of the sub-data-set and seed alone."""
+    """All that differs in places and seeds alone."""
 
     name: str
-    cells: list[Cell]  # by width, then by size
+    cells: list[Cell]  # in the order of their places
 
     @property
     def runs(self) -> list[GreedyRun]:
@@ -63,12 +72,8 @@ class Sweep:
         return self.cells[0].runs[0].settings
 
     @property
-    def widths(self) -> list[int]:
-        return sorted({cell.width for cell in self.cells})
-
-    @property
-    def sizes(self) -> list[int]:
-        return sorted({cell.examples for cell in self.cells})
+    def script(self) -> str:
+        return self.settings["script"]
 
     @property
     def deltas(self) -> list[float]:
@@ -80,29 +85,47 @@ class Sweep:
         """One for all: the strictest."""
         return self.deltas[0]
 
-    def cell(self, width: int, examples: int) -> Cell | None:
-        fitting = (cell for cell in self.cells if (cell.width, cell.examples) == (width, examples))
-        return next(fitting, None)
+    def cell(self, *place: object) -> Cell | None:
+        return next((cell for cell in self.cells if cell.place == place), None)
 
 
 def sweeps_of(runs: Sequence[GreedyRun]) -> tuple[list[Sweep], list[str]]:
-    """The runs, sorted, and what there is to say about them."""
-    deciding = list(dict.fromkeys(name for run in runs for name in run.settings if name not in SWEPT | NO_RESULT))
-    groups = grouped(runs, lambda run: run.settings, lambda a, b: not differing(a, b, deciding))
-    name_groups(groups, lambda settings: f"greedy selection on {settings['dataset']}", deciding)
+    """The runs, sorted, those of one script after the other, and what there is to say about them."""
+    sweeps: list[Sweep] = []
     notes: list[str] = []
-    if len(groups) > 1:
-        names = "; ".join(group.name for group in groups)
-        notes.append(f"The runs of main_greedy.py have {len(groups)} settings, which share no figure: {names}.")
-    return [Sweep(group.name, cells_of(group.items, notes)) for group in groups], notes
+    for script in dict.fromkeys(run.script for run in runs):
+        own = [run for run in runs if run.script == script]
+        deciding = [name for name in all_settings(own) if name not in SWEPT | NO_RESULT | {WEIGHTS}]
+        groups = grouped(own, lambda run: run.settings, partial(go_together, deciding))
+        name_groups(groups, sweep_name, deciding)
+        if len(groups) > 1:
+            names = "; ".join(group.name for group in groups)
+            notes.append(f"The runs of {script} have {len(groups)} settings, which share no figure: {names}.")
+        sweeps += [Sweep(group.name, cells_of(group.items, notes)) for group in groups]
+    return sweeps, notes
+
+
+def all_settings(runs: Sequence[GreedyRun]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in run.settings))
+
+
+def go_together(deciding: Sequence[str], a: Mapping, b: Mapping) -> bool:
+    """Whether two runs' settings are of one sweep. Each seed may have been given weights of its own; one seed has the
+    same ones."""
+    return not differing(a, b, [*deciding, WEIGHTS] if a["seed"] == b["seed"] else deciding)
+
+
+def sweep_name(settings: Mapping) -> str:
+    what = f" of channels of {settings['arch']}" if "arch" in settings else ""
+    return f"greedy selection{what} on {settings['dataset']}"
 
 
 def cells_of(runs: Sequence[GreedyRun], notes: list[str]) -> list[Cell]:
     """One run of each seed, that with most selections; where there are more, that is noted."""
-    found: dict[tuple[int, int], dict[int, GreedyRun]] = defaultdict(dict)
-    for run in sorted(runs, key=lambda run: (-len(run.points), run.end("scratch") is None)):
-        seeds = found[run.width, run.examples]
+    found: dict[tuple, dict[int, GreedyRun]] = defaultdict(dict)
+    for run in sorted(runs, key=lambda run: (-run.done, not run.summary["finished"])):
+        seeds = found[run.place]
         if run.seed in seeds:
             notes.append(f"{run.name} has the settings and seed of {seeds[run.seed].name}, which alone counts.")
         seeds.setdefault(run.seed, run)
-    return [Cell(*place, [seeds[seed] for seed in sorted(seeds)]) for place, seeds in sorted(found.items())]
+    return [Cell(place, [seeds[seed] for seed in sorted(seeds)]) for place, seeds in sorted(found.items())]

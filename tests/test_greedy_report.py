@@ -12,17 +12,17 @@ from test_report import QUICK as TRAINING
 from test_search import run as train
 
 import report
-from reports.greedy_figures import a_few, apart, relaxed, stretched, vacuous_text
+from reports.greedy_figures import a_few, apart, relaxed, stretched, vacuous_text, widths_of
 from reports.greedy_section import (
+    PLACES,
     final_table,
     greedy_parts,
     growth_sentences,
     growth_verdict,
     needed_table,
-    times,
     vacuous_sentence,
-    warnings,
 )
+from reports.greedy_tables import times, warnings
 from reports.runs import read_runs
 from reports.statistics import mostly
 from reports.sweeps import sweeps_of
@@ -162,7 +162,7 @@ def test_what_was_not_fine_tuned_is_unknown_not_never(tmp_path):
 def test_the_strictest_of_several_deltas_is_used_and_told(tmp_path):
     (sweep,), _ = sweeps([made(tmp_path / str(s), matching_at(50), seed=s, delta=d) for s, d in ((0, 30.0), (1, 0.1))])
     assert sweep.cells[0].first("selected", "test", sweep.delta) == {0: None, 1: None}
-    (told,) = warnings(sweep)
+    (told,) = warnings(sweep, PLACES)
     assert told.warns and "--delta 0.1, 30; 0.1 is used" in told.text
     assert sweep.cells[0].first("selected", "test", 30.0) == {0: 0, 1: 0}
 
@@ -174,13 +174,13 @@ def test_what_differs_in_more_than_width_size_and_seed_shares_no_figure(tmp_path
     points = matching_at(50)
     folders = [made(tmp_path / "a", points), made(tmp_path / "b", points, width=40, seed=3, memory=1)]
     found, notes = sweeps([*folders, made(tmp_path / "c", points, lr=0.5)])
-    assert [(sweep.name, sweep.widths) for sweep in found] == [
+    assert [(sweep.name, widths_of(sweep)) for sweep in found] == [
         ("greedy selection on digits (lr 0.2)", [20, 40]),
         ("greedy selection on digits (lr 0.5)", [20]),
     ]
     assert len(notes) == 1 and "2 settings, which share no figure" in notes[0]
-    (told,) = warnings(found[0])
-    assert "not all widths and sizes have the same seeds" in told.text and not warnings(found[1])
+    (told,) = warnings(found[0], PLACES)
+    assert "not all widths and sizes have the same seeds" in told.text and not warnings(found[1], PLACES)
 
 
 def test_a_second_run_of_the_same_seed_does_not_count(tmp_path):

@@ -361,11 +361,6 @@ def test_another_command_is_refused(whole):
     assert "keep was 0.5, is 0.25" in run(f"{QUICK} --keep 0.25", whole[0], expect=2)
 
 
-def test_a_report_says_where_to_look(whole, call, tmp_path):
-    status, _, err = call("report", whole[0], "--output", tmp_path / "report")
-    assert status == 2 and "holds a run of main_channels.py" in err
-
-
 # --- the border -------------------------------------------------------------------------------------------------------
 
 EPOCH = "--epochs 1 --decreasing_lr 1"

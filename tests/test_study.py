@@ -323,7 +323,14 @@ def test_a_study_of_tickets_found_at_once_from_end_to_end(written, tmp_path):
     assert [job.save_dir.name for job in other.jobs if not is_done(job)] == ["SNIP_0.8"]
 
 
-RUNS = {"digits": 51, "prac_cifar": 222, "elastic_mnist": 99, "elastic_cifar": 42, "greedy_mnist": 18}
+RUNS = {
+    "digits": 51,
+    "prac_cifar": 222,
+    "elastic_mnist": 99,
+    "elastic_cifar": 42,
+    "greedy_mnist": 18,
+    "channels_cifar": 3,
+}
 
 
 def test_no_study_that_comes_along_is_forgotten_here():
