@@ -5,8 +5,9 @@
 
 Layer by layer, front to back, it starts from nothing and adds the channel that lowers the loss most (Ye et al., ICML
 2020); then it fine-tunes. Channels of residual streams stay. Without --init_dir it trains the dense network itself, for
---epochs, and selects at each iteration of --prune_at (Wolfe et al., arXiv 2108.00259). {k}checkpoint.pth.tar is a
-ticket for main_train.py, {k}sliced.pt the network without its dropped channels. To go on, give the same command again.
+--epochs, and selects at each iteration of --prune_at (Wolfe et al., arXiv 2108.00259); --baselines does as much with
+other channels. {k}checkpoint.pth.tar is a ticket for main_train.py, {k}sliced.pt the network without its dropped
+channels. To go on, give the same command again.
 """
 
 import sys

@@ -2,7 +2,8 @@
 
 import itertools
 
-from reports.channel_runs import GREEDY, SELECTED_BY, network_name
+from greedy import GREEDY
+from reports.channel_runs import SELECTED_BY, network_name
 from reports.document import Figure
 from reports.greedy_figures import (
     LABELS,

@@ -4,8 +4,9 @@ et al., arXiv 2108.00259), and whether as many other channels would have done.""
 import itertools
 from collections.abc import Iterable, Sequence
 
+from greedy import GREEDY
 from reports.channel_figures import accuracy_figure, place_text, stages_of, ways_of
-from reports.channel_runs import GREEDY, TOLERANCE, network_name
+from reports.channel_runs import TOLERANCE, network_name
 from reports.document import Cell as Entry
 from reports.document import Column, Listing, Paragraph, Part, Table
 from reports.greedy_tables import (

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from reports import channel_runs, greedy_runs
 from reports.cost import looking_flops, training_flops
 from reports.document import Column, Commands, Paragraph, Part, Table
 from reports.greedy_runs import GreedyRun
@@ -71,7 +72,7 @@ def list_of_runs(tasks: Sequence[Task]) -> Table:
 def list_of_greedy_runs(sweeps: Sequence[Sweep]) -> list[Table]:
     """A table for each script, since their runs differ in other things."""
     tables = []
-    for script, name in {"main_greedy.py": "greedy-runs", "main_channels.py": "channels-runs"}.items():
+    for script, name in {greedy_runs.SCRIPT: "greedy-runs", channel_runs.SCRIPT: "channels-runs"}.items():
         own = [sweep for sweep in sweeps if sweep.script == script]
         rows = [
             [run.name, sweep.name, *run.place, run.seed, run.done, run.planned, run.summary["finished"]]
