@@ -31,7 +31,7 @@ NOT_RESULTS = {
     "command_line",
 }
 # Flags that came later than the first files of their scripts, with what was done before there were any.
-LATER = {"rule": None, "inverted": False, "weights": "starting"}
+LATER = {"rule": None, "order_seed": None, "inverted": False, "weights": "starting"}
 # Flags that name files: a run records what is in the files instead.
 FILES = ("split_file", "prac_set", "init_dir", "mask_dir", "like", "like_run", "steps_of")
 RUNS = ("like_run", "steps_of")  # those of them that name a run's directory
@@ -313,6 +313,17 @@ def add_rewind_lr(group, what: str) -> None:
         "--rewind_lr",
         action="store_true",
         help=f"{what}, with the learning rate, warm-up and order of examples of that step, instead of at its start",
+    )
+
+
+def add_order_seed(group) -> None:
+    group.add_argument(
+        "--order_seed",
+        type=count_from_0,
+        metavar="N",
+        help="order and augmentation of examples, and dropout, follow from it instead of from --seed: another one with "
+        "the same --seed is another data order from the same start, another --seed with the same one another start "
+        "with the same data order",
     )
 
 

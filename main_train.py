@@ -28,6 +28,7 @@ def parser() -> flags.Parser:
         help="train not the ticket but a control for it, drawn from --seed: "
         + "; ".join(f"{name}: {control.help}" for name, control in CONTROLS.items()),
     )
+    flags.add_order_seed(group)
     flags.add_rewind_lr(group, "the training begins in the schedule where the ticket's weights stand")
     group.add_argument(
         "--rule",

@@ -94,7 +94,7 @@ def watch(trial: Trial, bench: Workbench, snapshot_at: Container[int] = ()) -> I
         bench.step,
         trial.indices,
         trial.recipe,
-        seed=bench.seed,
+        seed=bench.order_seed,
         round=trial.round or 0,
         done=trial.done,
         snapshot_at=snapshot_at,

@@ -50,6 +50,7 @@ class Workbench:
     predictor: Predictor
     recipe: Recipe
     seed: int
+    order_seed: int  # order and augmentation of examples, and dropout, follow from it
     feedback: Feedback
     prune_classifier: bool
     initial: Callable[[int], Weights]  # the network's initial weights, on the CPU, drawn for a purpose
@@ -78,7 +79,8 @@ class Workbench:
     def tell_set_up(self, notes: Iterable[str] = ()) -> None:
         """Where chance and arithmetic come from in this run, and what there is to note about its files."""
         described = ", ".join(f"{name} {value}" for name, value in self.environment.items())
-        self.feedback.say(f"seed {self.seed}, {described}")
+        order = "" if self.order_seed == self.seed else f"order seed {self.order_seed}, "
+        self.feedback.say(f"seed {self.seed}, {order}{described}")
         counts = self.counts
         self.feedback.say(f"{counts['train']} examples train, {counts['validation']} validate, {counts['test']} test")
         self.feedback.say(*(f"note: {note}" for note in notes))
@@ -102,6 +104,7 @@ def set_up(args: argparse.Namespace) -> Workbench:
         predictor=Predictor(found.model, precision, feedback.say),
         recipe=recipe,
         seed=args.seed,
+        order_seed=args.seed if getattr(args, "order_seed", None) is None else args.order_seed,
         feedback=feedback,
         prune_classifier=getattr(args, "prune_classifier", False),
         environment=environment(device) | arithmetic(args, precision),

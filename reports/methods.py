@@ -16,7 +16,7 @@ from reports.runs import FOREIGN, SEARCHES, Run
 
 TASK = ("dataset", "data checksum", "split checksum", "arch", "stem", "image_size", "network")
 RECIPE = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision")
-NOT_METHOD = {*TASK, "seed", "pruning_times", "ticket checksum", "init_dir", "mask_dir"}
+NOT_METHOD = {*TASK, "seed", "order_seed", "pruning_times", "ticket checksum", "init_dir", "mask_dir"}
 NOT_METHOD |= {
     "density",
     "sparsity",
