@@ -19,7 +19,14 @@ from utils import InputError, run_script
 
 
 def parser() -> flags.Parser:
-    parser = flags.parser(__doc__)
+    parser = training_parser(__doc__)
+    flags.add_order_seed(parser.add_argument_group("chance"))
+    return parser
+
+
+def training_parser(doc: str) -> flags.Parser:
+    """What a training takes, whatever gives it the order of its examples."""
+    parser = flags.parser(doc)
     group = parser.add_argument_group("the ticket")
     flags.add_ticket(group, "dense")
     group.add_argument(
@@ -28,7 +35,6 @@ def parser() -> flags.Parser:
         help="train not the ticket but a control for it, drawn from --seed: "
         + "; ".join(f"{name}: {control.help}" for name, control in CONTROLS.items()),
     )
-    flags.add_order_seed(group)
     flags.add_rewind_lr(group, "the training begins in the schedule where the ticket's weights stand")
     group.add_argument(
         "--rule",
@@ -47,12 +53,17 @@ def parser() -> flags.Parser:
 def read_flags(argv: Sequence[str] | None) -> Namespace:
     """The flags, checked as far as can be done without data, network or torch."""
     args = parser().parse_args(argv)
+    check_training(args)
+    return args
+
+
+def check_training(args: Namespace) -> None:
+    """InputError for flags of `training_parser` that do not go together; fills in --data and --dataset."""
     flags.check(args)
     flags.check_ticket(args)
     if args.control and not args.mask_dir:
         raise InputError(f"--control {args.control} needs a ticket's mask: give --mask_dir")
     check_rule(args)
-    return args
 
 
 def check_rule(args: Namespace) -> None:

@@ -1,11 +1,12 @@
-"""What a network makes of images: classes and accuracies, in eval mode, un-augmented.
+"""What a network makes of images: classes, accuracies and losses, in eval mode, un-augmented.
 
-Shapes: n examples that are looked at, b in a batch.
+Shapes: n examples that are looked at, b in a batch, C classes.
 """
 
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dataset import Images, el2n, to_input
@@ -57,6 +58,16 @@ class Predictor:
         """Percent of `indices` (all if None) that the model gets right."""
         labels = data.labels if indices is None else data.labels[indices]
         return 100 * (self(data, indices) == labels).double().mean().item()
+
+    def measure(self, data: Images, indices: Tensor | None = None) -> tuple[float, float]:
+        """Mean cross-entropy, and percent of `indices` (all if None) that the model gets wrong."""
+
+        def loss_and_error(logits: Tensor, labels: Tensor) -> Tensor:
+            losses = F.cross_entropy(logits.float(), labels, reduction="none")
+            return torch.stack([losses, (logits.argmax(1) != labels).float()], 1)
+
+        loss, error = self.each(data, indices, loss_and_error).double().mean(0).tolist()
+        return loss, 100 * error
 
     def choose(self, images: Tensor) -> Callable[[Tensor], Tensor]:
         """The folded network, if there is something to fold and it computes what the model does."""

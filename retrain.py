@@ -19,9 +19,12 @@ from trial import Trial, plan_lines, short_warnings, summary, watch
 from workbench import Workbench, set_up
 
 
-def train_ticket(args: argparse.Namespace) -> None:
-    """Set up, load the ticket, begin or go on, and train. InputError before anything is written."""
-    bench = set_up(args)
+def train_ticket(args: argparse.Namespace, bench: Workbench | None = None) -> None:
+    """Set up, load the ticket, begin or go on, and train. InputError before anything is written.
+
+    A `bench` that is given has the initial weights of --seed in its network, and the order seed of `args`.
+    """
+    bench = bench or set_up(args)
     files, ticket, notes = given_ticket(args, bench, takes_trained(args.rule))
     if args.control:
         ticket = controlled(args.control, ticket, Chance(bench.seed, bench.initial))

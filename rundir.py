@@ -13,7 +13,7 @@ from utils import InputError
 LOCK = ".lock"
 OWN = re.compile(
     r"\d*(checkpoint\.pth\.tar|model_SA_best\.pth\.tar|net_train\.png)|(epoch|iteration)_\d+_rewind_weight\.pt"
-    r"|\d+sliced\.pt|metrics\.jsonl|summary\.json"
+    r"|\d+sliced\.pt|metrics\.jsonl|summary\.json|stability\.png|robustness\.json"
 )
 CHECKPOINT = re.compile(r"(\d*)checkpoint\.pth\.tar")
 
@@ -53,6 +53,16 @@ class RunDirectory:
     @property
     def summary(self) -> Path:
         return self.path / "summary.json"
+
+    @property
+    def line(self) -> Path:
+        """The picture of the line between two networks (main_stability.py)."""
+        return self.path / "stability.png"
+
+    @property
+    def robustness(self) -> Path:
+        """Accuracies under attack (main_robustness.py)."""
+        return self.path / "robustness.json"
 
     @property
     def events(self) -> Path:

@@ -87,7 +87,7 @@ def read_toml(path: Path) -> dict:
 
 # Purposes for which chance is drawn; each has a stream of its own, so that no choice of one shifts another.
 (EPOCH, INITIAL_WEIGHTS, RANDOM_PRUNE, RANDOM_SET, NETWORK, FRESH_WEIGHTS, RANDOM_MASK, SCORED_EXAMPLES,
- RANDOM_SCORES, CHANNELS, OTHER_MEMBERS, RANDOM_CHANNELS) = range(12)  # fmt: skip
+ RANDOM_SCORES, CHANNELS, OTHER_MEMBERS, RANDOM_CHANNELS, ORDERS, STATISTICS, ATTACKS) = range(15)  # fmt: skip
 
 
 def generator(seed: int, round: int = 0, epoch: int = 0, purpose: int = EPOCH) -> np.random.Generator:

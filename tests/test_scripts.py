@@ -17,6 +17,7 @@ import main_greedy
 import main_imp
 import main_init
 import main_PrAC_imp
+import main_stability
 import main_train
 from checkpoint import read
 from environment import changes
@@ -28,7 +29,7 @@ QUICK = "--dataset digits --arch networks:tiny --epochs 2 --decreasing_lr 1 --ba
 
 @pytest.mark.parametrize(
     "script",
-    [main_imp, main_PrAC_imp, main_train, main_elastic, main_greedy, main_init, main_channels],
+    [main_imp, main_PrAC_imp, main_train, main_elastic, main_greedy, main_init, main_channels, main_stability],
     ids=lambda script: script.__name__,
 )
 def test_help_explains_every_flag_with_its_default(script, capsys):
