@@ -13,6 +13,9 @@
     [elastic]   flags of main_elastic.py: the same tickets are also carried to every other arch of [grid], those of the
                 same seed and case, and trained there; pairs = [["mlp2", "mlp3"], ...]: only from these to those;
                 controls = [...]: each carried ticket also with these values of --control
+    [stability] prunings = [...]: the tickets whose stability main_stability.py measures, 0 for the dense network from
+                the rewinding weights; controls = [...]: each of these tickets also with these values of --control; and
+                flags of all these runs. Of main_init.py it is the one ticket
 
 A flag is written without its dashes; `true` stands for a flag without a value, `false` for its absence.
 """
@@ -28,8 +31,8 @@ from rules import RULES
 from rundir import RunDirectory
 from utils import InputError, read_toml
 
-PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic")
-TRAIN, CARRY, INIT = "main_train.py", "main_elastic.py", "main_init.py"
+PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic", "stability")
+TRAIN, CARRY, INIT, STABILITY = "main_train.py", "main_elastic.py", "main_init.py", "main_stability.py"
 PRAC = "main_PrAC_imp.py"
 SEARCHES = ("main_imp.py", PRAC)  # whose rounds leave the trained weights that they prune by
 SCRIPTS = (*SEARCHES, "main_greedy.py", "main_channels.py", INIT)
@@ -43,6 +46,7 @@ NO_FLAGS = {
     "methods": {"script"},
     "retrain": {"prunings", "controls", "rules", "dense"},
     "elastic": {"pairs", "controls"},
+    "stability": {"prunings", "controls"},
 }
 
 Flags = dict[str, object]
@@ -131,6 +135,7 @@ def jobs_of(content: Mapping, folder: Path) -> list[Job]:
                 jobs += trainings(search, prunings, shared, where / ticket, content["retrain"].get("controls", []))
                 jobs += rule_trainings(search, prunings, shared, where / ticket, content["retrain"].get("rules", []))
                 jobs += carried_trainings(search, prunings, content, point, folder)
+            jobs += stability_runs(search, content, point)
     return jobs
 
 
@@ -162,11 +167,13 @@ def training_flags(content: Mapping, point: Flags) -> Flags:
     return content.get("common", {}) | point | flags_of("retrain", content.get("retrain", {}))
 
 
-def trainings(maker: Job, prunings: int | None, shared: Flags, save_dir: Path, controls: Iterable[str]) -> list[Job]:
+def trainings(
+    maker: Job, prunings: int | None, shared: Flags, save_dir: Path, controls: Iterable[str], script: str = TRAIN
+) -> list[Job]:
     """Of the ticket that a job makes, after so many prunings if it is a search, and of its controls."""
     wanted = {"": shared} | {f"_{slug(control)}": shared | {"control": control} for control in controls}
     return [
-        Job(TRAIN, words(given), save_dir.with_name(f"{save_dir.name}{ending}"), maker, prunings)
+        Job(script, words(given), save_dir.with_name(f"{save_dir.name}{ending}"), maker, prunings)
         for ending, given in wanted.items()
     ]
 
@@ -187,6 +194,20 @@ def rule_trainings(search: Job, prunings: int | None, shared: Flags, save_dir: P
         )
         for rule in rules
     ]
+
+
+def stability_runs(search: Job, content: Mapping, point: Flags) -> list[Job]:
+    """Of a search's tickets after so many prunings, and of their controls; of the dense network, which has no mask to
+    make one of, alone."""
+    if "stability" not in content:
+        return []
+    part, jobs = content["stability"], []
+    shared = content.get("common", {}) | point | flags_of("stability", part)
+    for prunings in [None] if search.script == INIT else part.get("prunings", []):
+        where = search.save_dir.with_name(f"{ticket_name(search, prunings)}_stability")
+        controls = [] if prunings == 0 else part.get("controls", [])
+        jobs += trainings(search, prunings, shared, where, controls, STABILITY)
+    return jobs
 
 
 def ticket_name(search: Job, prunings: int | None) -> str:
@@ -266,8 +287,9 @@ def check_parts(path: Path, content: Mapping) -> None:
     check_grid(path, content.get("grid", {}))
     check_retrain(path, content)
     check_elastic(path, content)
+    check_stability(path, content)
     cases = content.get("grid", {}).get("cases", [])
-    for part in (content.get(name, {}) for name in ("common", "grid", "search", "retrain", "elastic")):
+    for part in (content.get(name, {}) for name in ("common", "grid", "search", "retrain", "elastic", "stability")):
         check_flags(path, part)
     for part in (*cases, *content["methods"].values()):
         check_flags(path, part)
@@ -275,13 +297,17 @@ def check_parts(path: Path, content: Mapping) -> None:
 
 def check_retrain(path: Path, content: Mapping) -> None:
     retrain = content.get("retrain", {})
-    prunings = retrain.get("prunings", [])
-    if not isinstance(prunings, list) or not all(type(k) is int and k > 0 for k in prunings):
-        raise InputError(f"{path}: prunings must be a list of whole numbers from 1 up, got {prunings!r}")
+    check_prunings(path, retrain, 1)
     check_controls(path, retrain)
     if retrain.get("controls") and not any(tickets(method, content) for method in content["methods"].values()):
         raise InputError(f"{path}: controls are made of the tickets of prunings in [retrain], which has none")
     check_rules(path, content)
+
+
+def check_prunings(path: Path, part: Mapping, lowest: int) -> None:
+    prunings = part.get("prunings", [])
+    if not isinstance(prunings, list) or not all(type(k) is int and k >= lowest for k in prunings):
+        raise InputError(f"{path}: prunings must be a list of whole numbers from {lowest} up, got {prunings!r}")
 
 
 def check_controls(path: Path, part: Mapping) -> None:
@@ -320,6 +346,21 @@ def check_elastic(path: Path, content: Mapping) -> None:
         raise InputError(
             f"{path}: pairs must be a list of two different networks each of arch in [grid], got {pairs!r}"
         )
+
+
+def check_stability(path: Path, content: Mapping) -> None:
+    """InputError unless there are tickets whose stability can be measured."""
+    if "stability" not in content:
+        return
+    part, scripts = content["stability"], {method["script"] for method in content["methods"].values()}
+    check_prunings(path, part, 0)
+    check_controls(path, part)
+    if others := scripts - {*SEARCHES, INIT}:
+        raise InputError(
+            f"{path}: [stability] is of tickets of {', '.join((*SEARCHES, INIT))}; a method has {min(others)}"
+        )
+    if not part.get("prunings") and INIT not in scripts:
+        raise InputError(f"{path}: [stability] has no prunings: say whose tickets, 0 for the dense network")
 
 
 def check_methods(path: Path, methods: Mapping) -> None:

@@ -21,6 +21,9 @@ from reports.overlap_section import overlap_parts
 from reports.runs import Run, read_runs
 from reports.runs_section import runs_parts
 from reports.sets_section import sets_parts
+from reports.stability_families import Family, families_of
+from reports.stability_runs import StabilityRun
+from reports.stability_section import stability_parts
 from reports.sweeps import Sweep, sweeps_of
 from reports.tickets_section import altered_ticket_parts
 from reports.verdict_section import verdict_parts, with_rule
@@ -39,16 +42,24 @@ def make_report(args: argparse.Namespace) -> None:
     sweeps, others = sweeps_of([run for run in runs if isinstance(run, GreedyRun)])
     for note in more + others:
         print(f"report.py: note: {note}", file=sys.stderr)
-    write_report(compose(tasks, sweeps, notes + more + others, args), args.output)
+    families = families_of([run for run in runs if isinstance(run, StabilityRun)])
+    write_report(compose(tasks, sweeps, families, notes + more + others, args), args.output)
 
 
-def compose(tasks: Sequence[Task], sweeps: Sequence[Sweep], notes: Sequence[str], args: argparse.Namespace) -> Report:
+def compose(
+    tasks: Sequence[Task],
+    sweeps: Sequence[Sweep],
+    families: Sequence[Family],
+    notes: Sequence[str],
+    args: argparse.Namespace,
+) -> Report:
     """All chapters that have something to say."""
     margin = args.margin
     chapters: dict[str, list[Part]] = {
         "Verdict": with_rule(chapter(tasks, lambda task, number: verdict_parts(task, number, margin)), margin),
         "Accuracy": chapter(tasks, lambda task, number: accuracy_parts(task, number, margin)),
         "Elastic tickets, controls and rules": altered_ticket_parts(tasks, margin),
+        "Stability": stability_parts(families),
         "Cost": chapter(tasks, cost_parts),
         "Masks": chapter(tasks, mask_parts),
         "Overlap of tickets": chapter(tasks, overlap_parts),
@@ -58,11 +69,12 @@ def compose(tasks: Sequence[Task], sweeps: Sequence[Sweep], notes: Sequence[str]
     }
     sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
     sections += [Section(title, anchor(title), parts) for title, parts in chapters.items() if parts]
-    sections.append(Section("Runs", "runs", runs_parts(tasks, sweeps)))
+    sections.append(Section("Runs", "runs", runs_parts(tasks, sweeps, families)))
     told = [part.text for section in sections for part in section.parts if isinstance(part, Paragraph) and part.warns]
     for text in told:
         print(f"report.py: note: {text}", file=sys.stderr)
-    return Report(f"Lottery tickets: {'; '.join(about.name for about in (*tasks, *sweeps))}", sections)
+    names = [about.name for about in (*tasks, *sweeps)] or list(dict.fromkeys(family.task for family in families))
+    return Report(f"Lottery tickets: {'; '.join(names)}", sections)
 
 
 def anchor(title: str) -> str:

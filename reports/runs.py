@@ -12,9 +12,10 @@ from pathlib import Path
 from checkpoint import read, split_state
 from pruner import Mask, Ticket, count, density, layer_counts
 from records import read_metrics
-from reports import channel_runs, greedy_runs
+from reports import channel_runs, greedy_runs, stability_runs
 from reports.channel_runs import channel_run
 from reports.greedy_runs import GreedyRun, greedy_run
+from reports.stability_runs import StabilityRun, stability_run
 from rundir import CHECKPOINT, RunDirectory
 from tickets import checksum
 from utils import InputError
@@ -66,7 +67,10 @@ class Run:
         return split_state(state)[1]
 
 
-def read_runs(paths: Iterable[Path]) -> tuple[list[Run | GreedyRun], list[str]]:
+AnyRun = Run | GreedyRun | StabilityRun
+
+
+def read_runs(paths: Iterable[Path]) -> tuple[list[AnyRun], list[str]]:
     """The runs that can be read, each once, and what is wrong with the others."""
     runs, notes, seen = [], [], set()
     for path in paths:
@@ -84,7 +88,7 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[Run | GreedyRun], list[str]]:
     return runs, notes + told_once(runs)
 
 
-def told_once(runs: Sequence[Run | GreedyRun]) -> list[str]:
+def told_once(runs: Sequence[AnyRun]) -> list[str]:
     """What is to be noted about runs, the same sentence once for all that it is about."""
     about: dict[str, list[str]] = {}
     for run in runs:
@@ -101,14 +105,14 @@ def short_names(paths: Sequence[Path]) -> list[str]:
     return [os.path.relpath(path.resolve(), shared) for path in paths]
 
 
-def read_run(path: Path) -> Run | GreedyRun:
+def read_run(path: Path) -> AnyRun:
     """One directory; InputError, with the reason, where nothing in it can be used."""
     if not path.is_dir():
         raise InputError(f"{path} is no directory" if path.exists() else f"{path} does not exist")
     directory = RunDirectory(path)
     if not directory.summary.exists() and not directory.checkpoints():
         raise InputError(f"{path} holds no run: neither summary.json nor a checkpoint")
-    return greedy_run(directory) or channel_run(directory) or _search_or_training(directory)
+    return greedy_run(directory) or channel_run(directory) or stability_run(directory) or _search_or_training(directory)
 
 
 def _search_or_training(directory: RunDirectory) -> Run:
@@ -185,6 +189,8 @@ def _no_run(script: str) -> str:
     """Why there is nothing to report of a directory of this script."""
     if script in (greedy_runs.SCRIPT, channel_runs.SCRIPT):
         return f"holds a run of {script} without a whole summary.json: the command that made the run writes it anew"
+    if script == stability_runs.SCRIPT:
+        return f"holds a run of {script} that is not at its end: the same command goes on with it"
     return f"holds a ticket of {script}, no run: give the run that trained it"
 
 

@@ -8,7 +8,8 @@ from reports.document import Column, Commands, Paragraph, Part, Table
 from reports.greedy_runs import GreedyRun
 from reports.greedy_tables import place_columns
 from reports.methods import DENSE, Method, Task
-from reports.runs import Run
+from reports.runs import AnyRun, Run
+from reports.stability_families import Family, by_task
 from reports.sweeps import Sweep
 
 ROWS = (  # heading, key of a round's row, form
@@ -32,20 +33,24 @@ ROWS = (  # heading, key of a round's row, form
 HIDDEN = ("seed", "network", "searches", "sets")  # settings that are told elsewhere, or are no settings
 
 
-def runs_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep]) -> list[Part]:
+def runs_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep], families: Sequence[Family]) -> list[Part]:
     """Which runs there are, their commands, settings, versions and hardware, and each network that was trained."""
     methods = [method for task in tasks for method in task.methods]
-    runs = [run for group in (*methods, *sweeps) for run in group.runs]
+    runs = [run for group in (*methods, *sweeps, *families) for run in group.runs]
     commands = [f"# {run.name}\n{run.summary['command']}" for run in runs if "command" in run.summary]
     lost = [run.name for run in runs if "command" not in run.summary]
     parts: list[Part] = [list_of_runs(tasks)] if tasks else []
     parts += list_of_greedy_runs(sweeps)
+    parts += [list_of_stability_runs(families)] if families else []
     parts.append(hardware(runs))
     for number, task in enumerate(tasks, 1):
         users = [(_kind(method), method.runs) for method in task.methods]
         parts.append(settings_table(f"settings-{number}", task.name, users))
     for number, sweep in enumerate(sweeps, 1):
         parts.append(settings_table(f"greedy-settings-{number}", sweep.name, [("all runs", sweep.runs)]))
+    for number, (task, its) in enumerate(by_task(families).items(), 1):
+        users = [(family.name, family.runs) for family in its]
+        parts.append(settings_table(f"stability-settings-{number}", f"stability, {task}", users))
     parts += [Paragraph("The commands that made the runs:"), Commands(commands)] if commands else []
     parts += [Paragraph(f"Runs that recorded no command: {', '.join(lost)}.")] if lost else []
     return [*parts, networks(tasks)] if tasks else parts
@@ -85,6 +90,18 @@ def list_of_greedy_runs(sweeps: Sequence[Sweep]) -> list[Table]:
     return tables
 
 
+def list_of_stability_runs(families: Sequence[Family]) -> Table:
+    columns = [Column(heading) for heading in ("run", "task", "tickets")]
+    columns += [Column("seed", "d"), Column("order seeds"), Column("barrier", ".2f"), Column("ticket")]
+    rows = [
+        [run.name, family.task, family.name, run.seed, " and ".join(map(str, run.settings["order_seeds"])),
+         run.summary["barrier"]["test_error"], (run.ticket or {}).get("file")]
+        for family in families
+        for run in family.runs
+    ]  # fmt: skip
+    return Table("stability-runs", "The runs of main_stability.py.", columns, rows)
+
+
 def _seed(run: Run) -> str:
     return str(run.settings.get("seed", "not told"))
 
@@ -94,7 +111,7 @@ def _kind(method: Method) -> str:
     return f"{method.name}, retrained" if retrained else method.name
 
 
-def hardware(runs: Sequence[Run | GreedyRun]) -> Table:
+def hardware(runs: Sequence[AnyRun]) -> Table:
     """Versions and hardware, the same ones once."""
     told: dict[tuple, list[str]] = {}
     for run in runs:
@@ -108,7 +125,7 @@ def hardware(runs: Sequence[Run | GreedyRun]) -> Table:
     return Table("hardware", "Versions and hardware.", columns, rows)
 
 
-def settings_table(name: str, about: str, users: Sequence[tuple[str, Sequence[Run | GreedyRun]]]) -> Table:
+def settings_table(name: str, about: str, users: Sequence[tuple[str, Sequence[AnyRun]]]) -> Table:
     """What decides results beside the seed: a column for each name and its runs, such as the methods of a task."""
     columns = [Column("setting"), *(Column(heading) for heading, _ in users)]
     settings = dict.fromkeys(setting for _, runs in users for setting in runs[0].settings if setting not in HIDDEN)
@@ -116,7 +133,7 @@ def settings_table(name: str, about: str, users: Sequence[tuple[str, Sequence[Ru
     return Table(name, f"Settings, {about}.", columns, rows, folded=len(rows) > 12)
 
 
-def _value(runs: Sequence[Run | GreedyRun], name: str) -> str | None:
+def _value(runs: Sequence[AnyRun], name: str) -> str | None:
     """A setting's value in words; all of them where the runs differ in it."""
     values = dict.fromkeys(str(run.settings[name]) for run in runs if name in run.settings)
     return ", ".join(values) or None
