@@ -1,12 +1,12 @@
 """Compare runs in one report: accuracy against sparsity, what it cost, the PrAC sets, the masks; whether tickets are
-stable; and how much pre-training greedy selection of neurons or channels needs.
+stable and robust; and how much pre-training greedy selection of neurons or channels needs.
 
     python report.py runs/imp_0 runs/imp_1 runs/PrAC_0 runs/PrAC_1 runs/retrain_0 --output report
 
 Takes the directories of any runs: searches, finished or still going, retrained tickets, the 2021 code's directories;
 several seeds of a method become a mean. Runs of main_greedy.py, main_channels.py and main_stability.py have chapters of
-their own, alone or beside others. Writes report.html, which needs no other file, and the same as report.md with figures/
-and tables/. A run that cannot be read is named and left out. Exit status 0; 2 if there is nothing to report.
+their own, alone or beside others. Writes report.html, which needs no other file, and the same as report.md with
+figures/ and tables/. A run that cannot be read is named and left out. Exit status 0; 2 if there is nothing to report.
 """
 
 import sys

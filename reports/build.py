@@ -18,6 +18,7 @@ from reports.greedy_section import greedy_parts
 from reports.mask_section import mask_parts
 from reports.methods import Task, tasks_of
 from reports.overlap_section import overlap_parts
+from reports.robustness_section import robustness_parts
 from reports.runs import Run, read_runs
 from reports.runs_section import runs_parts
 from reports.sets_section import sets_parts
@@ -60,6 +61,7 @@ def compose(
         "Accuracy": chapter(tasks, lambda task, number: accuracy_parts(task, number, margin)),
         "Elastic tickets, controls and rules": altered_ticket_parts(tasks, margin),
         "Stability": stability_parts(families),
+        "Robustness": chapter(tasks, robustness_parts),
         "Cost": chapter(tasks, cost_parts),
         "Masks": chapter(tasks, mask_parts),
         "Overlap of tickets": chapter(tasks, overlap_parts),

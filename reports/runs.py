@@ -24,6 +24,8 @@ SEARCHES = {"main_imp.py", "main_PrAC_imp.py"}
 SETTINGS = {"seed", "dataset", "arch", "epochs", "batch_size"}  # that every run has
 ROW = {"round", "density", "sparsity", "kept", "set", "validation", "test", "best_epoch", "epochs", "epochs_planned"}
 ROW |= {"stopped", "steps", "steps_per_epoch", "examples", "forward_passes", "seconds"}
+ATTACK = {"eps", "pgd_steps", "pgd_step_size"}
+ATTACKED = {"round", "density", "examples", "clean", "fgsm", "pgd"}
 FOREIGN = "2021 code"  # the `script` of a directory that the 2021 code made
 
 
@@ -39,6 +41,7 @@ class Run:
     summary: dict = field(default_factory=dict)  # summary.json, empty where there is none
     name: str = ""  # short, but another one than any other run's
     notes: list[str] = field(default_factory=list)
+    robustness: dict = field(default_factory=dict)  # robustness.json, empty where there is none
 
     @property
     def script(self) -> str:
@@ -123,6 +126,7 @@ def _search_or_training(directory: RunDirectory) -> Run:
     if broken:
         lines = "1 line is" if broken == 1 else f"{broken} lines are"
         run.notes.append(f"{lines} cut or altered in metrics.jsonl, passed over.")
+    run.robustness = _robustness(directory, run.notes)
     run.notes += _unfinished(run)
     if not run.rounds:
         why = "".join(f" ({note.rstrip('.')})" for note in run.notes)
@@ -146,6 +150,20 @@ def _from_summary(directory: RunDirectory) -> Run | None:
     if not directory.checkpoints():
         raise InputError(f"{directory.summary} is damaged, and there is no checkpoint to go by")
     return None
+
+
+def _robustness(directory: RunDirectory, notes: list[str]) -> dict:
+    """What main_robustness.py found; empty, with a note where its file is there and damaged."""
+    if not directory.robustness.exists():
+        return {}
+    try:
+        content = json.loads(directory.robustness.read_bytes())
+        if content["attack"].keys() >= ATTACK and all(row.keys() >= ATTACKED for row in content["rounds"]):
+            return content
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    notes.append("robustness.json is damaged, passed over.")
+    return {}
 
 
 def _unfinished(run: Run) -> list[str]:

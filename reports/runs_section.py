@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from reports import channel_runs, greedy_runs
 from reports.cost import looking_flops, training_flops
 from reports.document import Column, Commands, Paragraph, Part, Table
-from reports.greedy_runs import GreedyRun
 from reports.greedy_tables import place_columns
 from reports.methods import DENSE, Method, Task
 from reports.runs import AnyRun, Run

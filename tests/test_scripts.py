@@ -29,7 +29,17 @@ QUICK = "--dataset digits --arch networks:tiny --epochs 2 --decreasing_lr 1 --ba
 
 @pytest.mark.parametrize(
     "script",
-    [main_imp, main_PrAC_imp, main_train, main_elastic, main_greedy, main_init, main_channels, main_stability],
+    [
+        main_imp,
+        main_PrAC_imp,
+        main_train,
+        main_elastic,
+        main_greedy,
+        main_init,
+        main_channels,
+        main_stability,
+        main_robustness,
+    ],
     ids=lambda script: script.__name__,
 )
 def test_help_explains_every_flag_with_its_default(script, capsys):
