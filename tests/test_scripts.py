@@ -17,6 +17,7 @@ import main_greedy
 import main_imp
 import main_init
 import main_PrAC_imp
+import main_robustness
 import main_stability
 import main_train
 from checkpoint import read
