@@ -305,6 +305,7 @@ def check_retrain(path: Path, content: Mapping) -> None:
 
 
 def check_prunings(path: Path, part: Mapping, lowest: int) -> None:
+    """InputError for prunings that are no list of whole numbers from `lowest` up."""
     prunings = part.get("prunings", [])
     if not isinstance(prunings, list) or not all(type(k) is int and k >= lowest for k in prunings):
         raise InputError(f"{path}: prunings must be a list of whole numbers from {lowest} up, got {prunings!r}")

@@ -114,20 +114,30 @@ class Line:
             self.points, self.ends = opening.saved["points"], opening.saved["ends"]
             say(f"going on from {opening.source}: {len(self.points)} of {self.args.points} points are measured")
             say(*changes(opening.saved["environment"], self.bench.environment))
-        self.save()  # from now on the directory is this run's
+        else:
+            self.save()  # from now on the directory is this run's
 
     def between(self, first: Copy, second: Copy) -> None:
         """Measure what has not been measured; then the records, the picture and the table."""
         ends = [first.checksum, second.checksum]
         if self.ends != ends:  # nothing is measured yet, or it was on the line between other networks
             self.points, self.ends = [], ends
-        feedback, last = self.bench.feedback, self.args.points - 1
+        if len(self.points) < self.args.points:
+            self.measure_rest(first, second)
+        found = self.result(first, second)
+        write_summary(self.directory.summary, self.summary(first) | found)
+        draw_line(self.points, self.directory.line, title(found, first.summary["rounds"][0]["sparsity"]))
+        self.bench.feedback.say("", *table(self.points), *sentences(found))
+
+    def measure_rest(self, first: Copy, second: Copy) -> None:
+        """The points that are missing, saved now and then, and whatever ends this."""
+        feedback, points = self.bench.feedback, self.args.points
         feedback.begin(len(self.points))
-        feedback.expect(last + 1, "points on the line")
+        feedback.expect(points, "points on the line")
         try:
             with feedback:
-                while len(self.points) <= last:
-                    alpha = len(self.points) / last
+                for place in range(len(self.points), points):
+                    alpha = place / (points - 1)
                     found = self.measure(interpolate(first.weights, second.weights, alpha))
                     self.points.append({"alpha": alpha} | found)
                     feedback.tick()
@@ -135,10 +145,6 @@ class Line:
                         self.save()
         finally:
             self.save()
-        found = self.result(first, second)
-        write_summary(self.directory.summary, self.summary(first) | found)
-        draw_line(self.points, self.directory.line, title(found, first.summary["rounds"][0]["sparsity"]))
-        feedback.say("", *table(self.points), *sentences(found))
 
     def measure(self, weights: Weights) -> dict[str, float]:
         """Of the network with these weights and batch-norm statistics of its own."""

@@ -9,7 +9,6 @@ from reports.document import Column, Paragraph, Part, Table
 from reports.methods import DENSE, SEARCH, Method, Task
 from reports.origins import density_found, prunings
 from reports.statistics import spread
-from robustness import MEASURED
 
 KINDS = {SEARCH: "search", DENSE: "dense"}  # and the rest: retrained
 EXPLAINED = (
@@ -17,7 +16,7 @@ EXPLAINED = (
     "the sign of the gradient; PGD, several from a random start. Of the networks whose test accuracy is reported "
     "elsewhere, computed in fp32; means and standard deviations over runs. Different attacks have rows of their own."
 )
-NAMES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD"}
+NAMES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD"}  # key of a row: heading
 
 
 def robustness_parts(task: Task, number: int) -> list[Part]:
@@ -26,8 +25,8 @@ def robustness_parts(task: Task, number: int) -> list[Part]:
     if not rows:
         return []
     columns = [Column("networks"), Column("method"), Column("remaining weights (%)", ".2f"), Column("runs", "d")]
-    for name in MEASURED:
-        columns += [Column(NAMES[name], ".2f"), Column("± std", ".2f")]
+    for name in NAMES.values():
+        columns += [Column(name, ".2f"), Column(f"{name}, std", ".2f")]
     caption = f"Accuracy under attack, {task.name}."
     return [Paragraph(EXPLAINED), Table(f"robustness-{number}", caption, [*columns, Column("attack")], rows)]
 
@@ -43,7 +42,7 @@ def rows_of(method: Method) -> Iterator[list]:
             together[what, attack_text(attack, row["examples"])].append(row)
     for (_, attack), found in sorted(together.items(), key=lambda item: (item[0][1], -item[1][0]["density"])):
         density = statistics.fmean(row["density"] for row in found)
-        measured = [value for name in MEASURED for value in spread(row[name] for row in found)]
+        measured = [value for name in NAMES for value in spread(row[name] for row in found)]
         yield [KINDS.get(method.kind, "retrained"), method.name, 100 * density, len(found), *measured, attack]
 
 
