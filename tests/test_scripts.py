@@ -18,7 +18,6 @@ import main_imp
 import main_init
 import main_PrAC_imp
 import main_robustness
-import main_robustness
 import main_stability
 import main_train
 from checkpoint import read
