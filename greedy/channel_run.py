@@ -186,7 +186,8 @@ class Discovery:
         if trial.history:
             row["fine_tuned"] = self.measure(small)
         networks = {"before": bench.model, "after": small}
-        row["gains"] = gains(networks, images, bench.step.precision)
+        # A baseline's network is as large as that of greedy selection, and so costs as much.
+        row["gains"] = self.beside["gains"] if self.beside else gains(networks, images, bench.step.precision)
         self.write_sliced(small, kept, trial.round)
         self.rounds.append(row)
         trial.lap()

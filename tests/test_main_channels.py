@@ -176,6 +176,8 @@ def test_a_baseline_keeps_as_many_channels_of_each_layer_of_the_same_network(bes
             assert [len(kept) for kept in kept_in(row)] == [len(kept) for kept in kept_in(its)] == [4, 8]
             assert {"train", "validation", "test"} == row["selected"].keys() == row["fine_tuned"].keys()
             assert row["density"] == its["density"] and row["apart"] <= 1e-5
+    costs = [row["gains"] for row in summary(folder)["rounds"][1:]]
+    assert costs[2:4] == costs[4:6] == costs[:2], "networks of the same size cost the same"
     assert len({str([kept_in(row) for row in rows]) for rows in (greedy, *others)}) == 3, "three ways, three choices"
     for k, row in enumerate(others[1], 5):  # before its first layer is tuned it is the dense network as it was then
         start = read(folder / f"iteration_{row['iteration']}_rewind_weight.pt")["network.0.weight"]
