@@ -60,6 +60,20 @@ class Method:
         return bool(alteration(self.runs[0]))
 
     @property
+    def set_control(self) -> str | None:
+        """What its search trained on in place of the sets of the PrAC run that it follows: a value of --members, or
+        "steps_of" for all the data; None if it follows none."""
+        return set_control(search_settings(self.runs[0]) or {})
+
+    def leads(self, other: "Method") -> bool:
+        """Whether the other one, a control for PrAC sets, may follow this one's runs and was treated alike."""
+        mine, its = (search_settings(method.runs[0]) or {} for method in (self, other))
+        if mine.get("script") != "main_PrAC_imp.py" or set_control(mine) or not self.same_recipe(other):
+            return False
+        alike = "members" not in its or describe(mine) == describe({**its, "members": None})
+        return alike and alteration(self.runs[0]) == alteration(other.runs[0])
+
+    @property
     def is_carried(self) -> bool:
         """Whether its tickets come from another network; their densities differ a little from seed to seed."""
         return bool(carryings(self.runs[0]))
@@ -224,11 +238,14 @@ MEMBERS = {  # of the sets of a control, by --members
 }
 
 
+def set_control(settings: Mapping) -> str | None:
+    return settings.get("members") or ("steps_of" if settings.get("steps_of") else None)
+
+
 def control(settings: Mapping) -> str:
     """What stands in for the PrAC sets of the run that a search follows; empty for one that follows none."""
-    if members := settings.get("members"):
-        return MEMBERS.get(members, f"members {members}")
-    return "as many steps as PrAC" if settings.get("steps_of") else ""
+    found = set_control(settings)
+    return "as many steps as PrAC" if found == "steps_of" else MEMBERS.get(found, f"members {found}") if found else ""
 
 
 def beginning(settings: Mapping) -> str:

@@ -56,29 +56,58 @@ SHOWS = {
 }
 
 
-def statements(curves: Sequence[Curve]) -> list[Statement]:
-    """One for each control among the curves whose method is there as well."""
+# What it shows that PrAC does better than a control for its sets. Keys: values of --members, and steps_of.
+SETS_SHOW = {
+    "random": "which examples its sets hold matters, beyond how many there are of each class",
+    "easy": "its sets serve better than examples that they leave out",
+    "el2n": "its sets serve better than those of large early error (EL2N)",
+    "cet": "its sets serve better than the most forgotten examples alone",
+    "cep": "its sets serve better than examples on which networks disagree alone",
+    "steps_of": "its sets serve better than all the data for as many steps",
+}
+# What it shows that such a control does as well as PrAC.
+EXPLAINED = {
+    "random": "as good as PrAC, so that the number of examples explains what its sets do",
+    "steps_of": "as good as PrAC, so that shorter training explains what its sets do",
+}
+
+
+def statements(curves: Sequence[Curve], margin: float) -> list[Statement]:
+    """For each control among the curves what its method may claim against it, if that method is there as well."""
     found = []
     for control in curves:
         method = control.method
-        if method.control_of is None:
-            continue
-        words = SHOWS.get(method.settings.get("control"), f"it trains better than {method.name}")
-        found += [
-            Statement(base.method.name, method.name, words, differences(base, control))
-            for base in curves
-            if base.method.search == method.control_of and base.method.same_recipe(method)
-        ]
+        if method.control_of:
+            words = SHOWS.get(method.settings["control"], f"it trains better than {method.name}")
+            found += [against(base, control, words) for base in curves if base.method.search == method.control_of]
+        elif method.set_control:
+            found += about_sets(control, [base for base in curves if base.method.leads(method)], margin)
     return [statement for statement in found if statement.differences]
 
 
+def against(base: Curve, control: Curve, words: str, margin: float = 0.0) -> Statement:
+    return Statement(base.method.name, control.method.name, words, differences(base, control), margin)
+
+
+def about_sets(control: Curve, bases: Sequence[Curve], margin: float) -> list[Statement]:
+    """Of the PrAC search that a control for its sets follows; nothing where several may be it."""
+    if len(bases) != 1:
+        return []
+    (base,), kind = bases, control.method.set_control
+    found = [against(base, control, SETS_SHOW.get(kind, f"its sets serve better than those of {control.method.name}"))]
+    return found + ([against(control, base, EXPLAINED[kind], margin)] if kind in EXPLAINED else [])
+
+
 def differences(curve: Curve, reference: Curve) -> Differences:
-    """The first minus the second at each density that both have, over the seeds that both have."""
+    """The first minus the second at each density that both have, over the seeds that both have; not of the dense round
+    of a search, which is no ticket, and nothing where the two were trained by different recipes."""
     others: Mapping = {_place(curve, point): point for point in reference.points}
+    if not curve.method.same_recipe(reference.method):
+        return []
     found = (
         (point.density, paired(point.values, others[place].values))
         for point in curve.points
-        if (place := _place(curve, point)) in others
+        if point.density < 1 and (place := _place(curve, point)) in others
     )
     return [(density, difference) for density, difference in found if difference]
 

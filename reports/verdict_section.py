@@ -13,6 +13,7 @@ from reports.verdict import Statement, statements
 SUPPORTED, UNSUPPORTED, OPEN = "Supported", "Not supported", "Left open"
 WHERE = {SEARCH: "during the search", TICKETS: "retrained"}
 COLUMNS = (
+    Column("networks"),
     Column("method"),
     Column("minus"),
     Column("remaining (%)", ".2f"),
@@ -32,9 +33,9 @@ class Sentence(NamedTuple):
 def verdict_parts(task: Task, number: int, margin: float) -> list[Part]:
     """Sentences by what came of them, and the differences from controls that they rest on."""
     families = {kind: curves_of(task, kind, margin) for kind in (TICKETS, SEARCH)}
-    found = [statement for curves in families.values() for statement in statements(curves)]
+    found = [(kind, statement) for kind, curves in families.items() for statement in statements(curves, margin)]
     sentences = [sentence for kind, curves in families.items() for sentence in of_markers(kind, curves)]
-    sentences += map(of_statement, found)
+    sentences += [of_statement(kind, statement) for kind, statement in found]
     parts: list[Part] = []
     for outcome in (SUPPORTED, UNSUPPORTED, OPEN):
         texts = [sentence.text for sentence in sentences if sentence.outcome == outcome]
@@ -49,8 +50,9 @@ def with_rule(parts: list[Part], margin: float) -> list[Part]:
         f"over pairs of runs with the same seed, does not lie above -{margin:g} points (--margin). Equal: the same "
         "against IMP at the same sparsity; of an elastic ticket, whose density its copies decide, at the nearest if "
         f"the densities are within a factor of {NEARLY:g}. Better than a control: at the sparsities where the interval "
-        f"of the differences lies above zero. Fewer than {FEWEST} pairs give values, no verdict. The intervals are not "
-        "widened for their number: of twenty, one misses by chance."
+        "of the differences lies above zero. As good as PrAC: where it lies above the margin. Fewer than "
+        f"{FEWEST} pairs give values, no verdict. The intervals are not widened for their number: of twenty, one "
+        "misses by chance."
     )
     return [rule, *parts] if parts else []
 
@@ -95,9 +97,9 @@ def _marker(marker: str, reference: str, differences: Sequence[Interval | None],
 # --- controls ---------------------------------------------------------------------------------------------------------
 
 
-def of_statement(statement: Statement) -> Sentence:
+def of_statement(kind: str, statement: Statement) -> Sentence:
     """What came of a statement, where, and how large the differences are."""
-    about, sizes = f"{statement.about}: {statement.words}", _sizes(statement)
+    about, sizes = f"{statement.about}, {WHERE[kind]}: {statement.words}", _sizes(statement)
     if not statement.known:
         pairs = max(difference.n for _, difference in statement.differences)
         return Sentence(OPEN, f"{about}, no verdict from {_pairs(pairs)} ({sizes}).")
@@ -124,16 +126,17 @@ def _pairs(number: int) -> str:
     return f"{number} pair{'s' if number > 1 else ''}"
 
 
-def table_of(found: Sequence[Statement], task: Task, number: int) -> Table:
+def table_of(found: Sequence[tuple[str, Statement]], task: Task, number: int) -> Table:
     rows = [
         [
+            WHERE[kind],
             statement.about,
             statement.reference,
             100 * density,
             *difference,
             statement.supported(difference),
         ]
-        for statement in found
+        for kind, statement in found
         for density, difference in statement.differences
     ]
     caption = (

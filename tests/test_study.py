@@ -327,7 +327,7 @@ RUNS = {
     "digits": 51,
     "prac_cifar": 222,
     "elastic_mnist": 99,
-    "elastic_cifar": 42,
+    "elastic_cifar": 30,
     "greedy_mnist": 18,
     "channels_cifar": 3,
 }
