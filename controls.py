@@ -75,13 +75,15 @@ def dense(ticket: Ticket, chance: Chance) -> Ticket:
 
 
 class Control(NamedTuple):
-    """A control: its name in a report, behind that of the ticket's method; what it is; what it makes of a ticket; and
-    whether it puts weights drawn afresh in the place of the ticket's."""
+    """A control: its name in a report, behind that of the ticket's method; what it is; what it makes of a ticket;
+    whether it puts weights drawn afresh in the place of the ticket's; and whether it leaves the mask away, so that it
+    is the same for all tickets of a search."""
 
     name: str
     help: str
     of: Callable[[Ticket, Chance], Ticket]
     fresh: bool = False
+    maskless: bool = False
 
 
 CONTROLS = {
@@ -97,7 +99,7 @@ CONTROLS = {
         "its starting weights under the mask that keeps as many of them, the largest over all layers",
         one_shot,
     ),
-    "dense": Control("dense", "its starting weights without any mask", dense),
+    "dense": Control("dense", "its starting weights without any mask", dense, maskless=True),
 }
 
 

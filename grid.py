@@ -8,8 +8,9 @@
                 [common] and [grid] the flags that it knows, and none of [search]; like = "NAME": a control that follows
                 the run of this method of main_PrAC_imp.py at the same point of the grid (--like_run, --steps_of)
     [retrain]   prunings = [...]: the tickets to train again; controls = [...]: each of these also with these values of
-                --control; rules = [...]: those of searches also with these values of --rule, on the trained weights
-                that they were pruned from; dense = true: the whole network, too; and flags of all these trainings
+                --control (dense, which is the same for all tickets of a search, with the first); rules = [...]: those
+                of searches also with these values of --rule, on the trained weights that they were pruned from;
+                dense = true: the whole network, too; and flags of all these trainings
     [elastic]   flags of main_elastic.py: the same tickets are also carried to every other arch of [grid], those of the
                 same seed and case, and trained there; pairs = [["mlp2", "mlp3"], ...]: only from these to those;
                 controls = [...]: each carried ticket also with these values of --control
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from controls import CONTROLS
 from rules import RULES
 from rundir import RunDirectory
 from utils import InputError, read_toml
@@ -132,7 +134,7 @@ def jobs_of(content: Mapping, folder: Path) -> list[Job]:
             jobs.append(search)
             for prunings in tickets(method, content):
                 shared, ticket = training_flags(content, point), ticket_name(search, prunings)
-                jobs += trainings(search, prunings, shared, where / ticket, content["retrain"].get("controls", []))
+                jobs += trainings(search, prunings, shared, where / ticket, controls_of("retrain", content, prunings))
                 jobs += rule_trainings(search, prunings, shared, where / ticket, content["retrain"].get("rules", []))
                 jobs += carried_trainings(search, prunings, content, point, folder)
             jobs += stability_runs(search, content, point)
@@ -176,6 +178,14 @@ def trainings(
         Job(script, words(given), save_dir.with_name(f"{save_dir.name}{ending}"), maker, prunings)
         for ending, given in wanted.items()
     ]
+
+
+def controls_of(part: str, content: Mapping, prunings: int | None) -> list[str]:
+    """The controls that this part asks for of the ticket after so many prunings: what is the same for all tickets of a
+    search is trained once, with the first of them."""
+    found = content[part].get("controls", [])
+    first = prunings is None or prunings == content["retrain"]["prunings"][0]
+    return [control for control in found if first or control not in CONTROLS or not CONTROLS[control].maskless]
 
 
 def rule_trainings(search: Job, prunings: int | None, shared: Flags, save_dir: Path, rules: Iterable[str]) -> list[Job]:
@@ -224,7 +234,7 @@ def carried_trainings(search: Job, prunings: int | None, content: Mapping, point
         given = {"source_arch": point["arch"], "target_arch": target} | stem | flags_of("elastic", content["elastic"])
         name = f"{ticket_name(search, prunings)}_from_{slug(point['arch'])}"
         carried = Job(CARRY, words(given), where / f"{name}_carried", search, prunings)
-        controls = content["elastic"].get("controls", [])
+        controls = controls_of("elastic", content, prunings)
         jobs += [carried, *trainings(carried, None, training, where / name, controls)]
     return jobs
 

@@ -61,10 +61,11 @@ def with_rule(parts: list[Part], margin: float) -> list[Part]:
 
 
 def of_markers(kind: str, curves: Sequence[Curve]) -> list[Sentence]:
-    """What the two markers of each curve say, or why they say nothing."""
+    """What the two markers of each curve say, or why they say nothing; of dense networks they never do."""
     return [
         Sentence(outcome, f"{curve.method.name}, {WHERE[kind]}: {text}.")
         for curve in curves
+        if any(point.density < 1 for point in curve.points)
         for outcome, text in filter(None, [winning(curve), equal(curve)])
     ]
 

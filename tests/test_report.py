@@ -16,6 +16,7 @@ from test_search import run
 import report
 from checkpoint import read, write
 from reports.accuracy import curves_of
+from reports.accuracy_section import verdict_sentences
 from reports.as_html import html
 from reports.cost import Costs, forward, looking_flops, training_flops
 from reports.cost_section import bills_of, row_of
@@ -294,6 +295,17 @@ def test_tickets_trained_by_a_rule_are_curves_of_their_own_beside_imp():
     assert set(found) == {"IMP", "IMP, fine-tuned"} and found["IMP"].method.is_imp
     assert found["IMP, fine-tuned"].points[0].against_imp == Interval(5, -1.5, -1.5, -1.5)
     assert not found["IMP, fine-tuned"].method.is_imp
+
+
+def test_the_dense_control_of_a_ticket_gets_no_verdict():
+    """It is the same network whatever the prunings, and no ticket that could win or equal."""
+    runs = [control(IMP, "dense", k, 95.0 + k) for k in (1, 2)] + [retrained(IMP, 1, 90.0)]
+    for each in runs[:2]:
+        each.rounds = [row(0, each.rounds[0]["test"], density=1.0, sparsity=0.0)]
+    found = curves(runs, TICKETS)
+    assert [point.mean for point in found["IMP, dense"].points] == [96.5]
+    sentences = verdict_sentences(TICKETS, list(found.values()))
+    assert len(sentences) == 1 and sentences[0].startswith("IMP, retrained")
 
 
 def test_a_ticket_that_was_carried_twice_says_so():

@@ -219,6 +219,16 @@ def test_what_no_rule_can_train_is_one_sentence(written, tmp_path, capsys, old, 
     check_refusal(written(QUICK.replace("weight_decay = 0.001\n", ""), (old, new)), tmp_path / "runs", message, capsys)
 
 
+def test_a_control_without_a_mask_is_trained_once_for_a_search(written):
+    text = AT_ONCE.replace("pruning_times = 1", "pruning_times = 2")
+    found = read_study(written(text, ("prunings = [1]", 'prunings = [1, 2]\ncontrols = ["dense", "reinit"]')))
+    names = [job.save_dir.name for job in found.jobs if "--control" in job.flags and "mlp2/seed_0" in str(job.save_dir)]
+    assert names == [
+        "IMP_ticket_1_dense", "IMP_ticket_1_reinit", "IMP_ticket_2_reinit", "SNIP_0.8_ticket_dense",
+        "SNIP_0.8_ticket_reinit",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "old, new, message",
     [
