@@ -76,7 +76,7 @@ def dense(ticket: Ticket, chance: Chance) -> Ticket:
 
 class Control(NamedTuple):
     """A control: its name in a report, behind that of the ticket's method; what it is; what it makes of a ticket;
-    whether it puts weights drawn afresh in the place of the ticket's; and whether it leaves the mask away, so that it
+    whether it puts weights drawn afresh in the place of the ticket's; and whether it does without the mask, so that it
     is the same for all tickets of a search."""
 
     name: str

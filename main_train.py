@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import flags
 from controls import CONTROLS
-from rules import RULES, takes_trained
+from rules import RULES
 from utils import InputError, run_script
 
 
@@ -74,9 +74,9 @@ def check_rule(args: Namespace) -> None:
         raise InputError(f"{asked} begins where the weights of --init_dir stand: give it")
     if args.rewind_lr and args.rule not in (None, "weight_rewinding"):
         raise InputError(f"--rewind_lr is --rule weight_rewinding, got {asked} beside it: give one of them")
-    if args.control and CONTROLS[args.control].fresh and takes_trained(args.rule):
+    if args.rule and args.control and CONTROLS[args.control].fresh:
         raise InputError(
-            f"{asked} trains weights further, --control {args.control} draws them afresh: give one of them"
+            f"{asked} is about the weights of a ticket, --control {args.control} draws others: give one of them"
         )
     args.rewind_lr |= args.rule is not None
 
