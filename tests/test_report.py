@@ -16,7 +16,6 @@ from test_search import run
 import report
 from checkpoint import read, write
 from reports.accuracy import curves_of
-from reports.accuracy_section import verdict_sentences
 from reports.as_html import html
 from reports.cost import Costs, forward, looking_flops, training_flops
 from reports.cost_section import bills_of, row_of
@@ -29,6 +28,7 @@ from reports.runs import Run, read_runs, short_names
 from reports.sets_section import kept_share
 from reports.statistics import Interval, holds, last_before_failure, paired, spread
 from reports.tickets_section import altered_ticket_parts
+from reports.verdict_section import of_markers
 
 QUICK = "--dataset digits --arch networks:tiny --epochs 3 --decreasing_lr 2 --batch_size 64 --gpu -1"
 SEARCHING = f"{QUICK} --prune_type rewind_lt --rewind_epoch 0 --pruning_times 2"
@@ -304,8 +304,8 @@ def test_the_dense_control_of_a_ticket_gets_no_verdict():
         each.rounds = [row(0, each.rounds[0]["test"], density=1.0, sparsity=0.0)]
     found = curves(runs, TICKETS)
     assert [point.mean for point in found["IMP, dense"].points] == [96.5]
-    sentences = verdict_sentences(TICKETS, list(found.values()))
-    assert len(sentences) == 1 and sentences[0].startswith("IMP, retrained")
+    (sentence,) = of_markers(TICKETS, list(found.values()))
+    assert sentence.text.startswith("IMP, retrained")
 
 
 def test_a_ticket_that_was_carried_twice_says_so():
