@@ -340,6 +340,8 @@ RUNS = {
     "elastic_cifar": 30,
     "greedy_mnist": 18,
     "channels_cifar": 3,
+    "controls_digits": 215,
+    "sets_digits": 125,
 }
 
 
