@@ -337,7 +337,7 @@ RUNS = {
     "digits": 51,
     "prac_cifar": 222,
     "elastic_mnist": 99,
-    "elastic_cifar": 30,
+    "elastic_cifar": 20,
     "greedy_mnist": 18,
     "channels_cifar": 3,
     "controls_digits": 215,
