@@ -44,7 +44,7 @@ def ticket_figures(rows: Rows, dense: Mapping[str, Seeds | None], data: str, num
                 dot(axes, place, there[arch], row)
         axes.set(title=arch, xlabel="test accuracy (%)", ylim=(len(rows) - 0.4, -0.7))
         axes.margins(x=0.12)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(3))
     panels[0].set_yticks(range(len(rows)), label_of(rows))
     caption = (
         f"Elastic tickets, controls and rules, {data}: mean and standard deviation over seeds, remaining weights in "
