@@ -91,6 +91,14 @@ def reference_checkpoint(tmp_path_factory):
     return unpack
 
 
+def run_in_process(script, *words: object) -> tuple[int, str, str]:
+    """A script's exit status with these words, what it printed, what it complained about."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = script.main([str(word) for word in words])
+    return status, out.getvalue(), err.getvalue()
+
+
 @pytest.fixture
 def call():
     """Run a script's main in-process, on the CPU where it has the choice: (exit status, what it printed, what it
@@ -98,10 +106,7 @@ def call():
 
     def run(script: str, *flags: object) -> tuple[int, str, str]:
         module = __import__(script)
-        out, err = io.StringIO(), io.StringIO()
         chooses = any(action.dest == "gpu" for action in module.parser()._actions) and "--gpu" not in flags
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = module.main([*map(str, flags), *(["--gpu", "-1"] if chooses else [])])
-        return status, out.getvalue(), err.getvalue()
+        return run_in_process(module, *flags, *(["--gpu", "-1"] if chooses else []))
 
     return run

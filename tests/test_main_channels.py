@@ -12,7 +12,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, run_in_process
 from test_kills import at_call
 
 import main_channels
@@ -35,11 +35,9 @@ QUICK = f"{COMMON} --epochs 5 --decreasing_lr 3 --prune_at 0,30,105 --layer_tuni
 
 def run(flags, save_dir, expect=0, script=main_channels):
     """One run in this process; what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = script.main([*flags.split(), "--gpu", "-1", "--save_dir", str(save_dir)])
-    assert status == expect, err.getvalue() + out.getvalue()
-    return out.getvalue() + err.getvalue()
+    status, out, err = run_in_process(script, *flags.split(), "--gpu", -1, "--save_dir", save_dir)
+    assert status == expect, err + out
+    return out + err
 
 
 def summary(folder):

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, run_in_process
 from test_kills import at_call
 
 import main_greedy
@@ -35,11 +35,9 @@ FAST = "--dataset digits --hidden 30 --examples 100 --iterations 20 --prune_at 0
 
 def run(flags, save_dir, expect=0):
     """One run in this process; what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main_greedy.main([*flags.split(), "--gpu", "-1", "--save_dir", str(save_dir)])
-    assert status == expect, err.getvalue() + out.getvalue()
-    return out.getvalue() + err.getvalue()
+    status, out, err = run_in_process(main_greedy, *flags.split(), "--gpu", -1, "--save_dir", save_dir)
+    assert status == expect, err + out
+    return out + err
 
 
 def points(folder):

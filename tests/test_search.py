@@ -5,7 +5,6 @@ run that forgot any of these would show.
 """
 
 import contextlib
-import io
 import itertools
 import os
 import shutil
@@ -16,7 +15,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, run_in_process
 
 import main_imp
 import main_PrAC_imp
@@ -36,11 +35,9 @@ SCRIPTS = {"imp": main_imp, "PrAC": main_PrAC_imp, "train": main_train}
 
 def run(script, flags, save_dir, expect=0):
     """One run in this process; what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = SCRIPTS[script].main([*flags.split(), "--save_dir", str(save_dir)])
-    assert status == expect, err.getvalue() + out.getvalue()
-    return out.getvalue() + err.getvalue()
+    status, out, err = run_in_process(SCRIPTS[script], *flags.split(), "--save_dir", save_dir)
+    assert status == expect, err + out
+    return out + err
 
 
 def checkpoints(folder, kind="checkpoint"):
