@@ -103,6 +103,11 @@ CONTROLS = {
 }
 
 
+def is_maskless(control: str | None) -> bool:
+    """Whether a control of this name, which may be one of another version, does without the mask."""
+    return control in CONTROLS and CONTROLS[control].maskless
+
+
 def controlled(control: str, ticket: Ticket, chance: Chance) -> Ticket:
     """The control of this name in place of the ticket; InputError for a ticket that has no mask."""
     if not ticket.mask:

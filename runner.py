@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from grid import Job, Study
+from jobs import Job, Study
 from rundir import RunDirectory
 from utils import InputError
 

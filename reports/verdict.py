@@ -8,6 +8,7 @@ long as fewer than `FEWEST` seeds are paired.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from controls import is_maskless
 from reports.accuracy import Curve, Point, level
 from reports.statistics import Interval, holds, paired
 
@@ -54,6 +55,8 @@ SHOWS = {
     "random_mask": "which weights its mask keeps matters, beyond how many in each layer",
     "one_shot": "its search finds more than the size of the starting weights tells",
 }
+# What a ticket that trains as well as its starting weights without a mask shows.
+AS_GOOD = "as good as its starting weights without a mask, trained alike"
 
 
 # What it shows that PrAC does better than a control for its sets. Keys: values of --members, and steps_of.
@@ -78,8 +81,10 @@ def statements(curves: Sequence[Curve], margin: float) -> list[Statement]:
     for control in curves:
         method = control.method
         if method.control_of:
+            bases = [base for base in curves if base.method.search == method.control_of]
             words = SHOWS.get(method.settings["control"], f"it trains better than {method.name}")
-            found += [against(base, control, words) for base in curves if base.method.search == method.control_of]
+            words, least = (AS_GOOD, margin) if is_maskless(method.settings["control"]) else (words, 0.0)
+            found += [against(base, control, words, least) for base in bases]
         elif method.set_control:
             found += about_sets(control, [base for base in curves if base.method.leads(method)], margin)
     return [statement for statement in found if statement.differences]
@@ -99,11 +104,14 @@ def about_sets(control: Curve, bases: Sequence[Curve], margin: float) -> list[St
 
 
 def differences(curve: Curve, reference: Curve) -> Differences:
-    """The first minus the second at each density that both have, over the seeds that both have; not of the dense round
-    of a search, which is no ticket, and nothing where the two were trained by different recipes."""
-    others: Mapping = {_place(curve, point): point for point in reference.points}
+    """The first minus the second at each density that both have, over the seeds that both have; from a control without
+    a mask, which has one density, at each of the first. Not of the dense round of a search, which is no ticket, and
+    nothing where the two were trained by different recipes."""
     if not curve.method.same_recipe(reference.method):
         return []
+    others: Mapping = {_place(curve, point): point for point in reference.points}
+    if is_maskless(reference.method.settings.get("control")):
+        others = {_place(curve, point): reference.points[0] for point in curve.points}
     found = (
         (point.density, paired(point.values, others[place].values))
         for point in curve.points

@@ -92,8 +92,10 @@ def carried(search, density, test, seed=0, order="append", arch="deep", k=2):
 
 
 def control(search, name, k, test, seed=0):
+    """Of the ticket after k prunings; without a mask if it is the dense network."""
     found = retrained(search, k, test, seed, seed)
     found.settings = found.settings | {"control": name}
+    found.rounds = [row(0, test)] if name == "dense" else found.rounds
     return found
 
 

@@ -16,7 +16,8 @@ from conftest import ROOT
 
 import runner
 import study
-from grid import Job, read_study
+from grid import read_study
+from jobs import Job
 from runner import Place, check_jobs, is_done, places_of, slurm_script
 
 QUICK = """
@@ -194,6 +195,21 @@ def test_rules_train_what_a_ticket_was_pruned_from(written, tmp_path):
         f"--rule fine_tuning --init_dir {folder}/IMP/1checkpoint.pth.tar --mask_dir {folder}/IMP/2checkpoint.pth.tar "
         f"--save_dir {folder}/IMP_ticket_2_fine_tuning"
     )
+    check_jobs(found)
+
+
+def test_the_dense_network_is_trained_by_the_rules_as_well(written, tmp_path):
+    """As the control dense, once for a search, from its own trained weights, those of round 0."""
+    changes = ("prunings = [1, 2]", 'prunings = [2, 3]\nrules = ["fine_tuning"]\ncontrols = ["dense", "reinit"]')
+    text = QUICK.replace("pruning_times = 2", "pruning_times = 3")
+    found = read_study(written(text, changes, ("dense = true", "dense = false")), tmp_path)
+    mine = [job for job in found.jobs if "--rule" in job.flags and job.save_dir.parent.name == "seed_0"]
+    names = {job.save_dir.name: job for job in mine if job.save_dir.name.startswith("IMP")}
+    assert names.keys() == {f"IMP_ticket_{end}" for end in ("2_fine_tuning", "2_fine_tuning_dense", "3_fine_tuning")}
+    words = shlex.join(names["IMP_ticket_2_fine_tuning_dense"].words)
+    folder = tmp_path / "seed_0"
+    assert "--rule fine_tuning --control dense" in words
+    assert f"--init_dir {folder}/IMP/0checkpoint.pth.tar --mask_dir {folder}/IMP/2checkpoint.pth.tar" in words
     check_jobs(found)
 
 

@@ -75,6 +75,20 @@ def test_four_pairs_leave_it_open():
     assert rows[0][-1] is None
 
 
+def test_the_control_without_a_mask_stands_beside_tickets_of_all_densities():
+    """It was trained once for each seed; a ticket a tenth of a point below it is as good, one of two points is not."""
+    runs = tickets({1: (90, {}), 2: (88, {})})
+    runs += [control(IMP, "dense", 1, 90.1 + seed, seed) for seed in range(5)]
+    (statement,) = statements(curves_of(task_of(runs), TICKETS, 0.5), 0.5)
+    assert [density for density, _ in statement.differences] == [0.5, 0.25]
+    assert statement.where == [0.5] and statement.contradicted == [0.25]
+    (text,) = about(outcomes(runs)[0], SUPPORTED, "without a mask")
+    assert text == (
+        "IMP, retrained: as good as its starting weights without a mask, trained alike, at 50 % of the weights, not "
+        "shown at 25 % of the weights (minus IMP, dense: -2.10 to -0.10 points)."
+    )
+
+
 def test_an_interval_that_holds_zero_supports_nothing():
     runs = [retrained(IMP, 1, 90.0 + (seed % 2), seed, seed) for seed in range(6)]
     runs += [control(IMP, "reinit", 1, 90.4, seed) for seed in range(6)]
