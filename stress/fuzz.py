@@ -102,6 +102,16 @@ PRUNING = SHARED | {
     "prac_epochs": Values(("scaled", "fixed"), ("none",)),
 }
 RUN = Values(("{PrAC}",), ("{train}", "{folder}", "{ticket}", "nowhere"))
+TRAINING = SHARED | {
+    "control": Values(("reinit", "random_mask", "one_shot", "dense"), ("none",)),
+    "rule": Values(("weight_rewinding", "lr_rewinding", "fine_tuning"), ("lr",)),
+    "order_seed": Values(("0", "1", LARGE), ("-1", "x")),
+    "save_model": SWITCH,
+}
+AT_ONCE = (
+    "seed gpu stem image_size arch dataset data overwrite split_file val_fraction init_dir prac_set prune_classifier "
+    "batch_size"
+)
 SCRIPTS = {
     "main_imp": PRUNING | {"random_prune": SWITCH, "steps_of": RUN},
     "main_PrAC_imp": PRUNING
@@ -114,10 +124,35 @@ SCRIPTS = {
         "like_run": RUN,
         "members": Values(("random", "easy", "el2n", "cet", "cep"), ("all",)),
     },
-    "main_train": SHARED | {"save_model": SWITCH},
+    "main_train": TRAINING,
+    "main_stability": {name: values for name, values in TRAINING.items() if name not in ("order_seed", "checkpoint")}
+    | {
+        "order_seeds": Values(("0,1", "7,3"), ("1", "1,1", "0,1,2", "x,y", "-1,2")),
+        "points": Values(("2", "3", "5"), ("1", "0", "x")),
+        "statistics_examples": Values(("1", "50", LARGE), ("0", "x")),
+    },
+    "main_init": {name: PRUNING[name] for name in AT_ONCE.split()}
+    | {
+        "criterion": Values(("random", "magnitude", "snip", "grasp", "synflow"), ("l2",)),
+        "ranking": Values(("global", "uniform", "erk"), ("local",)),
+        "density": Values(("0.5", "0.1", "0.01", "1e-9", "1", "0.999"), ("0", "1.1", "nan", "x")),
+        "sparsity": Values((), ("0.5", "1")),
+        "iterations": Values(("1", "3", "100"), ("0", "x")),
+        "weights": Values(("starting", "trained"), ("best",)),
+        "score_examples": Values(("1", "64", LARGE), ("0", "x")),
+        "inverted": SWITCH,
+        "allow_empty_layers": SWITCH,
+    },
 }
-BASE = "--dataset digits --arch networks:tiny --epochs 2 --decreasing_lr 1 --batch_size 64 --gpu -1".split()
-SHORT = {"main_imp": ["--pruning_times", "2"], "main_PrAC_imp": ["--pruning_times", "2"], "main_train": []}
+BASE = "--dataset digits --arch networks:tiny --gpu -1".split()
+TRAINED = "--epochs 2 --decreasing_lr 1 --batch_size 64".split()
+SHORT = {
+    "main_imp": [*TRAINED, "--pruning_times", "2"],
+    "main_PrAC_imp": [*TRAINED, "--pruning_times", "2"],
+    "main_train": TRAINED,
+    "main_stability": [*TRAINED, "--points", "3"],
+    "main_init": "--criterion magnitude --density 0.5".split(),
+}
 
 
 # --- files of example numbers -----------------------------------------------------------------------------------------
@@ -299,8 +334,9 @@ class Bench:
 
     def verified(self, job: Job) -> str | None:
         """What verify.py has to say about the files that a command left."""
-        files = sorted(map(str, self.run.glob("*.pth.tar")))
-        if left := [file.name for file in self.run.iterdir() if file.name.startswith(".")]:
+        tickets = "copy_*/*.pth.tar" if job.script == "main_stability" else "*.pth.tar"
+        files = sorted(map(str, self.run.glob(tickets)))
+        if left := [file.name for file in self.run.rglob(".*")]:
             return f"half-written files are left: {left}"
         split = ["--split_file", job.words[job.words.index("--split_file") + 1]] if "--split_file" in job.words else []
         answer = call(Job("verify", (*files, *split))) if files else Answer(0, "", "")
