@@ -35,9 +35,11 @@ def _add_data(group) -> None:
     flags.add_data(group)
     group.add_argument(
         "--examples",
-        type=flags.positive_int,
-        help="size of the sub-data-set: so many training examples, drawn with --seed; all of them if not given. There "
-        "is no validation set, since nothing is chosen by one",
+        type=flags.rising("sizes", 1, "1000,5000,20000", may_be_empty=False),
+        metavar="N,N,...",
+        help="size of the sub-data-set: so many training examples, drawn with --seed; all of them if not given. Of "
+        "several sizes each has a run of its own, the largest first, in examples_N of --save_dir. There is no "
+        "validation set, since nothing is chosen by one",
     )
     group.add_argument(
         "--target",
@@ -108,6 +110,8 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     flags.check_data(args)
     flags.check_save_dir(args.save_dir)
     flags.check_going_on(args)
+    if args.checkpoint and args.examples and len(args.examples) > 1:
+        raise InputError(f"--checkpoint {args.checkpoint} is one run's, and --examples has several: give one of them")
     if args.prune_at is None:
         args.prune_at = tuple(range(0, args.iterations + 1, EVERY))
     if args.prune_at[-1] > args.iterations:
@@ -117,12 +121,22 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     return args
 
 
+def runs_of(args: Namespace) -> list[Namespace]:
+    """A run for each size of the sub-data-set; the largest first, so that one above the data is refused at once."""
+    sizes = args.examples or (None,)
+    if len(sizes) == 1:
+        return [Namespace(**vars(args) | {"examples": sizes[0]})]
+    folder = args.save_dir
+    return [Namespace(**vars(args) | {"examples": n, "save_dir": folder / f"examples_{n}"}) for n in reversed(sizes)]
+
+
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
     from greedy.two_layer import discover
 
-    discover(args)
+    for run in runs_of(args):
+        discover(run)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -91,6 +91,16 @@ def reference_checkpoint(tmp_path_factory):
     return unpack
 
 
+def write_study(folder: Path, text: str, *changes: tuple[str, str]) -> Path:
+    """A study's file, each change made wherever its old words stand; they must stand somewhere."""
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    file = folder / "study.toml"
+    file.write_text(text)
+    return file
+
+
 def run_in_process(script, *words: object) -> tuple[int, str, str]:
     """A script's exit status with these words, what it printed, what it complained about."""
     out, err = io.StringIO(), io.StringIO()

@@ -162,6 +162,19 @@ def test_a_smaller_set_of_the_same_seed_lies_in_a_larger_one():
     assert sub_data_set(1000, None, 0).tolist() == list(range(1000))
 
 
+def test_each_of_several_sizes_has_the_run_it_would_have_alone(tmp_path):
+    both = FAST.replace("--examples 100", "--examples 60,100")
+    run(both, tmp_path / "both")
+    run(FAST, tmp_path / "alone")
+    assert {folder.name for folder in (tmp_path / "both").iterdir()} == {"examples_60", "examples_100"}
+    larger, alone = (tmp_path / folder for folder in ("both/examples_100", "alone"))
+    assert summary(larger)["settings"] == summary(alone)["settings"]
+    pairs = zip(points(larger), points(alone), strict=True)
+    assert all(a | {"seconds": 0} == b | {"seconds": 0} for a, b in pairs)
+    assert summary(tmp_path / "both" / "examples_60")["examples"]["train"] == 60
+    assert run(both, tmp_path / "both").count("selected, within") == 2, "both are finished, and show what they found"
+
+
 def test_seeds_differ_in_examples_weights_and_order(tmp_path):
     for seed in (0, 1):
         run(f"{FAST} --seed {seed}", tmp_path / str(seed))
@@ -254,7 +267,10 @@ BAD = [
     ("--prune_at 1.5", "rising order.*'1.5'"),
     ("--prune_at=", "rising order.*''"),
     ("--examples 1438", "--examples 1438 is more than the 1437 examples"),
-    ("--examples 0", "from 1 up, got 0"),
+    ("--examples 0", "from 1 up in rising order, such as 1000,5000,20000, got '0'"),
+    ("--examples 200,100", "in rising order, such as 1000,5000,20000, got '200,100'"),
+    ("--examples 100,1438", "--examples 1438 is more than the 1437 examples"),
+    ("--examples 50,100 --resume --checkpoint README.md", "is one run's, and --examples has several"),
     ("--hidden 0", "from 1 up, got 0"),
     ("--neurons 0", "from 1 up, got 0"),
     ("--iterations 0", "from 1 up, got 0"),

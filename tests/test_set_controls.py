@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, write_study
 from test_report import IMP, PRAC, made, names, retrained
 from test_scripts import one_sentence
 from test_search import SAVING, assert_same_files, checkpoints, masks, run, run_killed
@@ -349,12 +349,7 @@ prunings = [2]
 
 
 def study(tmp_path, *changes):
-    text = STUDY
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    (tmp_path / "study.toml").write_text(text)
-    return read_study(tmp_path / "study.toml", tmp_path / "runs")
+    return read_study(write_study(tmp_path, STUDY, *changes), tmp_path / "runs")
 
 
 def test_a_control_follows_the_run_of_the_same_seed(tmp_path):

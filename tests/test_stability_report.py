@@ -2,14 +2,17 @@
 
 import csv
 import json
+import re
 import shlex
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from conftest import write_study
+from test_study import check_refusal
 
 import report
-import study
 from grid import read_study
 from reports.runs import read_runs
 from reports.stability_families import families_of
@@ -41,15 +44,7 @@ rewind_lr = true
 
 @pytest.fixture
 def written(tmp_path):
-    def write(*changes):
-        text = STUDY
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        (tmp_path / "study.toml").write_text(text)
-        return tmp_path / "study.toml"
-
-    return write
+    return partial(write_study, tmp_path, STUDY)
 
 
 # --- studies ----------------------------------------------------------------------------------------------------------
@@ -91,9 +86,7 @@ def test_a_ticket_found_at_once_has_its_stability_too(written):
     ],
 )
 def test_a_wrong_table_is_one_sentence(written, tmp_path, capsys, old, new, message):
-    assert study.main([str(written((old, new))), "--save_dir", str(tmp_path / "runs")]) == 2
-    err = capsys.readouterr().err
-    assert len(err.splitlines()) == 1 and message in err, err
+    check_refusal(written((old, new)), tmp_path / "runs", re.escape(message), capsys)
 
 
 def test_a_study_from_end_to_end(written, tmp_path, capsys):

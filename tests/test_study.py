@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, write_study
 
 import runner
 import study
@@ -53,11 +53,7 @@ def check_refusal(file, folder, message, capsys):
 @pytest.fixture
 def written(tmp_path):
     def write(text=QUICK, *changes):
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        (tmp_path / "study.toml").write_text(text)
-        return tmp_path / "study.toml"
+        return write_study(tmp_path, text, *changes)
 
     return write
 
