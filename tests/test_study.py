@@ -352,8 +352,10 @@ RUNS = {
     "elastic_cifar": 20,
     "greedy_mnist": 18,
     "channels_cifar": 3,
-    "controls_digits": 215,
+    "controls_digits": 255,
     "sets_digits": 125,
+    "controls_cifar": 180,
+    "sets_cifar": 180,
 }
 
 
