@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controls import is_maskless
 from reports.methods import DENSE, SEARCH, TICKETS, Method, Task, differing
 from reports.origins import density_found, found_by, prunings
 from reports.runs import Run
 from reports.statistics import Interval, holds, last_before_failure, paired, spread
 
 Seeds = dict[int | str, float]  # a test accuracy by seed
+ROUNDED = 1e-3  # how far densities that are meant to be equal are apart, where one was rounded in every round
 NEARLY = 1.25  # a verdict is given on densities whose ratio is at most this, one round of pruning a fifth
 
 
@@ -73,14 +75,18 @@ def curves_of(task: Task, kind: str, margin: float) -> list[Curve]:
 
 
 def yardstick(curve: Curve, curves: Sequence[Curve]) -> Curve | None:
-    """IMP with this curve's recipe, of several the one with most settings in common; None for IMP itself."""
-    imps = [other for other in curves if other.method.is_imp and other.method.same_recipe(curve.method)]
+    """IMP with this curve's recipe, trained for as many steps and with seeds of the same kind; of several the one with
+    most settings in common; None for IMP itself."""
+    if curve.method.is_imp:
+        return None
+    imps = [other for other in curves if other.method.is_imp and comparable(other.method, curve.method)]
     mine = curve.method.settings
-    return (
-        min(imps, key=lambda imp: len(differing(mine, imp.method.settings, mine)), default=None)
-        if (not curve.method.is_imp)
-        else None
-    )
+    return min(imps, key=lambda imp: len(differing(mine, imp.method.settings, mine)), default=None)
+
+
+def comparable(a: Method, b: Method) -> bool:
+    """Whether a difference of the two, seed by seed, means something: one recipe, as many steps, seeds of one kind."""
+    return a.same_recipe(b) and a.further == b.further and by_training(a) == by_training(b)
 
 
 def compare(curve: Curve, imp: Curve | None) -> None:
@@ -96,7 +102,8 @@ def compare(curve: Curve, imp: Curve | None) -> None:
 def counterpart(point: Point, imp: Curve, method: Method) -> Point | None:
     """IMP at the density of this point, None where it has no such point; for carried tickets IMP at the nearest."""
     nearest = min(imp.points, key=lambda other: apart(other.density, point.density), default=None)
-    return nearest if nearest and (method.is_carried or level(nearest.density) == level(point.density)) else None
+    alike = nearest and (method.is_carried or apart(nearest.density, point.density) <= ROUNDED)
+    return nearest if alike else None
 
 
 def apart(a: float, b: float) -> float:
@@ -142,16 +149,28 @@ def level(density: float) -> float:
 def replicates(method: Method) -> dict[int, int | str]:
     """What pairs a run with those of other methods: its seed; for a retrained ticket the seed of its search, or, where
     one ticket is trained with several seeds, that of the training."""
-    if method.kind != TICKETS:
+    if method.kind != TICKETS or by_training(method):
         return {id(run): run.seed for run in method.runs}
-    found = {id(run): (found_by(run).get("settings") or {}).get("seed", run.seed) for run in method.runs}
-    trained = {id(run): run.seed for run in method.runs}
-    return trained if len(set(found.values())) == 1 < len(set(trained.values())) else found
+    return {id(run): seed_found(run) for run in method.runs}
+
+
+def by_training(method: Method) -> bool:
+    """Whether its runs are tickets of one search, trained with several seeds."""
+    found = {seed_found(run) for run in method.runs}
+    return method.kind == TICKETS and len(found) == 1 < len({run.seed for run in method.runs})
+
+
+def seed_found(run: Run) -> int | str:
+    """Of the search that found its ticket."""
+    return (found_by(run).get("settings") or {}).get("seed", run.seed)
 
 
 def dense_reference(task: Task, method: Method) -> Seeds:
     """The dense network's accuracy by seed, with this method's recipe: main_train.py without a ticket where there is
-    such a run, else round 0 of IMP."""
+    such a run, else round 0 of IMP. For tickets that were trained further by a rule, the same search's dense network
+    that was trained further by that rule."""
+    if method.further:
+        return further_trained(task, method)
     imp = [other for other in task.of(SEARCH) if other.is_imp and other.same_recipe(method)]
     dense = [other for other in task.of(DENSE) if other.same_recipe(method)]
     rows: Seeds = {}
@@ -160,6 +179,17 @@ def dense_reference(task: Task, method: Method) -> Seeds:
         if tests:
             rows[run.seed] = tests[0]
     return rows
+
+
+def further_trained(task: Task, method: Method) -> Seeds:
+    """The accuracies of its control without a mask, which began with the trained weights of the dense network."""
+    base = method.control_of or method.search
+    dense = [
+        other
+        for other in task.of(TICKETS)
+        if other.control_of == base and is_maskless(other.settings["control"]) and comparable(other, method)
+    ]
+    return {seed: value for other in dense for point in points_of(other) for seed, value in point.values.items()}
 
 
 def runs_of(methods: Sequence[Method]) -> list[Run]:

@@ -3,6 +3,7 @@
 
 import itertools
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 
@@ -223,8 +224,8 @@ def loss_table(sweep: Sweep, number: int) -> Table:
             found = curves_of(cell, iteration)
             means = [np.mean([curves[name] for curves in found], 0) for name in names]
             rows += [
-                [*cell.place, iteration, k, len(found), *map(float, values)]
-                for k, values in enumerate(zip(*means, strict=True), 1)
+                [*cell.place, iteration, k, len(found), *(None if value is None else float(value) for value in values)]
+                for k, values in enumerate(zip_longest(*means), 1)  # there may be fewer neurons than picks
             ]
     columns = [*place_columns(sweep), Column("iteration", "d"), Column("picks", "d"), Column("seeds", "d")]
     columns += [Column(name, ".5g") for name in names]

@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from course import MADE, STEPS_OF
 from criteria import CRITERIA, RANKINGS
 from flags import LATER
 from reports.origins import AT_ONCE, alteration, carryings, search_settings
 from reports.runs import FOREIGN, SEARCHES, Run
+from rules import RULES, takes_trained
 
 TASK = ("dataset", "data checksum", "split checksum", "arch", "stem", "image_size", "network")
 RECIPE = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision")
@@ -49,10 +51,15 @@ class Method:
 
     @property
     def is_imp(self) -> bool:
-        """Whether it is iterative magnitude pruning on all the data, the yardstick, or trains its tickets."""
+        """Whether it is iterative magnitude pruning on all the data, the yardstick, or trains its tickets: those of the
+        same rule are the yardstick of a rule that trains on from trained weights."""
         settings = search_settings(self.runs[0])
-        plain = settings is not None and not self.is_altered
+        plain = settings is not None and not alteration(self.runs[0], rule=self.further is None)
         return plain and describe(settings) in ("IMP", f"{FOREIGN}, IMP")
+
+    @property
+    def searches(self) -> bool:
+        return self.kind == SEARCH
 
     @property
     def is_altered(self) -> bool:
@@ -60,18 +67,52 @@ class Method:
         return bool(alteration(self.runs[0]))
 
     @property
+    def further(self) -> str | None:
+        """The rule by which trained weights were trained on, for more steps in all than any other ticket; else None."""
+        rule = self.settings.get("rule")
+        return rule if rule in RULES and takes_trained(rule) else None
+
+    @property
     def set_control(self) -> str | None:
         """What its search trained on in place of the sets of the PrAC run that it follows: a value of --members, or
         "steps_of" for all the data; None if it follows none."""
         return set_control(search_settings(self.runs[0]) or {})
+
+    def rewinds(self, other: "Method") -> bool:
+        """Whether it is the other one, which a rule trained, with weight rewinding as the rule."""
+        return (
+            self.settings.get("rule") == "weight_rewinding"
+            and self.control_of == other.control_of
+            and self.found_as == other.found_as
+        )
+
+    @property
+    def found_as(self) -> str:
+        """Its `search`, whatever rule its tickets were trained by."""
+        rule = self.settings.get("rule")
+        return self.search.removesuffix(f", {RULES[rule].name}") if rule in RULES else self.search
 
     def leads(self, other: "Method") -> bool:
         """Whether the other one, a control for PrAC sets, may follow this one's runs and was treated alike."""
         mine, its = (search_settings(method.runs[0]) or {} for method in (self, other))
         if mine.get("script") != "main_PrAC_imp.py" or set_control(mine) or not self.same_recipe(other):
             return False
-        alike = "members" not in its or describe(mine) == describe({**its, "members": None})
+        if set_control(its) == STEPS_OF:
+            alike = not self.searches or self.took_steps_of(other)
+        else:
+            alike = not differing(mine, its, MADE)
         return alike and alteration(self.runs[0]) == alteration(other.runs[0])
+
+    def took_steps_of(self, other: "Method") -> bool:
+        """Whether its rounds took the optimiser steps that the other one, by its settings, was to follow."""
+        followed = {run.seed: run.settings for run in other.runs}
+        told = [
+            (row.get("steps"), followed[run.seed].get(f"{STEPS_OF}, round {row['round']}"))
+            for run in self.runs
+            if run.seed in followed
+            for row in run.rounds
+        ]
+        return all(steps == known for steps, known in told if known is not None)
 
     @property
     def is_carried(self) -> bool:

@@ -51,18 +51,18 @@ def _way(run: Run) -> tuple[Mapping, list[Mapping]]:
     return ticket, carried
 
 
-def alteration(run: Run, control: bool = True) -> str:
+def alteration(run: Run, control: bool = True, rule: bool = True) -> str:
     """What was done with a search's ticket, as it follows the name of the search; empty if nothing was.
 
     " of mlp2, elastic (append)" for one that was carried, ", random mask" for a control, ", fine-tuned" for one that
     was trained by a rule. What --rewind_lr alone does is no alteration: it may be the plain way of a study. Without
-    `control` what the control is one of.
+    `control` what the control is one of, without `rule` what the rule trained.
     """
     parts = [
         f" of {carried['source_arch']}, elastic ({carried['order'] or carried['block_mapping']})"
         for carried in carryings(run)
     ]
-    for flag, known in ("control", CONTROLS), ("rule", RULES):
-        if (value := run.settings.get(flag)) and (control or flag != "control"):
+    for flag, known, wanted in ("control", CONTROLS, control), ("rule", RULES, rule):
+        if (value := run.settings.get(flag)) and wanted:
             parts.append(f", {known[value].name if value in known else value}")
     return "".join(parts)

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.accuracy import level
-from reports.methods import NOT_METHOD, TASK, describe, differing, grouped, name_groups, task_name
+from reports.methods import BY_SEED, NOT_METHOD, TASK, describe, differing, grouped, name_groups, task_name
 from reports.origins import alteration, prunings, search_settings
 from reports.stability_runs import StabilityRun
 from reports.statistics import spread
 
 REWINDING = {"prune_type", "rewind_epoch", "rewind_iteration"}  # told by the step at which a ticket starts
+OF_RUN = {"order_seeds", "script", "ticket step"}  # of a run, not of its method
 WHAT = "tickets"  # how the setting is called that says whose they are
 
 
@@ -78,10 +79,14 @@ def by_task(families: Sequence[Family]) -> dict[str, list[Family]]:
 
 
 def deciding(run: StabilityRun) -> Mapping:
-    """What must be the same of two runs of one family."""
+    """What must be the same of two runs of one family. Each seed may have followed a run of its own."""
     search = search_settings(run)
-    found = {name: value for name, value in (search or {}).items() if name not in NOT_METHOD | REWINDING}
-    own = {name: value for name, value in run.settings.items() if name not in NOT_METHOD | {"order_seeds", "script"}}
+    found = {
+        name: value
+        for name, value in (search or {}).items()
+        if name not in NOT_METHOD | REWINDING and not name.startswith(BY_SEED)
+    }
+    own = {name: value for name, value in run.settings.items() if name not in NOT_METHOD | OF_RUN}
     if search:
         what = describe(search) + alteration(run)
     else:

@@ -1,15 +1,15 @@
 """What a method's controls let one say of it: statements that rest on paired differences over seeds.
 
 A control is the same thing without one part (controls.py), so that a difference from it is what this part is worth. A
-statement is supported at a sparsity where the 95 % interval of the differences, seed by seed, lies above zero; not as
-long as fewer than `FEWEST` seeds are paired.
+statement is supported at a sparsity where the 95 % interval of the differences, seed by seed, lies above zero, or above
+minus a margin if it says "as good as"; not as long as fewer than `FEWEST` seeds are paired.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from controls import is_maskless
-from reports.accuracy import Curve, Point, level
+from reports.accuracy import Curve, Point, by_training, level
 from reports.statistics import Interval, holds, paired
 
 Differences = list[tuple[float, Interval]]  # by density, from dense to sparse
@@ -55,6 +55,8 @@ SHOWS = {
     "random_mask": "which weights its mask keeps matters, beyond how many in each layer",
     "one_shot": "its search finds more than the size of the starting weights tells",
 }
+# What it shows that trained weights (rules.py), trained on, do better than rewound ones.
+TRAINED_SERVE = "its trained weights serve better than rewound ones, trained for as many steps"
 # What a ticket that trains as well as its starting weights without a mask shows.
 AS_GOOD = "as good as its starting weights without a mask, trained alike"
 
@@ -76,17 +78,21 @@ EXPLAINED = {
 
 
 def statements(curves: Sequence[Curve], margin: float) -> list[Statement]:
-    """For each control among the curves what its method may claim against it, if that method is there as well."""
+    """For each control among the curves what its method may claim against it, if that method is there as well; and for
+    each rule that trains on from trained weights what it may claim against weight rewinding."""
     found = []
-    for control in curves:
-        method = control.method
+    for curve in curves:
+        method = curve.method
         if method.control_of:
             bases = [base for base in curves if base.method.search == method.control_of]
             words = SHOWS.get(method.settings["control"], f"it trains better than {method.name}")
             words, least = (AS_GOOD, margin) if is_maskless(method.settings["control"]) else (words, 0.0)
-            found += [against(base, control, words, least) for base in bases]
-        elif method.set_control:
-            found += about_sets(control, [base for base in curves if base.method.leads(method)], margin)
+            found += [against(base, curve, words, least) for base in bases]
+            continue
+        if method.set_control:
+            found += about_sets(curve, [base for base in curves if base.method.leads(method)], margin)
+        if method.further:
+            found += [against(curve, other, TRAINED_SERVE) for other in curves if other.method.rewinds(method)]
     return [statement for statement in found if statement.differences]
 
 
@@ -106,8 +112,8 @@ def about_sets(control: Curve, bases: Sequence[Curve], margin: float) -> list[St
 def differences(curve: Curve, reference: Curve) -> Differences:
     """The first minus the second at each density that both have, over the seeds that both have; from a control without
     a mask, which has one density, at each of the first. Not of the dense round of a search, which is no ticket, and
-    nothing where the two were trained by different recipes."""
-    if not curve.method.same_recipe(reference.method):
+    nothing where the two were trained by different recipes, or their seeds mean different things."""
+    if not curve.method.same_recipe(reference.method) or by_training(curve.method) != by_training(reference.method):
         return []
     others: Mapping = {_place(curve, point): point for point in reference.points}
     if is_maskless(reference.method.settings.get("control")):

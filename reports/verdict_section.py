@@ -49,10 +49,11 @@ def with_rule(parts: list[Part], margin: float) -> list[Part]:
         "Winning: down to the last sparsity before the first at which the 95 % interval of (method - dense network), "
         f"over pairs of runs with the same seed, does not lie above -{margin:g} points (--margin). Equal: the same "
         "against IMP at the same sparsity; of an elastic ticket, whose density its copies decide, at the nearest if "
-        f"the densities are within a factor of {NEARLY:g}. Better than a control: at the sparsities where the interval "
-        "of the differences lies above zero. As good as PrAC: where it lies above the margin. Fewer than "
-        f"{FEWEST} pairs give values, no verdict. The intervals are not widened for their number: of twenty, one "
-        "misses by chance."
+        f"the densities are within a factor of {NEARLY:g}. Both against networks trained for as many steps: tickets "
+        "that a rule trains on from trained weights are compared with the dense network and with IMP under that rule. "
+        "Better than a control: at the sparsities where the interval of the differences lies above zero. As good: "
+        f"where it lies above -{margin:g} points. Fewer than {FEWEST} pairs give values, no verdict. The intervals are "
+        "not widened for their number: of twenty, one misses by chance."
     )
     return [rule, *parts] if parts else []
 
@@ -72,6 +73,9 @@ def of_markers(kind: str, curves: Sequence[Curve]) -> list[Sentence]:
 
 def winning(curve: Curve) -> Sentence:
     differences = [point.against_dense for point in curve.points if point.density < 1]
+    if curve.method.further:
+        reference = "the dense network trained on alike"
+        return _marker(f"winning against {reference}", reference, differences, curve.winning)
     return _marker("winning", "the dense network", differences, curve.winning)
 
 
@@ -80,16 +84,19 @@ def equal(curve: Curve) -> Sentence | None:
     if curve.method.is_imp or curve.method.control_of:
         return None
     differences = [point.on_a_par for point in curve.points if point.density < 1]
-    reference = "IMP at nearly the same sparsity" if curve.method.is_carried else "IMP"
+    reference = f"IMP at {'nearly ' if curve.method.is_carried else ''}the same sparsity"
     return _marker("equal", reference, differences, curve.equal)
 
 
 def _marker(marker: str, reference: str, differences: Sequence[Interval | None], last: float | None) -> Sentence:
-    pairs = max((difference.n for difference in differences if difference), default=0)
+    pairs = max(map(_number, differences), default=0)
     if not pairs:
         return Sentence(OPEN, f"no run of {reference} with the same seed")
     if pairs < FEWEST:
         return Sentence(OPEN, f"no verdict against {reference} from {_pairs(pairs)}")
+    if last is None and (differences[0] is None or differences[0].n < FEWEST):
+        pairs = _pairs(_number(differences[0]))
+        return Sentence(OPEN, f"no verdict against {reference}, since there are {pairs} at the least sparsity")
     if last is None:
         return Sentence(UNSUPPORTED, f"not shown to be {marker} at any sparsity")
     return Sentence(SUPPORTED, f"{marker} down to {percent(last)} % of the weights ({100 * (1 - last):.2f} % sparse)")
@@ -124,7 +131,11 @@ def _densities(densities: Sequence[float]) -> str:
 
 
 def _pairs(number: int) -> str:
-    return f"{number} pair{'s' if number > 1 else ''}"
+    return f"{number or 'no'} pair{'' if number == 1 else 's'}"
+
+
+def _number(difference: Interval | None) -> int:
+    return difference.n if difference else 0
 
 
 def table_of(found: Sequence[tuple[str, Statement]], task: Task, number: int) -> Table:

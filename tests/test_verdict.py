@@ -1,7 +1,7 @@
 """Verdicts: what controls let one say of tickets, from differences made by hand."""
 
 import pytest
-from test_report import IMP, PRAC, carried, control, retrained, seeds
+from test_report import IMP, PRAC, TRAIN, carried, control, retrained, seeds
 
 from reports.accuracy import curves_of
 from reports.document import Listing, Paragraph, Table
@@ -87,6 +87,67 @@ def test_the_control_without_a_mask_stands_beside_tickets_of_all_densities():
         "IMP, retrained: as good as its starting weights without a mask, trained alike, at 50 % of the weights, not "
         "shown at 25 % of the weights (minus IMP, dense: -2.10 to -0.10 points)."
     )
+
+
+def ruled(runs, rule):
+    """The same trainings, by a rule."""
+    for run in runs:
+        run.settings = run.settings | {"rule": rule}
+    return runs
+
+
+def test_tickets_that_were_trained_further_stand_beside_networks_that_were_too():
+    """Fine-tuned tickets are five points above the dense network and one below the fine-tuned one."""
+    dense = seeds(TRAIN, [[85.0 + seed] for seed in range(5)])
+    tuned = tickets({1: (90, {"dense": 0.0})})
+    for run in tuned:
+        if run.settings.get("control"):
+            run.rounds[0]["test"] += 1
+    rewound = tickets({1: (88, {})})
+    runs = dense + ruled(tuned, "fine_tuning") + ruled(rewound, "weight_rewinding")
+    found = curves_of(task_of(runs), TICKETS, 0.5)
+    by_name = {curve.method.name: curve for curve in found}
+    assert by_name["IMP, fine-tuned"].points[0].against_dense.mean == pytest.approx(-1.04)
+    told, _ = outcomes(runs)
+    words = "not shown to be winning against the dense network trained on alike at any sparsity"
+    assert f"IMP, fine-tuned, retrained: {words}." in told[UNSUPPORTED]
+    (text,) = about(told, SUPPORTED, "its trained weights serve better than rewound ones")
+    assert text.startswith("IMP, fine-tuned, ") and "(minus IMP, weight rewinding: +2.00 points)" in text
+    without = [run for run in runs if not run.settings.get("control")]
+    told, _ = outcomes(without)
+    assert about(told, OPEN, "no run of the dense network trained on alike with the same seed")
+
+
+def test_no_verdict_is_none_where_the_first_density_has_too_few_pairs():
+    """Four seeds at half of the weights, five at a quarter."""
+    runs = seeds(IMP, [[90.0, 95.0, 95.0] if seed else [90.0, 95.0] for seed in range(5)])
+    for run in runs[:1]:
+        run.rounds[1] = run.rounds[1] | {"density": 0.25, "sparsity": 0.75}
+    told, _ = outcomes(runs)
+    assert told.keys() == {OPEN}
+    (text,) = told[OPEN]
+    assert text.endswith("no verdict against the dense network, since there are 4 pairs at the least sparsity.")
+
+
+def test_one_ticket_trained_with_five_seeds_is_paired_with_no_five_searches():
+    runs = [retrained(IMP, 1, 90.0 + seed, seed, seed) for seed in range(5)]
+    for seed in range(5):
+        runs.append(control(IMP, "random_mask", 1, 88.0 + seed, seed))
+        runs[-1].summary["ticket"]["settings"]["seed"] = 0
+    assert statements(curves_of(task_of(runs), TICKETS, 0.5), 0.5) == []
+
+
+def test_a_control_of_sets_stands_beside_the_run_that_made_them():
+    """Of two PrAC searches that of the same threshold, of the same steps."""
+    lenient = PRAC | {"threshold": 2}
+    runs = seeds(PRAC | {"threshold": 0}, [[95.0, 90.0]] * 5) + seeds(lenient, [[95.0, 89.0]] * 5)
+    runs += seeds(RANDOM | {"threshold": 2}, [[95.0, 88.0 + 0.1 * seed] for seed in range(5)])
+    told, _ = outcomes(runs)
+    (text,) = about(told, SUPPORTED, "which examples its sets hold matters")
+    assert text.startswith("PrAC (threshold 2), during the search")
+    runs = seeds(PRAC, [[95.0, 90.0]] * 5) + seeds(IMP | {"steps_of": True, "steps_of, round 1": 1}, [[95.0, 80.0]] * 5)
+    told, _ = outcomes(runs)
+    assert not about(told, SUPPORTED, "all the data for as many steps"), "its rounds took other steps"
 
 
 def test_an_interval_that_holds_zero_supports_nothing():
