@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from utils import FRESH_WEIGHTS, RANDOM_MASK, InputError, generator
 
+FEW = 0.01  # share of the dropped weights that may be zero by chance
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -116,10 +118,15 @@ def controlled(control: str, ticket: Ticket, chance: Chance) -> Ticket:
 
 
 def _check_dense_start(ticket: Ticket) -> None:
-    dropped = [ticket.weights[name][~layer] for name, layer in ticket.mask.items()]
-    if any(len(values) for values in dropped) and not any(values.any() for values in dropped):
+    """InputError for weights that were masked, by this ticket's mask or by one that came before it: weights that were
+    drawn or trained are hardly ever zero. A layer that is all zero was initialised so."""
+    dropped = [ticket.weights[name][~layer] for name, layer in ticket.mask.items() if ticket.weights[name].any()]
+    number = sum(len(values) for values in dropped)
+    zero = number - sum(int(values.count_nonzero()) for values in dropped)
+    if zero > FEW * number:
+        where = "wherever" if zero == number else f"at {100 * zero / number:.0f} % of where"
         raise InputError(
-            "the starting weights are zero wherever the ticket's mask drops them: this control needs the dense ones, "
+            f"the starting weights are zero {where} the ticket's mask drops them: this control needs the dense ones, "
             "give a file with those as --init_dir"
         )
 

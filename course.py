@@ -19,6 +19,9 @@ DATA = ("data checksum", "split checksum", "val_fraction")
 # Settings without which a control would not have the steps of the run that it follows.
 SCHEDULE = ("epochs", "batch_size", "decreasing_lr", "warmup", "prac_epochs", "prune_type", "rewind_epoch")
 SCHEDULE += ("rewind_iteration", "rewind_lr", "init_dir", "mask_dir", "ticket step")
+# And those without which it would differ in more than its members.
+RECIPE = ("lr", "momentum", "weight_decay", "no_augmentation", "rate", "random_prune", "prune_classifier", "seed")
+RECIPE += ("arch", "stem", "network")
 STEP_SIZE = ("batch_size",)
 # Settings that made the sets of a run and ended its rounds, and so those of a control like it.
 MADE = ("data_prune", "threshold", "data_rate", "cep", "eb_eps", "queue_length", "eb_interval", "eb_arm")
@@ -45,6 +48,8 @@ class Course:
             raise InputError(f"{self} was found on other data or another split: {'; '.join(found)}")
         if found := self.unlike(settings, SCHEDULE if self.flag == LIKE_RUN else STEP_SIZE):
             raise InputError(f"{self} has other steps than this run would have: {'; '.join(found)}. Give the same")
+        if self.flag == LIKE_RUN and (found := self.unlike(settings, RECIPE)):
+            raise InputError(f"{self} would differ from this run in more than its members: {'; '.join(found)}")
 
     def unlike(self, settings: Mapping, names: tuple[str, ...]) -> list[str]:
         """Those of these settings that differ here, in words."""

@@ -30,8 +30,8 @@ class Feedback:
         self.bar.total = total
         self.bar.set_description(what)
 
-    def tick(self) -> None:
-        self.bar.update()
+    def tick(self, times: int = 1) -> None:
+        self.bar.update(times)
 
     def say(self, *lines: str) -> None:
         for line in lines:

@@ -177,9 +177,12 @@ def stability_runs(search: Job, content: Mapping, point: Flags) -> list[Job]:
         return []
     part, jobs = content["stability"], []
     shared = content.get("common", {}) | point | flags_of("stability", part)
-    for prunings in [None] if search.script == INIT else part.get("prunings", []):
+    wanted = [None] if search.script == INIT else part.get("prunings", [])
+    for prunings in wanted:
         where = search.save_dir.with_name(f"{ticket_name(search, prunings)}_stability")
-        controls = [] if prunings == 0 else part.get("controls", [])
+        first = 0 not in wanted and prunings == wanted[0]  # the dense network is the control without a mask
+        asked = [] if prunings == 0 else part.get("controls", [])
+        controls = [control for control in asked if first or not is_maskless(control)]
         jobs += trainings(search, prunings, shared, where, controls, STABILITY)
     return jobs
 

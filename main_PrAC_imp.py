@@ -54,7 +54,7 @@ def parser() -> flags.Parser:
 
 MEMBERS = {
     "random": "drawn at random, of each class as many as the set has",
-    "easy": "drawn like that from the examples that are not in the set, which may have at most half of all",
+    "easy": "drawn like that from the examples that are not in the set, filled up from it if they are too few",
     "el2n": "those of largest error |softmax - one-hot| (EL2N; Paul et al., NeurIPS 2021) of this run's dense network "
     "after a tenth of round 0's epochs, at least one",
     "cet": "those that this run forgot most often in the round before, filled up at random",

@@ -39,7 +39,7 @@ def measure_robustness(args: argparse.Namespace) -> None:
     jobs = [Job(run, rows, *targets.of(run)) for run, rows in runs]
     feedback = Feedback(print_freq=1)
     feedback.begin(0)
-    feedback.expect(sum(job.batches for job in jobs), "batches attacked")
+    feedback.expect(sum(job.batches(args.examples) for job in jobs), "batches attacked")
     with feedback:
         feedback.say(heading())
         for job in jobs:
@@ -109,9 +109,12 @@ class Job:
     test: Images
     model: nn.Module
 
-    @property
-    def batches(self) -> int:
-        return len(self.rows) * -(-len(self.test) // BATCH)
+    def batches(self, examples: int | None) -> int:
+        """Of all its networks; those that are known already are passed at once."""
+        return len(self.rows) * self.batches_each(examples)
+
+    def batches_each(self, examples: int | None) -> int:
+        return -(-min(examples or len(self.test), len(self.test)) // BATCH)
 
     def networks(self) -> Iterator[tuple[dict, Weights]]:
         for row in self.rows:
@@ -139,6 +142,8 @@ def attack_run(job: Job, args: argparse.Namespace, device: torch.device, feedbac
                 "rounds": [known[k] for k in sorted(known)],
             }
             write_summary(file, content)
+        else:
+            feedback.tick(job.batches_each(args.examples))
         feedback.say(line(job.run, known[row["round"]]))
 
 

@@ -135,9 +135,10 @@ class Runner:
         ) as bar:  # a line for each run remains, in a log as well, where no bar is drawn
             try:
                 while self.waiting or self.running:
-                    if self.start():
+                    begun, lost = self.start()
+                    if begun:
                         bar.set_postfix_str(", ".join(self.label(each.job) for each in self.running))
-                    for job in self.collect():
+                    for job in lost + self.collect():
                         bar.update()
                         bar.write(f"{self.label(job)}: {self.failed.get(job.save_dir, 'done')}")
                     time.sleep(PATIENCE)
@@ -145,21 +146,22 @@ class Runner:
                 self.end()
         return self.failed
 
-    def start(self) -> bool:
-        """Begin what can begin: what needs another one's ticket or run once that is over; not at all if that failed.
-        Whether there was anything."""
-        begun = False
+    def start(self) -> tuple[bool, list[Job]]:
+        """Begin what can begin: what needs another one's ticket or run once that is over. Whether there was anything,
+        and what never can, since that one failed."""
+        begun, lost = False, []
         unfinished = {job.save_dir for job in self.waiting} | {each.job.save_dir for each in self.running}
         for job in list(self.waiting):
             before = job.after.save_dir if job.after else None
             if before in self.failed:
                 self.waiting.remove(job)
                 self.failed[job.save_dir] = f"it needs the {job.needs} of {before}, which failed"
+                lost.append(job)
             elif self.free and before not in unfinished:
                 self.waiting.remove(job)
                 self.running.append(begin(job, self.free.pop(0)))
                 begun = True
-        return begun
+        return begun, lost
 
     def collect(self) -> list[Job]:
         """The runs that have ended since the last look; their places are free again."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from course import Course
-from dataset import highest, overlap, random_by_class
+from dataset import highest, overlap, random_by_class, random_subset
 from policy import CriticalSets, RoundEnd
 from utils import OTHER_MEMBERS, InputError, generator
 from workbench import Workbench
@@ -27,12 +27,13 @@ class OtherMembers:
     """Sets as large as `sets`, one of each round and of the one after the last, of other `members`:
 
     random   of each class as many as the set has, drawn from all examples
-    easy     the same, drawn from those that are not in the set; other classes fill up what a class lacks
+    easy     the same, drawn from those that are not in the set; other classes fill up what a class lacks, and where
+             all of them are too few, examples of the set
     el2n     those of largest error ||softmax(f(x)) - onehot(y)||_2 of this run's dense network early in round 0
     cet      those of this run's set before that it forgot most often
     cep      those on which two networks of this run disagree; cut at random to the size of the set
 
-    Equals are drawn at random, and so is what fills a set where `cet` or `cep` gives too few. Errors are taken once,
+    Equals are drawn at random, and so is what fills a set where its members are too few. Errors are taken once,
     after `early` epochs of round 0: they were proposed for early training, and there every example has been trained on
     alike, while at the end of a later round they are small on its own set because it was trained on that.
     """
@@ -81,8 +82,10 @@ class OtherMembers:
         """Of each class as many as the set `like`, and for how many of them their class had enough."""
         pool = without(self.own.whole, like) if self.members == "easy" else self.own.whole
         counts = self.class_counts(like)
-        chosen = random_by_class(pool, self.labels, counts.tolist(), random)
-        return chosen, int(torch.minimum(counts, self.class_counts(pool)).sum())
+        given = int(torch.minimum(counts, self.class_counts(pool)).sum())
+        missing = max(0, len(like) - len(pool))  # the set itself has more than half of all examples
+        pool = torch.cat([pool, random_subset(like, missing, random)]) if missing else pool
+        return random_by_class(pool, self.labels, counts.tolist(), random), given
 
     def ranked(self, end: RoundEnd, keep: int, random: np.random.Generator) -> tuple[Tensor, int]:
         """Those for which most speaks, and for how many, of all, anything does."""
@@ -125,8 +128,6 @@ def without(indices: Tensor, others: Tensor) -> Tensor:
 def other_members(members: str, course: Course, bench: Workbench) -> OtherMembers:
     """The policy of a control; InputError where the run that it follows allows no such members."""
     sets = [torch.from_numpy(entries).to(bench.device) for entries in course.sets]
-    if members == "easy":
-        check_left(course, sets[1:], len(bench.whole))
     made = {name: course.settings[name] for name in ("data_prune", "threshold", "data_rate", "cep")}
     if members == "cep" and made["cep"] == "none":
         raise InputError(f"--members cep: {course} has --cep none, and so says of no networks whether they disagree")
@@ -139,14 +140,3 @@ def other_members(members: str, course: Course, bench: Workbench) -> OtherMember
         errors=lambda: bench.predictor.errors(bench.train, bench.whole),
         seed=bench.seed,
     )
-
-
-def check_left(course: Course, sets: list[Tensor], whole: int) -> None:
-    """InputError for a set that leaves fewer examples out than it has."""
-    large = [(k, len(entries)) for k, entries in enumerate(sets, 1) if 2 * len(entries) > whole]
-    if large:
-        k, n = large[0]
-        raise InputError(
-            f"--members easy: the set of round {k} in {course.path} has {n:,} of {whole:,} examples, and the "
-            f"{whole - n:,} others are fewer; sets of at most half the examples are needed"
-        )

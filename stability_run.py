@@ -16,12 +16,12 @@ from dataset import random_subset
 from environment import changes
 from feedback import Feedback
 from flags import about, settings
-from opening import Opening, begun, open_run
+from opening import Opening, begun, make, open_run
 from pace import Pace
 from pruner import Weights
 from records import write_summary
 from retrain import train_ticket
-from rundir import RunDirectory
+from rundir import RunDirectory, occupied
 from stability import STABLE, angle, barrier, distance, interpolate, reestimate_
 from step import load_weights_
 from utils import INITIAL_WEIGHTS, STATISTICS, InputError, digest, generator
@@ -38,7 +38,7 @@ def measure_stability(args: argparse.Namespace, trainings: Sequence[argparse.Nam
     bench = set_up(args)
     directory, chosen = RunDirectory(args.save_dir), settings(args, SCRIPT, bench.contents)
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening:
-        check_copies(opening, trainings)
+        prepare_copies(opening, trainings)
         line = Line(args, bench, directory, chosen)
         line.open(opening)
         for training in trainings:
@@ -46,24 +46,34 @@ def measure_stability(args: argparse.Namespace, trainings: Sequence[argparse.Nam
         line.between(*(Copy.read(training.save_dir) for training in trainings))
 
 
-def check_copies(opening: Opening, trainings: Sequence[argparse.Namespace]) -> None:
-    """InputError, before the first copy is trained, for a directory that the second one could not use."""
+def prepare_copies(opening: Opening, trainings: Sequence[argparse.Namespace]) -> None:
+    """Clear the copies' directories together with that of an old run, so that what is there later is this run's.
+    InputError, before the first copy is trained, for a directory that the second one could not use."""
     if opening.saved:
         return
-    for training in trainings:
-        directory, inputs = RunDirectory(training.save_dir), [training.init_dir, training.mask_dir]
-        if training.overwrite:
-            made = {"script": "main_train.py"}
-            open_run(directory, made, resume=False, checkpoint=None, overwrite=True, inputs=inputs)
-        elif directory.checkpoints():
-            raise InputError(
-                f"{directory.path} holds a run that this one did not begin: choose another --save_dir, or start anew "
-                "with --overwrite"
-            )
+    found = [(training, RunDirectory(training.save_dir)) for training in trainings]
+    old = [(open_copy(training, directory, opening.clear), directory) for training, directory in found]
+    for copy, directory in old:
+        if copy.clear and directory.path.exists():
+            with occupied(directory):
+                make(directory, copy)
+
+
+def open_copy(training: argparse.Namespace, directory: RunDirectory, clear: bool) -> Opening:
+    """How a new copy begins in its directory."""
+    if not clear and directory.checkpoints():
+        raise InputError(
+            f"{directory.path} holds a run that this one did not begin: choose another --save_dir, or start anew with "
+            "--overwrite"
+        )
+    made, inputs = {"script": "main_train.py"}, [training.init_dir, training.mask_dir]
+    return open_run(directory, made, resume=False, checkpoint=None, overwrite=clear, inputs=inputs)
 
 
 def train_copy(training: argparse.Namespace, bench: Workbench) -> None:
-    """As main_train.py would with these flags, on data and network that are there already."""
+    """As main_train.py would with these flags, on data and network that are there already; its directory has been
+    cleared if it was to be."""
+    training = argparse.Namespace(**vars(training) | {"overwrite": False})
     feedback = Feedback(training.print_freq)
     feedback.say("", f"{training.save_dir.name}: order seed {training.order_seed}")
     load_weights_(bench.model, bench.initial(INITIAL_WEIGHTS))

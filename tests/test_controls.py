@@ -108,8 +108,24 @@ def test_masked_starting_weights_are_refused(ticket, name):
     with pytest.raises(InputError, match="needs the dense ones"):
         control(name, masked)
     control("reinit", masked)
-    masked.weights["conv1.weight"] = ticket.weights["conv1.weight"]
-    control(name, masked)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.4])
+@pytest.mark.parametrize("name", MASKED)
+def test_starting_weights_that_an_earlier_mask_dropped_are_refused(ticket, name, rate):
+    """As those of a search that began with a ticket: the first mask dropped few weights or many."""
+    dense = {key: torch.ones_like(layer) for key, layer in ticket.mask.items()}
+    earlier = pruner.prune(dense, pruner.random_scores(dense, generator(5)), rate)
+    mask = pruner.prune(earlier, pruner.random_scores(earlier, generator(4)), 0.5)
+    weights = {key: value * earlier[key] if key in earlier else value for key, value in ticket.weights.items()}
+    with pytest.raises(InputError, match=r"zero at [0-9]+ % of where.*needs the dense ones"):
+        control(name, Ticket(mask, weights))
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_a_layer_initialised_with_zeros_is_no_masked_one(ticket, name):
+    weights = ticket.weights | {"conv2.weight": torch.zeros_like(ticket.weights["conv2.weight"])}
+    control(name, ticket._replace(weights=weights))
 
 
 @pytest.mark.parametrize("name", CONTROLS)

@@ -246,6 +246,19 @@ def test_what_is_in_the_way_is_said_before_a_copy_is_trained(stability, tmp_path
     assert "would remove" in out and inside.exists() and not (tmp_path / "line/copy_1").exists()
 
 
+@pytest.mark.parametrize("number", [1, 2, 6])
+def test_a_run_begun_anew_and_killed_goes_on(stability, tmp_path, monkeypatch, number):
+    """Killed before or within the first copy, or in the second, when nothing of the old run may be left."""
+    flags = f"{QUICK} --points 3 --statistics_examples 50 --save_interval 0"
+    stability(flags, tmp_path)
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        kill_at(patch, number)
+        stability(f"{flags} --lr 0.05 --overwrite", tmp_path)
+    stability(f"{flags} --lr 0.05", tmp_path)
+    lrs = [read(tmp_path / copy / "checkpoint.pth.tar")["settings"]["lr"] for copy in ("copy_1", "copy_2")]
+    assert lrs == [0.05, 0.05]
+
+
 def test_other_settings_are_refused_and_named(stability, tmp_path):
     flags = f"{PLAIN} --epochs 1 --points 3"
     stability(flags, tmp_path)

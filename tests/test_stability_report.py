@@ -65,6 +65,14 @@ def test_a_study_measures_tickets_their_controls_and_the_dense_network(written, 
     check_jobs(found)
 
 
+@pytest.mark.parametrize("prunings, dense", [("[0, 2]", []), ("[1, 2]", ["IMP_ticket_1_stability_dense"])])
+def test_the_stability_of_the_dense_network_is_measured_once(written, prunings, dense):
+    changes = ("[0, 2]", prunings), ('controls = ["random_mask"]', 'controls = ["random_mask", "dense"]')
+    names = {job.save_dir.name for job in read_study(written(*changes)).jobs}
+    assert [name for name in names if name.endswith("dense")] == dense
+    assert "IMP_ticket_2_stability_random_mask" in names
+
+
 def test_a_ticket_found_at_once_has_its_stability_too(written):
     at_once = '[methods.SNIP]\nscript = "main_init.py"\ncriterion = "snip"\ndensity = 0.5\n[stability]'
     jobs = {job.save_dir.name: job for job in read_study(written(("[stability]", at_once))).jobs}
