@@ -9,13 +9,19 @@ from reports.accuracy import Curve
 from reports.document import Figure
 from reports.methods import Task
 from reports.statistics import spread
-from reports.style import canvas, density_axis, dodge, finish, legend_below, look, percent, thousands
+from reports.style import COLOURS, canvas, density_axis, dodge, finish, legend_below, look, percent, thousands
+from rules import RULES
 
 WINNING, EQUAL = "winning (against dense", "equal (against IMP"
 
 
-def accuracy_figure(task: Task, curves: Sequence[Curve], name: str, what: str, margin: float) -> Figure:
-    """One line for each method; mean +- standard deviation over seeds, dense network as a band, the two markers."""
+def accuracy_figure(task: Task, every: Sequence[Curve], name: str, what: str, margin: float) -> Figure:
+    """One line for each method; mean +- standard deviation over seeds, dense network as a band, the two markers.
+
+    Where there are too many to tell apart, those whose tickets were altered are left to their own chapter.
+    """
+    plain = [curve for curve in every if not curve.method.is_altered]
+    curves = plain if plain and len(every) > len(COLOURS) else every
     figure, (axes,) = canvas(height=4.2 + 0.1 * len(curves))
     densities = [point.density for curve in curves for point in curve.points]
     dense_bands(axes, curves)
@@ -32,6 +38,8 @@ def accuracy_figure(task: Task, curves: Sequence[Curve], name: str, what: str, m
         f"{what}, {task.name}. Test accuracy at the best validation epoch, without a validation set after the "
         "last; mean and standard deviation over seeds where there are several."
     )
+    if len(curves) < len(every):
+        caption += " Tickets that were altered, and those of rules, are in a chapter of their own."
     return finish(figure, name, caption)
 
 
@@ -49,7 +57,9 @@ def dense_bands(axes: Axes, curves: Sequence[Curve]) -> None:
             continue
         drawn.append(curve.dense)
         mean, deviation = spread(curve.dense.values())
-        axes.axhline(mean, color="#888888", lw=1, ls=(0, (1, 1)), zorder=0, label=f"dense network{seeds(curve.dense)}")
+        rule = f", {RULES[curve.method.further].name}" if curve.method.further else ""
+        label = f"dense network{rule}{seeds(curve.dense)}"
+        axes.axhline(mean, color="#888888", lw=1, ls=(0, (1, 1)), zorder=0, label=label)
         if deviation:
             axes.axhspan(mean - deviation, mean + deviation, color="#888888", alpha=0.18, lw=0, zorder=0)
 

@@ -135,9 +135,9 @@ class Task:
 
     @property
     def searches(self) -> list[str]:
-        """Names of the searches, in the order of their colours."""
-        names = dict.fromkeys(method.search for method in self.methods if method.kind != DENSE)
-        return sorted(names, key=lambda name: (not name.split(" (")[0].endswith("IMP"), "random" in name))
+        """Names of the searches, in the order of their colours; those of altered tickets last."""
+        names = {method.search: method.is_altered for method in self.methods if method.kind != DENSE}
+        return sorted(names, key=lambda name: (names[name], not name.split(" (")[0].endswith("IMP"), "random" in name))
 
 
 @dataclass

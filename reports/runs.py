@@ -3,6 +3,7 @@
 A run that is not as it should be is read as far as that can be done; what is wrong with it goes into `notes`.
 """
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ ROW = {"round", "density", "sparsity", "kept", "set", "validation", "test", "bes
 ROW |= {"stopped", "steps", "steps_per_epoch", "examples", "forward_passes", "seconds"}
 ATTACK = {"eps", "pgd_steps", "pgd_step_size"}
 ATTACKED = {"round", "density", "examples", "clean", "fgsm", "pgd"}
+FEW = 3  # directories that are named of those that hold no run
 FOREIGN = "2021 code"  # the `script` of a directory that the 2021 code made
 
 
@@ -73,22 +75,38 @@ class Run:
 AnyRun = Run | GreedyRun | StabilityRun
 
 
+class NoRun(InputError):
+    """A directory of `script` that holds nothing to report."""
+
+    def __init__(self, path: Path, script: str):
+        super().__init__(f"{path} {_no_run(script)}")
+        self.path, self.script = path, script
+
+
 def read_runs(paths: Iterable[Path]) -> tuple[list[AnyRun], list[str]]:
-    """The runs that can be read, each once, and what is wrong with the others."""
-    runs, notes, seen = [], [], set()
-    for path in paths:
+    """The runs that can be read, each once, and what is wrong with the others. The logs that study.py writes beside
+    its runs are no news to anyone."""
+    runs, notes, seen, empty = [], [], set(), {}
+    for path in itertools.filterfalse(is_log, paths):
         if path.resolve() in seen:
             notes.append(f"{path} is given twice; it counts once.")
             continue
         seen.add(path.resolve())
         try:
             runs.append(read_run(path))
+        except NoRun as nothing:
+            empty.setdefault(nothing.script, []).append(nothing.path)
         except (InputError, OSError) as error:
             notes.append(f"{error}; left out.")
     for run, name in zip(runs, short_names([run.path for run in runs]), strict=True):
         run.name = name
     find_tickets([run for run in runs if isinstance(run, Run)])
-    return runs, notes + told_once(runs)
+    return runs, notes + [_left_out(script, paths) for script, paths in empty.items()] + told_once(runs)
+
+
+def is_log(path: Path) -> bool:
+    """Whether it is a file beside the directory of a run, named for it."""
+    return path.suffix == ".log" and path.is_file() and path.with_name(path.stem).is_dir()
 
 
 def told_once(runs: Sequence[AnyRun]) -> list[str]:
@@ -192,7 +210,7 @@ def _from_checkpoints(directory: RunDirectory) -> Run:
         elif content["settings"]["script"] in SEARCHES:
             run = Run(directory.path, content["settings"], content.get("rounds", []))
         elif content["settings"]["script"] != "main_train.py":
-            raise InputError(f"{directory.path} {_no_run(content['settings']['script'])}")
+            raise NoRun(directory.path, content["settings"]["script"])
         else:
             run = Run(directory.path, content["settings"], _training(content, directory.path))
         run.notes = notes + run.notes
@@ -210,6 +228,13 @@ def _no_run(script: str) -> str:
     if script == stability_runs.SCRIPT:
         return f"holds a run of {script} that is not at its end: the same command goes on with it"
     return f"holds a ticket of {script}, no run: give the run that trained it"
+
+
+def _left_out(script: str, paths: Sequence[Path]) -> str:
+    """One sentence for all directories of a script that have nothing to report."""
+    others = f" and {len(paths) - FEW} more" if len(paths) > FEW else ""
+    told = f"{', '.join(map(str, paths[:FEW]))}{others} {'each ' if len(paths) > 1 else ''}{_no_run(script)}"
+    return f"{told}; left out."
 
 
 def _training(content: dict, path: Path) -> list[dict]:

@@ -19,6 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from reports.document import Figure
 
 WIDTH = 7.0  # inches
+SAME = 0.01  # difference of the logarithms of densities that share a label
 SETTINGS = {
     "font.size": 9.5,
     "axes.titlesize": 10,
@@ -105,7 +106,9 @@ def density_axis(axes: Axes, densities: Iterable[float], labels: int = 9) -> Non
 
 
 def spaced(levels: Sequence[float], least: float) -> list[float]:
-    """Those of the levels, falling, that are at least so far apart in their logarithms; first those at even places."""
+    """Those of the levels, falling, that are at least so far apart in their logarithms; first those at even places.
+    Levels that would share a label count once."""
+    levels = [level for place, level in enumerate(levels) if not place or math.log(levels[place - 1] / level) > SAME]
     step = 1
     while step < len(levels) and any(
         math.log(a / b) < least for a, b in zip(levels[::step], levels[step::step], strict=False)

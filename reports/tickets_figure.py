@@ -11,7 +11,7 @@ from reports.document import Figure
 from reports.statistics import spread
 from reports.style import canvas, finish, look, percent
 
-MOST_ROWS, MOST_PANELS = 30, 4  # of a figure that can be read
+MOST_ROWS, MOST_PANELS = 45, 4  # of a figure that can be read
 GREY = "#888888"
 PLAIN, CARRIED, CONTROL = look(0), look(1), look(2)
 

@@ -31,6 +31,15 @@ SETTINGS = {"script": "main_greedy.py", "dataset": "digits", "target": "halves",
             "iterations": 100, "prune_at": [0, 50, 100], "neurons": 4, "fine_tune": 10, "memory": 4096}  # fmt: skip
 
 
+def test_more_picks_than_neurons_are_reported(tmp_path):
+    """Only so many neurons are the largest: after all of them that column is empty."""
+    select("--dataset digits --hidden 6 --examples 60 --iterations 10 --prune_at 10 --neurons 9", tmp_path / "run")
+    assert report.main([str(tmp_path / "run"), "--output", str(tmp_path / "report")]) == 0
+    rows = list(csv.DictReader((tmp_path / "report" / "tables" / "greedy-losses-1.csv").open()))
+    assert [bool(row["largest"]) for row in rows] == 6 * [True] + 3 * [False]
+    assert all(row["selected"] for row in rows)
+
+
 def network(accuracy, loss=0.2):
     """Two points better on what it trained on."""
     return {"loss": loss, "train": accuracy + 2, "test": accuracy}

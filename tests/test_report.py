@@ -15,11 +15,13 @@ from test_search import run
 
 import report
 from checkpoint import read, write
+from controls import CONTROLS
 from reports.accuracy import curves_of
+from reports.accuracy_section import accuracy_parts
 from reports.as_html import html
 from reports.cost import Costs, forward, looking_flops, training_flops
 from reports.cost_section import bills_of, row_of
-from reports.document import LONGEST, Column, Paragraph, Report, Section, Table
+from reports.document import LONGEST, Column, Figure, Paragraph, Report, Section, Table
 from reports.gallery import pictures_of
 from reports.mask_section import distances_of
 from reports.masks import overlap, vanishing, warnings
@@ -29,6 +31,7 @@ from reports.sets_section import kept_share
 from reports.statistics import Interval, holds, last_before_failure, paired, spread
 from reports.tickets_section import altered_ticket_parts
 from reports.verdict_section import of_markers
+from rules import RULES
 
 QUICK = "--dataset digits --arch networks:tiny --epochs 3 --decreasing_lr 2 --batch_size 64 --gpu -1"
 SEARCHING = f"{QUICK} --prune_type rewind_lt --rewind_epoch 0 --pruning_times 2"
@@ -818,6 +821,39 @@ def test_images_that_are_not_those_of_the_runs_are_not_shown(runs, tmp_path):
         source, sentence = pictures_of(task, task.methods, tmp_path / "data")
         assert source is None and words in sentence
         assert not (tmp_path / "data").exists()
+
+
+def test_many_altered_tickets_are_left_out_of_the_figure_of_methods():
+    """A line each for nine kinds could not be told apart; all of them are in the table."""
+    kinds = [{"control": name} for name in CONTROLS] + [{"rule": name} for name in RULES]
+    runs = [retrained(search, 1, 90.0) for search in (IMP, PRAC)]
+    for kind in [*kinds, {"control": "dense", "rule": "fine_tuning"}]:
+        runs.append(retrained(IMP, 1, 88.0))
+        runs[-1].settings = runs[-1].settings | kind
+    (task,), _ = tasks_of(runs)
+    parts = accuracy_parts(task, 1, 0.5)
+    (figure,) = [part for part in parts if isinstance(part, Figure)]
+    words = [text for text in figure.svg.decode().splitlines() if "<!--" in text]
+    assert any("PrAC (1 seed)" in text for text in words) and not any("random mask" in text for text in words)
+    assert figure.caption.endswith("are in a chapter of their own.")
+    assert len({row[1] for part in parts if isinstance(part, Table) for row in part.rows}) == 10
+    assert task.searches[:2] == ["IMP", "PrAC"], "colours that are told apart are theirs"
+
+
+def test_logs_beside_runs_and_tickets_alone_are_no_long_list(tmp_path):
+    """A shell's runs/* has them all."""
+    for number in range(5):
+        write(
+            tmp_path / f"elastic_{number}" / "checkpoint.pth.tar", {"format": 3, "settings": {"script": "main_init.py"}}
+        )
+        (tmp_path / f"elastic_{number}.log").write_text("done")
+    (tmp_path / "alone.log").write_text("of no run")
+    runs, notes = read_runs(sorted(tmp_path.iterdir()))
+    assert runs == [] and len(notes) == 2
+    assert notes[0] == f"{tmp_path / 'alone.log'} is no directory; left out."
+    assert re.fullmatch(
+        r"(\S+/elastic_\d, ){2}\S+/elastic_2 and 2 more each holds a ticket of main_init.py.*", notes[1]
+    )
 
 
 def test_an_elastic_ticket_is_no_run(tmp_path, call):

@@ -1,6 +1,7 @@
 """Stability in studies and in the report: which runs a study has, which go together, what is told of them."""
 
 import csv
+import itertools
 import json
 import re
 import shlex
@@ -16,6 +17,7 @@ import report
 from grid import read_study
 from reports.runs import read_runs
 from reports.stability_families import families_of
+from reports.stability_runs import StabilityRun
 from reports.stability_section import sentence, stability_parts, table
 from runner import check_jobs, is_done
 
@@ -71,6 +73,26 @@ def test_the_stability_of_the_dense_network_is_measured_once(written, prunings, 
     names = {job.save_dir.name for job in read_study(written(*changes)).jobs}
     assert [name for name in names if name.endswith("dense")] == dense
     assert "IMP_ticket_2_stability_random_mask" in names
+
+
+def test_tickets_of_several_rewinding_points_are_one_family(tmp_path):
+    """With --rewind_lr the starting step is a setting, and with --like_run each seed follows a run of its own."""
+    search = {"script": "main_PrAC_imp.py", "arch": "flat", "members": "random"}
+    runs = []
+    for seed, step in itertools.product((0, 1), (0, 30)):
+        settings = {
+            "script": "main_stability.py",
+            "seed": seed,
+            "dataset": "digits",
+            "arch": "flat",
+            "ticket step": step,
+        }
+        found = search | {"seed": seed, "like_run, round 0": f"digest {seed}", "rewind_iteration": step}
+        ticket = {"file": "f", "prunings": 2, "settings": found}
+        barrier = {"barrier": {"test_error": 1.0}, "density": 0.25}
+        runs.append(StabilityRun(tmp_path, settings, {"ticket": ticket, "ticket step": step} | barrier))
+    (family,) = families_of(runs)
+    assert [(place.step, len(place.runs)) for place in family.places] == [(0, 2), (30, 2)]
 
 
 def test_a_ticket_found_at_once_has_its_stability_too(written):
