@@ -151,6 +151,6 @@ def draw_curves(history: Sequence[dict], path: Path, title: str) -> None:
     axes.set(xlabel="epoch", ylabel="accuracy (%)", title=title)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="best")  # said, or a slow machine is warned that it may take long
     write_whole(path, partial(figure.savefig, dpi=120, format="png"))
     plt.close(figure)

@@ -5,7 +5,8 @@
 Takes directories of main_train.py, main_imp.py and main_PrAC_imp.py; of a search every finished round. Attacks the
 network whose test accuracy is reported, that of the best validation epoch, on the images that it was tested on: with
 FGSM and PGD, which change every pixel by at most --eps of the range from 0 to 1. Writes robustness.json into each
-directory, which report.py shows. Networks that were attacked like this before are not attacked again.
+directory, which report.py shows. Networks that were attacked like this before are not attacked again; what other
+attacks gave is kept.
 """
 
 import argparse

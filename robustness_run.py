@@ -122,12 +122,14 @@ class Job:
 
 
 def attack_run(job: Job, args: argparse.Namespace, device: torch.device, feedback: Feedback) -> None:
-    """Each of the run's networks that has not been attacked like this before; the records grow by one at a time."""
+    """Each of the run's networks that has not been attacked like this before; the records, which keep what came of
+    other attacks, grow by one at a time."""
     file, attack = RunDirectory(job.run.path).robustness, attack_of(args)
     drawn = generator(args.seed, purpose=ATTACKS)
     indices = random_subset(torch.arange(len(job.test), device=device), args.examples or len(job.test), drawn)
     threat = Threat(args.eps, args.pgd_steps, args.pgd_step_size)
-    known = {row["round"]: row for row in rows_in(file, attack)}
+    others = [found for found in attacks_in(file) if found["attack"] != attack]
+    known = {row["round"]: row for found in attacks_in(file) if found["attack"] == attack for row in found["rounds"]}
     for row, weights in job.networks():
         checksum = digest(*(value.numpy() for _, value in sorted(weights.items())))
         if known.get(row["round"], {}).get("checksum") != checksum:
@@ -135,13 +137,9 @@ def attack_run(job: Job, args: argparse.Namespace, device: torch.device, feedbac
             found = robust_accuracies(job.model, job.test, indices, threat, args.seed, feedback.tick)
             told = {name: row[name] for name in ("round", "density", "sparsity")}
             known[row["round"]] = told | {"checksum": checksum, "examples": len(indices)} | found
-            content = {
-                "command": command(args, SCRIPT),
-                "attack": attack,
-                "environment": environment(device),
-                "rounds": [known[k] for k in sorted(known)],
-            }
-            write_summary(file, content)
+            made = {"command": command(args, SCRIPT), "attack": attack, "environment": environment(device)}
+            made |= {"rounds": [known[k] for k in sorted(known)]}
+            write_summary(file, {"attacks": [*others, made]})
         else:
             feedback.tick(job.batches_each(args.examples))
         feedback.say(line(job.run, known[row["round"]]))
@@ -158,12 +156,13 @@ def attack_of(args: argparse.Namespace) -> dict:
     }
 
 
-def rows_in(file: Path, attack: dict) -> list[dict]:
-    """What is known of this very attack; nothing from a file that is damaged, whose rows are then made anew."""
+def attacks_in(file: Path) -> list[dict]:
+    """Each attack that was made on this run, and its rows; nothing from a file that is damaged or not there."""
     try:
-        content = json.loads(file.read_bytes())
-        rows = content["rounds"] if content["attack"] == attack else []
-        return [row for row in rows if row.keys() >= {"round", "density", "checksum", *MEASURED}]
+        found = json.loads(file.read_bytes())["attacks"]
+        wanted = {"round", "density", "checksum", *MEASURED}
+        whole = all("attack" in each and all(row.keys() >= wanted for row in each["rounds"]) for each in found)
+        return found if whole else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 

@@ -45,7 +45,13 @@ def places_of(jobs: int | None, gpus: Sequence[int] | None) -> list[Place]:
         return [Place(gpu) for gpu in found]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = jobs or cores
-    return [Place(-1, max(1, cores // jobs)) for _ in range(jobs)]
+    return [Place(-1, threads_wanted() or max(1, cores // jobs)) for _ in range(jobs)]
+
+
+def threads_wanted() -> int | None:
+    """The OMP_NUM_THREADS that this process was given, which is then that of every run."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) else None
 
 
 def visible_gpus() -> list[int]:

@@ -220,7 +220,11 @@ def table(points: Sequence[dict]) -> list[str]:
     headings = [name.replace("_", " ") for name in COLUMNS]
     lines = ["  ".join(f"{heading:>11}" for heading in headings)]
     lines += ["  ".join(f"{format(point[name], form):>11}" for name, form in COLUMNS.items()) for point in points]
-    return [*lines, "errors in percent, train: on all examples trained on, not augmented; alpha 0: copy 1, 1: copy 2"]
+    return [
+        *lines,
+        "errors in percent, train: on all examples trained on, not augmented; alpha 0: copy 1 after its last epoch, "
+        "1: copy 2",
+    ]
 
 
 def sentences(found: dict) -> list[str]:
@@ -253,7 +257,7 @@ def draw_line(points: Sequence[dict], path: Path, heading: str) -> None:
         axes.set(xlabel="from copy 1 (0) to copy 2 (1)", ylabel=label)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-    panels[0].legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(heading)
     write_whole(path, partial(figure.savefig, dpi=120, format="png"))
     plt.close(figure)

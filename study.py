@@ -18,7 +18,12 @@ def parser() -> flags.Parser:
     add = parser.add_argument
     add("file", type=flags.path, metavar="FILE.toml", help="what to run; grid.py says what it may hold")
     add("--save_dir", type=flags.path, help="directory of all runs; the file's own if not given")
-    add("--jobs", type=flags.positive_int, help="runs at a time on the CPU; one for every core if not given")
+    add(
+        "--jobs",
+        type=flags.positive_int,
+        help="runs at a time on the CPU, which share its cores (OMP_NUM_THREADS, if "
+        "set, is the number of threads of each); one for every core if not given",
+    )
     add("--gpu", type=flags.count_from_0, nargs="*", help="CUDA devices to use; all if not given, none if empty: CPU")
     add("--slurm", type=flags.path, metavar="FILE.sh", help="write a SLURM array script instead of running anything")
     add("--no_report", action="store_true", help="leave the report out")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from checkpoint import on_cpu, read, split_state
 from given_sets import sequence_of
 from models.units import NORMALIZATION, owners
-from pruner import Mask, Ticket, Weights, classifier
+from pruner import Mask, Ticket, Weights, classifier, same
 from step import copy_weights
 from utils import InputError, digest
 from whole_file import is_sealed
@@ -229,6 +229,11 @@ class TicketFiles(NamedTuple):
         elif self.init:
             (weights, notes), step = self.init.starting_weights(model, spared), self.init.step
         mask = self.mask.mask(model, spared) if self.mask else {}
+        if self.init and trained and self.trained_under(mask):
+            notes.append(
+                f"{self.init.path} was trained under this very mask: its weights have been trained since they were "
+                "pruned; the checkpoint of the round before has those that the mask was pruned from"
+            )
         if self.mask and not mask:
             notes.append(f"{self.mask.path} holds no mask: the dense network is trained")
         notes += [
@@ -237,6 +242,11 @@ class TicketFiles(NamedTuple):
             if not is_sealed(file.path)
         ]
         return Ticket(mask, weights, step), notes
+
+    def trained_under(self, mask: Mask) -> bool:
+        """Whether the weights of `init` were trained under this mask, not before it was pruned."""
+        own = self.init.trained[1]
+        return bool(mask) and not self.init.starts_trained and own.keys() == mask.keys() and same(own, mask)
 
     def check_kept(self, mask: Mask, spared: Sequence[str] = (NORMALIZATION,)) -> None:
         """InputError if a mask keeps weights that had been dropped when those of `init` were trained: they would start,

@@ -127,9 +127,9 @@ def save_sliced(path: Path, small: nn.Module, kept: Kept, network: dict, more: d
     write(path, {"state_dict": state, "kept_channels": numbers, "network": network} | more)
 
 
-def load_sliced(path: Path) -> nn.Module:
+def load_sliced(path: Path | str) -> nn.Module:
     """The network in a file of `save_sliced`, in eval mode, on the CPU; InputError if it is another file."""
-    content = read(path)
+    content = read(Path(path))
     if missing := {"state_dict", "kept_channels", "network"} - content.keys():
         raise InputError(f"{path} is no sliced network: it has no {sorted(missing)[0]}")
     model = build_model(**content["network"])

@@ -36,10 +36,10 @@ def rows_of(method: Method) -> Iterator[list]:
     own."""
     together: dict[tuple, list[Mapping]] = defaultdict(list)
     for run in method.runs:
-        attack = run.robustness.get("attack")
-        for row in run.robustness.get("rounds", []):
-            what = (prunings(run), density_found(run)) if method.is_carried else level(row["density"])
-            together[what, attack_text(attack, row["examples"])].append(row)
+        for found in run.robustness:
+            for row in found["rounds"]:
+                what = (prunings(run), density_found(run)) if method.is_carried else level(row["density"])
+                together[what, attack_text(found["attack"], row["examples"])].append(row)
     for (_, attack), found in sorted(together.items(), key=lambda item: (item[0][1], -item[1][0]["density"])):
         density = statistics.fmean(row["density"] for row in found)
         measured = [value for name in NAMES for value in spread(row[name] for row in found)]

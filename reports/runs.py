@@ -43,7 +43,7 @@ class Run:
     summary: dict = field(default_factory=dict)  # summary.json, empty where there is none
     name: str = ""  # short, but another one than any other run's
     notes: list[str] = field(default_factory=list)
-    robustness: dict = field(default_factory=dict)  # robustness.json, empty where there is none
+    robustness: list[dict] = field(default_factory=list)  # what robustness.json says of each attack
 
     @property
     def script(self) -> str:
@@ -170,18 +170,18 @@ def _from_summary(directory: RunDirectory) -> Run | None:
     return None
 
 
-def _robustness(directory: RunDirectory, notes: list[str]) -> dict:
+def _robustness(directory: RunDirectory, notes: list[str]) -> list[dict]:
     """What main_robustness.py found; empty, with a note where its file is there and damaged."""
     if not directory.robustness.exists():
-        return {}
+        return []
     try:
-        content = json.loads(directory.robustness.read_bytes())
-        if content["attack"].keys() >= ATTACK and all(row.keys() >= ATTACKED for row in content["rounds"]):
-            return content
+        found = json.loads(directory.robustness.read_bytes())["attacks"]
+        if all(each["attack"].keys() >= ATTACK and all(r.keys() >= ATTACKED for r in each["rounds"]) for each in found):
+            return found
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     notes.append("robustness.json is damaged, passed over.")
-    return {}
+    return []
 
 
 def _unfinished(run: Run) -> list[str]:

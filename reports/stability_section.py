@@ -47,16 +47,16 @@ def stability_parts(families: Sequence[Family]) -> list[Part]:
 
 
 def sentence(family: Family, step: int | None) -> str:
-    """Which of a method's tickets are stable, by the mean barrier."""
-    names: dict[bool, list[str]] = {True: [], False: []}
-    for place in family.at(step):
-        names[place.barrier[0] < STABLE].append(f"{percent(place.density)} %")
+    """How many of a method's runs are stable at each density."""
     told = [
-        f"{words} at {', '.join(names[stable])} of the weights"
-        for stable, words in ((True, "stable"), (False, "not stable"))
-        if names[stable]
+        f"{percent(place.density)} % of the weights, {stable_runs(place)} stable, mean barrier {place.barrier[0]:.2f}"
+        for place in family.at(step)
     ]
     return f"{label(family, step)}: {'; '.join(told)}."
+
+
+def stable_runs(place: Place) -> str:
+    return f"{sum(run.summary['stable'] for run in place.runs)} of {len(place.runs)}"
 
 
 def label(family: Family, step: int | None) -> str:
@@ -69,7 +69,6 @@ def table(families: Sequence[Family], number: int) -> Table:
 
 
 def row(family: Family, place: Place) -> list:
-    stable = sum(run.summary["stable"] for run in place.runs)
     return [
         family.name,
         place.step,
@@ -81,7 +80,7 @@ def row(family: Family, place: Place) -> list:
         *place.of(lambda run: run.ends),
         place.of(lambda run: run.summary["distance"])[0],
         place.of(lambda run: run.summary["angle"])[0],
-        f"{stable} of {len(place.runs)}",
+        stable_runs(place),
     ]
 
 

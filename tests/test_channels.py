@@ -264,7 +264,7 @@ def test_a_sliced_network_comes_back_from_its_file(tmp_path):
     small = sliced(model, groups.values(), kept)
     form = {"arch": "res14s", "stem": "imagenet", "classes": 10, "channels": 3, "image_size": 32}
     save_sliced(tmp_path / "1sliced.pt", small, kept, form | {"mean": [0.5] * 3, "std": [0.2] * 3}, {})
-    assert torch.equal(load_sliced(tmp_path / "1sliced.pt")(images), small(images))
+    assert torch.equal(load_sliced(str(tmp_path / "1sliced.pt"))(images), small(images))
     torch.save({"state_dict": small.state_dict()}, tmp_path / "other.pt")
     with pytest.raises(InputError, match="no sliced network"):
         load_sliced(tmp_path / "other.pt")

@@ -89,8 +89,9 @@ def test_pgd_is_not_weaker_than_fgsm_and_both_fool_the_network(trained):
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def records(folder):
-    return json.loads((folder / "robustness.json").read_text())
+def records(folder, attack=-1):
+    """What came of one attack of those that were made, the newest last."""
+    return json.loads((folder / "robustness.json").read_text())["attacks"][attack]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,8 @@ def test_what_was_attacked_is_not_attacked_again_but_differently_it_is(call, sea
     assert call("main_robustness", search, *few)[0] == 0 and len(asked) == 2
     assert call("main_robustness", search, *few, "--eps", 0.1, "--rounds", 0)[0] == 0 and len(asked) == 3
     assert records(search)["attack"]["eps"] == "1/10" and len(records(search)["rounds"]) == 1
+    assert [row["round"] for row in records(search, -2)["rounds"]] == [0, 1], "what another attack gave is kept"
+    assert call("main_robustness", search, *few)[0] == 0 and len(asked) == 3
     (search / "robustness.json").write_text("{")
     assert call("main_robustness", search, *few, "--rounds", 0)[0] == 0 and len(asked) == 4
 
@@ -145,7 +148,7 @@ def test_the_report_shows_means_by_density(call, tmp_path):
     assert row["attack"] == "eps 8/255, PGD of 10 steps of 2/255, on 360 images"
     (tmp_path / "0" / "robustness.json").write_text('{"attack": 3}')
     found = read_run(tmp_path / "0")
-    assert found.robustness == {} and "robustness.json is damaged" in found.notes[0]
+    assert found.robustness == [] and "robustness.json is damaged" in found.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,14 @@ def test_the_largest_trained_weights_are_the_ticket_of_the_first_pruning(search,
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
+def test_weights_that_the_mask_has_been_trained_with_are_told(search, tmp_path):
+    """The same file twice, as other trainings take it; the round before has what a rule begins with."""
+    pair = f"--init_dir {search}/{{}}checkpoint.pth.tar --mask_dir {search}/1checkpoint.pth.tar --rule lr_rewinding"
+    said = run("train", f"{SHORT} {pair.format(1)}", tmp_path / "same")
+    assert "1checkpoint.pth.tar was trained under this very mask" in said
+    assert "this very mask" not in run("train", f"{SHORT} {pair.format(0)}", tmp_path / "before")
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [

@@ -189,8 +189,8 @@ def test_means_are_over_the_seeds_of_one_density_and_one_starting_step(tmp_path)
     assert first[:7] == ["IMP", 0, 100, 0, 2, 7, pytest.approx(2**0.5)]
     assert first[7] == 3.5 and first[9] == 10 and first[-1] == "0 of 2"
     assert table([family], 1).rows[2][-1] == "1 of 2"
-    assert sentence(family, 0) == "IMP, from step 0: not stable at 100 %, 25 % of the weights."
-    assert sentence(family, 30) == "IMP, from step 30: stable at 100 %, 25 % of the weights."
+    dense, sparse = "100 % of the weights, 1 of 2 stable", "25 % of the weights, 2 of 2 stable"
+    assert sentence(family, 30) == f"IMP, from step 30: {dense}, mean barrier 1.50; {sparse}, mean barrier 0.00."
     names = [part.name for part in stability_parts([family]) if hasattr(part, "png")]
     assert names == ["stability-density-1", "stability-rewinding-1"]
 

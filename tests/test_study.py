@@ -412,10 +412,15 @@ def test_a_file_that_is_not_there_is_one_sentence(capsys, tmp_path):
 
 
 def test_places_share_the_machine(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     assert places_of(None, []) == [Place(-1, 1)] * 8
     assert places_of(3, []) == [Place(-1, 2)] * 3
     assert places_of(20, []) == [Place(-1, 1)] * 20
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert places_of(2, []) == [Place(-1, 3)] * 2, "as the user says"
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert places_of(2, []) == [Place(-1, 4)] * 2
     assert places_of(None, [0, 2]) == [Place(0), Place(2)]
     monkeypatch.setattr(runner, "visible_gpus", lambda: [0, 1])
     assert places_of(None, None) == [Place(0), Place(1)]
