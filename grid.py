@@ -67,10 +67,16 @@ def check_parts(path: Path, content: Mapping) -> None:
 def check_retrain(path: Path, content: Mapping) -> None:
     retrain = content.get("retrain", {})
     check_prunings(path, retrain, 1)
+    check_dense(path, retrain.get("dense", False))
     check_controls(path, retrain)
     if retrain.get("controls") and not any(tickets(method, content) for method in content["methods"].values()):
         raise InputError(f"{path}: controls are made of the tickets of prunings in [retrain], which has none")
     check_rules(path, content)
+
+
+def check_dense(path: Path, dense: object) -> None:
+    if not isinstance(dense, bool):
+        raise InputError(f"{path}: dense must be true or false, got {dense!r}")
 
 
 def check_prunings(path: Path, part: Mapping, lowest: int) -> None:

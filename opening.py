@@ -129,10 +129,10 @@ def _check_own(source: Path, settings: Mapping) -> dict:
     if name_of(saved) != source.name and (OWN.fullmatch(source.name) or "momentum" not in saved):
         raise DamagedFile(f"{source} is another file under this name: it was written as {name_of(saved)}")
     if found := differences(saved["settings"], settings):
-        anew = ", or --overwrite to start anew" if saved["settings"]["script"] == settings["script"] else ""
+        ways = "the same settings to go on, another --save_dir, or --overwrite to start anew"
         raise InputError(
             f"{source.parent} holds a run with other settings: {'; '.join(found)}. "
-            f"Give the same settings to go on, another --save_dir{anew}"
+            f"Give {ways if saved['settings']['script'] == settings['script'] else 'another --save_dir'}"
         )
     return saved
 

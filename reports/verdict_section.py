@@ -121,7 +121,7 @@ def of_statement(kind: str, statement: Statement) -> Sentence:
 
 
 def _sizes(statement: Statement) -> str:
-    means = [f"{difference.mean:+.2f}" for _, difference in statement.differences]
+    means = [f"{round(difference.mean, 2) + 0:+.2f}" for _, difference in statement.differences]  # no minus zero
     means = sorted(set(means), key=float)
     return f"minus {statement.reference}: {' to '.join(means[:: max(1, len(means) - 1)])} points"
 

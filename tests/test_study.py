@@ -222,6 +222,7 @@ def test_a_ticket_found_at_once_is_trained_by_no_rule(written):
         ("prunings = [1, 2]", "prunings = [1]\nrules = 'fine_tuning'", "rules must be a list"),
         ("prunings = [1, 2]", "prunings = [1]\nrules = [['fine_tuning']]", "rules must be a list"),
         ("prunings = [1, 2]", "rules = ['fine_tuning']", "there are none"),
+        ("dense = true", "dense = 'yes'", "dense must be true or false, got .yes."),
         ("prunings = [1, 2]", "prunings = [1]\nrule = 'fine_tuning'", "rule is set by the study itself"),
         ("prunings = [1, 2]", "prunings = [1]\nrules = ['fine_tuning']\n[methods.pt]\nscript = 'main_imp.py'\n"
          "prune_type = 'pt'\n[elastic]", "those of prune_type pt do not"),
