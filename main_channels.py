@@ -59,8 +59,8 @@ def _add_goal(group) -> None:
     group.add_argument(
         "--keep",
         metavar="SHARE|N",
-        help=f"budget: the share of a layer's channels to keep, such as {KEEP}, or their number, such as 16; {KEEP} if "
-        "neither it nor --top1_tol is given",
+        help=f"budget: the share of a layer's channels to keep, at least one, such as {KEEP}, or their number, such as "
+        f"16; {KEEP} if neither it nor --top1_tol is given",
     )
     group.add_argument(
         "--top1_tol",

@@ -4,11 +4,11 @@
         --init_dir lt/5checkpoint.pth.tar --mask_dir lt/5checkpoint.pth.tar --save_dir stability/5
 
 Two copies of the same ticket (of the dense network without --mask_dir) are trained from the same weights, by
-main_train.py with two --order_seed, in copy_1/ and copy_2/ of --save_dir. On the straight line between what the two
-come to, loss and error are measured on test and training examples. The error barrier is the highest error on the line
-minus the mean of its ends; a ticket is stable if that is below 2 points of test error (Frankle et al., "Linear Mode
-Connectivity and the Lottery Ticket Hypothesis", ICML 2020). Writes summary.json and stability.png. To go on with a run,
-give the same command again.
+main_train.py with two --order_seed, in copy_1/ and copy_2/ of --save_dir. On the straight line between their weights
+after the last epoch, loss and error are measured on test and training examples. The error barrier is the highest error
+on the line minus the mean of its ends; a ticket is stable if that is below 2 points of test error (Frankle et al.,
+"Linear Mode Connectivity and the Lottery Ticket Hypothesis", ICML 2020). Writes summary.json and stability.png. To go
+on with a run, give the same command again.
 """
 
 import argparse
