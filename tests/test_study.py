@@ -351,7 +351,7 @@ RUNS = {
     "prac_cifar": 222,
     "elastic_mnist": 99,
     "elastic_cifar": 20,
-    "greedy_mnist": 18,
+    "greedy_mnist": 30,
     "channels_cifar": 3,
     "controls_digits": 255,
     "sets_digits": 125,
