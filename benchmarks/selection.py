@@ -58,7 +58,6 @@ def measure(args) -> dict:
     """Seconds of each repeat and of its parts, what was picked, and the peak."""
     from benchmarks import report
     from benchmarks.memory import process_peak
-    from benchmarks.timing import clocked
     from greedy.bounds import moments
     from greedy.point import Choice, candidates_of, select_by
     from greedy.task import LOSSES
@@ -67,6 +66,7 @@ def measure(args) -> dict:
     from host_memory import keep_freed_memory
     from models.mean_field import initial
     from sources import read_source
+    from timing import clocked
     from workbench import pick_device
 
     keep_freed_memory()

@@ -5,9 +5,9 @@ import statistics
 import torch
 from torch import Tensor, nn
 
-from benchmarks.timing import interleave, task
 from flops import forward_flops
 from precision import autocast, products
+from timing import interleave, task
 
 BATCHES = (1, 128)  # images at once: as a device answers one, as a server answers many
 REPEATS = 7

@@ -121,9 +121,11 @@ def of_statement(kind: str, statement: Statement) -> Sentence:
 
 
 def _sizes(statement: Statement) -> str:
+    """The mean differences, from the lowest to the highest of all sparsities."""
     means = [f"{round(difference.mean, 2) + 0:+.2f}" for _, difference in statement.differences]  # no minus zero
     means = sorted(set(means), key=float)
-    return f"minus {statement.reference}: {' to '.join(means[:: max(1, len(means) - 1)])} points"
+    by = ", by sparsity" if len(means) > 1 else ""
+    return f"minus {statement.reference}: {' to '.join(means[:: max(1, len(means) - 1)])} points{by}"
 
 
 def _densities(densities: Sequence[float]) -> str:

@@ -58,7 +58,7 @@ def test_statements_are_sorted_by_what_came_of_them():
     )
     found, rows = outcomes(runs)
     (random,) = (text for text in found[SUPPORTED] if "random mask" in text)
-    assert random.endswith(", at every sparsity compared (minus IMP, random mask: +1.96 to +3.96 points).")
+    assert random.endswith(", at every sparsity compared (minus IMP, random mask: +1.96 to +3.96 points, by sparsity).")
     (reinit,) = (text for text in found[SUPPORTED] if "weights matter" in text)
     assert reinit.startswith(
         "IMP, retrained: its starting weights matter, at 25 % of the weights, not shown at 50 % of the wei"
@@ -85,7 +85,7 @@ def test_the_control_without_a_mask_stands_beside_tickets_of_all_densities():
     (text,) = about(outcomes(runs)[0], SUPPORTED, "without a mask")
     assert text == (
         "IMP, retrained: as good as its starting weights without a mask, trained alike, at 50 % of the weights, not "
-        "shown at 25 % of the weights (minus IMP, dense: -2.10 to -0.10 points)."
+        "shown at 25 % of the weights (minus IMP, dense: -2.10 to -0.10 points, by sparsity)."
     )
 
 
