@@ -54,10 +54,12 @@ class Group:
 
 
 class Layers(NamedTuple):
-    """The convolutions of a network: those whose channels can be dropped, front to back, and why others' cannot."""
+    """The convolutions of a network: those whose channels can be dropped, front to back, and why others' cannot; and
+    what its other modules are."""
 
     groups: dict[str, Group]
     reasons: dict[str, str]
+    others: dict[str, str]
 
 
 # --- the trace --------------------------------------------------------------------------------------------------------
@@ -151,7 +153,7 @@ class NotFollowed(Exception):
 
 
 def layers_of(model: nn.Module, network: fx.GraphModule | None = None) -> Layers:
-    """The groups of the model, and for every other Conv2d the reason why its channels are none.
+    """The groups of the model, for every other Conv2d the reason why its channels are none, and the others' kinds.
 
     `network` is its trace, where there is one already.
     """
@@ -162,10 +164,13 @@ def layers_of(model: nn.Module, network: fx.GraphModule | None = None) -> Layers
             groups[node.target] = follower.group(node)
         except NotFollowed as reason:
             reasons[node.target] = str(reason)
+    others = {}
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and name not in {*groups, *reasons}:
+        if not isinstance(module, nn.Conv2d):
+            others[name] = type(module).__name__
+        elif name not in {*groups, *reasons}:
             reasons[name] = "the network does not call it as a layer"
-    return Layers(groups, reasons)
+    return Layers(groups, reasons, others)
 
 
 class Follower:

@@ -97,6 +97,9 @@ def matching(layers: Layers, entry: Asked) -> list[str]:
     """The layers that can be pruned and that an entry names."""
     if entry.is_name and entry.pattern in layers.reasons:
         raise InputError(f"--layers {entry.pattern} cannot be pruned: {layers.reasons[entry.pattern]}")
+    if entry.is_name and entry.pattern in layers.others:
+        kind = layers.others[entry.pattern]
+        raise InputError(f"--layers {entry.pattern} cannot be pruned: it is a {kind}, and channels are of convolutions")
     found = [name for name in layers.groups if fnmatchcase(name, entry.pattern)]
     if not found:
         raise InputError(

@@ -386,6 +386,7 @@ BAD = [
         f"{EPOCH} --arch res20s --layers layer1.0.conv2",
         "layer1.0.conv2 cannot be pruned: its channels enter an addition",
     ),
+    (f"{EPOCH} --layers network.8", "network.8 cannot be pruned: it is a Linear, and channels are of convolutions"),
     (f"{EPOCH} --arch networks:mobilenet_shallow --layers network.features.2.conv.1.0", "pruned: it is depth-wise"),
     (f"{EPOCH} --arch lenet300", "--arch lenet300 has no convolution whose channels can be dropped"),
     (f"{EPOCH} --keep 0.5 --top1_tol 0.1", "give one of them"),
