@@ -19,6 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from reports.document import Figure
 
 WIDTH = 7.0  # inches
+LETTERS, SIGN = 96, 10  # of a legend's line; that the sign beside a label and the space between two take up
 SAME = 0.01  # difference of the logarithms of densities that share a label
 SETTINGS = {
     "font.size": 9.5,
@@ -83,7 +84,7 @@ def legend_below(figure: Canvas, axes: Axes, columns: int = 3) -> None:
     pairs = zip(*axes.get_legend_handles_labels(), strict=True)
     handles, labels = zip(*sorted(pairs, key=lambda pair: not isinstance(pair[0], ErrorbarContainer)), strict=True)
     widest = max((len(label) for label in labels), default=0)
-    columns = max(1, min(columns, len(labels), 105 // (widest + 8)))
+    columns = max(1, min(columns, len(labels), LETTERS // (widest + SIGN)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)
 
 
