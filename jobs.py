@@ -147,9 +147,13 @@ def trainings(
 def controls_of(part: str, content: Mapping, prunings: int | None) -> list[str]:
     """The controls that this part asks for of the ticket after so many prunings: what is the same for all tickets of a
     search is trained once, with the first of them."""
-    found = content[part].get("controls", [])
     first = prunings is None or prunings == content["retrain"]["prunings"][0]
-    return [control for control in found if first or not is_maskless(control)]
+    return once(content[part].get("controls", []), first)
+
+
+def once(controls: Iterable[str], first: bool) -> list[str]:
+    """These controls, but those without a mask for the first ticket alone."""
+    return [control for control in controls if first or not is_maskless(control)]
 
 
 def rule_trainings(search: Job, prunings: int | None, content: Mapping, point: Flags, save_dir: Path) -> list[Job]:
@@ -181,8 +185,7 @@ def stability_runs(search: Job, content: Mapping, point: Flags) -> list[Job]:
     for prunings in wanted:
         where = search.save_dir.with_name(f"{ticket_name(search, prunings)}_stability")
         first = 0 not in wanted and prunings == wanted[0]  # the dense network is the control without a mask
-        asked = [] if prunings == 0 else part.get("controls", [])
-        controls = [control for control in asked if first or not is_maskless(control)]
+        controls = [] if prunings == 0 else once(part.get("controls", []), first)
         jobs += trainings(search, prunings, shared, where, controls, STABILITY)
     return jobs
 

@@ -128,8 +128,9 @@ def attack_run(job: Job, args: argparse.Namespace, device: torch.device, feedbac
     drawn = generator(args.seed, purpose=ATTACKS)
     indices = random_subset(torch.arange(len(job.test), device=device), args.examples or len(job.test), drawn)
     threat = Threat(args.eps, args.pgd_steps, args.pgd_step_size)
-    others = [found for found in attacks_in(file) if found["attack"] != attack]
-    known = {row["round"]: row for found in attacks_in(file) if found["attack"] == attack for row in found["rounds"]}
+    before = attacks_in(file)
+    others = [found for found in before if found["attack"] != attack]
+    known = {row["round"]: row for found in before if found["attack"] == attack for row in found["rounds"]}
     for row, weights in job.networks():
         checksum = digest(*(value.numpy() for _, value in sorted(weights.items())))
         if known.get(row["round"], {}).get("checksum") != checksum:

@@ -51,9 +51,9 @@ def prepare_copies(opening: Opening, trainings: Sequence[argparse.Namespace]) ->
     InputError, before the first copy is trained, for a directory that the second one could not use."""
     if opening.saved:
         return
-    found = [(training, RunDirectory(training.save_dir)) for training in trainings]
-    old = [(open_copy(training, directory, opening.clear), directory) for training, directory in found]
-    for copy, directory in old:
+    directories = [RunDirectory(training.save_dir) for training in trainings]
+    copies = [open_copy(*each, opening.clear) for each in zip(trainings, directories, strict=True)]
+    for copy, directory in zip(copies, directories, strict=True):
         if copy.clear and directory.path.exists():
             with occupied(directory):
                 make(directory, copy)

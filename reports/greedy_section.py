@@ -3,7 +3,6 @@
 
 import itertools
 from collections.abc import Sequence
-from itertools import zip_longest
 
 import numpy as np
 
@@ -225,7 +224,7 @@ def loss_table(sweep: Sweep, number: int) -> Table:
             means = [np.mean([curves[name] for curves in found], 0) for name in names]
             rows += [
                 [*cell.place, iteration, k, len(found), *(None if value is None else float(value) for value in values)]
-                for k, values in enumerate(zip_longest(*means), 1)  # there may be fewer neurons than picks
+                for k, values in enumerate(itertools.zip_longest(*means), 1)  # there may be fewer neurons than picks
             ]
     columns = [*place_columns(sweep), Column("iteration", "d"), Column("picks", "d"), Column("seeds", "d")]
     columns += [Column(name, ".5g") for name in names]

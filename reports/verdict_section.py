@@ -94,9 +94,8 @@ def _marker(marker: str, reference: str, differences: Sequence[Interval | None],
         return Sentence(OPEN, f"no run of {reference} with the same seed")
     if pairs < FEWEST:
         return Sentence(OPEN, f"no verdict against {reference} from {_pairs(pairs)}")
-    if last is None and (differences[0] is None or differences[0].n < FEWEST):
-        pairs = _pairs(_number(differences[0]))
-        return Sentence(OPEN, f"no verdict against {reference}, since there are {pairs} at the least sparsity")
+    if last is None and (first := _number(differences[0])) < FEWEST:
+        return Sentence(OPEN, f"no verdict against {reference}, since there are {_pairs(first)} at the least sparsity")
     if last is None:
         return Sentence(UNSUPPORTED, f"not shown to be {marker} at any sparsity")
     return Sentence(SUPPORTED, f"{marker} down to {percent(last)} % of the weights ({100 * (1 - last):.2f} % sparse)")
