@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from file_system import reason
+
 ABANDONED = 3600  # seconds after which a temporary file that does not grow is a killed run's
 
 
@@ -65,7 +67,7 @@ def save(root: Path, variant: str, key: str, arrays: dict[str, np.ndarray]) -> P
         try:
             file = write(folder, f"{variant}-{key}.npz", arrays)
         except OSError as error:
-            reasons.append(str(error))
+            reasons.append(f"{folder}: {reason(error)}")
             continue
         for other in filter(Path.is_dir, cache_folders(root)):
             remove_stale(other, variant, file)

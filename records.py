@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from whole_file import write_whole
+from whole_file import write_whole, writing
 
 SHOWN = {  # in TensorBoard: column of a line -> name of the curve
     "train": "accuracy/train",
@@ -60,11 +60,12 @@ class Metrics:
         if round != self.round:
             self.round, self.written = round, 0
         lines = [line_of(round, density, row) for row in history[self.written :]]
-        with self.path.open("ab") as file:
+        with writing(self.path), self.path.open("ab") as file:
             file.write(_text(lines))
         self.written = len(history)
         if self.events:
-            self.events.add(lines)
+            with writing(self.events.folder):
+                self.events.add(lines)
 
 
 class Events:

@@ -6,8 +6,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from file_system import locked, reason
 from utils import InputError
 
 LOCK = ".lock"
@@ -106,14 +107,13 @@ def occupied(directory: RunDirectory) -> Iterator[None]:
     made = [folder for folder in (directory.path, *directory.path.parents) if not folder.exists()]
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory.path / LOCK, timeout=0)
-        lock.acquire()
+        lock = locked(directory.path / LOCK)
     except Timeout:
         raise InputError(
             f"another run is at work in {directory.path}: wait for its end, or choose another --save_dir"
         ) from None
     except OSError as error:
-        raise InputError(f"--save_dir {directory.path} cannot be used: {error.strerror}") from None
+        raise InputError(f"--save_dir {directory.path} cannot be used: {reason(error)}") from None
     wrong = False
     try:
         yield
@@ -122,7 +122,9 @@ def occupied(directory: RunDirectory) -> Iterator[None]:
         raise
     finally:
         with suppress(OSError):  # the directory may be gone, or no longer empty
-            (directory.path / LOCK).unlink(missing_ok=True)
+            for file in {directory.path / LOCK, Path(lock.lock_file) if lock else directory.path / LOCK}:
+                file.unlink(missing_ok=True)
             for folder in made if wrong else []:
                 folder.rmdir()
-        lock.release()
+        if lock:
+            lock.release()

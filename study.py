@@ -35,12 +35,14 @@ def work(argv: Sequence[str] | None) -> None:
 
     from grid import read_study
     from runner import Runner, check_jobs, places_of, slurm_script
+    from whole_file import write_whole
 
     study = read_study(args.file, args.save_dir)
     check_jobs(study)
     if args.slurm:
         study.save_dir.mkdir(parents=True, exist_ok=True)  # where its logs go
-        args.slurm.write_text(slurm_script(study))
+        script = slurm_script(study).encode()
+        write_whole(args.slurm, lambda file: file.write(script))
         print(f"sbatch {args.slurm} runs {len(study.jobs)} runs")
         return
     failed = Runner(study, places_of(args.jobs, args.gpu)).run()

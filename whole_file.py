@@ -6,11 +6,13 @@ Whatever reads zip archives, torch.load and the 2021 code included, reads it as 
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from file_system import reason, sync, sync_directory
 from interruption import shielded
 from utils import InputError, RunError
 
@@ -22,44 +24,68 @@ class DamagedFile(InputError):
     """A file that is not as it was written."""
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within, what cannot be written is a RunError that says why in a user's words: a full disk, a used-up quota."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path} cannot be written ({reason(error)}); what was written before is kept") from error
+
+
 def write_whole(path: Path, save: Callable[[BinaryIO], object], seal: bool = False) -> None:
     """Let `save` write into a new file and put it at `path`, which at any moment holds either what it held before or
     all that is new, even after a power cut; with `seal` a zip archive gets its checksum.
 
-    A signal that ends the run waits until it is done. RunError where it cannot be written.
+    Who may read it is up to the user's umask. A signal that ends the run waits until it is done. RunError where it
+    cannot be written.
     """
-    try:
-        with shielded():
-            _write_and_rename(path, save, seal)
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise RunError(f"{path} cannot be written ({reason}); what was written before is kept") from error
+    with writing(path), shielded():
+        _write_and_rename(path, save, seal)
 
 
 def _write_and_rename(path: Path, save: Callable[[BinaryIO], object], seal: bool) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(descriptor, "w+b") as file:
-            save(file)
+        with temporary.open("x+b") as file:
+            _save(save, file)
             if seal:
                 _seal(file)
             file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+            sync(file.fileno(), path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):  # the first reason is the one to be told
+            temporary.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
-def _sync_directory(folder: Path) -> None:
-    """Make a rename last: without it a power cut may bring the old name back."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _save(save: Callable[[BinaryIO], object], file: BinaryIO) -> None:
+    """Let `save` write into `file`; OSError for whatever keeps it from that."""
+    watched = _Watched(file)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        save(watched)
+    except RuntimeError as error:
+        raise watched.failure or OSError(str(error)) from error
+
+
+class _Watched:
+    """A file that remembers why writing into it failed, which torch's zip writer replaces by an error of its own."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.failure: Exception | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
+
+    def __getattr__(self, name: str):
+        return getattr(self.file, name)
 
 
 def _seal(file: BinaryIO) -> None:

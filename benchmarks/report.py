@@ -7,7 +7,6 @@ import platform
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from environment import environment
+from whole_file import write_whole
 
 ROOT = Path(__file__).parent.parent
 
@@ -46,13 +46,10 @@ def git(*arguments: str) -> str | None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Whole or not at all: to a temporary file, then renamed."""
+    """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.write("\n")
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+    text = json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
+    write_whole(path, lambda file: file.write(text))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

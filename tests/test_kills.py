@@ -71,7 +71,7 @@ PHASES = {  # what to die at: (owner, function, which call, after it)
     "in a later epoch": (Feedback, "tick", 3 * STEPS + 7, False),
     "in validation": (trial, "_row", 5, False),
     "in a checkpoint's write": (os, "fsync", 5, False),
-    "between a write and its rename": (whole_file.Path, "chmod", 5, False),
+    "between a write and its rename": (whole_file.Path, "replace", 5, False),
     "between the best network and the checkpoint": (saved_run, "write", 2, True),
     "between two epochs": (saved_run.SavedRun, "keep", 5, True),
 }

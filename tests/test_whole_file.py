@@ -89,7 +89,7 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(RunError, match=r"file cannot be written \(No space left"):
+    with pytest.raises(RunError, match=r"file cannot be written \(the disk is full: No space left"):
         write_whole(tmp_path / "file", fail)
     assert (tmp_path / "file").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
