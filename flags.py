@@ -196,7 +196,12 @@ def add_going_on(group) -> None:
         help="go on with the run in --save_dir (the same command without --resume does so, too)",
     )
     group.add_argument("--checkpoint", type=path, metavar="FILE", help="with --resume: the checkpoint to go on from")
-    group.add_argument("--overwrite", action="store_true", help="remove the run in --save_dir and start anew")
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="start anew; the run in --save_dir is moved to SAVE_DIR.old, which replaces the one that an earlier "
+        "--overwrite moved there",
+    )
 
 
 def add_data(group) -> None:

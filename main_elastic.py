@@ -57,7 +57,11 @@ def parser() -> flags.Parser:
     )
     group = parser.add_argument_group("the result")
     group.add_argument("--save_dir", type=flags.path, required=True, help="directory for checkpoint.pth.tar")
-    group.add_argument("--overwrite", action="store_true", help="replace another elastic ticket in --save_dir")
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace another elastic ticket in --save_dir, which is moved to SAVE_DIR.old",
+    )
     parser.set_defaults(resume=False, checkpoint=None)  # there is nothing to go on with
     return parser
 

@@ -26,7 +26,11 @@ def parser() -> flags.Parser:
     parser = flags.Parser(__doc__)
     group = parser.add_argument_group("the result")
     flags.add_place(group)
-    group.add_argument("--overwrite", action="store_true", help="replace another ticket of this script in --save_dir")
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace another ticket of this script in --save_dir, which is moved to SAVE_DIR.old",
+    )
     group = parser.add_argument_group("data")
     flags.add_data(group)
     flags.add_split(group)

@@ -3,48 +3,70 @@
 import argparse
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from checkpoint import FORMAT, read, write
 from flags import LATER
 from records import best_place
 from rundir import OWN, RunDirectory, name_of, occupied
+from set_aside import check_place, is_worth_keeping, kept_place, mend_, set_aside_
 from utils import InputError
 from whole_file import DamagedFile, is_sealed
 
 
 @contextmanager
 def begun(
-    directory: RunDirectory, settings: Mapping, args: argparse.Namespace, inputs: Sequence[Path | None]
+    directory: RunDirectory,
+    settings: Mapping,
+    args: argparse.Namespace,
+    inputs: Sequence[Path | None],
+    copies: Sequence[RunDirectory] = (),
 ) -> Iterator["Opening"]:
-    """The directory for this process alone, brought to where the run begins or goes on; `open_run` says which."""
+    """The directory for this process alone, brought to where the run begins or goes on; `open_run` says which.
+
+    `copies` are directories within it that belong to the run, those of trainings that it makes with main_train.py.
+    """
     with occupied(directory):
-        opening = open_run(
-            directory,
-            settings,
-            resume=args.resume,
-            checkpoint=args.checkpoint,
-            overwrite=args.overwrite,
-            inputs=inputs,
-        )
-        make(directory, opening)
+        with together(copies):
+            mend_([directory, *copies])
+            opening = open_run(
+                directory,
+                settings,
+                resume=args.resume,
+                checkpoint=args.checkpoint,
+                overwrite=args.overwrite,
+                inputs=inputs,
+                copies=copies,
+            )
+            opening = make(directory, opening, copies)
         yield opening
+
+
+@contextmanager
+def together(copies: Sequence[RunDirectory]) -> Iterator[None]:
+    """Those of the directories that are there, for this process alone."""
+    with ExitStack() as stack:
+        for copy in copies:
+            if copy.path.is_dir():
+                stack.enter_context(occupied(copy))
+        yield
 
 
 @dataclass(frozen=True)
 class Opening:
     """How a run begins: from a `saved` state, which `source` holds, or (None) from nothing.
 
-    `elsewhere` says that the state comes from another directory; `clear` that an old run is to be removed first;
-    `notes` what is wrong with files that were passed over.
+    `elsewhere` says that the state comes from another directory; `clear` that the files of an old run go first, to
+    `kept` if that is a place; `notes` what is wrong with files that were passed over, and where the old run is.
     """
 
     saved: dict | None = None
     source: Path | None = None
     elsewhere: bool = False
     clear: bool = False
+    kept: Path | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -56,6 +78,7 @@ def open_run(
     checkpoint: Path | None,
     overwrite: bool,
     inputs: Sequence[Path | None] = (),
+    copies: Sequence[RunDirectory] = (),
 ) -> Opening:
     """Whether to start or to go on; InputError, with nothing touched, where neither is right.
 
@@ -65,8 +88,7 @@ def open_run(
     under it.
     """
     if overwrite:
-        _check_overwrite(directory, settings, inputs)
-        return Opening(clear=True)
+        return _overwriting(directory, settings, [path for path in inputs if path], copies)
     own = directory.checkpoints()
     elsewhere = checkpoint is not None and checkpoint.parent.resolve() != directory.path.resolve()
     if checkpoint and not (elsewhere and own):
@@ -97,19 +119,27 @@ def _saved_in(file: Path, settings: Mapping) -> dict:
     return saved
 
 
-def make(directory: RunDirectory, opening: Opening) -> None:
-    """Bring the directory to where the run begins: without leftovers, emptied of an old run, or with what a run that
-    comes from elsewhere left there."""
-    for file in directory.leftovers() + (directory.files() if opening.clear else []):
+def make(directory: RunDirectory, opening: Opening, copies: Sequence[RunDirectory] = ()) -> Opening:
+    """Bring the directory to where the run begins: without leftovers, an old run set aside or, if it had done nothing
+    yet, removed; or with what a run that comes from elsewhere left there. The same opening, with what is to be said."""
+    for file in directory.leftovers():
         file.unlink()
-    if opening.clear:
-        shutil.rmtree(directory.events, ignore_errors=True)
+    if opening.kept:
+        set_aside_([directory, *copies], opening.kept)
+        note = f"the run that was in {directory.path} is now in {opening.kept}, until the next --overwrite"
+        opening = replace(opening, notes=(*opening.notes, note))
+    elif opening.clear:
+        for each in (directory, *copies):
+            for file in each.files():
+                file.unlink()
+            shutil.rmtree(each.events, ignore_errors=True)
     if opening.elsewhere:
         round = opening.saved["state"]
         best = RunDirectory(opening.source.parent).best(round)
         if best.exists():
             write(directory.best(round), read(best))
         write(directory.checkpoint(round), opening.saved)
+    return opening
 
 
 def _check_own(source: Path, settings: Mapping) -> dict:
@@ -150,15 +180,29 @@ def _check_best(saved: dict, there: RunDirectory, settings: Mapping) -> None:
         raise DamagedFile(f"{file} is not the best network of this run's {there.checkpoint(saved['state']).name}")
 
 
-def _check_overwrite(directory: RunDirectory, settings: Mapping, inputs: Sequence[Path | None]) -> None:
-    """--overwrite removes a run of this script; not another script's, nor what this very run reads."""
-    for path in filter(None, inputs):
+def _overwriting(
+    directory: RunDirectory, settings: Mapping, inputs: Sequence[Path], copies: Sequence[RunDirectory]
+) -> Opening:
+    """A new beginning, which keeps the old run if there is something to be kept; InputError, with nothing touched,
+    where that run or the one that was kept before is not to be replaced."""
+    _check_overwrite(directory, settings["script"], inputs)
+    for copy in copies:
+        _check_overwrite(copy, "main_train.py", inputs)
+    if not any(map(is_worth_keeping, (directory, *copies))):
+        return Opening(clear=True)
+    place = kept_place(directory)
+    check_place(place, inputs)
+    return Opening(clear=True, kept=place)
+
+
+def _check_overwrite(directory: RunDirectory, script: str, inputs: Sequence[Path]) -> None:
+    """--overwrite replaces a run of this script; not another script's, nor what this very run reads."""
+    for path in inputs:
         if directory.path.resolve() in (path.resolve(), path.resolve().parent):
             raise InputError(f"--overwrite would remove {path}, which this run reads: choose another --save_dir")
-    scripts = filter(None, map(_script_of, directory.checkpoints()))
-    script = next(scripts, None)
-    if script and script != settings["script"]:
-        raise InputError(f"{directory.path} holds a run of {script}: remove it yourself, or choose another --save_dir")
+    found = next(filter(None, map(_script_of, directory.checkpoints())), None)
+    if found and found != script:
+        raise InputError(f"{directory.path} holds a run of {found}: remove it yourself, or choose another --save_dir")
 
 
 def _script_of(checkpoint: Path) -> str | None:

@@ -16,12 +16,12 @@ from dataset import random_subset
 from environment import changes
 from feedback import Feedback
 from flags import about, settings
-from opening import Opening, begun, make, open_run
+from opening import Opening, begun
 from pace import Pace
 from pruner import Weights
 from records import write_summary
 from retrain import train_ticket
-from rundir import RunDirectory, occupied
+from rundir import RunDirectory
 from stability import STABLE, angle, barrier, distance, interpolate, reestimate_
 from step import load_weights_
 from utils import INITIAL_WEIGHTS, STATISTICS, InputError, digest, generator
@@ -37,8 +37,10 @@ def measure_stability(args: argparse.Namespace, trainings: Sequence[argparse.Nam
     """Set up, begin or go on, train what is not yet trained, measure. InputError before anything is trained."""
     bench = set_up(args)
     directory, chosen = RunDirectory(args.save_dir), settings(args, SCRIPT, bench.contents)
-    with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening:
-        prepare_copies(opening, trainings)
+    copies = [RunDirectory(training.save_dir) for training in trainings]
+    with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir], copies=copies) as opening:
+        if not opening.saved:
+            check_copies(copies)
         line = Line(args, bench, directory, chosen)
         line.open(opening)
         for training in trainings:
@@ -46,28 +48,14 @@ def measure_stability(args: argparse.Namespace, trainings: Sequence[argparse.Nam
         line.between(*(Copy.read(training.save_dir) for training in trainings))
 
 
-def prepare_copies(opening: Opening, trainings: Sequence[argparse.Namespace]) -> None:
-    """Clear the copies' directories together with that of an old run, so that what is there later is this run's.
-    InputError, before the first copy is trained, for a directory that the second one could not use."""
-    if opening.saved:
-        return
-    directories = [RunDirectory(training.save_dir) for training in trainings]
-    copies = [open_copy(*each, opening.clear) for each in zip(trainings, directories, strict=True)]
-    for copy, directory in zip(copies, directories, strict=True):
-        if copy.clear and directory.path.exists():
-            with occupied(directory):
-                make(directory, copy)
-
-
-def open_copy(training: argparse.Namespace, directory: RunDirectory, clear: bool) -> Opening:
-    """How a new copy begins in its directory."""
-    if not clear and directory.checkpoints():
-        raise InputError(
-            f"{directory.path} holds a run that this one did not begin: choose another --save_dir, or start anew with "
-            "--overwrite"
-        )
-    made, inputs = {"script": "main_train.py"}, [training.init_dir, training.mask_dir]
-    return open_run(directory, made, resume=False, checkpoint=None, overwrite=clear, inputs=inputs)
+def check_copies(copies: Sequence[RunDirectory]) -> None:
+    """InputError, before the first copy is trained, for one whose directory holds another run."""
+    for copy in copies:
+        if copy.checkpoints():
+            raise InputError(
+                f"{copy.path} holds a run that this one did not begin: choose another --save_dir, or start anew with "
+                "--overwrite"
+            )
 
 
 def train_copy(training: argparse.Namespace, bench: Workbench) -> None:

@@ -18,6 +18,7 @@ from reports.channel_runs import channel_run
 from reports.greedy_runs import GreedyRun, greedy_run
 from reports.stability_runs import StabilityRun, stability_run
 from rundir import CHECKPOINT, RunDirectory
+from set_aside import is_kept_place
 from tickets import checksum
 from utils import InputError
 
@@ -85,9 +86,14 @@ class NoRun(InputError):
 
 def read_runs(paths: Iterable[Path]) -> tuple[list[AnyRun], list[str]]:
     """The runs that can be read, each once, and what is wrong with the others. The logs that study.py writes beside
-    its runs are no news to anyone."""
+    its runs are no news to anyone. A run that --overwrite replaced is no second one beside the new one."""
     runs, notes, seen, empty = [], [], set(), {}
-    for path in itertools.filterfalse(is_log, paths):
+    paths = list(itertools.filterfalse(is_log, paths))
+    given = {path.resolve() for path in paths}
+    for path in paths:
+        if is_kept_place(path.resolve(), given):
+            notes.append(f"{path} is the run that --overwrite replaced; left out, since the new one is given, too.")
+            continue
         if path.resolve() in seen:
             notes.append(f"{path} is given twice; it counts once.")
             continue
