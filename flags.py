@@ -35,6 +35,9 @@ LATER = {"rule": None, "order_seed": None, "inverted": False, "weights": "starti
 # Flags that name files: a run records what is in the files instead.
 FILES = ("split_file", "prac_set", "init_dir", "mask_dir", "like", "like_run", "steps_of")
 RUNS = ("like_run", "steps_of")  # those of them that name a run's directory
+# Of names around that of a directory: of a file in it while it is written, and what its old run's has in addition.
+LONGEST_NAME, LONGEST_ENDING = 60 * "x", ".old.moving"
+SHOWN = 80  # letters of a path that is too long
 
 
 class Parser(argparse.ArgumentParser):
@@ -450,12 +453,26 @@ def check_files(args: argparse.Namespace, *names: str) -> None:
 
 
 def check_save_dir(path: Path) -> None:
+    check_directory("--save_dir", path)
+
+
+def check_directory(flag: str, path: Path) -> None:
     """It, or the nearest directory above it that is there, must be one that can be written."""
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if any(letter < " " or letter == "\x7f" for letter in str(path)):
+        raise InputError(f"{flag} {str(path)!r} has a line break or another control character in its name")
+    try:
+        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        for longer in (path / LONGEST_NAME, Path(f"{path.absolute()}{LONGEST_ENDING}")):
+            longer.exists()  # or the system says that it is too long
+    except OSError as error:
+        shown = str(path) if len(str(path)) < SHOWN else f"{str(path)[:SHOWN]}…"
+        raise InputError(f"{flag} {shown} cannot be used: {error.strerror}") from None
     if not there.is_dir():
-        raise InputError(f"--save_dir {path} cannot be a directory: {there} is a file")
+        raise InputError(f"{flag} {path} cannot be a directory: {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"--save_dir {path} cannot be written: no permission in {there}")
+        read_only = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY
+        reason = f"the file system of {there} is read-only" if read_only else f"no permission in {there}"
+        raise InputError(f"{flag} {path} cannot be written: {reason}")
 
 
 def check_pruning(args: argparse.Namespace) -> None:

@@ -77,6 +77,7 @@ def read_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     for path in args.runs:
         if not path.is_dir():
             raise InputError(f"{path} is no directory" if path.exists() else f"{path} does not exist")
+        flags.check_directory("RUN", path)  # where robustness.json is to lie
     return args
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import flags
-from utils import InputError, run_script
+from utils import run_script
 
 
 def parser() -> flags.Parser:
@@ -37,9 +37,7 @@ def parser() -> flags.Parser:
 
 def work(argv: Sequence[str] | None) -> None:
     args = parser().parse_args(argv)
-    there = next(folder for folder in (args.output, *args.output.absolute().parents) if folder.exists())
-    if not there.is_dir():
-        raise InputError(f"--output {args.output} cannot be a directory: {there} is a file")
+    flags.check_directory("--output", args.output)
 
     from reports.build import make_report
 

@@ -221,27 +221,52 @@ def last_line(log: Path, status: int) -> str:
 def slurm_script(study: Study) -> str:
     """The same runs as an array script: a task is a search followed by all that needs its tickets, or one training.
 
-    A task that is put back into the queue goes on where it was.
+    A task fails if any of its runs does, and still does all that the failed one is not needed for. One that is put back
+    into the queue goes on where it was. The script holds for the directory in which it is made, from wherever it is
+    submitted.
     """
     tasks = [chain(job, study) for job in study.jobs if job.after is None]
     lines = "\n".join(f"  {shlex.quote(task)}" for task in tasks)
+    here = Path.cwd()
     return f"""#!/bin/bash
 #SBATCH --array=0-{len(tasks) - 1}
 #SBATCH --gpus-per-task=1
 #SBATCH --cpus-per-task=4
 #SBATCH --requeue
-#SBATCH --output={study.save_dir}/slurm-%A_%a.log
+#SBATCH --open-mode=append
+#SBATCH --output={log_pattern(here / study.save_dir)}
 
-cd "$SLURM_SUBMIT_DIR" || exit 1  # the directory of the scripts, with the environment active
+cd {shlex.quote(str(here))} || exit 1  # where study.py wrote this, with the environment active
+
+status=0  # of the task: that of the first of its runs that failed
+run() {{
+  "$@" && return
+  local failed=$?
+  [ "$status" -ne 0 ] || status=$failed
+  case $failed in 130|143) exit "$failed" ;; esac  # ended by a signal: so is the task
+  return "$failed"
+}}
+
 runs=(
 {lines}
 )
 eval "${{runs[$SLURM_ARRAY_TASK_ID]}}"
+exit "$status"
 """
+
+
+def log_pattern(folder: Path) -> str:
+    """Where a task's output goes, as a word of an #SBATCH line. In quotes every character is itself but a quote, which
+    a backslash precedes; %% is a percent sign. A backslash that remains would switch the pattern off."""
+    if "\\" in str(folder):
+        raise InputError(f"SLURM cannot write logs to {folder}: a backslash in a name has another meaning there")
+    name = str(folder).replace("%", "%%").replace('"', '\\"')
+    return f'"{name}/slurm-%A_%a.log"'
 
 
 def chain(job: Job, study: Study) -> str:
     """A job and, if it succeeds, those that need it, each with those that need that one, as one line of shell."""
-    command = shlex.join(["python", "-u", job.script, *job.words])
+    script = job.script if Path.cwd() == ROOT.resolve() else str(ROOT.resolve() / job.script)
+    command = shlex.join(["run", "python", "-u", script, *job.words])
     following = [chain(each, study) for each in study.jobs if each.after is job]
     return f"{command} && {{ {'; '.join(following)}; }}" if following else command

@@ -6,6 +6,7 @@ Several runs at a time: one on each GPU, else --jobs of them on the CPU, which s
 goes on when the same command is given again; what is done is not done again. A run that fails stops no other.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -35,15 +36,17 @@ def work(argv: Sequence[str] | None) -> None:
 
     from grid import read_study
     from runner import Runner, check_jobs, places_of, slurm_script
-    from whole_file import write_whole
+    from whole_file import writing
 
     study = read_study(args.file, args.save_dir)
+    flags.check_directory("--save_dir", study.save_dir)
     check_jobs(study)
     if args.slurm:
-        study.save_dir.mkdir(parents=True, exist_ok=True)  # where its logs go
-        script = slurm_script(study).encode()
-        write_whole(args.slurm, lambda file: file.write(script))
-        print(f"sbatch {args.slurm} runs {len(study.jobs)} runs")
+        script = slurm_script(study)
+        with writing(args.slurm):
+            study.save_dir.mkdir(parents=True, exist_ok=True)  # where its logs go
+            args.slurm.write_text(script)
+        print(f"sbatch {shlex.quote(str(args.slurm))} runs {len(study.jobs)} runs")
         return
     failed = Runner(study, places_of(args.jobs, args.gpu)).run()
     done = [str(job.save_dir) for job in study.jobs if job.is_run and job.save_dir not in failed]

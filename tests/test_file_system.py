@@ -18,7 +18,10 @@ from conftest import ROOT, run_in_process
 
 import decoded_cache
 import file_system
+import main_robustness
 import main_train
+import report
+import study
 import whole_file
 from checkpoint import read, write
 from feedback import draw_curves
@@ -255,3 +258,49 @@ def test_want_of_memory_while_writing_is_not_called_a_full_disk(tmp_path, monkey
     monkeypatch.setattr(whole_file, "_Watched", NoMemory)
     with pytest.raises(MemoryError):
         write(tmp_path / "checkpoint.pth.tar", CONTENT)
+
+
+# --- directories that cannot be used ----------------------------------------------------------------------------------
+
+NEVER = {
+    main_train: lambda folder: [*QUICK.split(), "--save_dir", folder],
+    report: lambda folder: [".", "--output", folder],
+    study: lambda folder: [ROOT / "studies" / "digits.toml", "--save_dir", folder],
+}
+
+
+@pytest.mark.parametrize("script", NEVER)
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("a\nb", "has a line break or another control character in its name"),
+        ("a\x1b[2Jb", "has a line break or another control character in its name"),
+        (300 * "x", "cannot be used: File name too long"),
+        (250 * "x", "cannot be used: File name too long"),  # for the run that --overwrite would put beside it
+        (3000 * "ab/", "cannot be used: File name too long"),
+    ],
+)
+def test_names_that_no_directory_should_have_are_one_sentence(tmp_path, script, name, said):
+    status, _, err = run_in_process(script, *NEVER[script](tmp_path / name))
+    assert status == 2 and said in err and len(err.splitlines()) == 1 and len(err) < 400
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", NEVER)
+def test_where_one_may_only_read_is_said_before_any_work(tmp_path, script, monkeypatch):
+    """The administrator may write everywhere, so that this is asked of the system in name only."""
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    status, _, err = run_in_process(script, *NEVER[script](tmp_path / "new"))
+    assert status == 2 and f"cannot be written: no permission in {tmp_path}" in err and len(err.splitlines()) == 1
+    real = os.statvfs
+    flags = list(real(tmp_path))
+    flags[8] |= os.ST_RDONLY
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(flags))
+    status, _, err = run_in_process(script, *NEVER[script](tmp_path / "new"))
+    assert status == 2 and f"the file system of {tmp_path} is read-only" in err and len(err.splitlines()) == 1
+
+
+def test_a_run_that_may_only_be_read_is_not_attacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    status, _, err = run_in_process(main_robustness, tmp_path)
+    assert status == 2 and "cannot be written: no permission" in err
