@@ -561,11 +561,14 @@ def test_a_task_fails_with_any_of_its_runs_and_does_all_that_does_not_need_that_
 
 @pytest.mark.parametrize("status", [130, 143])
 def test_a_task_whose_run_is_ended_by_a_signal_begins_no_other(elastic, tmp_path, status):
+    """Not even one that does not need the run that was ended."""
     script = slurm_script(elastic)
-    job = next(job for job in elastic.jobs if any(each.after is job for each in elastic.jobs))
-    heads = [each for each in elastic.jobs if each.after is None]
-    found, asked = run_task(script, tmp_path, heads.index(job), str(job.save_dir), status)
-    assert found == status and len(asked) == 1
+    heads = [job for job in elastic.jobs if job.after is None]
+    task = next(number for number, job in enumerate(heads) if len(needing(job, elastic)) > 3)
+    _, whole = run_task(script, tmp_path, task)
+    second = whole[1].split()[-1]
+    found, asked = run_task(script, tmp_path, task, second, status)
+    assert found == status and asked == whole[:2]
 
 
 SMALL = QUICK.replace("seed = [0, 1]", "seed = [0]").replace("prunings = [1, 2]", "prunings = [2]")
