@@ -5,7 +5,7 @@ that were looked at and those that validate, and where its weights come from.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from checkpoint import on_cpu, split_state, write
 from criteria import CRITERIA, RANKINGS, Ranking, kept_by_iteration, quotas
 from dataset import Images, to_input
 from flags import command, settings
-from given_sets import check_sets, read_sets
+from given_sets import GivenSet, check_sets, read_sets, set_notes
 from host_memory import keep_freed_memory
 from opening import begun
 from precision import products
@@ -42,7 +42,9 @@ def find_ticket(args: argparse.Namespace, script: str) -> None:
     if trained:
         files.check_kept(on_cpu(whole))
     kept = asked_count(args, material, whole)
-    examples = examples_of(args, material)
+    given = read_sets(args.prac_set, rounds=1) if args.prac_set else []
+    examples = examples_of(args, material, given)
+    notes += set_notes(given, vars(args) | material.contents)
     chosen = settings(args, script, material.contents | decided(args, ticket, whole, kept, examples))
     directory = RunDirectory(args.save_dir)
     inputs = [args.init_dir, args.prac_set, args.like]
@@ -53,7 +55,7 @@ def find_ticket(args: argparse.Namespace, script: str) -> None:
             mask = prune_to(args, kept, whole, ticket, examples, material)
             file = untrained(ticket._replace(mask=on_cpu(mask)), chosen, command(args, script))
             write(directory.checkpoint(None), file | origin(files) | known(files, examples, material))
-        told = [f"note: {note}" for note in (*notes, *opening.notes)]
+        told = [f"note: {note}" for note in (*material.notes, *notes, *opening.notes)]
         print(*told, *report(args, mask, directory.checkpoint(None)), sep="\n")
 
 
@@ -89,8 +91,9 @@ def count_like(path: Path, material: Material, whole: Mask) -> int:
     return count(on_cpu(whole) | mask)
 
 
-def examples_of(args: argparse.Namespace, material: Material) -> Tensor | None:
-    """The examples that are looked at, in the order of their batches; None for a criterion that looks at none.
+def examples_of(args: argparse.Namespace, material: Material, given: Sequence[GivenSet] = ()) -> Tensor | None:
+    """The examples that are looked at, of the `given` set if there is one, in the order of their batches; None for a
+    criterion that looks at none.
 
     The order is drawn with --seed: on disk, one class may follow the other, and a batch of one class has batch norm
     statistics that no training ever sees.
@@ -98,8 +101,8 @@ def examples_of(args: argparse.Namespace, material: Material) -> Tensor | None:
     if not CRITERIA[args.criterion].looks_at_examples:
         return None
     found = material.split.train
-    if args.prac_set:
-        (found,) = check_sets(read_sets(args.prac_set, rounds=1), found, args.prac_set)
+    if given:
+        (found,) = check_sets(given, found, vars(args) | material.contents)
     if args.score_examples and args.score_examples > len(found):
         raise InputError(f"--score_examples {args.score_examples}: only {len(found)} examples train")
     order = generator(args.seed, purpose=SCORED_EXAMPLES).permutation(len(found))[: args.score_examples]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from opening import differences, is_best_of
 from pruner import Mask, Ticket, Weights, count, kept_after, size
 from rundir import OWN, RunDirectory, name_of
 from tickets import TicketFiles, checksum
-from utils import InputError
+from utils import InputError, digest
 from whole_file import is_sealed
 
 
@@ -113,8 +114,7 @@ def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file:
     weights, mask = ticket_in(content)
     settings, k = content.get("settings", {}), content.get("state")
     before = round_of(k - 1) if k and is_search(settings) else None
-    fraction = settings.get("val_fraction", VAL_FRACTION)
-    training, validation = divided(split_file, fraction) if split_file else split_told(content, round_of)
+    training, validation = divided(split_file, settings) if split_file else split_told(content, round_of)
     carried, not_carried = carried_again(content, file.parent)
     return Evidence(
         mask=mask,
@@ -223,8 +223,15 @@ def found(given: str, relative: str, folder: Path) -> list[Path]:
     return list(files.values())
 
 
-def divided(split_file: Path, val_fraction: float) -> tuple[Tensor, Tensor]:
-    return split(read_permutation(split_file), val_fraction)
+def divided(split_file: Path, settings: Mapping) -> tuple[Tensor, Tensor]:
+    """Training and validation examples by the split file; InputError if these settings tell of another split."""
+    permutation = read_permutation(split_file)
+    checksum = digest(permutation.astype(np.int64))
+    if (known := settings.get("split checksum", checksum)) != checksum:
+        raise InputError(
+            f"it was made with another split than --split_file {split_file}: split checksum was {known}, is {checksum}"
+        )
+    return split(permutation, settings.get("val_fraction", VAL_FRACTION))
 
 
 def split_told(content: dict, round_of: Rounds) -> tuple[Tensor | None, Tensor | None]:

@@ -159,12 +159,20 @@ def _check_own(source: Path, settings: Mapping) -> dict:
     if name_of(saved) != source.name and (OWN.fullmatch(source.name) or "momentum" not in saved):
         raise DamagedFile(f"{source} is another file under this name: it was written as {name_of(saved)}")
     if found := differences(saved["settings"], settings):
-        ways = "the same settings to go on, another --save_dir, or --overwrite to start anew"
         raise InputError(
-            f"{source.parent} holds a run with other settings: {'; '.join(found)}. "
-            f"Give {ways if saved['settings']['script'] == settings['script'] else 'another --save_dir'}"
+            f"{source.parent} holds a run with other settings: {'; '.join(found)}. {_ways(saved['settings'], settings)}"
         )
     return saved
+
+
+def _ways(there: Mapping, here: Mapping) -> str:
+    """What can be done about a run that has other settings."""
+    if there["script"] != here["script"]:
+        return "Give another --save_dir"
+    same = "the same settings"
+    if there.get("data checksum", here.get("data checksum")) != here.get("data checksum"):
+        same = "--data as it was (an image that was added, removed or exchanged makes it other data)"
+    return f"Give {same} to go on, another --save_dir, or --overwrite to start anew"
 
 
 def _check_best(saved: dict, there: RunDirectory, settings: Mapping) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from course import LIKE_RUN, Course, course_of
 from flags import about, settings
-from given_sets import check_sets, read_sets
+from given_sets import check_sets, read_sets, set_notes
 from opening import begun
 from policy import FixedSets, Policy
 from pruner import Ticket
@@ -31,12 +31,12 @@ def find_tickets(
     files, ticket, notes = given_ticket(args, bench)
     check_layers(args, ticket, bench)
     given = read_sets(args.prac_set, args.pruning_times) if args.prac_set else []
-    sets = {f"PrAC set of round {k}": digest(entries) for k, entries in enumerate(given)}
+    sets = {f"PrAC set of round {k}": digest(each.entries) for k, each in enumerate(given)}
     chosen = settings(args, script, bench.contents | sets | ticket_settings(args, ticket))
     if course:
         course.check(chosen)
         chosen |= course.recorded()
-    policy = FixedSets(check_sets(given, bench.whole, args.prac_set)) if given else policy_of(bench, course)
+    policy = FixedSets(check_sets(given, bench.whole, chosen)) if given else policy_of(bench, course)
     schedule = Schedule.from_flags(args, bench.recipe, len(bench.whole), len(policy.first()), ticket.step)
     schedule = following(course, schedule) if course else schedule
     directory = RunDirectory(args.save_dir)
@@ -46,7 +46,7 @@ def find_tickets(
     search.check()
     inputs = [args.prac_set, args.init_dir, args.mask_dir, course and course.path]
     with begun(directory, chosen, args, inputs=inputs) as opening, bench.feedback:
-        bench.tell_set_up([*notes, *rounded(course, schedule), *opening.notes])
+        bench.tell_set_up([*notes, *set_notes(given, chosen), *rounded(course, schedule), *opening.notes])
         search.run(opening)
 
 

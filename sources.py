@@ -45,6 +45,7 @@ class Source:
     std: tuple[float, ...]
     padding: int  # pixels of zero padding for the random crop
     flips: bool  # whether a horizontal flip keeps the label
+    notes: tuple[str, ...] = ()  # what there is to say about its files
 
     @property
     def image_size(self) -> int:
@@ -64,6 +65,7 @@ class Contents(NamedTuple):
     test_labels: np.ndarray
     classes: tuple[str, ...]
     counts: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
 
 def check_source(name: str, root: Path, image_size: int | None) -> None:
@@ -111,6 +113,7 @@ def read_source(name: str, root: Path, image_size: int | None = None, download: 
         std,
         padding_for(size),
         flips=name not in ("digits", "mnist"),
+        notes=found.notes,
     )
 
 

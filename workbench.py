@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class Material:
     model: nn.Module
     initial: Callable[[int], Weights]  # the network's initial weights, on the CPU, drawn for a purpose
     contents: dict[str, str]  # checksums of data and split
+    notes: list[str]  # what there is to say about the files of data and split
 
 
 @dataclass
@@ -55,6 +57,7 @@ class Workbench:
     prune_classifier: bool
     initial: Callable[[int], Weights]  # the network's initial weights, on the CPU, drawn for a purpose
     contents: dict[str, str]  # checksums of data and split
+    notes: list[str]  # what there is to say about the files of data and split
     environment: dict[str, str | int | bool]  # what bit-equality with another run depends on beside the settings
 
     @property
@@ -83,7 +86,7 @@ class Workbench:
         self.feedback.say(f"seed {self.seed}, {order}{described}")
         counts = self.counts
         self.feedback.say(f"{counts['train']} examples train, {counts['validation']} validate, {counts['test']} test")
-        self.feedback.say(*(f"note: {note}" for note in notes))
+        self.feedback.say(*(f"note: {note}" for note in (*self.notes, *notes)))
 
     def predictions(self, weights: dict[str, Tensor]) -> Tensor:
         """Classes that a network with these weights gives all of D0, (n0,); the weights in the step are lost."""
@@ -133,6 +136,7 @@ def read_material(args: argparse.Namespace, device: torch.device) -> Material:
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
             "split checksum": digest(permutation.astype(np.int64)),
         },
+        notes=[*source.notes, *split_notes(args.split_file, permutation, len(train))],
     )
 
 
@@ -174,6 +178,16 @@ def split_of(args: argparse.Namespace, permutation: np.ndarray) -> Split:
             "at least 2 are needed"
         )
     return found
+
+
+def split_notes(file: Path | None, permutation: np.ndarray, examples: int) -> list[str]:
+    """What there is to say about a split that lists fewer examples than the training set has."""
+    listed = len(permutation)
+    if listed == examples:
+        return []
+    made_for = "they are the first of them: was it made when there were no more? " if permutation.max() < listed else ""
+    name = f"--split_file {file}" if file else "the shipped split"
+    return [f"{name} lists {listed} of the {examples} training examples; {made_for}the others are not used"]
 
 
 def form_of(source: Source) -> dict:

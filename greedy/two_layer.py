@@ -53,6 +53,7 @@ def discover(args: argparse.Namespace) -> None:
     directory, feedback = RunDirectory(args.save_dir), Feedback(args.print_freq)
     discovery = Discovery(args, directory, chosen, train, test, feedback)
     with begun(directory, chosen, args, inputs=[]) as opening, feedback:
+        feedback.say(*(f"note: {note}" for note in source.notes))
         discovery.open(opening)
         discovery.run()
 
