@@ -1,29 +1,54 @@
 """CIFAR and MNIST: finding, checking, downloading and reading the original files.
 
-No pickle is opened before its checksum holds, and no file that is there is ever downloaded over.
+Files are judged by their contents, not by their packing: mirrors and distributions pack them anew. No pickle is opened
+before its checksum holds, and no file that is there is ever downloaded over.
 """
 
 import contextlib
 import gzip
 import hashlib
+import lzma
 import math
+import tarfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from utils import InputError
+from utils import InputError, RunError
+from whole_file import write_whole
 
-# MNIST's unpacked files, by MD5: the .gz that many mirrors have were packed anew and differ from torchvision's.
+# MD5 of the unpacked files; those that torchvision knows are of the packed ones.
 UNPACKED = {
-    "6bbc9ace898e44ae57da46a324031adb",
-    "a25bea736e30d166cdddb491f175f624",
-    "2646ac647ad5339dbf082846283269ea",
-    "27ae3e4e09519cfbb04c329615203637",
+    "MNIST": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "FashionMNIST": {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
 }
 
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]  # train, test, class names
+
+class Arrays(NamedTuple):
+    """What the files of a data set hold, and what there is to say about them."""
+
+    train_images: np.ndarray  # uint8 (N, H, W, C)
+    train_labels: np.ndarray  # int64 (N,)
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+# --- CIFAR ------------------------------------------------------------------------------------------------------------
 
 
 def read_cifar(kind: type, root: Path, download: bool) -> Arrays:
@@ -32,10 +57,10 @@ def read_cifar(kind: type, root: Path, download: bool) -> Arrays:
         root / kind.base_folder / name: md5
         for name, md5 in [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
     }
-    if not any(file.exists() for file in files):
-        archive = root / kind.filename
-        if archive.exists():
-            check_files({archive: kind.tgz_md5})
+    archive, missing = root / kind.filename, {file: md5 for file, md5 in files.items() if not file.exists()}
+    if missing and archive.exists() and download:
+        unpack_archive(archive, kind.tgz_md5, missing)
+    elif len(missing) == len(files):
         check_may_fetch(kind, root, download)
         fetch(kind, root, wanted=[archive], made=files)
     try:
@@ -43,7 +68,7 @@ def read_cifar(kind: type, root: Path, download: bool) -> Arrays:
     except RuntimeError as error:  # torchvision does not say which file it was
         check_files(files)
         raise InputError(f"{root / kind.base_folder} cannot be read: {error}") from error
-    return (
+    return Arrays(
         np.ascontiguousarray(train.data),
         np.array(train.targets, dtype=np.int64),
         np.ascontiguousarray(test.data),
@@ -52,33 +77,95 @@ def read_cifar(kind: type, root: Path, download: bool) -> Arrays:
     )
 
 
+def unpack_archive(archive: Path, packed_md5: str, files: dict[Path, str]) -> None:
+    """Make those `files`, which are not there, from the archive's members of their names, whatever packed it.
+
+    InputError, with nothing written, for an archive that does not hold all of them with these MD5s.
+    """
+    found = read_members(archive, [f"{file.parent.name}/{file.name}" for file in files])
+    contents = {file: found.get(f"{file.parent.name}/{file.name}", b"") for file in files}
+    if any(md5_of(contents[file]) != md5 for file, md5 in files.items()):
+        raise mismatch(archive, packed_md5)
+    try:
+        for file, data in contents.items():
+            file.parent.mkdir(exist_ok=True)
+            write_whole(file, lambda opened, data=data: opened.write(data))
+    except (OSError, RunError) as error:
+        raise InputError(f"{archive} cannot be unpacked: {error}") from error
+
+
+def read_members(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """The files of these names in a packed archive, as far as it can be read."""
+    found, wanted = {}, set(names)
+    with (
+        contextlib.suppress(tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError),
+        tarfile.open(archive) as tar,
+    ):
+        for member in tar:  # in their order: going back would unpack everything again
+            if member.name.removeprefix("./") in wanted and member.isfile():
+                found[member.name.removeprefix("./")] = tar.extractfile(member).read()
+    return found
+
+
+# --- MNIST ------------------------------------------------------------------------------------------------------------
+
+
 def read_mnist(kind: type, root: Path, download: bool) -> Arrays:
     """MNIST or Fashion-MNIST from <root>/<kind>/raw, where torchvision keeps its four files.
 
-    A packed file (.gz) has a known checksum and is read in preference to an unpacked one, which has none. It is
-    unpacked in memory, so the folder may be read-only.
+    A packed file (.gz) is read in preference to an unpacked one, since it must hold the original. It is unpacked in
+    memory, so the folder may be read-only.
     """
     packed = {root / kind.__name__ / "raw" / name: md5 for name, md5 in kind.resources}
     if not any(file.exists() or file.with_suffix("").exists() for file in packed):
         check_may_fetch(kind, root, download)
         fetch(kind, root, wanted=packed, made=[file.with_suffix("") for file in packed])
-    files = [file if file.exists() else file.with_suffix("") for file in packed]
-    train_images, train_labels, test_images, test_labels = (
-        read_idx(file, md5) for file, md5 in zip(files, packed.values(), strict=True)
-    )
+    known = UNPACKED[kind.__name__]
+    found = [original(file, md5, known[file.stem]) for file, md5 in packed.items()]
+    files = [each.file for each in found]
+    train_images, train_labels, test_images, test_labels = (read_idx(each.file, each.data) for each in found)
     check_mnist(files[:2], train_images, train_labels, kind.classes)
     check_mnist(files[2:], test_images, test_labels, kind.classes)
-    return (
+    return Arrays(
         train_images[..., None],
         train_labels.astype(np.int64),
         test_images[..., None],
         test_labels.astype(np.int64),
         tuple(kind.classes),
+        tuple(each.note for each in found if each.note),
     )
 
 
+class Found(NamedTuple):
+    """The contents of one of the original files, where they were found, and what there is to say about it."""
+
+    file: Path
+    data: bytes
+    note: str = ""
+
+
+def original(packed: Path, packed_md5: str, md5: str) -> Found:
+    """What is in the .gz if that is the original or holds it, else in the unpacked file beside it if that is one.
+
+    Without a .gz any unpacked file is taken, and it is said that it is not the original. InputError where none is there
+    or a .gz that is there is not the original, and nothing beside it is.
+    """
+    plain = packed.with_suffix("")
+    if not packed.exists():
+        data = read_bytes(plain)
+        changed = f"{plain} does not have the contents of the original file (MD5 {md5}); it is used as it is"
+        return Found(plain, data, "" if md5_of(data) == md5 else changed)
+    data = unpack(packed, packed_md5, md5)
+    if data is not None:
+        return Found(packed, data)
+    beside = plain.read_bytes() if plain.is_file() else b""
+    if md5_of(beside) != md5:
+        raise mismatch(packed, packed_md5)
+    return Found(plain, beside, f"{packed} is damaged or not the original; {plain.name} beside it is, and is used")
+
+
 def check_mnist(files: list[Path], images: np.ndarray, labels: np.ndarray, classes: list[str]) -> None:
-    """Unpacked files have no checksum; refuse those that cannot belong together."""
+    """Unpacked files may be others than the originals; refuse those that cannot belong together."""
     if len(images) != len(labels) or images.shape[1] != images.shape[2] or images.size == 0:
         raise InputError(
             f"{files[0]} holds images of shape {images.shape} and {files[1]} {len(labels)} labels; "
@@ -91,13 +178,12 @@ def check_mnist(files: list[Path], images: np.ndarray, labels: np.ndarray, class
         )
 
 
-def read_idx(file: Path, packed_md5: str) -> np.ndarray:
-    """The uint8 array in an IDX file, packed or not; its name says how many axes there are (idx3 or idx1).
+def read_idx(file: Path, data: bytes) -> np.ndarray:
+    """The uint8 array in the contents of an IDX file, whose name says how many axes there are (idx3 or idx1).
 
     The format: two zero bytes, the type (8: bytes), the number of axes, each axis's length as four bytes (most
     significant first), then the values. Raises InputError for a file of another format or length.
     """
-    data = unpack(file, packed_md5) if file.suffix == ".gz" else read_bytes(file)
     axes = 3 if "idx3" in file.name else 1
     shape = [int.from_bytes(data[4 * axis : 4 * axis + 4], "big") for axis in range(1, axes + 1)]
     if data[:4] != bytes([0, 0, 8, axes]) or len(data) != 4 + 4 * axes + math.prod(shape):
@@ -105,17 +191,17 @@ def read_idx(file: Path, packed_md5: str) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape).copy()  # a buffer's view is read-only
 
 
-def unpack(file: Path, md5: str) -> bytes:
-    """The contents of a .gz that is the original, or holds the original; InputError for any other."""
+def unpack(file: Path, packed_md5: str, md5: str) -> bytes | None:
+    """The contents of a .gz that is the original, or holds the original, whatever packed it; None for any other."""
     data = read_bytes(file)
-    genuine = md5_of(data) == md5
     try:
         contents = gzip.decompress(data)
     except (OSError, EOFError, zlib.error):
-        contents = b""
-    if not genuine and md5_of(contents) not in UNPACKED:
-        raise mismatch(file, md5)
-    return contents
+        return None
+    return contents if md5_of(data) == packed_md5 or md5_of(contents) == md5 else None
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def read_bytes(file: Path) -> bytes:
@@ -154,8 +240,7 @@ def check_may_fetch(kind: type, root: Path, download: bool) -> None:
 def fetch(kind: type, root: Path, wanted: Iterable[Path], made: Iterable[Path]) -> None:
     """Have torchvision download the files `wanted` and unpack them to the files `made`.
 
-    A checked archive that is there already is only unpacked. What a failed attempt leaves behind is removed, or the
-    next one would take it for the user's own damaged file.
+    What a failed attempt leaves behind is removed, or the next one would take it for the user's own damaged file.
     """
     new = [file for file in [*wanted, *made] if not file.exists()]
     try:

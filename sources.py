@@ -128,7 +128,8 @@ def read_contents(name: str, root: Path, image_size: int | None, download: bool)
     from torchvision import datasets
 
     kind = getattr(datasets, TORCHVISION[name])
-    return Contents(*(read_cifar if name.startswith("cifar") else read_mnist)(kind, root, download))
+    found = (read_cifar if name.startswith("cifar") else read_mnist)(kind, root, download)
+    return Contents(**found._asdict())
 
 
 def padding_for(size: int) -> int:

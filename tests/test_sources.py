@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from torchvision import datasets, transforms
 
+import archives
 import decoded_cache
 import image_folder
 import sources
@@ -180,6 +181,43 @@ def test_cifar_archive_is_unpacked_without_network(tmp_path, monkeypatch):
     assert_same(read_source("cifar10", tmp_path), unpacked)
 
 
+@pytest.mark.parametrize("packing", ["w:gz", "w:xz", "w"])
+def test_cifar_archive_packed_anew_is_known_by_its_contents(tmp_path, monkeypatch, packing):
+    write_cifar(monkeypatch, tmp_path, datasets.CIFAR10)
+    unpacked = read_source("cifar10", tmp_path)
+    archive = pack_cifar(monkeypatch, tmp_path, datasets.CIFAR10)
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path / "copy", filter="data")
+    with tarfile.open(archive, packing) as tar:
+        tar.add(tmp_path / "copy" / "cifar-10-batches-py", "./cifar-10-batches-py")
+    assert_same(read_source("cifar10", tmp_path), unpacked)
+
+
+def test_cifar_archive_fills_in_what_is_missing_and_nothing_else(tmp_path, monkeypatch):
+    write_cifar(monkeypatch, tmp_path, datasets.CIFAR10)
+    unpacked, folder = read_source("cifar10", tmp_path), tmp_path / "cifar-10-batches-py"
+    shutil.copytree(folder, tmp_path / "copy")
+    pack_cifar(monkeypatch, tmp_path, datasets.CIFAR10)
+    shutil.copytree(tmp_path / "copy", folder)
+    (folder / "data_batch_4").unlink()
+    with pytest.raises(InputError, match="data_batch_4 is missing"):
+        read_source("cifar10", tmp_path, download=False)  # that only looks
+    assert_same(read_source("cifar10", tmp_path), unpacked)
+    flip_byte(folder / "data_batch_4", -20)
+    with pytest.raises(InputError, match="data_batch_4 does not match its checksum"):
+        read_source("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("member", ["data_batch_2", "batches.meta"])
+def test_cifar_archive_with_other_contents_is_refused_and_nothing_is_written(tmp_path, monkeypatch, member):
+    write_cifar(monkeypatch, tmp_path, datasets.CIFAR10)
+    flip_byte(tmp_path / "cifar-10-batches-py" / member, -20)
+    pack_cifar(monkeypatch, tmp_path, datasets.CIFAR10)
+    with pytest.raises(InputError, match=r"cifar-10-python\.tar\.gz does not match its checksum"):
+        read_source("cifar10", tmp_path)
+    assert not (tmp_path / "cifar-10-batches-py").exists()
+
+
 def test_cifar_altered_archive_is_refused_and_kept(tmp_path, monkeypatch):
     write_cifar(monkeypatch, tmp_path, datasets.CIFAR10)
     archive = pack_cifar(monkeypatch, tmp_path, datasets.CIFAR10)
@@ -294,8 +332,62 @@ def test_mnist_packed_anew_is_known_by_its_contents(tmp_path, monkeypatch):
         file.write_bytes(gzip.compress(data, 1, mtime=1))
     with pytest.raises(InputError, match="checksum"):
         read_source("mnist", tmp_path)
-    monkeypatch.setattr("archives.UNPACKED", {md5(data) for data in contents.values()})
-    assert_same(read_source("mnist", tmp_path), original)
+    know_contents(monkeypatch, contents)
+    again = read_source("mnist", tmp_path)
+    assert_same(again, original)
+    assert again.notes == ()
+
+
+def know_contents(monkeypatch, contents: dict[Path, bytes], kind: type = datasets.MNIST) -> None:
+    """As archives.py knows those of the true files."""
+    monkeypatch.setitem(archives.UNPACKED, kind.__name__, {file.stem: md5(data) for file, data in contents.items()})
+
+
+def test_contents_are_known_by_their_data_set_and_name(tmp_path, monkeypatch):
+    """Fashion-MNIST's file is no MNIST file, nor is one file of MNIST another."""
+    folder = write_mnist(monkeypatch, tmp_path, packed=True)
+    contents = {file: gzip.decompress(file.read_bytes()) for file in folder.iterdir()}
+    know_contents(monkeypatch, contents, datasets.FashionMNIST)
+    train, test = (folder / f"{part}-images-idx3-ubyte.gz" for part in PARTS)
+    test.write_bytes(gzip.compress(contents[test], 1, mtime=1))
+    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz does not match"):
+        read_source("mnist", tmp_path)
+    know_contents(monkeypatch, contents)
+    read_source("mnist", tmp_path)
+    test.write_bytes(gzip.compress(contents[train], 1, mtime=1))
+    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz does not match"):
+        read_source("mnist", tmp_path)
+
+
+def test_known_contents_are_named_as_torchvision_names_the_packed_files():
+    for kind in (datasets.MNIST, datasets.FashionMNIST):
+        assert [f"{name}.gz" for name in archives.UNPACKED[kind.__name__]] == [name for name, _ in kind.resources]
+    known = [md5 for files in archives.UNPACKED.values() for md5 in files.values()]
+    assert len(set(known)) == 8 and all(re.fullmatch("[0-9a-f]{32}", md5) for md5 in known)
+
+
+def test_an_original_beside_a_damaged_packed_file_is_used_and_said(tmp_path, monkeypatch):
+    folder = write_mnist(monkeypatch, tmp_path, packed=True)
+    original = read_source("mnist", tmp_path)
+    contents = {file: gzip.decompress(file.read_bytes()) for file in folder.iterdir()}
+    packed = folder / "train-images-idx3-ubyte.gz"
+    packed.with_suffix("").write_bytes(contents[packed])
+    flip_byte(packed, 40)
+    with pytest.raises(InputError, match=r"train-images-idx3-ubyte\.gz does not match"):
+        read_source("mnist", tmp_path)  # what lies beside it is not known to be the original
+    know_contents(monkeypatch, contents)
+    again = read_source("mnist", tmp_path)
+    assert_same(again, original)
+    (note,) = again.notes
+    assert f"{packed} is damaged or not the original" in note
+
+
+def test_unpacked_files_that_are_not_the_originals_are_used_and_said(tmp_path, monkeypatch):
+    folder = write_mnist(monkeypatch, tmp_path, packed=False)
+    notes = read_source("mnist", tmp_path).notes
+    assert len(notes) == 4 and "train-images-idx3-ubyte does not have the contents of the original" in notes[0]
+    know_contents(monkeypatch, {file.with_suffix(".gz"): file.read_bytes() for file in folder.iterdir()})
+    assert read_source("mnist", tmp_path).notes == ()
 
 
 @pytest.mark.parametrize(
