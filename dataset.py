@@ -59,8 +59,15 @@ VAL_FRACTION = 0.1  # of a split, for validation
 
 def split(permutation: np.ndarray, val_fraction: float = VAL_FRACTION) -> Split:
     """The last ceil(n * val_fraction) of a permutation's n entries validate, those before them train."""
+    validation = math.ceil(
+        len(permutation) * Fraction(str(val_fraction))
+    )  # of the number as it is written: 0.1 is 1/10
+    return split_last(permutation, validation)
+
+
+def split_last(permutation: np.ndarray, validation: int) -> Split:
+    """The last `validation` of a permutation's entries validate, those before them train."""
     entries = torch.from_numpy(np.asarray(permutation).astype(np.int64))
-    validation = math.ceil(len(entries) * Fraction(str(val_fraction)))  # of the number as it is written: 0.1 is 1/10
     train = len(entries) - validation
     return Split(entries[:train].sort().values, entries[train:].sort().values)
 

@@ -223,7 +223,8 @@ def add_split(group) -> None:
         type=path,
         metavar="FILE.npy",
         help="a permutation of (some) training examples: its first part trains, the rest validates "
-        "(--val_fraction). Without it the one shipped in npy_files/, or a stratified one made from the labels alone",
+        "(--val_fraction). Without it val/ validates in an image folder that has a test/, too; other data have the "
+        "one shipped in npy_files/, or a stratified one made from the labels alone",
     )
     group.add_argument(
         "--val_fraction",
@@ -395,7 +396,8 @@ def add_given_set(flags: Parser) -> None:
         type=path,
         metavar="FILE|DIR",
         help="search on this set, found earlier with this or another architecture: the directory of a PrAC run (round "
-        "k uses its round-k set), or a .npy file or checkpoint (its set from round 0 on)",
+        "k uses its round-k set), or a .npy file or checkpoint (its set from round 0 on). A checkpoint's set is refused "
+        "on other data; a .npy file, which does not say on which it was found, is taken",
     )
     group.add_argument(
         "--prac_epochs",

@@ -1,8 +1,8 @@
 """Reading each data set from its files: uint8 images in memory, in the order of the files.
 
 An example's index is its place in these arrays and is the same in every run: torchvision's order for CIFAR and MNIST
-(archives.py), that of its ImageFolder for folders (image_folder.py), scikit-learn's for the digits. Split files and
-PrAC sets rely on it.
+(archives.py), that of its ImageFolder for folders (image_folder.py), where those of val/ come after those of train/,
+scikit-learn's for the digits. Split files and PrAC sets rely on it.
 
 Importing this module loads none of torch, torchvision, scikit-learn and Pillow, so that a script can check its
 arguments first.
@@ -15,7 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from archives import read_cifar, read_mnist
-from image_folder import LARGEST, SMALLEST, Listing, list_image_folder, list_tiny_imagenet, pixel_counts, read_listing
+from class_folders import shown
+from image_files import LARGEST, SMALLEST, pixel_counts, read_listing
+from image_folder import Listing, list_image_folder, list_tiny_imagenet
 from utils import InputError
 
 DATASETS = ("cifar10", "cifar100", "fashion-mnist", "mnist", "tiny-imagenet", "imagefolder", "digits")
@@ -45,6 +47,7 @@ class Source:
     std: tuple[float, ...]
     padding: int  # pixels of zero padding for the random crop
     flips: bool  # whether a horizontal flip keeps the label
+    validation: int = 0  # so many of the training images, the last ones, validate; 0 where a split is to say which
     notes: tuple[str, ...] = ()  # what there is to say about its files
 
     @property
@@ -65,6 +68,7 @@ class Contents(NamedTuple):
     test_labels: np.ndarray
     classes: tuple[str, ...]
     counts: np.ndarray | None = None
+    validation: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -113,6 +117,7 @@ def read_source(name: str, root: Path, image_size: int | None = None, download: 
         std,
         padding_for(size),
         flips=name not in ("digits", "mnist"),
+        validation=found.validation,
         notes=found.notes,
     )
 
@@ -152,11 +157,20 @@ def mean_and_std(counts: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ..
 
 def read_folders(root: Path, listing: Listing, image_size: int | None = None, channels: int | None = None) -> Contents:
     images, counts = read_listing(root, listing, image_size, channels)
-    n = len(listing.train)
+    train = [*listing.train, *listing.validation]
     train_labels, test_labels = (
-        np.array([label for _, label in part], dtype=np.int64) for part in (listing.train, listing.test)
+        np.array([label for _, label in part], dtype=np.int64) for part in (train, listing.test)
     )
-    return Contents(images[:n], train_labels, images[n:], test_labels, listing.classes, counts)
+    return Contents(
+        images[: len(train)],
+        train_labels,
+        images[len(train) :],
+        test_labels,
+        tuple(map(shown, listing.classes)),
+        counts,
+        len(listing.validation),
+        listing.notes,
+    )
 
 
 def read_digits() -> Contents:

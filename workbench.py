@@ -4,13 +4,11 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dataset import Images, Split, default_permutation, read_permutation, split
+from dataset import Images, Split, read_permutation
 from environment import environment, set_determinism
 from feedback import Feedback
 from host_memory import keep_freed_memory
@@ -20,6 +18,7 @@ from prediction import Predictor
 from pruner import Mask, Ticket, Weights, dense
 from recipe import Recipe
 from sources import Source, read_source
+from splitting import divide
 from step import Step, copy_weights, load_weights_
 from utils import INITIAL_WEIGHTS, InputError, digest, torch_seed
 
@@ -120,7 +119,7 @@ def read_material(args: argparse.Namespace, device: torch.device) -> Material:
     if args.split_file:
         read_permutation(args.split_file)  # before the data, which may take long to decode
     source = read_source(args.dataset, args.data, args.image_size)
-    permutation = permutation_of(args, source)
+    division = divide(args, source)
     images = form_of(source)
     model = initial_model(args, images).to(device, memory_format=torch.channels_last)
     check_prunable(model, args.arch)
@@ -129,14 +128,14 @@ def read_material(args: argparse.Namespace, device: torch.device) -> Material:
         device=device,
         train=train,
         test=test,
-        split=Split(*(indices.to(device) for indices in split_of(args, permutation))),
+        split=Split(*(indices.to(device) for indices in division.split)),
         model=model,
         initial=partial(initial_weights, args, images),
         contents={
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
-            "split checksum": digest(permutation.astype(np.int64)),
+            "split checksum": division.checksum,
         },
-        notes=[*source.notes, *split_notes(args.split_file, permutation, len(train))],
+        notes=[*source.notes, *division.notes],
     )
 
 
@@ -162,32 +161,6 @@ def pick_precision(asked: str, device: torch.device) -> str:
 def arithmetic(args: argparse.Namespace, precision: str) -> dict[str, str | bool]:
     """How this run computes, beside the machine it computes on."""
     return {"precision": precision, "compile": args.compile, "deterministic": args.deterministic}
-
-
-def permutation_of(args: argparse.Namespace, source: Source) -> np.ndarray:
-    if args.split_file:
-        return read_permutation(args.split_file, len(source.train_labels))
-    return default_permutation(args.dataset, source.train_labels)
-
-
-def split_of(args: argparse.Namespace, permutation: np.ndarray) -> Split:
-    found = split(permutation, args.val_fraction)
-    if len(found.train) < 2:
-        raise InputError(
-            f"--val_fraction {args.val_fraction} leaves {len(found.train)} of {len(permutation)} examples to train on, "
-            "at least 2 are needed"
-        )
-    return found
-
-
-def split_notes(file: Path | None, permutation: np.ndarray, examples: int) -> list[str]:
-    """What there is to say about a split that lists fewer examples than the training set has."""
-    listed = len(permutation)
-    if listed == examples:
-        return []
-    made_for = "they are the first of them: was it made when there were no more? " if permutation.max() < listed else ""
-    name = f"--split_file {file}" if file else "the shipped split"
-    return [f"{name} lists {listed} of the {examples} training examples; {made_for}the others are not used"]
 
 
 def form_of(source: Source) -> dict:

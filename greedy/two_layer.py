@@ -65,7 +65,7 @@ def examples_of(source: Source, args: argparse.Namespace, device: torch.device) 
         inputs = inputs_of(images.to(device), source.mean, source.std)
         return Examples(inputs, targets_of(labels.to(device), len(source.classes), args.target))
 
-    indices = sub_data_set(len(source.train_labels), args.examples, args.seed)
+    indices = sub_data_set(len(source.train_labels) - source.validation, args.examples, args.seed)
     train = (torch.from_numpy(array)[indices] for array in (source.train_images, source.train_labels))
     test = (torch.from_numpy(array) for array in (source.test_images, source.test_labels))
     return prepared(*train), prepared(*test)

@@ -19,7 +19,9 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 import archives
+import class_folders
 import decoded_cache
+import image_files
 import image_folder
 import sources
 from npy_files.make_splits import SPLITS, SUBSETS, permutation
@@ -462,11 +464,11 @@ def forbid_decoding(monkeypatch) -> None:
     def fail(*args):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(image_folder, "decode", fail)
+    monkeypatch.setattr(image_files, "decode", fail)
 
 
 def test_suffixes_are_torchvisions():
-    assert image_folder.SUFFIXES == datasets.folder.IMG_EXTENSIONS
+    assert class_folders.SUFFIXES == datasets.folder.IMG_EXTENSIONS
 
 
 def test_image_folder_has_torchvisions_order_labels_and_pixels(folder):
@@ -509,7 +511,7 @@ def test_normalisation_is_the_training_images_mean_and_standard_deviation(folder
 def test_normalisation_in_pieces_and_of_a_constant_channel(monkeypatch):
     images = random_images(700, 64, 64, 2, seed=3)  # more than one piece
     images[..., 1] = 77
-    mean, std = sources.mean_and_std(image_folder.pixel_counts(images))
+    mean, std = sources.mean_and_std(image_files.pixel_counts(images))
     scaled = images[..., 0] / 255
     assert mean == pytest.approx((scaled.mean(), 77 / 255), rel=1e-12)
     assert std == pytest.approx((scaled.std(), 1.0), rel=1e-12) and std[1] == 1.0
@@ -605,9 +607,9 @@ def test_sizes_that_need_image_size(tmp_path, size, words):
 
 def test_what_cannot_fit_in_memory_is_refused(monkeypatch):
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 10**6}.get)
-    image_folder.check_memory(4096 * 10**6)
+    image_files.check_memory(4096 * 10**6)
     with pytest.raises(InputError, match=r"need 8 GB of memory .* has 4 GB; give a smaller --image_size"):
-        image_folder.check_memory(8 * 10**9)
+        image_files.check_memory(8 * 10**9)
 
 
 # ------------------------------------------------------------------------------------- the cache
@@ -704,11 +706,11 @@ def test_damaged_cache_is_replaced(folder, damage, capsys, monkeypatch):
 
 def test_any_byte_changed_is_seen_or_harmless(tmp_path):
     arrays = {"images": random_images(12, 2, 2, 1), "counts": np.arange(3)}
-    file = decoded_cache.save(tmp_path, "v", "key", arrays)
+    file = decoded_cache.save(tmp_path, "v", "key", arrays, "c0", "identity")
     whole = file.read_bytes()
     for place in range(len(whole)):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        loaded = decoded_cache.load(tmp_path, "v", "key", tuple(arrays))
+        loaded = decoded_cache.load(tmp_path, "v", "key", tuple(arrays), lambda found: found.contents == "c0")
         assert loaded is None or all(np.array_equal(loaded[name], array) for name, array in arrays.items()), place
 
 
@@ -719,15 +721,15 @@ def test_a_killed_write_leaves_no_cache_and_its_file_is_removed_later(tmp_path, 
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(np, "savez", killed)
-        decoded_cache.save(tmp_path, "v", "key", {})
+        decoded_cache.save(tmp_path, "v", "key", {}, "c0", "identity")
     assert list((tmp_path / ".decoded").iterdir()) == []
 
     recent, abandoned = tmp_path / ".decoded" / "1.tmp", tmp_path / ".decoded" / "2.tmp"
     recent.touch()
     abandoned.touch()
     os.utime(abandoned, (0, time.time() - 2 * decoded_cache.ABANDONED))
-    saved = decoded_cache.save(tmp_path, "v", "key", {"a": np.arange(3)})
-    assert sorted((tmp_path / ".decoded").iterdir()) == [recent, saved]
+    saved = decoded_cache.save(tmp_path, "v", "key", {"a": np.arange(3)}, "c0", "identity")
+    assert sorted((tmp_path / ".decoded").iterdir()) == [recent, saved, saved.with_suffix(".seen")]
 
 
 # ------------------------------------------------------------------------------------- Tiny-ImageNet
