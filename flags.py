@@ -396,8 +396,8 @@ def add_given_set(flags: Parser) -> None:
         type=path,
         metavar="FILE|DIR",
         help="search on this set, found earlier with this or another architecture: the directory of a PrAC run (round "
-        "k uses its round-k set), or a .npy file or checkpoint (its set from round 0 on). A checkpoint's set is refused "
-        "on other data; a .npy file, which does not say on which it was found, is taken",
+        "k uses its round-k set), or a .npy file or checkpoint (its set from round 0 on). A checkpoint's set is "
+        "refused on other data; a .npy file, which does not say on which it was found, is taken",
     )
     group.add_argument(
         "--prac_epochs",
