@@ -37,10 +37,10 @@ def find_ticket(args: argparse.Namespace, script: str) -> None:
     keep_freed_memory()
     material = read_material(args, pick_device(args.gpu))
     trained = args.weights == "trained"
-    files, ticket, notes = given_ticket(args, material, trained)
+    files, ticket, _, notes = given_ticket(args, material, trained)
     whole = dense(material.model, args.prune_classifier)
     if trained:
-        files.check_kept(on_cpu(whole))
+        files.check_kept(on_cpu(whole), material.model)
     kept = asked_count(args, material, whole)
     given = read_sets(args.prac_set, rounds=1) if args.prac_set else []
     examples = examples_of(args, material, given)

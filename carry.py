@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from checkpoint import masked_state, split_state, write
 from elastic import Count, Mapping, asked_mapping, format_mapping, origins, parse_mapping, stage_counts, stretch
+from fitting import dims, renaming
 from flags import command
 from models import ARCHITECTURES, build_model
 from models.description import Description
@@ -24,7 +25,7 @@ from models.units import NORMALIZATION, Family, family, owners
 from opening import begun
 from pruner import Mask, Ticket, Weights, count, size
 from rundir import RunDirectory
-from tickets import TicketFiles, checksum, dims
+from tickets import GivenTicket, TicketFiles, checksum
 from untrained import known_examples, untrained
 from utils import InputError
 
@@ -36,9 +37,10 @@ INHERITED = ("dataset", "seed", "data checksum", "split checksum")  # settings o
 def carry_ticket(args: argparse.Namespace) -> None:
     """Read the source's ticket and write the target's. InputError before anything is written."""
     files = TicketFiles.read(args.init_dir, args.mask_dir)
-    source, target = members(args, files.init.starting_state)
+    source, target = members(args, plain_names(files.init.starting_state))
     mapping = asked_mapping(source.units, target.units, args.order, args.block_mapping)
-    ticket, notes = files.ticket(source.network)
+    given = files.given(source.network)
+    ticket = given.ticket
     if not ticket.mask:
         raise InputError(f"--mask_dir {args.mask_dir} holds no mask: the dense network is no ticket to carry over")
     carried = carry(ticket, source.units, target.units, mapping)
@@ -49,8 +51,8 @@ def carry_ticket(args: argparse.Namespace) -> None:
     directory = RunDirectory(args.save_dir)
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening:
         if not opening.saved:
-            write(directory.checkpoint(None), content(carried.ticket, chosen, args, files))
-        told = [f"note: {note}" for note in (*notes, *opening.notes)]
+            write(directory.checkpoint(None), content(carried.ticket, chosen, args, given))
+        told = [f"note: {note}" for note in (*given.told, *given.notes, *opening.notes)]
         before, after = counts(ticket.mask, source.units), counts(carried.ticket.mask, target.units)
         told += report(args, chosen["block_mapping"], before, after, directory.checkpoint(None))
         print(*told, sep="\n")
@@ -93,6 +95,12 @@ def carry(ticket: Ticket, source: Family, target: Family, mapping: Mapping) -> C
     return Carried(stretch(ticket, source, target, mapping), origins(ticket.weights, source, target, mapping))
 
 
+def plain_names(state: Weights) -> Weights:
+    """Starting weights without what wrappers put before the names of a network's tensors."""
+    names = renaming(state, lambda found: f"{NORMALIZATION}.mean" in found)
+    return {names[name]: value for name, value in state.items()}
+
+
 def images_of(state: Weights, arch: str, classifier: str, path: Path) -> dict:
     """What a network with these weights is for, in the arguments of `build_model`: classes, as the last module of its
     classifier tells, and the kind of images."""
@@ -101,7 +109,7 @@ def images_of(state: Weights, arch: str, classifier: str, path: Path) -> dict:
         raise InputError(f"{path} belongs to another network than --source_arch: it has no {classifier}")
     mean, std = (_tensor(state, f"{NORMALIZATION}.{name}", path) for name in ("mean", "std"))
     if mean.shape != std.shape or mean.shape not in [(1,), (3,)]:
-        shapes = ", ".join(dims(tuple(tensor.shape)) for tensor in (mean, std))
+        shapes = ", ".join(dims(tensor.shape) for tensor in (mean, std))
         raise InputError(f"{path} has no normalisation of grey or of colour images: its mean and std are {shapes}")
     return {
         "classes": len(logits[-1]),
@@ -133,7 +141,7 @@ def check_shapes(carried: Carried, own: Weights) -> None:
         raise InputError(f"{missing[0]} of the target has no source: the unit mapped to it has no such part")
     for name, value in own.items():
         if weights[name].shape != value.shape:
-            here, there = (dims(tuple(tensor.shape)) for tensor in (value, weights[name]))
+            here, there = (dims(tensor.shape) for tensor in (value, weights[name]))
             raise InputError(f"{name} of the target is {here} and cannot be a copy of {origins[name]}, {there}")
 
 
@@ -153,14 +161,14 @@ def settings(args: argparse.Namespace, block_mapping: str, ticket_checksum: str,
     }
 
 
-def content(ticket: Ticket, chosen: dict, args: argparse.Namespace, files: TicketFiles) -> dict:
+def content(ticket: Ticket, chosen: dict, args: argparse.Namespace, given: GivenTicket) -> dict:
     """The ticket's checkpoint, with where its source lies and what was known of that one."""
     return {
         **untrained(ticket, chosen, command(args, SCRIPT)),
-        "source": files.origin,
+        "source": given.origin,
         "carried_from": {name: places(getattr(args, name), args.save_dir) for name in ("init_dir", "mask_dir")},
         "family": args.description.content if args.description else None,
-        **examples(files),
+        **examples(given.files),
     }
 
 

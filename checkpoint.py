@@ -42,7 +42,8 @@ def on_cpu(content):
 
 
 def read(path: Path) -> dict:
-    """A checkpoint or state_dict, ours or the reference's, on the CPU.
+    """A checkpoint or state_dict, ours or the reference's, on the CPU; plain tensors, also for what was saved as
+    parameters.
 
     DamagedFile if it is not as it was written, which a checksum tells before anything is unpickled; InputError if it
     is something else.
@@ -61,7 +62,7 @@ def read(path: Path) -> dict:
             raise DamagedFile(f"{path} is no checkpoint, or a damaged one") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"{path} is no checkpoint: it holds a {type(content).__name__}, not tensors by name")
-    return content
+    return on_cpu(content)
 
 
 def _numpy_globals() -> list:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from utils import FRESH_WEIGHTS, RANDOM_MASK, InputError, generator
+from utils import FRESH_WEIGHTS, INITIAL_WEIGHTS, RANDOM_MASK, InputError, generator
 
 FEW = 0.01  # share of the dropped weights that may be zero by chance
 
@@ -38,8 +38,17 @@ class Chance(NamedTuple):
 
 
 def reinit(ticket: Ticket, chance: Chance) -> Ticket:
-    """The ticket's mask on weights drawn afresh, which are not those that a search with this seed starts from."""
-    return ticket._replace(weights=chance.weights(FRESH_WEIGHTS), step=0)
+    """The ticket's mask on weights drawn afresh, which are not those that a search with this seed starts from.
+
+    InputError for a network that has the same weights whatever is drawn.
+    """
+    initial, fresh = chance.weights(INITIAL_WEIGHTS), chance.weights(FRESH_WEIGHTS)
+    if all(bool((fresh[name] == initial[name]).all()) for name in ticket.mask):
+        raise InputError(
+            "--control reinit: this network has the same weights whatever the seed (does its constructor seed torch "
+            "or load weights?), so that none are drawn afresh"
+        )
+    return ticket._replace(weights=fresh, step=0)
 
 
 def random_mask(ticket: Ticket, chance: Chance) -> Ticket:
@@ -77,31 +86,43 @@ def dense(ticket: Ticket, chance: Chance) -> Ticket:
 
 
 class Control(NamedTuple):
-    """A control: its name in a report, behind that of the ticket's method; what it is; what it makes of a ticket;
-    whether it puts weights drawn afresh in the place of the ticket's; and whether it does without the mask, so that it
-    is the same for all tickets of a search."""
+    """A control: its name in a report, behind that of the ticket's method; what it is; what it makes of a ticket; of
+    what ticket it is the ticket itself, and whether it may be, which then tells what the ticket is; whether it puts
+    weights drawn afresh in the place of the ticket's; and whether it does without the mask, so that it is the same for
+    all tickets of a search."""
 
     name: str
     help: str
     of: Callable[[Ticket, Chance], Ticket]
+    coincides: str
+    may_coincide: bool = False
     fresh: bool = False
     maskless: bool = False
 
 
 CONTROLS = {
-    "reinit": Control("re-initialised", "its mask on weights drawn afresh", reinit, fresh=True),
+    "reinit": Control(
+        "re-initialised",
+        "its mask on weights drawn afresh",
+        reinit,
+        "its starting weights are those drawn afresh",
+        fresh=True,
+    ),
     "random_mask": Control(
         "random mask",
         "its starting weights under a random mask that keeps as many weights in each layer, which is its own mask "
         "shuffled within each layer",
         random_mask,
+        "its mask stays the same when its layers, or the few weights that they keep or drop, are shuffled",
     ),
     "one_shot": Control(
         "one-shot magnitude",
         "its starting weights under the mask that keeps as many of them, the largest over all layers",
         one_shot,
+        "its mask keeps the largest of its starting weights",
+        may_coincide=True,
     ),
-    "dense": Control("dense", "its starting weights without any mask", dense, maskless=True),
+    "dense": Control("dense", "its starting weights without any mask", dense, "its mask drops nothing", maskless=True),
 }
 
 
@@ -111,10 +132,25 @@ def is_maskless(control: str | None) -> bool:
 
 
 def controlled(control: str, ticket: Ticket, chance: Chance) -> Ticket:
-    """The control of this name in place of the ticket; InputError for a ticket that has no mask."""
+    """The control of this name in place of the ticket. InputError for a ticket that has no mask, and for one that its
+    control would be equal to, unless that is how tickets of its kind are found."""
     if not ticket.mask:
         raise InputError(f"--control {control} needs a ticket's mask: there is none in --mask_dir")
-    return CONTROLS[control].of(ticket, chance)
+    found = CONTROLS[control].of(ticket, chance)
+    if (equal := coincidence(control, found, ticket)) and not CONTROLS[control].may_coincide:
+        raise InputError(f"{equal[0]}: there is nothing to compare it with")
+    return found
+
+
+def coincidence(control: str, found: Ticket, ticket: Ticket) -> list[str]:
+    """What is to be said where a control equals its ticket in all that the mask decides about."""
+    same = all(_same_layer(found, ticket, name) for name in ticket.mask)
+    return [f"--control {control} is the ticket itself: {CONTROLS[control].coincides}"] if same else []
+
+
+def _same_layer(a: Ticket, b: Ticket, name: str) -> bool:
+    kept = b.mask[name]
+    return bool((a.mask[name] == kept).all()) and bool((a.weights[name] == b.weights[name])[kept].all())
 
 
 def _check_dense_start(ticket: Ticket) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import replace
 
-from controls import CONTROLS, Chance, controlled
+from controls import CONTROLS, Chance, coincidence, controlled
 from feedback import draw_curves, epoch_line, measured_at, round_table
 from flags import about, settings
 from ledger import Vanilla
@@ -14,7 +14,7 @@ from rules import RULES, recipe_under, takes_trained
 from rundir import RunDirectory
 from saved_run import SavedRun, restore
 from schedule import check_begin
-from tickets import TicketFiles, given_ticket, own_parts, ticket_settings
+from tickets import GivenTicket, TicketFiles, given_ticket, own_parts, ticket_settings
 from trial import Trial, plan_lines, short_warnings, summary, watch
 from workbench import Workbench, set_up
 
@@ -25,22 +25,32 @@ def train_ticket(args: argparse.Namespace, bench: Workbench | None = None) -> No
     A `bench` that is given has the initial weights of --seed in its network, and the order seed of `args`.
     """
     bench = bench or set_up(args)
-    files, ticket, notes = given_ticket(args, bench, takes_trained(args.rule))
-    if args.control:
-        ticket = controlled(args.control, ticket, Chance(bench.seed, bench.initial))
-        notes.append(f"--control {args.control}: not the ticket itself, but {CONTROLS[args.control].help}")
+    given = given_ticket(args, bench, takes_trained(args.rule))
+    ticket, notes = trained_ticket(given, args.control, bench)
     if takes_trained(args.rule):
-        files.check_kept(ticket.mask, own_parts(bench.model, args.new_classifier))
+        given.files.check_kept(ticket.mask, bench.model, own_parts(bench.model, args.new_classifier))
     first_step = first_step_of(args, ticket, bench)
     bench = replace(bench, recipe=recipe_under(args.rule, bench.recipe))
     notes += rule_notes(args, first_step, bench)
-    chosen = settings(args, "main_train.py", bench.contents | ticket_settings(args, ticket))
+    chosen = settings(args, "main_train.py", bench.contents | ticket_settings(args, ticket) | given.settings)
     directory = RunDirectory(args.save_dir)
-    told = about(args, "main_train.py") | {"ticket": files.origin, "rule": rule_told(args, files, first_step, bench)}
+    rule = rule_told(args, given.files, first_step, bench)
+    told = about(args, "main_train.py") | {"ticket": given.origin, "rule": rule}
     saved = SavedRun(bench, directory, chosen, told, interval=args.save_interval, tensorboard=args.tensorboard)
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening, bench.feedback:
         bench.tell_set_up([*notes, *opening.notes])
         train(first_trial(opening, bench.complete(ticket), first_step, bench, saved), bench, saved)
+
+
+def trained_ticket(given: GivenTicket, control: str | None, bench: Workbench) -> tuple[Ticket, list[str]]:
+    """The ticket that is given, or its control, and what is to be said of it; nothing of given weights where the
+    control has others. InputError for a control that would be what it should be a control of."""
+    if control is None:
+        return given.ticket, [*given.told, *given.notes]
+    found = controlled(control, given.ticket, Chance(bench.seed, bench.initial))
+    asked = f"--control {control}: not the ticket itself, but {CONTROLS[control].help}"
+    told = [] if CONTROLS[control].fresh else given.told
+    return found, [*told, *given.notes, asked, *coincidence(control, found, given.ticket)]
 
 
 def first_step_of(args: argparse.Namespace, ticket: Ticket, bench: Workbench) -> int:

@@ -28,11 +28,12 @@ def find_tickets(
     """
     course = course_of(args)
     bench = set_up(args)
-    files, ticket, notes = given_ticket(args, bench)
+    found = given_ticket(args, bench)
+    ticket = found.ticket
     check_layers(args, ticket, bench)
     given = read_sets(args.prac_set, args.pruning_times) if args.prac_set else []
     sets = {f"PrAC set of round {k}": digest(each.entries) for k, each in enumerate(given)}
-    chosen = settings(args, script, bench.contents | sets | ticket_settings(args, ticket))
+    chosen = settings(args, script, bench.contents | sets | ticket_settings(args, ticket) | found.settings)
     if course:
         course.check(chosen)
         chosen |= course.recorded()
@@ -40,13 +41,14 @@ def find_tickets(
     schedule = Schedule.from_flags(args, bench.recipe, len(bench.whole), len(policy.first()), ticket.step)
     schedule = following(course, schedule) if course else schedule
     directory = RunDirectory(args.save_dir)
-    told = about(args, script) | {"ticket": files.origin}
+    told = about(args, script) | {"ticket": found.origin}
     saved = SavedRun(bench, directory, chosen, told, interval=args.save_interval, tensorboard=args.tensorboard)
     search = Search(args, bench, directory, policy, schedule, bench.complete(ticket), saved)
     search.check()
     inputs = [args.prac_set, args.init_dir, args.mask_dir, course and course.path]
     with begun(directory, chosen, args, inputs=inputs) as opening, bench.feedback:
-        bench.tell_set_up([*notes, *set_notes(given, chosen), *rounded(course, schedule), *opening.notes])
+        notes = [*found.told, *found.notes, *set_notes(given, chosen), *rounded(course, schedule), *opening.notes]
+        bench.tell_set_up(notes)
         search.run(opening)
 
 

@@ -10,7 +10,7 @@ from test_scripts import one_sentence
 
 import pruner
 from checkpoint import read, split_state, write
-from controls import CONTROLS, Chance, controlled
+from controls import CONTROLS, Chance, coincidence, controlled
 from pruner import Ticket
 from step import copy_weights
 from utils import FRESH_WEIGHTS, InputError, generator, torch_seed
@@ -69,7 +69,7 @@ def test_a_random_mask_keeps_as_many_in_each_layer(ticket):
 def test_every_weight_is_as_likely_to_be_kept():
     """2 of 5 weights, 2 000 masks: each weight 800 times, standard deviation 22."""
     ticket = Ticket({"a": torch.tensor([1, 1, 0, 0, 0]).bool()}, {"a": torch.ones(5)})
-    times = sum(control("random_mask", ticket, seed).mask["a"].int() for seed in range(2000))
+    times = sum(CONTROLS["random_mask"].of(ticket, Chance(seed, fresh)).mask["a"].int() for seed in range(2000))
     assert times.sum() == 4000 and ((times - 800).abs() < 100).all(), times
 
 
@@ -128,10 +128,30 @@ def test_a_layer_initialised_with_zeros_is_no_masked_one(ticket, name):
     control(name, ticket._replace(weights=weights))
 
 
-@pytest.mark.parametrize("name", CONTROLS)
-def test_a_mask_that_drops_nothing_is_a_mask(tiny, name):
+def test_a_control_that_would_be_the_ticket_is_none(tiny):
+    """A mask that drops nothing has controls on weights drawn afresh only; shuffling may change nothing in small layers
+    alone."""
     dense = Ticket(pruner.dense(tiny), copy_weights(tiny))
-    assert pruner.same(control(name, dense).mask, dense.mask)
+    for name, why in {"random_mask": "stays the same", "dense": "drops nothing"}.items():
+        with pytest.raises(InputError, match=f"--control {name} is the ticket itself: .*{why}"):
+            control(name, dense)
+    assert pruner.same(control("reinit", dense).mask, dense.mask)
+    only = dense.mask | {"conv1.weight": torch.zeros(4, 1, 3, 3, dtype=torch.bool)}
+    with pytest.raises(InputError, match="stays the same"):
+        control("random_mask", Ticket(only, copy_weights(tiny)))
+
+
+def test_a_network_that_seeds_torch_itself_has_no_weights_drawn_afresh(ticket):
+    with pytest.raises(InputError, match="same weights whatever the seed"):
+        controlled("reinit", ticket, Chance(7, lambda purpose: ticket.weights))
+
+
+def test_a_one_shot_ticket_is_its_own_one_shot_control_and_is_said_to_be(tiny, ticket):
+    """That says how its mask was found, and that no search did better; there is no other one-shot mask of it."""
+    assert coincidence("one_shot", control("one_shot", ticket), ticket) == []
+    own = control("one_shot", ticket)
+    (note,) = coincidence("one_shot", control("one_shot", own), own)
+    assert note == "--control one_shot is the ticket itself: its mask keeps the largest of its starting weights"
 
 
 # --- from file to trained network -------------------------------------------------------------------------------------

@@ -1,0 +1,105 @@
+"""Weights from a file, brought to the names and number formats of a network.
+
+Other tools keep the same tensors under other names: behind ``module.`` (DataParallel), ``_orig_mod.`` (torch.compile)
+or ``model.`` (a wrapper of one's own), and a user's network without ``network.``, behind which `models.custom` has it.
+Other names are taken for the network's only where all of them then fit.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.units import owners
+from pruner import Weights
+from utils import InputError
+
+INNER = "network"  # where `models.custom.UserNetwork` has a user's network
+COMPILED = "_orig_mod."  # of torch.compile, also within a name
+WRAPPERS = ("module.", "model.")  # at the beginning of every name
+WRAPPED = ("state_dict", "model", "model_state_dict", "net")  # where the files of other tools have a state_dict
+
+
+def unwrapped(content: Mapping) -> Mapping:
+    """The state_dict in a file's content, which may be all of it."""
+    return next((content[key] for key in WRAPPED if isinstance(content.get(key), dict)), content)
+
+
+def renaming(names: Collection[str], fits: Callable[[set[str]], bool]) -> dict[str, str]:
+    """The names, each with what it is in a network that it `fits`; each with itself where no way of reading them does.
+
+    >>> renaming(["module.fc.bias"], lambda names: names == {"fc.bias"})
+    {'module.fc.bias': 'fc.bias'}
+    """
+    readings = (found for found in _readings(list(names)) if len(set(found)) == len(found))
+    return dict(zip(names, next(filter(lambda found: fits(set(found)), readings), names), strict=True))
+
+
+def _readings(names: list[str]) -> Iterator[list[str]]:
+    """What the names may stand for: themselves first, then without one wrapper after the other."""
+    for left in names, [name.replace(COMPILED, "") for name in names]:
+        wrapper: str | None = ""
+        while wrapper is not None:
+            left = [name.removeprefix(wrapper) for name in left]
+            yield left
+            yield [f"{INNER}.{name}" for name in left]
+            wrapper = next((each for each in WRAPPERS if left and all(name.startswith(each) for name in left)), None)
+
+
+def names_in(network: Weights, names: Collection[str], spared: Collection[str]) -> dict[str, str]:
+    """The names of a file, each with what it is in this network, whose `spared` modules need not be in the file."""
+    own = _without(network, spared)
+    return renaming(names, lambda found: _without(found, spared) == own)
+
+
+def _without(names: Collection[str], spared: Collection[str]) -> set[str]:
+    return {name for name in names if not owners(name, spared)}
+
+
+def renamed(path: Path, names: Mapping[str, str]) -> list[str]:
+    """What there is to say of names that a file has for others."""
+    found = next(((there, here) for there, here in names.items() if there != here), None)
+    return [f"{path} has {found[0]} for {found[1]}, and so on: it is read as this network's"] if found else []
+
+
+def cast(path: Path, state: Weights, network: Weights) -> tuple[Weights, list[str]]:
+    """The state in the network's number formats, and a note if it had others. InputError for complex numbers."""
+    other = [name for name, value in state.items() if name in network and value.dtype != network[name].dtype]
+    if strange := [name for name in other if state[name].is_complex() or state[name].is_quantized]:
+        raise InputError(f"{path} holds {_word(state[strange[0]])} numbers in {strange[0]}: real ones are needed")
+    if not other:
+        return state, []
+    found = {name: value.to(network[name].dtype) if name in network else value for name, value in state.items()}
+    kinds = dict.fromkeys(f"{_word(state[name])} to {_word(network[name])}" for name in other)
+    return found, [f"{path} holds numbers of another format than the network's, cast from {' and from '.join(kinds)}"]
+
+
+def _word(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def check_fit(path: Path, state: Weights, network: Weights, spared: Collection[str]) -> None:
+    """InputError unless `state` has the network's names and shapes, `spared` modules aside."""
+    there, here = _without(state, spared), _without(network, spared)
+    if there != here:
+        told = [f"this network expects {_first(here - there)}, the file has no such tensor"] if here - there else []
+        told += [f"the file has {_first(there - here)}, this network has no such tensor"] if there - here else []
+        raise InputError(f"{path} belongs to another network: {'; '.join(told)}")
+    for name in filter(here.__contains__, network):
+        if state[name].shape != network[name].shape:
+            raise InputError(
+                f"{path} belongs to another network: {name} is {dims(state[name].shape)} there, "
+                f"{dims(network[name].shape)} here; do the architecture, its stem and the number of classes fit? "
+                "(--new_classifier for other classes)"
+            )
+
+
+def _first(names: Collection[str]) -> str:
+    """The first of these names, and how many there are beside it."""
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    return f"{min(names)}{more}"
+
+
+def dims(shape: torch.Size | tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
