@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from controls import is_maskless
 from reports.methods import DENSE, SEARCH, TICKETS, Method, Task, differing
-from reports.origins import density_found, found_by, prunings
+from reports.origins import density_found, prunings, seed_found
 from reports.runs import Run
 from reports.statistics import Interval, holds, last_before_failure, paired, spread
 
@@ -160,25 +160,23 @@ def by_training(method: Method) -> bool:
     return method.kind == TICKETS and len(found) == 1 < len({run.seed for run in method.runs})
 
 
-def seed_found(run: Run) -> int | str:
-    """Of the search that found its ticket."""
-    return (found_by(run).get("settings") or {}).get("seed", run.seed)
-
-
 def dense_reference(task: Task, method: Method) -> Seeds:
     """The dense network's accuracy by seed, with this method's recipe: main_train.py without a ticket where there is
-    such a run, else round 0 of IMP. For tickets that were trained further by a rule, the same search's dense network
-    that was trained further by that rule."""
+    such a run, the mean of several in other orders; else round 0 of IMP. For tickets that were trained further by a
+    rule, the same search's dense network that was trained further by that rule."""
     if method.further:
         return further_trained(task, method)
     imp = [other for other in task.of(SEARCH) if other.is_imp and other.same_recipe(method)]
     dense = [other for other in task.of(DENSE) if other.same_recipe(method)]
-    rows: Seeds = {}
-    for run in runs_of(imp) + runs_of(dense):
-        tests = [row["test"] for row in run.rounds if row["density"] == 1 and row["test"] is not None]
-        if tests:
-            rows[run.seed] = tests[0]
-    return rows
+    return dense_rounds(runs_of(imp)) | dense_rounds(runs_of(dense))
+
+
+def dense_rounds(runs: Sequence[Run]) -> Seeds:
+    """The test accuracy of each seed's dense network, the mean of those that it has."""
+    tests: dict[int | str, list[float]] = defaultdict(list)
+    for run in runs:
+        tests[run.seed] += [row["test"] for row in run.rounds if row["density"] == 1 and row["test"] is not None][:1]
+    return {seed: statistics.fmean(found) for seed, found in tests.items() if found}
 
 
 def further_trained(task: Task, method: Method) -> Seeds:
@@ -187,7 +185,7 @@ def further_trained(task: Task, method: Method) -> Seeds:
     dense = [
         other
         for other in task.of(TICKETS)
-        if other.control_of == base and is_maskless(other.settings["control"]) and comparable(other, method)
+        if other.control_of == base and is_maskless(other.control) and comparable(other, method)
     ]
     return {seed: value for other in dense for point in points_of(other) for seed, value in point.values.items()}
 

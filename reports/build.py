@@ -41,10 +41,10 @@ def make_report(args: argparse.Namespace) -> None:
         raise InputError("there is no run to report: see the notes above")
     tasks, more = tasks_of([run for run in runs if isinstance(run, Run)])
     sweeps, others = sweeps_of([run for run in runs if isinstance(run, GreedyRun)])
-    for note in more + others:
+    families, copies = families_of([run for run in runs if isinstance(run, StabilityRun)])
+    for note in (found := more + others + copies):
         print(f"report.py: note: {note}", file=sys.stderr)
-    families = families_of([run for run in runs if isinstance(run, StabilityRun)])
-    write_report(compose(tasks, sweeps, families, notes + more + others, args), args.output)
+    write_report(compose(tasks, sweeps, families, notes + found, args), args.output)
 
 
 def compose(

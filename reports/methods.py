@@ -10,27 +10,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from course import MADE, STEPS_OF
-from criteria import CRITERIA, RANKINGS
 from flags import LATER
-from reports.origins import AT_ONCE, alteration, carryings, search_settings
-from reports.runs import FOREIGN, SEARCHES, Run
+from provenance import DENSE as GIVEN_WEIGHTS
+from provenance import STARTS
+from reports.method_names import beginning, describe, members, set_control
+from reports.origins import alteration, carryings, control, sample, search_settings, start
+from reports.runs import FOREIGN, Run
+from reports.stability_runs import StabilityRun
 from rules import RULES, takes_trained
 
 TASK = ("dataset", "data checksum", "split checksum", "arch", "stem", "image_size", "network")
 RECIPE = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision")
 NOT_METHOD = {*TASK, "seed", "order_seed", "pruning_times", "ticket checksum", "init_dir", "mask_dir"}
-NOT_METHOD |= {
-    "density",
-    "sparsity",
-    "like",
-    "allow_empty_layers",
-    "kept",
-    "prunable",
-}  # how far a ticket found at once was pruned
+NOT_METHOD |= {"control", "ticket start"}  # which the alteration of a ticket tells
+# How far a ticket found at once was pruned.
+NOT_METHOD |= {"density", "sparsity", "like", "allow_empty_layers", "kept", "prunable"}
 # How the settings call what is another for each seed: the checksum of a given set, the round of a run that is followed.
 BY_SEED = ("PrAC set of round", "like_run, round", "steps_of, round")
 
 SEARCH, TICKETS, DENSE = "search", "tickets", "dense"
+UNKNOWN = "tickets of unknown origin"
 
 
 @dataclass(eq=False)
@@ -65,6 +64,11 @@ class Method:
     def is_altered(self) -> bool:
         """Whether its tickets are not as their search left them, or were trained by a rule."""
         return bool(alteration(self.runs[0]))
+
+    @property
+    def control(self) -> str | None:
+        """The control (controls.py) that its tickets are, or amount to."""
+        return control(self.runs[0])
 
     @property
     def further(self) -> str | None:
@@ -184,39 +188,50 @@ def methods_of(runs: Sequence[Run], notes: list[str]) -> list[Method]:
         own = [run for run in search.items if run.searches]
         if own:
             methods.append(Method(SEARCH, search.name, search.name, without_copies(own, notes)))
-        methods += trainings([run for run in search.items if not run.searches], TICKETS, search.name)
+        methods += trainings([run for run in search.items if not run.searches], TICKETS, search.name, notes)
     lost = [run for run in runs if not run.searches and search_settings(run) is None]
-    dense = [run for run in lost if run.ticket is None and run.rounds[0]["density"] == 1]
-    methods += trainings(dense, DENSE, "dense network")
-    methods += trainings([run for run in lost if run not in dense], TICKETS, "tickets of unknown origin")
+    dense = [run for run in lost if is_dense(run)]
+    methods += trainings(dense, DENSE, "dense network", notes)
+    methods += trainings([run for run in lost if run not in dense], TICKETS, UNKNOWN, notes)
     return methods
 
 
-def trainings(runs: Sequence[Run], kind: str, search: str) -> list[Method]:
+def is_dense(run: Run | StabilityRun) -> bool:
+    """Whether a training was given nothing: the dense network from weights of its own."""
+    return run.ticket is None and run.density == 1 and start(run) != GIVEN_WEIGHTS
+
+
+def trainings(runs: Sequence[Run], kind: str, search: str, notes: list[str]) -> list[Method]:
     """Trainings of the tickets of one search, or of the dense network, by what was done with these tickets and by the
-    way they were trained."""
+    way they were trained; each once."""
     methods = []
     for altered in dict.fromkeys(map(alteration, runs)):
         name = f"{search}{altered}"
         groups = grouped([run for run in runs if alteration(run) == altered], lambda run: run.settings, same_method)
         name_groups(groups, lambda settings, name=name: name, ())
-        methods += [Method(kind, group.name, name, group.items, control_of(group.items[0], search)) for group in groups]
+        for group in groups:
+            own = without_copies(group.items, notes)
+            methods.append(Method(kind, group.name, name, own, control_of(own[0], search)))
     return methods
 
 
 def control_of(run: Run, search: str) -> str | None:
-    """What the training of a ticket of this search is a control of; None if it is none."""
-    return f"{search}{alteration(run, control=False)}" if run.settings.get("control") else None
+    """What the training of a ticket of this search is a control of; None if it is none, also for weights or a mask of
+    unknown origin, which have nothing to be compared with."""
+    asked = run.settings.get("control")
+    is_one = asked or (search != UNKNOWN and STARTS[start(run)].name)
+    return f"{search}{alteration(run, control=False)}" if is_one else None
 
 
-def without_copies(runs: Sequence[Run], notes: list[str]) -> list[Run]:
-    """One run of each seed, the one with most rounds; where there are more, that is noted."""
+def without_copies(runs: Sequence, notes: list[str]) -> list:
+    """One run of each seed and ticket, of searches the one with most rounds; where there are more, that is noted."""
     chosen: dict = {}
-    for run in sorted(runs, key=lambda run: -len(run.rounds)):
-        if run.seed in chosen:
-            notes.append(f"{run.name} has the method and seed of {chosen[run.seed].name}, which alone counts.")
-        chosen.setdefault(run.seed, run)
-    return [run for run in runs if chosen[run.seed] is run]
+    for run in sorted(runs, key=lambda run: -len(run.rounds) if run.searches else 0):
+        first = chosen.setdefault(sample(run), run)
+        if first is not run:
+            what = "method and seed" if run.searches else "method, seed and ticket"
+            notes.append(f"{run.name} has the {what} of {first.name}, which alone counts.")
+    return [run for run in runs if chosen[sample(run)] is run]
 
 
 # --- the same and different -------------------------------------------------------------------------------------------
@@ -233,7 +248,7 @@ def same_method(a: Mapping, b: Mapping) -> bool:
     a, b = LATER | dict(a), LATER | dict(b)
     names = [name for name in a if name not in NOT_METHOD and not name.startswith(BY_SEED)]
     own = [name for name in a if name.startswith(BY_SEED)] if a.get("seed") == b.get("seed") else []
-    return beginning(a) == beginning(b) and control(a) == control(b) and not differing(a, b, names + own)
+    return beginning(a) == beginning(b) and members(a) == members(b) and not differing(a, b, names + own)
 
 
 def grouped(items: Iterable, settings_of: Callable, same: Callable[[Mapping, Mapping], bool]) -> list[Group]:
@@ -250,69 +265,6 @@ def grouped(items: Iterable, settings_of: Callable, same: Callable[[Mapping, Map
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
-
-
-def describe(settings: Mapping) -> str:
-    """What a search does, in few words: "IMP, random pruning", "PrAC, random sets"."""
-    if settings["script"] == FOREIGN:
-        return f"{FOREIGN}, {'PrAC' if settings['sets'] else 'IMP'}"
-    if settings["script"] == AT_ONCE:
-        return describe_at_once(settings)
-    get = settings.get
-    if settings["script"] == "main_imp.py":
-        parts = ["IMP", get("random_prune") and "random pruning", get("eb_eps") is not None and "early stop"]
-    else:
-        sets = {"random": "random sets", "constent": "constent"}.get(get("data_prune"))
-        critical = {"pruned": "CEP as in Algorithm 1", "none": "no CEP"}.get(get("cep"))
-        parts = ["PrAC", sets, critical, get("eb_eps") is None and "no early stop"]
-    parts.append(control(settings))
-    parts += [get("prac_set") and "given set", get("prac_epochs") == "fixed" and "fixed epochs", beginning(settings)]
-    return ", ".join(part for part in parts if part)
-
-
-MEMBERS = {  # of the sets of a control, by --members
-    "random": "random members",
-    "easy": "easy members",
-    "el2n": "members by EL2N",
-    "cet": "members by forgetting",
-    "cep": "members by CEP",
-}
-
-
-def set_control(settings: Mapping) -> str | None:
-    return settings.get("members") or ("steps_of" if settings.get("steps_of") else None)
-
-
-def control(settings: Mapping) -> str:
-    """What stands in for the PrAC sets of the run that a search follows; empty for one that follows none."""
-    found = set_control(settings)
-    return "as many steps as PrAC" if found == "steps_of" else MEMBERS.get(found, f"members {found}") if found else ""
-
-
-def beginning(settings: Mapping) -> str:
-    """What a search was given to begin with, instead of the dense network with random weights; empty for nothing."""
-    if settings["script"] not in SEARCHES:
-        return ""
-    given = bool(settings.get("init_dir")), bool(settings.get("mask_dir"))
-    return {(True, True): "from a ticket", (True, False): "from given weights", (False, True): "from a mask"}.get(
-        given, ""
-    )
-
-
-def describe_at_once(settings: Mapping) -> str:
-    """How a ticket was found at once: "SNIP", "random mask, ERK", "SynFlow at step 1000, inverted, 10 iterations"."""
-    criterion, step = CRITERIA[settings["criterion"]], settings["step"]
-    at = {0: "", None: " at given weights"}.get(step, f" at step {step}")
-    at = " at trained weights" if settings.get("weights") == "trained" else at
-    times = settings["iterations"]
-    parts = [
-        settings.get("inverted") and "inverted",
-        RANKINGS[settings["ranking"]].name,
-        times != (criterion.iterations or 1) and f"{times} iteration{'s' if times > 1 else ''}",
-        settings["prac_set"] and "given set",
-        settings["score_examples"] and f"{settings['score_examples']} examples",
-    ]
-    return ", ".join([f"{criterion.name}{at}", *(part for part in parts if part)])
 
 
 def name_groups(groups: Sequence[Group], name_of: Callable[[Mapping], str], always: Iterable[str]) -> None:

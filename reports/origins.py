@@ -7,6 +7,7 @@ ticket of main_init.py, which was found at once, without a search, counts as fou
 from collections.abc import Mapping
 
 from controls import CONTROLS
+from provenance import DENSE, DRAWN, INITIAL, STARTS, TICKET, draws_alike
 from reports.runs import SEARCHES, Run
 from rules import RULES
 
@@ -39,30 +40,88 @@ def found_by(run: Run) -> Mapping:
 
 
 def carryings(run: Run) -> list[Mapping]:
-    """The settings of each time the ticket was carried to another network, the first one first."""
+    """Each time the ticket was carried to another network, the first one first: what the elastic ticket records."""
     return _way(run)[1]
 
 
 def _way(run: Run) -> tuple[Mapping, list[Mapping]]:
     ticket, carried = run.ticket or {}, []
     while (ticket.get("settings") or {}).get("script") == CARRIED:
-        carried.insert(0, ticket["settings"])
+        carried.insert(0, ticket)
         ticket = ticket.get("source") or {}
     return ticket, carried
+
+
+def start(run: Run) -> str:
+    """What the weights that a training was given are to its mask: a key of `STARTS`.
+
+    Of runs that do not record it, those of one file are told by which it was; of those of two it is taken that they go
+    together.
+    """
+    ticket, settings = run.ticket or {}, run.settings
+    if known := settings.get("ticket start") or ticket.get("start"):
+        return known
+    given = settings.get("init_dir"), settings.get("mask_dir")
+    if given == (True, False):
+        return DENSE
+    if given != (False, True) or not ticket:
+        return TICKET
+    search = ticket.get("settings") or {}
+    if not draws_alike(search, settings):
+        return DRAWN
+    return TICKET if search.get("prune_type") == "lt" else INITIAL
+
+
+def control(run: Run) -> str | None:
+    """The control that was trained: the one asked for, or what the weights that were given amount to."""
+    return run.settings.get("control") or STARTS[start(run)].amounts_to
+
+
+def sample(run: Run) -> tuple:
+    """What tells a run of a method from the others; two that have the same are one run, made twice. Of a search its
+    seed; of a training its seeds, how far the ticket was pruned, and the ticket itself, as far as it is known."""
+    if run.searches:
+        return (run.seed,)
+    settings, origin = run.settings, run.ticket or {}
+    order = settings.get("order_seed")
+    orders = tuple(sorted(settings.get("order_seeds") or [run.seed if order is None else order]))
+    ticket = settings.get("ticket checksum") or origin.get("checksum") or origin.get("file")
+    return run.seed, orders, seed_found(run), prunings(run), run.density, run.summary.get("ticket step"), ticket
+
+
+def seed_found(run: Run) -> int | str:
+    """The seed of the search that found its ticket; its own if there is none."""
+    return (found_by(run).get("settings") or {}).get("seed", run.seed)
 
 
 def alteration(run: Run, control: bool = True, rule: bool = True) -> str:
     """What was done with a search's ticket, as it follows the name of the search; empty if nothing was.
 
     " of mlp2, elastic (append)" for one that was carried, ", random mask" for a control, ", fine-tuned" for one that
-    was trained by a rule. What --rewind_lr alone does is no alteration: it may be the plain way of a study. Without
-    `control` what the control is one of, without `rule` what the rule trained.
+    was trained by a rule; a mask on weights that are not its own goes by what it is. What --rewind_lr alone does is no
+    alteration: it may be the plain way of a study. Without `control` what the control is one of, without `rule` what
+    the rule trained.
     """
-    parts = [
-        f" of {carried['source_arch']}, elastic ({carried['order'] or carried['block_mapping']})"
-        for carried in carryings(run)
-    ]
-    for flag, known, wanted in ("control", CONTROLS, control), ("rule", RULES, rule):
-        if (value := run.settings.get(flag)) and wanted:
-            parts.append(f", {known[value].name if value in known else value}")
-    return "".join(parts)
+    parts = "".join(map(_carrying, carryings(run)))
+    changes = _changes(run) if control else _changes(run)[:-1]
+    changes += [_name(RULES, value) for value in (run.settings.get("rule"),) if value and rule]
+    return parts + "".join(f", {change}" for change in changes)
+
+
+def _carrying(ticket: Mapping) -> str:
+    """What an elastic ticket was made of, and how."""
+    before, how = STARTS[(ticket.get("source") or {}).get("start") or TICKET].name, ticket["settings"]
+    return f"{', ' if before else ''}{before} of {how['source_arch']}, elastic ({how['order'] or how['block_mapping']})"
+
+
+def _changes(run: Run) -> list[str]:
+    """What was trained in place of a ticket: its mask on other weights, and a control of that. A control that draws
+    its own weights is one of the ticket, whatever weights were given."""
+    asked = run.settings.get("control")
+    given = "" if asked in CONTROLS and CONTROLS[asked].fresh else STARTS[start(run)].name
+    return [name for name in (given, _name(CONTROLS, asked) if asked else "") if name]
+
+
+def _name(known: Mapping, value: str) -> str:
+    """What a report calls it, which may be of another version."""
+    return known[value].name if value in known else value

@@ -64,6 +64,11 @@ class Run:
         """Where the ticket of a retraining comes from; None for the dense network."""
         return self.summary.get("ticket")
 
+    @property
+    def density(self) -> float:
+        """Of the network that a training trained, or a search began with."""
+        return self.rounds[0]["density"]
+
     def mask(self, k: int) -> Mask:
         """The ticket after k prunings, from its checkpoint; InputError where that cannot be read."""
         path = RunDirectory(self.path).checkpoint(k)
@@ -340,7 +345,7 @@ def find_tickets(runs: Sequence[Run]) -> None:
 
 def _lost(run: Run) -> bool:
     """Whether it trained a ticket of which nothing is known."""
-    return run.ticket is None and run.rounds[0]["density"] < 1
+    return run.ticket is None and run.density < 1
 
 
 def _checksum(file: Path) -> str | None:

@@ -5,7 +5,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.accuracy import level
-from reports.methods import BY_SEED, NOT_METHOD, TASK, describe, differing, grouped, name_groups, task_name
+from reports.methods import (
+    BY_SEED,
+    NOT_METHOD,
+    TASK,
+    UNKNOWN,
+    describe,
+    differing,
+    grouped,
+    is_dense,
+    name_groups,
+    task_name,
+    without_copies,
+)
 from reports.origins import alteration, prunings, search_settings
 from reports.stability_runs import StabilityRun
 from reports.statistics import spread
@@ -59,16 +71,17 @@ class Family:
         return [place for place in self.places if place.step == step]
 
 
-def families_of(runs: Sequence[StabilityRun]) -> list[Family]:
-    """The runs by task and method."""
+def families_of(runs: Sequence[StabilityRun]) -> tuple[list[Family], list[str]]:
+    """The runs by task and method, each once, and what there is to say about them."""
     tasks = grouped(runs, lambda run: run.settings, lambda a, b: not differing(a, b, TASK))
     name_groups(tasks, task_name, TASK)
-    families = []
+    families, notes = [], []
     for task in tasks:
         methods = grouped(task.items, deciding, lambda a, b: not differing(a, b, a))
         name_groups(methods, lambda settings: settings[WHAT], ())
-        families += [Family(task.name, method.name, places_of(method.items)) for method in methods]
-    return families
+        own = [(method.name, without_copies(method.items, notes)) for method in methods]
+        families += [Family(task.name, name, places_of(its)) for name, its in own]
+    return families, notes
 
 
 def by_task(families: Sequence[Family]) -> dict[str, list[Family]]:
@@ -87,11 +100,8 @@ def deciding(run: StabilityRun) -> Mapping:
         if name not in NOT_METHOD | REWINDING and not name.startswith(BY_SEED)
     }
     own = {name: value for name, value in run.settings.items() if name not in NOT_METHOD | OF_RUN}
-    if search:
-        what = describe(search) + alteration(run)
-    else:
-        what = "dense network" if run.density == 1 else "tickets of unknown origin"
-    return {WHAT: what} | {f"search {name}": value for name, value in found.items()} | own
+    what = describe(search) if search else "dense network" if is_dense(run) else UNKNOWN
+    return {WHAT: what + alteration(run)} | {f"search {name}": value for name, value in found.items()} | own
 
 
 def places_of(runs: Sequence[StabilityRun]) -> list[Place]:

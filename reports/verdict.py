@@ -85,8 +85,8 @@ def statements(curves: Sequence[Curve], margin: float) -> list[Statement]:
         method = curve.method
         if method.control_of:
             bases = [base for base in curves if base.method.search == method.control_of]
-            words = SHOWS.get(method.settings["control"], f"it trains better than {method.name}")
-            words, least = (AS_GOOD, margin) if is_maskless(method.settings["control"]) else (words, 0.0)
+            words = SHOWS.get(method.control, f"it trains better than {method.name}")
+            words, least = (AS_GOOD, margin) if is_maskless(method.control) else (words, 0.0)
             found += [against(base, curve, words, least) for base in bases]
             continue
         if method.set_control:
@@ -116,7 +116,7 @@ def differences(curve: Curve, reference: Curve) -> Differences:
     if not curve.method.same_recipe(reference.method) or by_training(curve.method) != by_training(reference.method):
         return []
     others: Mapping = {_place(curve, point): point for point in reference.points}
-    if is_maskless(reference.method.settings.get("control")):
+    if is_maskless(reference.method.control):
         others = {_place(curve, point): reference.points[0] for point in curve.points}
     found = (
         (point.density, paired(point.values, others[place].values))

@@ -30,6 +30,7 @@ from reports.runs import Run, read_runs, short_names
 from reports.sets_section import kept_share
 from reports.statistics import Interval, holds, last_before_failure, paired, spread
 from reports.tickets_section import altered_ticket_parts
+from reports.verdict import statements
 from reports.verdict_section import of_markers
 from rules import RULES
 
@@ -178,6 +179,8 @@ def test_only_pairs_are_compared():
         (IMP | {"eb_eps": 0.1, "prac_set": True}, "IMP, early stop, given set"),
         (IMP | {"init_dir": True, "mask_dir": True}, "IMP, from a ticket"),
         (PRAC | {"init_dir": True, "mask_dir": False}, "PrAC, from given weights"),
+        (PRAC | {"init_dir": False, "mask_dir": True, "ticket start": "ticket"}, "PrAC, from a ticket"),
+        (IMP | {"init_dir": True, "mask_dir": True, "ticket start": "other"}, "IMP, from a mask on other weights"),
         (PRAC, "PrAC"),
         (PRAC | {"data_prune": "random"}, "PrAC, random sets"),
         (PRAC | {"data_prune": "constent", "cep": "none"}, "PrAC, constent, no CEP"),
@@ -222,6 +225,28 @@ def test_a_second_run_of_the_same_seed_does_not_count():
     runs = [made("a", IMP, [90], 3), made("b", IMP, [80, 70], 3)]
     (task,), notes = tasks_of(runs)
     assert task.methods[0].runs == [runs[1]] and "which alone counts" in notes[0]
+
+
+def test_a_training_made_twice_counts_once():
+    """One of the same seed and ticket; another order of the examples, or another ticket, is a sample of its own, and
+    those of one seed are one value."""
+    runs = [retrained(IMP, 1, test) for test in (90.0, 80.0, 70.0, 60.0)]
+    runs[2].settings = runs[2].settings | {"order_seed": 5}
+    runs[3].settings = runs[3].settings | {"ticket checksum": "other"}
+    runs[1].settings = runs[1].settings | {"order_seed": 0}  # what it is without the flag
+    (task,), notes = tasks_of(runs)
+    assert task.of(TICKETS)[0].runs == [runs[0], *runs[2:]]
+    assert notes == [f"{runs[1].name} has the method, seed and ticket of {runs[0].name}, which alone counts."]
+    assert curves(runs, TICKETS)["IMP"].points[0].values == {0: pytest.approx(220 / 3)}
+    dense = [made("d", TRAIN | {"init_dir": False, "mask_dir": False}, [test]) for test in (90.0, 80.0)]
+    (task,), notes = tasks_of(dense)
+    assert [method.runs for method in task.methods] == [[dense[0]]] and len(notes) == 1
+
+
+def test_the_dense_network_in_several_orders_is_one_value_of_its_seed():
+    bare = TRAIN | {"init_dir": False, "mask_dir": False}
+    dense = [made("d", bare | {"order_seed": order}, [test]) for order, test in ((1, 90.0), (2, 94.0))]
+    assert curves([*dense, made("a", IMP, [80.0, 81.0])])["IMP"].dense == {0: 92.0}
 
 
 def test_tickets_are_paired_by_the_seed_of_their_search():
@@ -317,6 +342,62 @@ def test_the_dense_control_of_a_ticket_gets_no_verdict():
     assert [point.mean for point in found["IMP, dense"].points] == [96.5]
     (sentence,) = of_markers(TICKETS, list(found.values()))
     assert sentence.text.startswith("IMP, retrained")
+
+
+FROM_SCRATCH = IMP | {"prune_type": "rewind_lt", "init_dir": False, "mask_dir": False, "seed": 0}
+ALONE = {"init_dir": False, "mask_dir": True}  # a mask
+
+
+@pytest.mark.parametrize(
+    "settings, search, name",
+    [
+        ({"ticket start": "ticket"} | ALONE, {}, "IMP"),
+        ({"ticket start": "other"}, {}, "IMP, mask on other weights"),
+        ({"ticket start": "drawn", "control": "random_mask"}, {}, "IMP, re-initialised, random mask"),
+        ({"ticket start": "drawn", "control": "reinit"}, {}, "IMP, re-initialised"),
+        ({"ticket start": "other", "rule": "fine_tuning"}, {}, "IMP, mask on other weights, fine-tuned"),
+        ({"ticket start": "unknown"}, {}, "IMP, weights unconfirmed"),
+        ({}, {}, "IMP"),
+        ({"init_dir": True, "mask_dir": False}, {}, "IMP, dense"),
+        (ALONE | {"seed": 3}, {}, "IMP, re-initialised"),
+        (ALONE, {}, "IMP, on its initial weights"),
+        (ALONE, {"prune_type": "lt"}, "IMP"),
+        (ALONE, {"arch": "another"}, "IMP, re-initialised"),
+    ],
+)
+def test_a_mask_on_weights_that_are_not_its_own_is_no_ticket(settings, search, name):
+    """Older runs, which do not record what they are, tell by the files that they were given."""
+    run = retrained(FROM_SCRATCH | search, 1, 90.0)
+    run.settings = run.settings | settings
+    assert names([run], TICKETS) == [name]
+
+
+def test_weights_drawn_afresh_are_the_control_that_they_amount_to():
+    """Beside the yardstick, of which they are none, and with what it shows that tickets do better."""
+    tickets = [retrained(FROM_SCRATCH, 1, 90.0 + seed, seed, seed) for seed in range(5)]
+    others = [retrained(FROM_SCRATCH, 1, 80.0 + seed, seed, seed) for seed in range(5)]
+    for each in others:
+        each.settings = each.settings | {"ticket start": "drawn"}
+    (task,), _ = tasks_of(tickets + others)
+    method = next(method for method in task.of(TICKETS) if method.is_altered)
+    assert (method.control, method.control_of, method.is_imp) == ("reinit", "IMP", False)
+    assert [found.words for found in statements(curves_of(task, TICKETS, 0.5), 0.5)] == ["its starting weights matter"]
+
+
+def test_weights_alone_are_no_dense_network_of_the_seed():
+    """Whatever they are: those of a search, or of a file that says nothing, as epoch_3_rewind_weight.pt."""
+    alone = TRAIN | {"init_dir": True, "mask_dir": False}
+    unknown = made("w", alone, [99.0], summary={"ticket": {"file": "f", "prunings": None, "settings": None}})
+    older = made("x", alone, [98.0], seed=1)  # of which only a checkpoint is left
+    found = curves([unknown, older, *seeds(IMP, [[90.0, 91.0]] * 2)])
+    assert found["IMP"].dense == {0: 90.0, 1: 90.0}
+    assert names([unknown, older], TICKETS) == ["tickets of unknown origin, dense"]
+
+
+def test_a_mask_on_other_weights_stays_one_when_it_is_carried():
+    run = carried(IMP, 0.3, 90.0)
+    run.summary["ticket"]["source"]["start"] = "other"
+    assert names([run], TICKETS) == ["IMP, mask on other weights of flat, elastic (append)"]
 
 
 def test_a_ticket_that_was_carried_twice_says_so():

@@ -91,7 +91,7 @@ def test_tickets_of_several_rewinding_points_are_one_family(tmp_path):
         ticket = {"file": "f", "prunings": 2, "settings": found}
         barrier = {"barrier": {"test_error": 1.0}, "density": 0.25}
         runs.append(StabilityRun(tmp_path, settings, {"ticket": ticket, "ticket step": step} | barrier))
-    (family,) = families_of(runs)
+    (family,), _ = families_of(runs)
     assert [(place.step, len(place.runs)) for place in family.places] == [(0, 2), (30, 2)]
 
 
@@ -172,7 +172,9 @@ def made(folder, barrier, k=0, step=0, seed=0, ticket=True, **settings):
 def families(folders):
     runs, notes = read_runs(folders)
     assert not notes
-    return families_of(runs)
+    found, copies = families_of(runs)
+    assert not copies
+    return found
 
 
 def test_means_are_over_the_seeds_of_one_density_and_one_starting_step(tmp_path):
@@ -221,3 +223,20 @@ def test_a_run_that_is_not_at_its_end_is_named_and_left_out(tmp_path, call):
     runs, notes = read_runs([tmp_path / "a", made(tmp_path / "b", 3)])
     assert [run.name for run in runs] == ["b"]
     assert len(notes) == 1 and "a run of main_stability.py that is not at its end" in notes[0]
+
+
+def test_a_run_made_twice_counts_once(tmp_path):
+    """The same orders the other way round are the same line; other orders are a run of their own."""
+    orders = {"a": [1, 2], "b": [2, 1], "c": [1, 3]}
+    folders = [made(tmp_path / name, 3, 1, order_seeds=pair) for name, pair in orders.items()]
+    (family,), notes = families_of(read_runs(folders)[0])
+    assert [run.name for run in family.runs] == ["a", "c"]
+    assert notes == ["b has the method, seed and ticket of a, which alone counts."]
+
+
+def test_a_mask_on_other_weights_is_another_family(tmp_path):
+    folders = [made(tmp_path / name, 3, 1) for name in "ab"]
+    file = folders[1] / "summary.json"
+    summary = json.loads(file.read_text())
+    file.write_text(json.dumps(summary | {"ticket": summary["ticket"] | {"start": "other"}}))
+    assert [family.name for family in families(folders)] == ["IMP", "IMP, mask on other weights"]
