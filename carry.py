@@ -23,7 +23,8 @@ from models.description import Description
 from models.families import MLPS
 from models.units import NORMALIZATION, Family, family, owners
 from opening import begun
-from pruner import Mask, Ticket, Weights, count, size
+from provenance import same_start
+from pruner import Mask, Ticket, Weights, count, same, size
 from rundir import RunDirectory
 from tickets import GivenTicket, TicketFiles, checksum
 from untrained import known_examples, untrained
@@ -47,6 +48,11 @@ def carry_ticket(args: argparse.Namespace) -> None:
     check_shapes(carried, target.network.state_dict())
     if not carried.ticket.mask:
         raise InputError(f"--mask_dir {args.mask_dir} masks only units that have no copy in {args.target_arch}")
+    if same_ticket(carried.ticket, ticket):
+        raise InputError(
+            f"--target_arch {args.target_arch}: what this mapping makes of the ticket is the ticket itself; another "
+            "depth, or another --block_mapping, would carry it over"
+        )
     chosen = settings(args, format_mapping(mapping), checksum(ticket), files.mask.settings)
     directory = RunDirectory(args.save_dir)
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening:
@@ -93,6 +99,12 @@ class Carried(NamedTuple):
 
 def carry(ticket: Ticket, source: Family, target: Family, mapping: Mapping) -> Carried:
     return Carried(stretch(ticket, source, target, mapping), origins(ticket.weights, source, target, mapping))
+
+
+def same_ticket(a: Ticket, b: Ticket) -> bool:
+    """Whether two tickets have the same tensors under the same names."""
+    alike = a.weights.keys() == b.weights.keys() and same_start(a.weights, b.weights, a.mask)
+    return alike and same(a.mask, b.mask)
 
 
 def plain_names(state: Weights) -> Weights:

@@ -95,10 +95,16 @@ not_negative = number(float, "a number from 0 up", lambda value: 0 <= value < LA
 
 
 def path(text: str) -> Path:
-    """A path; the empty one, an unset shell variable, would be the current directory."""
+    """A path, ~ being the user's home, which a shell does not know within --flag=~/x; the empty one, an unset shell
+    variable, would be the current directory."""
     if not text:
         raise argparse.ArgumentTypeError("must be a path, got nothing")
-    return Path(text)
+    return at_home(text)
+
+
+def at_home(text: str) -> Path:
+    """A path, ~ at its beginning being the user's home, as a shell has it: ./~ and ~nobody are files of that name."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 (that of Path takes ./~ for the home, and fails for ~nobody)
 
 
 def rising(what: str, lowest: int, example: str, may_be_empty: bool) -> Callable[[str], tuple[int, ...]]:

@@ -24,6 +24,7 @@ A flag is written without its dashes; `true` stands for a flag without a value, 
 from collections.abc import Mapping
 from pathlib import Path
 
+from flags import at_home
 from jobs import FOLLOWING, INIT, PRAC, SEARCHES, Study, followed, jobs_of, points, search_flags, slug, tickets
 from rules import RULES
 from utils import InputError, read_toml
@@ -39,7 +40,7 @@ def read_study(path: Path, save_dir: Path | None = None) -> Study:
     """The study in a file; InputError for one that is none."""
     content = read_toml(path)
     check_parts(path, content)
-    folder = save_dir or Path(content.get("save_dir", f"runs/{path.stem}"))
+    folder = save_dir or at_home(content.get("save_dir", f"runs/{path.stem}"))
     return Study(folder, tuple(jobs_of(content, folder)))
 
 

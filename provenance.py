@@ -20,6 +20,8 @@ from controls import CONTROLS
 from models.units import owners
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pruner import Mask, Ticket, Weights
 
 TICKET, DRAWN, INITIAL, OTHER, DENSE, UNKNOWN = "ticket", "drawn", "initial", "other", "dense", "unknown"
@@ -108,10 +110,12 @@ def same_start(weights: Weights, others: Weights, mask: Mask, spared: Sequence[s
     )
 
 
-def _same(value, other, kept) -> bool:
+def _same(value: Tensor, other: Tensor, kept: Tensor | None) -> bool:
+    """Equal in the coarser of their number formats, which is all that a file of half precision can tell."""
     if value.shape != other.shape:
         return False
-    different = value != other.to(value.dtype)
+    coarser = min(value, other, key=lambda each: each.element_size()).dtype
+    different = value.to(coarser) != other.to(coarser)
     return not bool((different if kept is None else different & kept).any())
 
 

@@ -125,12 +125,25 @@ def without(indices: Tensor, others: Tensor) -> Tensor:
     return indices[~torch.isin(indices, others)]
 
 
+def has_others(members: str, entries: Tensor, whole: Tensor, labels: Tensor) -> bool:
+    """Whether a control of a set may hold other examples than the set itself, not all of its classes or of the data."""
+    if members != "random":
+        return len(entries) < len(whole)
+    there, of_all = (torch.bincount(labels[indices], minlength=int(labels.max()) + 1) for indices in (entries, whole))
+    return bool(((there > 0) & (there < of_all)).any())
+
+
 def other_members(members: str, course: Course, bench: Workbench) -> OtherMembers:
     """The policy of a control; InputError where the run that it follows allows no such members."""
     sets = [torch.from_numpy(entries).to(bench.device) for entries in course.sets]
     made = {name: course.settings[name] for name in ("data_prune", "threshold", "data_rate", "cep")}
     if members == "cep" and made["cep"] == "none":
         raise InputError(f"--members cep: {course} has --cep none, and so says of no networks whether they disagree")
+    if not any(has_others(members, entries, bench.whole, bench.train.labels) for entries in sets[1:]):
+        raise InputError(
+            f"--members {members}: the sets of {course} hold all that there is to choose from, so that this control "
+            "would be that run"
+        )
     return OtherMembers(
         sets,
         members,

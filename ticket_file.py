@@ -116,10 +116,12 @@ class TicketFile:
         names = names_in(own, state, spared)
         state = {names[name]: value for name, value in state.items()}
         check_fit(self.path, state, own, spared)
+        normal = (name for name in own if owners(name, [NORMALIZATION]) and name in state)
+        foreign = not all(_equal(state[name], own[name]) for name in normal)
         state, notes = cast(self.path, state, own)
         if broken := [name for name, value in state.items() if not value.isfinite().all()]:
             raise InputError(f"{self.path} is no starting point: {broken[0]} holds values that are not finite")
-        if any(owners(name, [NORMALIZATION]) and not _equal(state.get(name, own[name]), own[name]) for name in own):
+        if foreign:
             notes.append(f"{self.path} was made with another input normalisation; this data set's own is used")
         found = {name: own[name] if owners(name, spared) else state[name] for name in own}
         return found, renamed(self.path, names) + notes
@@ -166,4 +168,5 @@ class TicketFile:
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.allclose(a, b)
+    """Whether two tensors are, in the number format of the first."""
+    return a.shape == b.shape and torch.allclose(a, b.to(a.dtype))

@@ -256,6 +256,7 @@ def test_a_training_does_not_begin_where_a_ticket_lies(searches, call, tmp_path)
         (["--source_arch", "mlp4"], r"2checkpoint\.pth\.tar belongs to another network than --source_arch.* no fc6"),
         (["--source_arch", "mlp3", "--target_arch", "mlp4"], "belongs to another network than --source_arch"),
         (["--stem", "cifar"], "stem cifar applies to res18"),
+        (["--target_arch", "mlp2"], "--target_arch mlp2: what this mapping makes of the ticket is the ticket itself"),
         (["--order", "reverse"], "append.*interpolate"),
         (["--order", "append", "--block_mapping", "0:0;1:1,2;2:3"], "leave --order away"),
         (["--block_mapping", ""], "got ''"),

@@ -110,6 +110,18 @@ def test_other_number_formats_are_cast_and_said(tmp_path, tiny, dtype):
     assert f"cast from {str(dtype).removeprefix('torch.')} to float32" in note
 
 
+def test_a_mask_whose_file_has_rounded_weights_knows_them_rounded(tmp_path, tiny):
+    """And the network's own normalisation as well, which no note says to be another."""
+    model = users_network()
+    ticket = pruned_ticket(model)
+    half = {name: value.half() if value.is_floating_point() else value for name, value in ticket.weights.items()}
+    mask = saved(tmp_path / "half.pt", {"state_dict": masked_state(half, ticket.mask), "init_weight": half}).path
+    init = saved(tmp_path / "whole.pt", ticket.weights).path
+    found = TicketFiles.read(init, mask).given(model)
+    assert found.start == "ticket" and torch.equal(found.ticket.weights["network.0.weight"], model.network[0].weight)
+    assert not [note for note in TicketFile(mask).starting_weights(model)[1] if "normalisation" in note]
+
+
 def test_numbers_that_the_format_does_not_hold_are_refused(tmp_path, tiny):
     state = copy_weights(tiny)
     state["fc.bias"] = torch.full((3,), 1e300, dtype=torch.float64)

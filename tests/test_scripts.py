@@ -175,6 +175,14 @@ def test_an_empty_save_dir_is_refused(call):
     assert status == 2 and "--save_dir: must be a path" in err
 
 
+def test_a_home_that_the_shell_left_alone_is_the_users(monkeypatch, tmp_path):
+    """--save_dir=~/x comes as it was typed; a shell that gives ./~ or the home of nobody means a file of that name."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = main_train.read_flags(["--save_dir=~/x"]).save_dir
+    assert home == tmp_path / "x"
+    assert [str(flags.path(text)) for text in ("./~/x", "~nobody-here/x", "a/~")] == ["~/x", "~nobody-here/x", "a/~"]
+
+
 def test_a_split_other_than_the_tickets_is_mentioned(call, tmp_path):
     words = [*QUICK, "--save_dir"]
     assert call("main_imp", *words, tmp_path / "imp", "--pruning_times", 1, "--prune_type", "lt")[0] == 0

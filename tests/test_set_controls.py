@@ -23,7 +23,7 @@ from reports.runs import read_runs
 from reports.sets_section import sets_parts
 from runner import check_jobs, slurm_script
 from schedule import nearest_epochs
-from set_controls import OtherMembers
+from set_controls import OtherMembers, has_others
 from utils import InputError
 
 # --- members by hand --------------------------------------------------------------------------------------------------
@@ -182,6 +182,22 @@ def test_the_nearest_epochs(steps, epochs):
     assert nearest_epochs([steps], 10) == (epochs,)
 
 
+def test_a_set_of_all_examples_has_no_other_members():
+    """Of random ones also a set of all examples of its classes; errors and forgetting may choose from other classes."""
+    of_classes_0_and_2 = torch.tensor([1, 2, 7, 8])
+    for members, like, others in [
+        ("random", LIKE, True),
+        ("random", of_classes_0_and_2, False),
+        ("el2n", of_classes_0_and_2, True),
+        ("random", WHOLE, False),
+        ("easy", WHOLE, False),
+        ("easy", LIKE, True),
+    ]:
+        assert has_others(members, like, WHOLE, LABELS) == others
+        if not others:
+            assert all(set(chosen.tolist()) == set(like.tolist()) for chosen, _ in draws(members, like=like))
+
+
 # --- runs that follow another one -------------------------------------------------------------------------------------
 
 SETTINGS = "--dataset digits --arch lenet300 --epochs 6 --decreasing_lr 3,5 --batch_size 64 --warmup 1 --gpu -1"
@@ -327,6 +343,13 @@ def test_members_that_the_sets_of_a_run_do_not_allow_are_one_sentence(call, tmp_
     run("PrAC", f"{SETTINGS} {short} --data_prune constent --data_rate 0.3 --cep none", tmp_path / "large")
     words = f"{like(tmp_path / 'large', 'cep')} {short}".split()
     one_sentence(call, "main_PrAC_imp", words, tmp_path, "large has --cep none")
+
+
+def test_a_control_of_sets_that_hold_everything_would_be_the_run_itself(call, tmp_path):
+    short = "--epochs 1 --decreasing_lr 1 --pruning_times 1"
+    run("PrAC", f"{SETTINGS} {short} --data_prune constent --data_rate 1e-17 --cep none", tmp_path / "all")
+    words = f"{like(tmp_path / 'all', 'random')} {short}".split()
+    one_sentence(call, "main_PrAC_imp", words, tmp_path, "hold all that there is to choose from")
 
 
 # --- in studies and reports -------------------------------------------------------------------------------------------
