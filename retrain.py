@@ -25,10 +25,7 @@ def train_ticket(args: argparse.Namespace, bench: Workbench | None = None) -> No
     A `bench` that is given has the initial weights of --seed in its network, and the order seed of `args`.
     """
     bench = bench or set_up(args)
-    given = given_ticket(args, bench, takes_trained(args.rule))
-    ticket, notes = trained_ticket(given, args.control, bench)
-    if takes_trained(args.rule):
-        given.files.check_kept(ticket.mask, bench.model, own_parts(bench.model, args.new_classifier))
+    given, ticket, notes = read_ticket(args, bench)
     first_step = first_step_of(args, ticket, bench)
     bench = replace(bench, recipe=recipe_under(args.rule, bench.recipe))
     notes += rule_notes(args, first_step, bench)
@@ -40,6 +37,17 @@ def train_ticket(args: argparse.Namespace, bench: Workbench | None = None) -> No
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening, bench.feedback:
         bench.tell_set_up([*notes, *opening.notes])
         train(first_trial(opening, bench.complete(ticket), first_step, bench, saved), bench, saved)
+
+
+def read_ticket(args: argparse.Namespace, bench: Workbench) -> tuple[GivenTicket, Ticket, list[str]]:
+    """What is given, what of it is to be trained, and what is to be said of that; InputError for what cannot be, also
+    where it is to begin."""
+    given = given_ticket(args, bench, takes_trained(args.rule))
+    ticket, notes = trained_ticket(given, args.control, bench)
+    if takes_trained(args.rule):
+        given.files.check_kept(ticket.mask, bench.model, own_parts(bench.model, args.new_classifier))
+    first_step_of(args, ticket, bench)
+    return given, ticket, notes
 
 
 def trained_ticket(given: GivenTicket, control: str | None, bench: Workbench) -> tuple[Ticket, list[str]]:

@@ -20,7 +20,7 @@ from opening import Opening, begun
 from pace import Pace
 from pruner import Weights
 from records import write_summary
-from retrain import train_ticket
+from retrain import read_ticket, train_ticket
 from rundir import RunDirectory
 from stability import STABLE, angle, barrier, distance, interpolate, reestimate_
 from step import load_weights_
@@ -36,6 +36,7 @@ OF_TICKET = ("density", "sparsity", "whole_density", "kept")  # of a training's 
 def measure_stability(args: argparse.Namespace, trainings: Sequence[argparse.Namespace]) -> None:
     """Set up, begin or go on, train what is not yet trained, measure. InputError before anything is trained."""
     bench = set_up(args)
+    read_ticket(trainings[0], bench)  # refused, if at all, before the directory is this run's
     directory, chosen = RunDirectory(args.save_dir), settings(args, SCRIPT, bench.contents)
     copies = [RunDirectory(training.save_dir) for training in trainings]
     with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir], copies=copies) as opening:

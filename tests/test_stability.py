@@ -238,6 +238,19 @@ def test_bad_flags_are_one_sentence(call, tmp_path, flags, message):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    "more, said", [("--arch mlp2", "belongs to another network"), ("--control dense", "drops nothi")]
+)
+def test_a_ticket_that_cannot_be_trained_leaves_nothing(stability, ticket, tmp_path, more, said):
+    """Of another network, or one that its control would be equal to."""
+    whole = read(ticket)
+    masks = {name: torch.ones_like(value) for name, value in whole["state_dict"].items() if name.endswith("_mask")}
+    torch.save(whole | {"state_dict": whole["state_dict"] | masks}, tmp_path / "whole.pth.tar")
+    file = tmp_path / "whole.pth.tar"
+    out = stability(f"{QUICK} --init_dir {file} --mask_dir {file} {more}", tmp_path / "run", expect=2)
+    assert said in out and not (tmp_path / "run").exists()
+
+
 def test_what_is_in_the_way_is_said_before_a_copy_is_trained(stability, tmp_path):
     run("train", f"{QUICK} --epochs 1", tmp_path / "line/copy_2")
     assert "copy_2 holds a run that this one did not begin" in stability(QUICK, tmp_path / "line", expect=2)
