@@ -21,6 +21,7 @@ from flags import command
 from models import ARCHITECTURES, build_model
 from models.description import Description
 from models.families import MLPS
+from models.network_state import tensors
 from models.units import NORMALIZATION, Family, family, owners
 from opening import begun
 from provenance import same_start
@@ -45,7 +46,7 @@ def carry_ticket(args: argparse.Namespace) -> None:
     if not ticket.mask:
         raise InputError(f"--mask_dir {args.mask_dir} holds no mask: the dense network is no ticket to carry over")
     carried = carry(ticket, source.units, target.units, mapping)
-    check_shapes(carried, target.network.state_dict())
+    check_shapes(carried, tensors(target.network))
     if not carried.ticket.mask:
         raise InputError(f"--mask_dir {args.mask_dir} masks only units that have no copy in {args.target_arch}")
     if same_ticket(carried.ticket, ticket):
@@ -83,7 +84,7 @@ def member(args: argparse.Namespace, arch: str, images: dict) -> Member:
     # A network of one's own is not tried on images: which size it takes is not known, and nothing here depends on it.
     size = images["image_size"] if arch in ARCHITECTURES else None
     network = build_model(arch, stem=args.stem, **images | {"image_size": size})
-    return Member(network, units_of(args.description, arch, network.state_dict()))
+    return Member(network, units_of(args.description, arch, tensors(network)))
 
 
 def units_of(description: Description | None, arch: str, names: Iterable[str]) -> Family:

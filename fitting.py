@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.network_state import first_names
 from models.units import owners
 from pruner import Weights
 from utils import InputError
@@ -47,10 +48,17 @@ def _readings(names: list[str]) -> Iterator[list[str]]:
             wrapper = next((each for each in WRAPPERS if left and all(name.startswith(each) for name in left)), None)
 
 
-def names_in(network: Weights, names: Collection[str], spared: Collection[str]) -> dict[str, str]:
-    """The names of a file, each with what it is in this network, whose `spared` modules need not be in the file."""
-    own = _without(network, spared)
-    return renaming(names, lambda found: _without(found, spared) == own)
+def names_in(model: nn.Module, names: Collection[str], spared: Collection[str]) -> dict[str, str]:
+    """The names of a file, each with what it is in this network, whose `spared` modules need not be in the file.
+
+    Where the network has a tensor under several names, a file may have some or all of them: each is read as the first.
+    """
+    firsts = first_names(model)
+
+    def fits(found: set[str]) -> bool:
+        return _without({firsts.get(name, name) for name in found}, spared) == _without(firsts.values(), spared)
+
+    return {name: firsts.get(here, here) for name, here in renaming(names, fits).items()}
 
 
 def _without(names: Collection[str], spared: Collection[str]) -> set[str]:
@@ -59,7 +67,7 @@ def _without(names: Collection[str], spared: Collection[str]) -> set[str]:
 
 def renamed(path: Path, names: Mapping[str, str]) -> list[str]:
     """What there is to say of names that a file has for others."""
-    found = next(((there, here) for there, here in names.items() if there != here), None)
+    found = next(((there, here) for there, here in names.items() if there != here and here not in names), None)
     return [f"{path} has {found[0]} for {found[1]}, and so on: it is read as this network's"] if found else []
 
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from models.network_state import surroundings_kept
+
 
 class Pair(NamedTuple):
     """A convolution and the batch norm after it, both the network's own, and the one that does the work of both."""
@@ -31,7 +33,8 @@ class Folded:
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype):
-        self.network = fx.symbolic_trace(model)
+        with surroundings_kept(model):  # a network that keeps what it computes would keep what stands for it here
+            self.network = fx.symbolic_trace(model)
         self.pairs = [self.fold(node, dtype) for node in foldable(self.network)]
         self.network.recompile()
 

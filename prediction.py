@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dataset import Images, el2n, to_input
 from folding import Folded
+from models.custom import UserNetwork
 from precision import autocast, products
 
 # How far logits of the folded network may lie from the network's own, relative to them; a wrong one is off by about 1.
@@ -21,12 +22,15 @@ class Predictor:
     """Predicts with `model` as it is at the moment of the call, with batch norm folded where that can be done.
 
     The first batch is looked at both ways; if the logits differ by more than rounding, or the network cannot be
-    folded, the network itself predicts from then on, and `say` is told once.
+    folded, the network itself predicts from then on, and `say` is told once. A network of ours changes nothing but the
+    values of its tensors, and stays folded; one of the user's may do anything between two calls, and is folded anew,
+    and looked at both ways, in each.
     """
 
     def __init__(self, model: nn.Module, precision: str = "fp32", say: Callable[[str], object] = print):
         self.model, self.precision, self.say = model, precision, say
         self.network: Callable[[Tensor], Tensor] | None = None  # known from the first batch on
+        self.may_change = isinstance(model, UserNetwork)
 
     def __call__(self, data: Images, indices: Tensor | None = None) -> Tensor:
         """The class of each of `indices` (all if None): int64 (n,)."""
@@ -43,9 +47,9 @@ class Predictor:
             indices = torch.arange(len(data), device=device)
         self.model.eval()
         with torch.no_grad(), products(device, self.precision), autocast(device, self.precision):
-            if self.network is None:
+            if self.network is None or (self.may_change and isinstance(self.network, Folded)):
                 self.network = self.choose(to_input(data.images[:128]))
-            if isinstance(self.network, Folded):
+            elif isinstance(self.network, Folded):
                 self.network.refresh_()
             parts = [self.batch(data, batch, what) for batch in indices.split(batch_size(data))]
         return torch.cat(parts)

@@ -11,7 +11,6 @@ that the score is about (at initialisation it has no others), and dropout is off
 As everywhere, the lowest scores are dropped first.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from models.network_state import copied, tensors
 from models.units import NORMALIZATION
 from pruner import Mask, Scores, Weights, apply_, magnitude, random_scores
 from step import load_weights_
@@ -100,7 +100,7 @@ SCORES: dict[str, Callable[[Subject], Scores]] = {
 
 def _at(model: nn.Module, weights: Weights, mask: Mask) -> nn.Module:
     """A copy of the network with the weights under the mask."""
-    network = copy.deepcopy(model)
+    network = copied(model)
     load_weights_(network, weights)
     apply_(dict(network.named_parameters()), mask)
     return network.requires_grad_(True)
@@ -123,7 +123,7 @@ def _absolute(network: nn.Module) -> nn.Module:
     """
     if isinstance(getattr(network, NORMALIZATION, None), nn.Module):
         setattr(network, NORMALIZATION, nn.Identity())
-    for value in network.state_dict().values():
+    for value in tensors(network).values():
         value.abs_()
     for module in network.modules():
         if isinstance(module, _BatchNorm) and module.running_mean is not None:

@@ -17,6 +17,7 @@ from dataset import to_input
 from environment import changes
 from interruption import shielded
 from ledger import Vanilla, costs
+from models.network_state import tensors
 from opening import Opening
 from pace import Pace
 from pruner import Mask, Ticket, Weights, density
@@ -129,7 +130,7 @@ class SavedRun:
         values = {
             "state": trial.round,
             "epoch": trial.epoch,
-            "state_dict": self.bench.model.state_dict(),
+            "state_dict": tensors(self.bench.model),
             "init_weight": init_weight,
             "init_step": init_step,
             "sequence": trial.indices.to(torch.int32),

@@ -17,6 +17,7 @@ from early_stop import EarlyStop
 from feedback import draw_curves, epoch_line, round_lines, round_table
 from laws import Evidence, check
 from ledger import cost_lines
+from models.network_state import tensors
 from opening import Opening
 from policy import Policy, RoundEnd
 from pruner import (
@@ -101,7 +102,7 @@ class Search:
         k, ticket = self.trial.round, self.trial.ticket
         evidence = Evidence(
             mask=ticket.mask,
-            weights=self.bench.model.state_dict(),
+            weights=tensors(self.bench.model),
             rewound=ticket.weights,
             untrained=True,
             kept=kept_after(k, self.args.rate, count(self.first.mask)),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from accelerate import Accelerated
 from dataset import Images, augment, to_input
+from models.network_state import tensors
 from precision import autocast, products
 from pruner import Mask, Ticket, Weights
 from recipe import Recipe
@@ -113,7 +114,7 @@ class Step:
 @torch.no_grad()
 def load_weights_(model: nn.Module, weights: Weights) -> None:
     """Write weights and batch-norm statistics into the model's own tensors; all keys must be there."""
-    own = model.state_dict()
+    own = tensors(model)
     if missing := own.keys() ^ weights.keys():
         raise KeyError(f"weights do not fit the network: {sorted(missing)[:3]}")
     for name, value in own.items():
@@ -121,5 +122,5 @@ def load_weights_(model: nn.Module, weights: Weights) -> None:
 
 
 def copy_weights(model: nn.Module) -> Weights:
-    """A copy of the model's state_dict that further training does not touch."""
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+    """A copy of the model's parameters and persistent buffers that further training does not touch."""
+    return {name: value.clone() for name, value in tensors(model).items()}

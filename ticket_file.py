@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from checkpoint import on_cpu, read, split_state
 from fitting import cast, check_fit, names_in, renamed, unwrapped
 from given_sets import sequence_of
+from models.network_state import is_extra, tensors
 from models.units import NORMALIZATION, owners
 from pruner import Mask, Weights
 from step import copy_weights
@@ -73,8 +74,9 @@ class TicketFile:
         return found | ({"source": content["source"]} if "source" in content else {})
 
     def tensors(self, state: object) -> Weights:
-        """`state` if it is a state_dict."""
-        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        """`state` if it is a state_dict, without what modules add to theirs."""
+        state = {name: value for name, value in state.items() if not is_extra(name)} if isinstance(state, dict) else {}
+        if not state or not all(isinstance(value, Tensor) for value in state.values()):
             raise InputError(f"{self.path} holds no weights: tensors by name are needed")
         return state
 
@@ -113,7 +115,7 @@ class TicketFile:
         """`state` with the names and number formats of the model and its own weights for the `spared` modules, and what
         there is to say of that and of another normalisation; InputError if it does not fit."""
         own = on_cpu(copy_weights(model))
-        names = names_in(own, state, spared)
+        names = names_in(model, state, spared)
         state = {names[name]: value for name, value in state.items()}
         check_fit(self.path, state, own, spared)
         normal = (name for name in own if owners(name, [NORMALIZATION]) and name in state)
@@ -129,9 +131,8 @@ class TicketFile:
     def mask(self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)) -> Mask:
         """The mask, without that of `spared` modules; empty if the network is dense. InputError if it does not fit."""
         weights, mask = self.trained
-        own = model.state_dict()
-        names = names_in(own, weights, spared)
-        check_fit(self.path, {names[name]: value for name, value in weights.items()}, own, spared)
+        names = names_in(model, weights, spared)
+        check_fit(self.path, {names[name]: value for name, value in weights.items()}, tensors(model), spared)
         mask = {names[name]: layer for name, layer in mask.items()}
         if strangers := mask.keys() - dict(model.named_parameters()).keys():
             raise InputError(f"{self.path} has a mask for {min(strangers)}, which is no parameter of this network")
@@ -139,7 +140,7 @@ class TicketFile:
 
     def mask_notes(self, model: nn.Module, spared: Sequence[str]) -> list[str]:
         """What there is to say of how the mask was read."""
-        return renamed(self.path, names_in(model.state_dict(), self.trained[0], spared))
+        return renamed(self.path, names_in(model, self.trained[0], spared))
 
     # --- against data -------------------------------------------------------------------------------------------------
 

@@ -189,7 +189,7 @@ def recorded(file: TicketFile | None, model: nn.Module, spared: Sequence[str]) -
     """The weights that the ticket in a file starts from, under the names of this network; None if it does not say."""
     if file is None or (found := file.recorded_start) is None:
         return None
-    names = names_in(model.state_dict(), found, spared)
+    names = names_in(model, found, spared)
     return {names[name]: value for name, value in found.items()}
 
 

@@ -17,7 +17,7 @@ from dataset import draw_epoch, visits
 from pruner import Weights
 from recipe import Recipe, batches
 from step import Step, copy_weights
-from utils import torch_seed
+from utils import seed_generators, torch_seed
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def fit(
     coming = chance(first) if first < recipe.epochs else None
     for number in range(first, recipe.epochs):
         now, begin = coming, skipped if number == first else 0
-        torch.manual_seed(torch_seed(seed, round, number))
+        seed_generators(torch_seed(seed, round, number))
         step.model.train()
         step.loss_sum.zero_()
         snapshots = {}

@@ -1,5 +1,6 @@
 """What every script needs around its work: errors a user can act on, exit statuses, where chance comes from."""
 
+import random
 import shlex
 import sys
 import tomllib
@@ -99,6 +100,15 @@ def generator(seed: int, round: int = 0, epoch: int = 0, purpose: int = EPOCH) -
 def torch_seed(seed: int, round: int = 0, epoch: int = 0, purpose: int = NETWORK) -> int:
     """A seed for torch's own generator, which a network with dropout draws from."""
     return int(generator(seed, round, epoch, purpose).integers(2**62))
+
+
+def seed_generators(seed: int) -> None:
+    """Seed torch's generators, Python's and NumPy's global one: a user's network may draw from any of them."""
+    import torch
+
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002, for networks that draw from it; nothing of ours does
 
 
 def digest(*arrays: np.ndarray) -> str:

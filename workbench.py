@@ -20,7 +20,7 @@ from recipe import Recipe
 from sources import Source, read_source
 from splitting import divide
 from step import Step, copy_weights, load_weights_
-from utils import INITIAL_WEIGHTS, InputError, digest, torch_seed
+from utils import INITIAL_WEIGHTS, InputError, digest, seed_generators, torch_seed
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def form_of(source: Source) -> dict:
 
 def initial_model(args: argparse.Namespace, images: Mapping, purpose: int = INITIAL_WEIGHTS) -> nn.Module:
     """The network with initial weights drawn from --seed alone, on the CPU, so that every device starts alike."""
-    torch.manual_seed(torch_seed(args.seed, purpose=purpose))
+    seed_generators(torch_seed(args.seed, purpose=purpose))
     return build_model(args.arch, stem=args.stem, **images)
 
 

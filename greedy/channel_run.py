@@ -8,7 +8,6 @@ many rounds follow for each of --baselines, in which the same is done with other
 """
 
 import argparse
-import copy
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -26,6 +25,7 @@ from greedy.channel_tables import layer_line, point_lines, result_lines, selecti
 from greedy.gains import gains
 from greedy.needed import first_matches
 from greedy.slicing import Kept, check_same, describe, export, load_sliced, save_sliced, sliced
+from models.network_state import copied
 from opening import Opening, begun
 from prediction import Predictor
 from pruner import Ticket, density
@@ -176,7 +176,7 @@ class Discovery:
     def end_point(self) -> None:
         """Slice the network that this round leaves, measure it, and begin the next one."""
         bench, trial, kept = self.bench, self.trial, self.selector.kept(self.point["layers"])
-        masked = copy.deepcopy(bench.model)
+        masked = copied(bench.model)
         if trial.history:
             load_weights_(masked, best_weights(self.directory.best(trial.round)))
         small = sliced(masked, self.selector.groups, kept)

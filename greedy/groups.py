@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from models.network_state import surroundings_kept
 from models.probe import in_short
 from utils import InputError
 
@@ -73,7 +74,8 @@ def trace(model: nn.Module) -> fx.GraphModule:
     """
     training = model.training
     try:
-        network = fx.symbolic_trace(model.eval())
+        with surroundings_kept(model):  # a network that keeps what it computes would keep what stands for it here
+            network = fx.symbolic_trace(model.eval())
     except Exception as error:  # users' networks raise many kinds
         raise InputError(
             f"the layers of this network cannot be found: torch.fx does not trace it ({in_short(error)}); its forward "

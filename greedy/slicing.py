@@ -6,7 +6,6 @@ its column of every reader: so under the mask the channel is exactly silent, how
 weight counts that nothing depends on. The sliced network has none of these numbers and computes the same.
 """
 
-import copy
 import io
 import warnings
 from collections.abc import Iterable, Mapping
@@ -18,10 +17,12 @@ from torch import Tensor, nn
 from checkpoint import read, write
 from greedy.groups import Group, Slot, is_depthwise, layers_of
 from models import build_model
+from models.network_state import copied, tensors
 from models.probe import in_short
 from models.units import NORMALIZATION
 from precision import products
 from pruner import Mask
+from step import load_weights_
 from utils import InputError, RunError
 from whole_file import write_whole
 
@@ -52,7 +53,7 @@ def along(channels: Tensor, slot: Slot, ndim: int) -> Tensor:
 
 def sliced(model: nn.Module, groups: Iterable[Group], kept: Kept) -> nn.Module:
     """A copy of the model without the channels that are not kept: an ordinary, smaller network of the same layers."""
-    small, touched = copy.deepcopy(model), set()
+    small, touched = copied(model), set()
     with torch.no_grad():
         for group in groups:
             for slot in group.slots(small):
@@ -122,7 +123,7 @@ def describe(model: nn.Module, arch: str, stem: str, classes: int, channels: int
 
 def save_sliced(path: Path, small: nn.Module, kept: Kept, network: dict, more: dict) -> None:
     """A file that `load_sliced` reads; of it, `state_dict` fits any network of these widths."""
-    state = {name: value.contiguous() for name, value in small.state_dict().items()}
+    state = {name: value.contiguous() for name, value in tensors(small).items()}
     numbers = {name: channels.nonzero()[:, 0].tolist() for name, channels in kept.items()}
     write(path, {"state_dict": state, "kept_channels": numbers, "network": network} | more)
 
@@ -139,7 +140,7 @@ def load_sliced(path: Path | str) -> nn.Module:
         for name, numbers in content["kept_channels"].items()
     }
     small = sliced(model, [groups[name] for name in kept], kept)
-    small.load_state_dict(content["state_dict"])
+    load_weights_(small, content["state_dict"])
     return small.eval()
 
 
@@ -149,7 +150,7 @@ def export(path: Path, small: nn.Module, images: Tensor) -> None:
     `images`, (b, C, H, W) in [0, 1], b at least 2, is what it is traced with; it takes any number of such images.
     RunError if torch cannot write it.
     """
-    twin = copy.deepcopy(small).cpu().eval()
+    twin = copied(small).cpu().eval()
     batch = torch.export.Dim("images", min=1)
     example = images[:2].cpu().contiguous()
     file = io.BytesIO()

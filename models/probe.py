@@ -4,12 +4,12 @@ A copy is tried with two images; the network itself and torch's generator are le
 that works first asks the meta device, where tensors have shapes but no values and a forward pass costs milliseconds.
 """
 
-from copy import deepcopy
-
 import torch
 from torch import nn
 
 from utils import InputError
+
+from .network_state import copied, generators_kept, surroundings
 
 BATCH = 2
 LARGEST = 512  # pixels: the search for a size that works ends here
@@ -24,18 +24,61 @@ def check_network(network: nn.Module, arch: str, *, classes: int, channels: int,
         output = run(twin(network, "cpu"), "cpu", channels, image_size)
     except Exception as error:
         raise InputError(why_not(network, arch, channels, image_size, error)) from error
+    check_logits(output, arch, classes)
+
+
+def check_logits(output: object, arch: str, classes: int, mode: str = "") -> None:
     got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if got != (BATCH, classes):
-        raise InputError(f"{arch} must return logits of shape {(BATCH, classes)} for {BATCH} images, got {got}")
+        raise InputError(f"{arch} must return logits of shape {(BATCH, classes)} for {BATCH} images, got {got}{mode}")
+
+
+def check_training(network: nn.Module, arch: str, *, classes: int, channels: int, image_size: int) -> tuple[str, ...]:
+    """Refuse (InputError) a network that cannot be trained on such images and evaluated in turn.
+
+    Returns what a step of training changes in it and no checkpoint holds: names of Python attributes and of buffers
+    that are not persistent.
+    """
+    tried = twin(network, "cpu")
+    before, temporary = surroundings(tried), {name: value.clone() for name, value in unsaved_buffers(tried).items()}
+    with generators_kept(), torch.enable_grad():
+        for _ in range(2):  # what the first pass leaves behind may break the next one
+            check_pass(tried.train(), arch, classes, channels, image_size)
+            check_pass(tried.eval(), arch, classes, channels, image_size)
+    changed = [name for name, value in unsaved_buffers(tried).items() if not torch.equal(value, temporary[name])]
+    return (*before.lost(surroundings(tried)), *changed)
+
+
+def check_pass(network: nn.Module, arch: str, classes: int, channels: int, image_size: int) -> None:
+    """One pass in the network's mode; in train mode a backward pass as well."""
+    mode = "train" if network.training else "eval"
+    try:
+        with torch.inference_mode(not network.training):
+            output = network(torch.zeros(BATCH, channels, image_size, image_size))
+    except Exception as error:
+        raise InputError(f"{arch} fails in {mode} mode with {in_short(error)}") from error
+    check_logits(output, arch, classes, f" in {mode} mode")
+    if not network.training:
+        return
+    try:
+        output.float().logsumexp(1).sum().backward()
+    except Exception as error:
+        raise InputError(f"{arch} cannot be trained: its backward pass fails with {in_short(error)}") from error
+
+
+def unsaved_buffers(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The buffers that the network's state_dict leaves out."""
+    saved = network.state_dict().keys()
+    return {name: value for name, value in network.named_buffers(remove_duplicate=False) if name not in saved}
 
 
 def twin(network: nn.Module, device: str) -> nn.Module:
-    return deepcopy(network).to(device).train()
+    return copied(network).to(device).train()
 
 
 def run(network: nn.Module, device: str, channels: int, size: int) -> object:
     images = torch.zeros(BATCH, channels, size, size, device=device)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # dropout draws
+    with torch.no_grad(), generators_kept():  # dropout draws
         return network(images)
 
 
