@@ -248,7 +248,8 @@ def add_network(group) -> None:
         help="res14s res20s res32s res44s res56s res110s (CIFAR form), each with _projection, too (1x1 convolutions as "
         "shortcuts, uniform batch norm scales, as in the elastic ticket paper), res18 res26 res34 res50, vgg11 vgg13 "
         "vgg16 vgg19 with and without _bn, vgg13_bn_2fc and the like (13, 16, 19; 2, 3, 5 linear layers), lenet300, "
-        "mlp2 mlp3 mlp4, or package.module:function for a network of your own",
+        "mlp2 mlp3 mlp4; for a network of your own package.module:function, looked for in the current directory first, or "
+        "path/to/file.py:function: what is called with num_classes=... and returns the network",
     )
     add_stem(group)
 

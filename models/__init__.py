@@ -11,11 +11,13 @@ Importing this package does not import torch; building a network does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils import InputError
 
 from .families import ARCHITECTURES, RESNETS, STEMS
+from .user_code import is_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,15 +26,13 @@ __all__ = ["ARCHITECTURES", "STEMS", "build_model", "check_arch"]
 
 
 def check_arch(arch: str, stem: str) -> None:
-    """Refuse (InputError) a name that is neither ours nor `package.module:function`, and a stem that does not apply.
+    """Refuse (InputError) a name that is neither ours nor a user's function, and a stem that does not apply.
 
-    Whether the user's function exists is found out by `build_model`, which imports it.
+    A user's function is `package.module:function` or `path/to/file.py:function`. Whether it exists is found out by
+    `build_model`, which imports it.
     """
-    if arch not in ARCHITECTURES and not _names_a_function(arch):
-        raise InputError(
-            f"arch must be one of {', '.join(ARCHITECTURES)}, or package.module:function for a network of your own, "
-            f"got {arch!r}"
-        )
+    if arch not in ARCHITECTURES:
+        _check_function(arch)
     if stem not in STEMS:
         raise InputError(f"stem must be one of {', '.join(STEMS)}, got {stem!r}")
     if stem == "cifar" and arch not in RESNETS:
@@ -61,6 +61,13 @@ def build_model(
     return build_checked(arch, stem, classes, channels, image_size, mean, std)
 
 
-def _names_a_function(arch: str) -> bool:
-    module, _, function = arch.partition(":")
-    return all(name.isidentifier() for name in (*module.split("."), function))
+def _check_function(arch: str) -> None:
+    place, _, function = arch.rpartition(":")
+    names = [function] if is_path(place) else [*place.split("."), function]
+    if not all(name.isidentifier() for name in names):
+        raise InputError(
+            f"arch must be one of {', '.join(ARCHITECTURES)}, or for a network of your own package.module:function or "
+            f"path/to/file.py:function, got {arch!r}"
+        )
+    if is_path(place) and not (place.endswith(".py") and Path(place).expanduser().is_file()):
+        raise InputError(f"arch {arch}: there is no Python file {place}")

@@ -1,10 +1,16 @@
-"""The user's own network, named as `package.module:function`; every failure is told as one sentence (InputError)."""
+"""The user's own network, named as `package.module:function` or `path/to/file.py:function`.
 
-import sys
+Every failure is told as one sentence (InputError).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
@@ -12,6 +18,7 @@ from utils import InputError
 
 from .normalization import rgb
 from .probe import in_short
+from .user_code import ROOT, is_path, user_code
 
 
 class UserNetwork(nn.Module):
@@ -27,15 +34,17 @@ class UserNetwork(nn.Module):
 
 
 def call_user_function(arch: str, classes: int) -> nn.Module:
-    """function(num_classes=classes), for `arch` = "package.module:function"."""
-    module_name, _, name = arch.partition(":")
-    function = getattr(import_user_module(module_name), name, None)
-    if function is None:
-        raise InputError(f"module {module_name} has no function {name}")
-    try:
-        network = function(num_classes=classes)
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{arch}(num_classes={classes}) raised {in_short(error)}") from error
+    """function(num_classes=classes), for `arch` = "package.module:function" or "path/to/file.py:function"."""
+    place, _, name = arch.rpartition(":")
+    with global_settings_kept(), user_code(place)[0].named():
+        module = import_user_module(place)
+        function = getattr(module, name, None)
+        if function is None:
+            raise InputError(f"module {place} has no function {name}{whose(module)}")
+        try:
+            network = function(num_classes=classes)
+        except (Exception, SystemExit) as error:
+            raise InputError(f"{arch}(num_classes={classes}) raised {in_short(error)}") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"{arch} must return a torch.nn.Module, got {type(network).__name__}")
     if any(isinstance(parameter, UninitializedParameter) for parameter in network.parameters()):
@@ -43,16 +52,51 @@ def call_user_function(arch: str, classes: int) -> nn.Module:
     return network
 
 
-def import_user_module(name: str) -> ModuleType:
-    """The module `name`, from wherever Python looks or from the current directory."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # last, and for good: it may import more when called, but must not shadow our modules
+def import_user_module(place: str) -> ModuleType:
+    """The module in a file, or of that name: from the current directory or else from wherever Python looks.
+
+    To be called while names are the user's (`UserCode.named`).
+    """
+    code, name = user_code(place)
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        if error.name and f"{name}.".startswith(f"{error.name}."):
-            raise InputError(f"no module {name} is installed or lies in {here}") from error
-        raise InputError(f"importing {name} raised {in_short(error)}") from error
-    except Exception as error:
-        raise InputError(f"importing {name} raised {in_short(error)}") from error
+        if not is_path(place) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise InputError(f"no module {name} is installed or lies in {code.folder}") from error
+        raise InputError(f"importing {place} raised {in_short(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"importing {place} raised {in_short(error)}") from error
+
+
+def whose(module: ModuleType) -> str:
+    """What to do where a user's module was meant and one beside ours was found."""
+    file = getattr(module, "__file__", None)
+    if file is None or not Path(file).resolve().is_relative_to(ROOT):
+        return ""
+    return f"; it was found in this suite, {file}: give a network in a file of your own as path/to/file.py:function"
+
+
+# What a module may set for a whole process, with how it is read and set: it would decide how everything here computes.
+GLOBAL_SETTINGS = (
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (torch.get_num_threads, torch.set_num_threads),
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (torch.get_default_device, lambda device: torch.set_default_device(None)),  # as it is here: none is set
+    (lambda: torch.backends.cudnn.benchmark, partial(setattr, torch.backends.cudnn, "benchmark")),
+    (lambda: torch.backends.cudnn.deterministic, partial(setattr, torch.backends.cudnn, "deterministic")),
+    (lambda: torch.backends.cudnn.allow_tf32, partial(setattr, torch.backends.cudnn, "allow_tf32")),
+)
+
+
+@contextmanager
+def global_settings_kept() -> Iterator[None]:
+    """Whatever is set in here for the whole process is set back."""
+    before = [read() for read, _ in GLOBAL_SETTINGS]
+    try:
+        yield
+    finally:
+        for value, (read, write) in zip(before, GLOBAL_SETTINGS, strict=True):
+            if read() != value:
+                write(value)
