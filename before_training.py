@@ -20,6 +20,7 @@ from dataset import Images, to_input
 from flags import command, settings
 from given_sets import GivenSet, check_sets, read_sets, set_notes
 from host_memory import keep_freed_memory
+from network_notes import classifier_setting, network_notes
 from opening import begun
 from precision import products
 from pruner import Mask, Scores, Ticket, count, dense, drop, drop_in_layers, empty_layers, layer_counts, size
@@ -45,7 +46,7 @@ def find_ticket(args: argparse.Namespace, script: str) -> None:
     given = read_sets(args.prac_set, rounds=1) if args.prac_set else []
     examples = examples_of(args, material, given)
     notes += set_notes(given, vars(args) | material.contents)
-    chosen = settings(args, script, material.contents | decided(args, ticket, whole, kept, examples))
+    chosen = settings(args, script, material.contents | decided(args, ticket, whole, kept, examples, material))
     directory = RunDirectory(args.save_dir)
     inputs = [args.init_dir, args.prac_set, args.like]
     with begun(directory, chosen, args, inputs=inputs) as opening:
@@ -55,6 +56,7 @@ def find_ticket(args: argparse.Namespace, script: str) -> None:
             mask = prune_to(args, kept, whole, ticket, examples, material)
             file = untrained(ticket._replace(mask=on_cpu(mask)), chosen, command(args, script))
             write(directory.checkpoint(None), file | origin(files) | known(files, examples, material))
+        notes += network_notes(material.model, args.prune_classifier)
         told = [f"note: {note}" for note in (*material.notes, *notes, *opening.notes)]
         print(*told, *report(args, mask, directory.checkpoint(None)), sep="\n")
 
@@ -183,10 +185,13 @@ def check_layers(mask: Mask, iteration: int, args: argparse.Namespace) -> None:
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 
-def decided(args: argparse.Namespace, ticket: Ticket, whole: Mask, kept: int, examples: Tensor | None) -> dict:
-    """What decides the ticket beside flags, data and split: how many weights it keeps of how many, the step that its
-    weights stand at, what they are if they were given, and the given set."""
-    found = {"kept": kept, "prunable": size(whole), "step": ticket.step}
+def decided(
+    args: argparse.Namespace, ticket: Ticket, whole: Mask, kept: int, examples: Tensor | None, material: Material
+) -> dict:
+    """What decides the ticket beside flags, data and split: how many weights it keeps of how many and, where that does
+    not go without saying, beside which layer; the step that its weights stand at, what they are if they were given, and
+    the given set."""
+    found = {"kept": kept, "prunable": size(whole), "step": ticket.step} | classifier_setting(material.model)
     if args.init_dir:
         found["ticket checksum"] = checksum(ticket)
     if args.prac_set:

@@ -30,8 +30,10 @@ NOT_RESULTS = {
     "export",
     "command_line",
 }
-# Flags that came later than the first files of their scripts, with what was done before there were any.
-LATER = {"rule": None, "order_seed": None, "inverted": False, "weights": "starting"}
+# Flags that came later than the first files of their scripts, with what was done before there were any; and the layer
+# that is not pruned, recorded where it is not the one that every network had before.
+LATER = {"rule": None, "order_seed": None, "inverted": False, "weights": "starting",
+         "classifier": "the last linear layer in order of registration"}  # fmt: skip
 # Flags that name files: a run records what is in the files instead.
 FILES = ("split_file", "prac_set", "init_dir", "mask_dir", "like", "like_run", "steps_of")
 RUNS = ("like_run", "steps_of")  # those of them that name a run's directory
@@ -248,8 +250,8 @@ def add_network(group) -> None:
         help="res14s res20s res32s res44s res56s res110s (CIFAR form), each with _projection, too (1x1 convolutions as "
         "shortcuts, uniform batch norm scales, as in the elastic ticket paper), res18 res26 res34 res50, vgg11 vgg13 "
         "vgg16 vgg19 with and without _bn, vgg13_bn_2fc and the like (13, 16, 19; 2, 3, 5 linear layers), lenet300, "
-        "mlp2 mlp3 mlp4; for a network of your own package.module:function, looked for in the current directory first, or "
-        "path/to/file.py:function: what is called with num_classes=... and returns the network",
+        "mlp2 mlp3 mlp4; for a network of your own path/to/file.py:function, or package.module:function, looked for "
+        "in the current directory first: a function of num_classes that returns the network",
     )
     add_stem(group)
 

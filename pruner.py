@@ -34,21 +34,48 @@ class Ticket(NamedTuple):
 def prunable(model: nn.Module, prune_classifier: bool = False) -> list[str]:
     """Names of the weights magnitude pruning considers, in the model's order.
 
-    Every ``Conv2d`` weight, the first convolution and 1x1 shortcuts included, and the weights of hidden ``Linear``
-    layers; those of the classifier only with `prune_classifier`; neither biases nor batch norm.
+    Every ``Conv2d`` weight, the first convolution and 1x1 shortcuts included, and the weights of ``Linear`` layers;
+    those of the classifiers only with `prune_classifier`; neither biases nor batch norm. Weights that several layers
+    share are named once, by the parameter's first name.
     """
+    spared = () if prune_classifier else classifiers(model)
     layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    spared = None if prune_classifier else classifier(model)
-    names = [f"{name}.weight" for name in layers if name != spared]
+    names = [f"{name}.weight" for name in layers if name not in spared]
+    if shared := _other_names(model):
+        names = [name for name in names if name not in shared]
     if not names:
-        raise ValueError("the network has nothing to prune: neither a Conv2d nor a hidden Linear layer")
+        raise ValueError("the network has nothing to prune: no Conv2d or Linear layer beside its classifier")
     return names
 
 
-def classifier(model: nn.Module) -> str | None:
-    """The name of the classifier, the last ``Linear`` layer in the model's order; None if there is none."""
+def _other_names(model: nn.Module) -> set[str]:
+    """The names of parameters that have another one before."""
+    return {name for name, _ in model.named_parameters(remove_duplicate=False)} - dict(model.named_parameters()).keys()
+
+
+def classifiers(model: nn.Module) -> tuple[str, ...]:
+    """The names of the layers that make the logits: what the model says by its `classifier_names`, as a network of the
+    user's own does (models.custom), or else `last_linear`."""
+    names = getattr(model, "classifier_names", None)
+    return last_linear(model) if names is None else names
+
+
+def last_linear(model: nn.Module) -> tuple[str, ...]:
+    """The last ``Linear`` layer in the model's order, if there is one: the classifier of every network of ours."""
     linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    return linears[-1] if linears else None
+    return tuple(linears[-1:])
+
+
+def never_pruned(model: nn.Module) -> dict[str, int]:
+    """How many weights each parameter has that no pruning here considers: all that are no biases and no scales, such as
+    those of attention (`in_proj_weight`), of one-dimensional convolutions and of embeddings."""
+    considered = set(prunable(model, prune_classifier=True))
+    norms = [name for name, module in model.named_modules() if hasattr(module, "normalized_shape")]
+    return {
+        name: parameter.numel()
+        for name, parameter in model.named_parameters()
+        if name not in considered and parameter.ndim > 1 and name.rpartition(".")[0] not in norms
+    }
 
 
 def dense(model: nn.Module, prune_classifier: bool = False) -> Mask:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from course import LIKE_RUN, Course, course_of
 from flags import about, settings
 from given_sets import check_sets, read_sets, set_notes
+from network_notes import classifier_setting, network_notes
 from opening import begun
 from policy import FixedSets, Policy
 from pruner import Ticket
@@ -33,7 +34,8 @@ def find_tickets(
     check_layers(args, ticket, bench)
     given = read_sets(args.prac_set, args.pruning_times) if args.prac_set else []
     sets = {f"PrAC set of round {k}": digest(each.entries) for k, each in enumerate(given)}
-    chosen = settings(args, script, bench.contents | sets | ticket_settings(args, ticket) | found.settings)
+    decided = sets | ticket_settings(args, ticket) | found.settings | classifier_setting(bench.model)
+    chosen = settings(args, script, bench.contents | decided)
     if course:
         course.check(chosen)
         chosen |= course.recorded()
@@ -47,8 +49,13 @@ def find_tickets(
     search.check()
     inputs = [args.prac_set, args.init_dir, args.mask_dir, course and course.path]
     with begun(directory, chosen, args, inputs=inputs) as opening, bench.feedback:
-        notes = [*found.told, *found.notes, *set_notes(given, chosen), *rounded(course, schedule), *opening.notes]
-        bench.tell_set_up(notes)
+        notes = [
+            *found.told,
+            *found.notes,
+            *set_notes(given, chosen),
+            *network_notes(bench.model, args.prune_classifier),
+        ]
+        bench.tell_set_up([*notes, *rounded(course, schedule), *opening.notes])
         search.run(opening)
 
 

@@ -17,7 +17,7 @@ import provenance
 from checkpoint import on_cpu
 from fitting import names_in
 from models.units import NORMALIZATION
-from pruner import Mask, Ticket, Weights, classifier, same
+from pruner import Mask, Ticket, Weights, classifiers, same
 from step import copy_weights
 from ticket_file import TicketFile
 from utils import InputError, digest
@@ -197,6 +197,6 @@ def own_parts(model: nn.Module, new_classifier: bool) -> tuple[str, ...]:
     """Names of the modules that are the network's own, whatever a ticket has for them: normalisation always."""
     if not new_classifier:
         return (NORMALIZATION,)
-    if (last := classifier(model)) is None:
-        raise InputError("--new_classifier: this network has no linear layer that could be its classifier")
-    return NORMALIZATION, last
+    if not (last := classifiers(model)):
+        raise InputError("--new_classifier: this network has no layer that could be its classifier")
+    return NORMALIZATION, *last

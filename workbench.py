@@ -186,7 +186,14 @@ def initial_weights(args: argparse.Namespace, images: Mapping, purpose: int) -> 
 
 
 def check_prunable(model: nn.Module, arch: str) -> None:
-    """InputError for a network, the user's own, whose weights are not plain parameters, or has none to prune."""
+    """InputError for a network, the user's own, whose weights are not plain parameters or not used as they stand, or
+    that has none to prune."""
+    if altered := getattr(model, "altered", ()):
+        others = f" and {len(altered) - 1} more" if len(altered) > 1 else ""
+        raise InputError(
+            f"--arch {arch}: the weights of {altered[0]}{others} are changed before they are used, so that those that "
+            "are zero have an effect all the same: such layers (standardised weights, for one) cannot be pruned here"
+        )
     try:
         dense(model)
     except (ValueError, AttributeError) as error:

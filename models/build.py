@@ -29,6 +29,8 @@ def build_checked(
         return build(arch, stem, classes, 0, normalize)
     network = build(arch, stem, classes, channels * image_size**2, normalize)
     check_network(network, arch, classes=classes, channels=channels, image_size=image_size)
+    if isinstance(network, UserNetwork):
+        network.study_(channels, image_size)
     return network
 
 

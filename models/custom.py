@@ -16,13 +16,22 @@ from torch.nn.parameter import UninitializedParameter
 
 from utils import InputError
 
+from .anatomy import Anatomy, anatomy
 from .normalization import rgb
 from .probe import in_short
 from .user_code import ROOT, is_path, user_code
 
 
 class UserNetwork(nn.Module):
-    """`network` behind the normalisation: it gets (n, 3, size, size), normalised."""
+    """`network` behind the normalisation: it gets (n, 3, size, size), normalised.
+
+    `classifier_names`: the layers that make its logits, None while that is not known, then with the reason in
+    `unknown`; `altered`: those whose weights are changed before they are used (`anatomy.Anatomy`).
+    """
+
+    classifier_names: tuple[str, ...] | None = None
+    altered: tuple[str, ...] = ()
+    unknown: str = "it was not tried on images"
 
     def __init__(self, network: nn.Module, normalize: nn.Module):
         super().__init__()
@@ -31,6 +40,14 @@ class UserNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(self.normalize(rgb(images)))
+
+    def study_(self, channels: int, image_size: int) -> None:
+        """Find out what its weights do with such images."""
+        found = anatomy(self, channels, image_size)
+        if isinstance(found, Anatomy):
+            self.classifier_names, self.altered = found
+        else:
+            self.unknown = found
 
 
 def call_user_function(arch: str, classes: int) -> nn.Module:

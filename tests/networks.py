@@ -1,6 +1,7 @@
 """Networks of a user's own, as --arch networks:tiny and the like name them."""
 
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -133,3 +134,52 @@ convnext_shallow, convnext_deep = partial(ConvNeXt, depths=(1, 2)), partial(Conv
 vit_shallow, vit_deep = partial(ViT, depth=2), partial(ViT, depth=5)
 alternating_shallow, alternating_deep = partial(Alternating, depth=2), partial(Alternating, depth=12)
 mobilenet_shallow, mobilenet_deep = partial(mobilenet, depth="shallow"), partial(mobilenet, depth="deep")
+
+
+# --- networks whose layers are not what they seem ---------------------------------------------------------------------
+
+
+class HeadFirst(nn.Module):
+    """Its classifier is registered before its hidden layer."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.head, self.conv, self.hidden = nn.Linear(12, num_classes), nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 12)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.hidden(torch.relu(self.conv(x)).mean((2, 3)))))
+
+
+class NoGradient(nn.Module):
+    """Its logits have no gradient in eval mode."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        logits = self.fc(torch.relu(self.conv(x)).mean((2, 3)))
+        return logits if self.training else logits.detach()
+
+
+def all_convolutions(num_classes: int) -> nn.Module:
+    """The classifier is a convolution, as SqueezeNet's is."""
+    widths = (3, 8, 12, num_classes)
+    convolutions = [nn.Conv2d(before, width, 3, padding=1) for before, width in pairwise(widths)]
+    layers = [layer for convolution in convolutions for layer in (convolution, nn.ReLU())]
+    return nn.Sequential(*layers[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class Standardised(nn.Conv2d):
+    """Weights of mean 0 and standard deviation 1, whatever the parameter is (Qiao et al., 2019)."""
+
+    def forward(self, x):
+        mean, std = self.weight.mean((1, 2, 3), keepdim=True), self.weight.std((1, 2, 3), keepdim=True)
+        return self._conv_forward(x, (self.weight - mean) / (std + 1e-5), self.bias)
+
+
+def standardised(num_classes: int) -> nn.Module:
+    return nn.Sequential(Standardised(3, 3, 3, padding=1), tiny(num_classes))
+
+
+head_first, no_gradient = HeadFirst, NoGradient

@@ -1,0 +1,56 @@
+"""What a user should know of pruning a network of their own: which layer is spared, which weights stay dense."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from pruner import classifiers, last_linear, never_pruned, prunable
+
+TOLD_FROM = 0.01  # of a network's parameters: fewer that stay dense change no density worth a word
+SHOWN = 3  # names in a note
+
+
+def network_notes(model: nn.Module, prune_classifier: bool) -> list[str]:
+    return [*spared_note(model, prune_classifier), *dense_note(model)]
+
+
+def classifier_setting(model: nn.Module) -> dict[str, str]:
+    """What the spared layer adds to a run's settings: nothing where it is the last linear layer."""
+    names = classifiers(model)
+    return {} if names == last_linear(model) else {"classifier": ", ".join(names) or "none"}
+
+
+def spared_note(model: nn.Module, prune_classifier: bool) -> list[str]:
+    """Which layer is taken for the classifier, where another could have been meant."""
+    if prune_classifier:
+        return []
+    names = classifiers(model)
+    if getattr(model, "classifier_names", ()) is None:
+        taken = f"{names[0]}, the last linear layer in order of registration, is" if names else "no layer is"
+        return [f"which layer makes the logits is not known, since {model.unknown}: {taken} taken for the classifier"]
+    if names == last_linear(model):
+        return []
+    if not names:
+        return ["no layer makes the logits by weights of its own: all layers are pruned"]
+    by_flag = {f"{name}.weight" for name in names} & set(prunable(model, prune_classifier=True))
+    unless = " unless --prune_classifier is given" if by_flag else ""
+    make, are = ("makes", "is") if len(names) == 1 else ("make", "are")
+    return [f"{listed(names)}, which {make} the logits, {are} not pruned{unless}"]
+
+
+def dense_note(model: nn.Module) -> list[str]:
+    """How many weights no mask covers, where they matter."""
+    dense = never_pruned(model)
+    weights, parameters = sum(dense.values()), sum(parameter.numel() for parameter in model.parameters())
+    if weights <= TOLD_FROM * parameters:
+        return []
+    return [
+        f"{weights:,} weights stay dense, {weights / parameters:.1%} of the network's parameters, since only those of "
+        f"Conv2d and Linear layers are pruned: {listed(sorted(dense, key=dense.get, reverse=True))}"
+    ]
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
