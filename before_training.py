@@ -20,6 +20,8 @@ from dataset import Images, to_input
 from flags import command, settings
 from given_sets import GivenSet, check_sets, read_sets, set_notes
 from host_memory import keep_freed_memory
+from models import ARCHITECTURES
+from models.probe import in_short
 from network_notes import classifier_setting, network_notes
 from opening import begun
 from precision import products
@@ -29,8 +31,10 @@ from rundir import RunDirectory
 from saliency import SCORES, Subject
 from tickets import TicketFile, TicketFiles, checksum, given_ticket
 from untrained import known_examples, untrained
-from utils import RANDOM_SCORES, SCORED_EXAMPLES, InputError, digest, generator
+from utils import RANDOM_SCORES, SCORED_EXAMPLES, InputError, digest, generator, is_out_of_memory
 from workbench import Material, pick_device, read_material
+
+ROUNDING = 1e-9  # of the largest score of a layer, in float64
 
 
 def find_ticket(args: argparse.Namespace, script: str) -> None:
@@ -141,13 +145,23 @@ def prune_to(
     for iteration, number in enumerate(kept_by_iteration(size(whole), kept, args.iterations)):
         random = generator(args.seed, round=iteration, purpose=RANDOM_SCORES)
         with products(material.device, "fp32"):
-            scores = SCORES[args.criterion](Subject(material.model, weights, mask, data, random))
+            scores = scored(args, Subject(material.model, weights, mask, data, random))
         check_scores(scores, mask, args)
         if args.inverted:
             scores = {name: -layer for name, layer in scores.items()}
         mask = keep(mask, scores, number, RANKINGS[args.ranking])
         check_layers(mask, iteration, args)
     return mask
+
+
+def scored(args: argparse.Namespace, subject: Subject) -> Scores:
+    """The criterion's scores; InputError for a network of the user's own that does not compute what they need."""
+    try:
+        return SCORES[args.criterion](subject)
+    except RuntimeError as error:
+        if args.arch in ARCHITECTURES or is_out_of_memory(error):
+            raise
+        raise InputError(f"--criterion {args.criterion} cannot score {args.arch}: {in_short(error)}") from error
 
 
 def keep(mask: Mask, scores: Scores, number: int, ranking: Ranking) -> Mask:
@@ -161,12 +175,22 @@ def keep(mask: Mask, scores: Scores, number: int, ranking: Ranking) -> Mask:
 
 def check_scores(scores: Scores, mask: Mask, args: argparse.Namespace) -> None:
     """InputError for scores that rank nothing: a network that makes no numbers of its images, or the same whatever a
-    weight is."""
+    weight is, or is none that the criterion is for."""
     left = [scores[name][layer] for name, layer in mask.items()]
     if not all(bool(layer.isfinite().all()) for layer in left):
         raise InputError(f"--criterion {args.criterion} gives weights of {args.arch} scores that are not finite")
     if not any(bool(layer.any()) for layer in left):
         raise InputError(f"--criterion {args.criterion} gives every weight of {args.arch} the score 0: nothing to rank")
+    if (networks := CRITERIA[args.criterion].at_least_0) and (below := sum(negative(layer) for layer in left)):
+        raise InputError(
+            f"--criterion {args.criterion} gives {below:,} of {count(mask):,} weights of {args.arch} scores below 0, "
+            f"which mean nothing: it is for networks {networks}"
+        )
+
+
+def negative(scores: Tensor) -> int:
+    """How many scores of a layer are below 0 by more than rounding."""
+    return int((scores < -ROUNDING * scores.abs().amax()).sum()) if len(scores) else 0
 
 
 def check_layers(mask: Mask, iteration: int, args: argparse.Namespace) -> None:

@@ -16,14 +16,16 @@ Counts = dict[str, int]  # weights of each layer, by the layer's name
 
 class Criterion(NamedTuple):
     """Its name in a report; what it is; whether its scores depend on examples; how many iterations it was published
-    with, each with scores of what the one before has left (None: its scores do not depend on what is left); and whether
-    its scores tell the better weights from the worse, so that there is something to invert."""
+    with, each with scores of what the one before has left (None: its scores do not depend on what is left); whether
+    its scores tell the better weights from the worse, so that there is something to invert; and of which networks alone
+    its scores are at least 0, where it means nothing otherwise."""
 
     name: str
     help: str
     looks_at_examples: bool
     iterations: int | None
     tells: bool = True
+    at_least_0: str = ""
 
 
 CRITERIA = {
@@ -37,7 +39,11 @@ CRITERIA = {
         1,
     ),
     "synflow": Criterion(
-        "SynFlow", "the synaptic flow through the weight, without examples (Tanaka et al., NeurIPS 2020)", False, 100
+        "SynFlow",
+        "the synaptic flow through the weight, without examples (Tanaka et al., NeurIPS 2020)",
+        False,
+        100,
+        at_least_0="whose layers pass more on if they get more, as attention, softmax, group and layer norm do not",
     ),
 }
 

@@ -12,12 +12,14 @@ As everywhere, the lowest scores are dropped first.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.network_state import copied, tensors
@@ -74,6 +76,9 @@ def synflow(model: nn.Module, weights: Weights, mask: Mask, batches: Batches) ->
     in float64, since R may be as large as the network is deep. Batch norm is in eval mode, a scale and a shift by
     numbers of its own; the mean that it subtracts counts as what it adds, so that no path through the network is
     negative. The ones enter behind the normalisation of images. Of `batches` only the shape of an image matters.
+
+    The theory is that of networks whose layers are positively homogeneous; where one gives less if it gets more, as
+    attention and group norm may, scores are negative, and mean nothing.
     """
     network = _absolute(_at(model, weights, mask).eval().double())
     parameters = [network.get_parameter(name) for name in mask]
@@ -139,7 +144,8 @@ def _gradients(
     parameters = [network.get_parameter(name) for name in names]
     sums, examples = [torch.zeros_like(parameter) for parameter in parameters], 0
     for images, labels in batches:
-        logits = network(images.to(parameters[0].dtype))
+        with nullcontext() if along is None else sdpa_kernel(SDPBackend.MATH):  # others have no second derivative
+            logits = network(images.to(parameters[0].dtype))
         loss = F.cross_entropy(logits / temperature, labels, reduction="sum")
         for total, part in zip(sums, _derivatives(loss, parameters, along), strict=True):
             total += part

@@ -691,3 +691,60 @@ def test_flags_are_checked_before_torch_is_imported():
         "assert s == 2, s; assert not {'torch', 'torchvision', 'matplotlib', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+# --- networks of the user's own ---------------------------------------------------------------------------------------
+
+
+def test_grasp_takes_attention_whose_fast_form_has_no_second_derivative(examples):
+    """It is its formula: w (H g), by a network of the same weights whose attention is written out."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 2, 2), Attentive()).eval()
+    mask, weights = pruner.dense(model, prune_classifier=True), copy_weights(model)
+    examples = [(images.float(), labels) for images, labels in examples]
+    found = grasp(model, weights, mask, examples)
+    model[1].plain = True
+    for name, scores in grasp(model, weights, mask, examples).items():
+        torch.testing.assert_close(found[name], scores, rtol=1e-3, atol=1e-4 * float(scores.abs().max()))
+    assert all(scores.any() for scores in found.values())
+
+
+class Attentive(nn.Module):
+    plain = False
+
+    def __init__(self):
+        super().__init__()
+        self.project, self.fc = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)[:, None].contiguous()  # (n, 1, tokens, width)
+        query = self.project(tokens)
+        if self.plain:
+            seen = (query @ tokens.transpose(2, 3) / 2).softmax(3) @ tokens
+        else:
+            seen = F.scaled_dot_product_attention(query, tokens, tokens)
+        return self.fc(seen.mean((1, 2)))
+
+
+@pytest.mark.parametrize("criterion", ["snip", "grasp"])
+def test_transformers_are_scored(call, tmp_path, criterion):
+    words = ["--dataset", "digits", "--arch", "networks:vit_shallow", "--score_examples", 20, "--density", 0.5]
+    status, out, err = call("main_init", *words, "--criterion", criterion, "--save_dir", tmp_path)
+    assert status == 0 and "weights stay dense" in out, err
+
+
+@pytest.mark.parametrize("arch", ["networks:group_normed", "networks:vit_shallow"])
+def test_synflow_is_not_for_networks_that_give_less_where_they_get_more(call, tmp_path, arch):
+    words = ["--dataset", "digits", "--arch", arch, "--density", 0.5]
+    status, _, err = call("main_init", *words, "--criterion", "synflow", "--save_dir", tmp_path / "out")
+    assert status == 2 and re.search(
+        rf"synflow gives [\d,]+ of [\d,]+ weights of {arch} scores below 0, which mean", err
+    )
+    assert not list((tmp_path / "out").glob("*.tar"))
+
+
+def test_a_network_that_cannot_be_scored_is_one_sentence(call, tmp_path):
+    words = ["--dataset", "digits", "--arch", "networks:flash", "--score_examples", 20, "--density", 0.5]
+    status, _, err = call("main_init", *words, "--criterion", "grasp", "--save_dir", tmp_path)
+    assert status == 2 and re.search("--criterion grasp cannot score networks:flash: RuntimeError: derivative for", err)
+    assert call("main_init", *words, "--criterion", "snip", "--save_dir", tmp_path)[0] == 0
