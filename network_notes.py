@@ -38,6 +38,12 @@ def spared_note(model: nn.Module, prune_classifier: bool) -> list[str]:
     return [f"{listed(names)}, which {make} the logits, {are} not pruned{unless}"]
 
 
+def fresh_note(model: nn.Module) -> list[str]:
+    """Which layer --new_classifier starts anew, where another could have been meant."""
+    names = classifiers(model)
+    return [] if names == last_linear(model) else [f"--new_classifier: {listed(names)} of this network starts anew"]
+
+
 def dense_note(model: nn.Module) -> list[str]:
     """How many weights no mask covers, where they matter."""
     dense = never_pruned(model)

@@ -17,6 +17,7 @@ import provenance
 from checkpoint import on_cpu
 from fitting import names_in
 from models.units import NORMALIZATION
+from network_notes import fresh_note
 from pruner import Mask, Ticket, Weights, classifiers, same
 from step import copy_weights
 from ticket_file import TicketFile
@@ -68,9 +69,9 @@ def given_ticket(args: argparse.Namespace, bench: "Workbench", trained: bool = F
     given = TicketFiles.read(args.init_dir, args.mask_dir).given(
         bench.model, args.new_classifier, trained, here=vars(args)
     )
-    notes = [
-        note for file in given.files.each for note in file.check_data(*bench.contents.values(), bench.split.validation)
-    ]
+    notes = fresh_note(bench.model) if args.new_classifier else []
+    for file in given.files.each:
+        notes += file.check_data(*bench.contents.values(), bench.split.validation)
     return given._replace(notes=given.notes + notes)
 
 

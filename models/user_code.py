@@ -137,8 +137,8 @@ def names_at(folder: Path) -> set[str]:
 
 def lies_in(module: ModuleType, folder: Path) -> bool:
     """Whether a module at the top level lies in this very folder."""
-    file = getattr(module, "__file__", None)
-    if file is None:
+    file = getattr(module, "__dict__", {}).get("__file__")  # to ask a lazy module would load it
+    if not isinstance(file, str):
         return False
     place = Path(file)
     return (place.parent.parent if place.name == "__init__.py" else place.parent).resolve() == folder

@@ -14,11 +14,12 @@ from conftest import network as ours
 from torch import nn
 
 import pruner
-from checkpoint import read
+from checkpoint import masked_state, read, write
 from models import ARCHITECTURES, build_model
 from models.anatomy import anatomy
 from models.families import MLPS
 from network_notes import classifier_setting, network_notes
+from step import copy_weights
 from tickets import own_parts
 
 
@@ -281,6 +282,21 @@ def test_a_search_says_and_records_what_it_spares(call, tmp_path):
     saved = read(tmp_path / "run" / "1checkpoint.pth.tar")
     assert saved["settings"]["classifier"] == "network.head"
     assert "network.hidden.weight_mask" in saved["state_dict"] and "network.head.weight" in saved["state_dict"]
+
+
+def test_a_new_classifier_is_the_layer_that_makes_the_logits(call, tmp_path):
+    """A ticket of five classes is trained on ten: the shapes of its convolutional head do not fit, and need not."""
+    torch.manual_seed(1)
+    five = build_model("networks:all_convolutions", classes=5, channels=1, image_size=8, mean=[0.5], std=[0.5])
+    weights, mask = copy_weights(five), pruner.dense(five, prune_classifier=True)
+    write(tmp_path / "ticket", {"state_dict": masked_state(weights, mask), "init_weight": weights})
+    words = "--dataset digits --arch networks:all_convolutions --epochs 1 --decreasing_lr 1 --lr 0.001".split()
+    given = ["--init_dir", tmp_path / "ticket", "--mask_dir", tmp_path / "ticket", "--save_dir", tmp_path / "run"]
+    assert call("main_train", *words, *given)[0] == 2
+    status, out, err = call("main_train", *words, *given, "--new_classifier")
+    assert status == 0 and "note: --new_classifier: network.4 of this network starts anew" in out, err
+    saved = read(tmp_path / "run" / "checkpoint.pth.tar")["init_weight"]
+    assert torch.equal(saved["network.2.weight"], weights["network.2.weight"]) and len(saved["network.4.weight"]) == 10
 
 
 def test_a_search_that_pruned_the_classifier_is_not_gone_on_with(call, tmp_path, monkeypatch):
