@@ -321,7 +321,9 @@ def add_pruning(flags: Parser, prune_types: tuple[str, ...]) -> None:
         help="rewind_lt: instead, the optimiser steps of round 0 after which they are kept, in mid-epoch if need be",
     )
     group.add_argument(
-        "--prune_classifier", action="store_true", help="prune the weights of the classifier, the last layer, as well"
+        "--prune_classifier",
+        action="store_true",
+        help="prune the weights of the classifier, the layer that makes the logits, as well",
     )
     add_rewind_lr(group, "a round begins in the schedule where the weights it is rewound to stand")
 

@@ -84,7 +84,9 @@ def _add_criterion(group) -> None:
         help="a control: keep the weights that score lowest instead, in every iteration (Frankle et al., ICLR 2021)",
     )
     group.add_argument(
-        "--prune_classifier", action="store_true", help="prune the weights of the classifier, the last layer, as well"
+        "--prune_classifier",
+        action="store_true",
+        help="prune the weights of the classifier, the layer that makes the logits, as well",
     )
     group.add_argument(
         "--allow_empty_layers", action="store_true", help="write a ticket even if a layer has no weight left"

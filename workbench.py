@@ -15,7 +15,7 @@ from host_memory import keep_freed_memory
 from models import build_model
 from precision import default_precision
 from prediction import Predictor
-from pruner import Mask, Ticket, Weights, dense
+from pruner import Mask, Ticket, Weights, dense, prunable
 from recipe import Recipe
 from sources import Source, read_source
 from splitting import divide
@@ -195,9 +195,15 @@ def check_prunable(model: nn.Module, arch: str) -> None:
             "are zero have an effect all the same: such layers (standardised weights, for one) cannot be pruned here"
         )
     try:
-        dense(model)
-    except (ValueError, AttributeError) as error:
+        names = prunable(model)
+    except ValueError as error:
         raise InputError(f"--arch {arch}: {error}") from None
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    if computed := [name for name in names if name not in parameters]:
+        raise InputError(
+            f"--arch {arch}: {computed[0]} is not an nn.Parameter but computed from others, as by weight norm: such "
+            "layers cannot be pruned here"
+        )
 
 
 def images_on(device: torch.device, source: Source, augmented: bool) -> tuple[Images, Images]:
