@@ -44,6 +44,16 @@ def fresh_note(model: nn.Module) -> list[str]:
     return [] if names == last_linear(model) else [f"--new_classifier: {listed(names)} of this network starts anew"]
 
 
+def unsaved_note(model: nn.Module) -> list[str]:
+    """What a run that goes on does not find again."""
+    if not (names := getattr(model, "unsaved", ())):
+        return []
+    return [
+        f"training changes {listed(names)}, which no checkpoint holds, as only parameters and persistent buffers are "
+        "saved: a run that goes on begins with the value that the network is built with"
+    ]
+
+
 def dense_note(model: nn.Module) -> list[str]:
     """How many weights no mask covers, where they matter."""
     dense = never_pruned(model)

@@ -13,6 +13,7 @@ from environment import environment, set_determinism
 from feedback import Feedback
 from host_memory import keep_freed_memory
 from models import build_model
+from network_notes import unsaved_note
 from precision import default_precision
 from prediction import Predictor
 from pruner import Mask, Ticket, Weights, dense, prunable
@@ -135,7 +136,7 @@ def read_material(args: argparse.Namespace, device: torch.device) -> Material:
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
             "split checksum": division.checksum,
         },
-        notes=[*source.notes, *division.notes],
+        notes=[*source.notes, *division.notes, *unsaved_note(model)],
     )
 
 

@@ -4,19 +4,16 @@ Both are read off the graph that autograd records in one forward pass of a copy,
 the order in which layers were registered, say nothing about either.
 """
 
-import random
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
+from .network_state import copied, generators_kept
 from .probe import BATCH, in_short
 
 PRUNED = nn.Conv2d | nn.Linear
@@ -57,7 +54,7 @@ def anatomy(network: nn.Module, channels: int, image_size: int) -> Anatomy | str
     twin = thinned(network)
     images = torch.zeros(BATCH, channels, image_size, image_size, requires_grad=True)
     try:
-        with chance_kept(), torch.enable_grad(), warnings.catch_warnings(action="ignore"):
+        with generators_kept(), torch.enable_grad(), warnings.catch_warnings(action="ignore"):
             logits = twin(images)
     except Exception as error:
         return f"a pass in eval mode fails with {in_short(error)}"
@@ -69,7 +66,7 @@ def anatomy(network: nn.Module, channels: int, image_size: int) -> Anatomy | str
 
 def thinned(network: nn.Module) -> nn.Module:
     """A copy with every second weight of its layers at zero."""
-    twin = deepcopy(network).cpu().eval().requires_grad_(True)
+    twin = copied(network).cpu().eval().requires_grad_(True)
     with torch.no_grad():
         for weight in layer_weights(twin).values():
             weight.mul_((torch.arange(weight.numel()) % 2).view(weight.shape))
@@ -81,18 +78,6 @@ def layer_weights(network: nn.Module) -> dict[str, nn.Parameter]:
     layers = {name: module for name, module in network.named_modules() if isinstance(module, PRUNED)}
     weights = {f"{name}.weight": layer.weight for name, layer in layers.items()}
     return {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter)}
-
-
-@contextmanager
-def chance_kept() -> Iterator[None]:
-    """Leaves torch's generator on the CPU, NumPy's and Python's as they were."""
-    numpy, python = np.random.get_state(), random.getstate()  # noqa: NPY002, of the user's network, not of ours
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        np.random.set_state(numpy)  # noqa: NPY002
-        random.setstate(python)
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------

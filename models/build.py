@@ -10,7 +10,7 @@ from .families import CIFAR_RESNETS, MLPS, PROJECTION, RESNETS, VGGS
 from .imagenet_resnet import ImageNetResNet
 from .mlp import MLP
 from .normalization import normalization
-from .probe import check_network
+from .probe import check_network, check_training
 from .vgg import VGG
 
 
@@ -28,8 +28,10 @@ def build_checked(
         assert arch not in MLPS, "the first layer of an MLP depends on it"
         return build(arch, stem, classes, 0, normalize)
     network = build(arch, stem, classes, channels * image_size**2, normalize)
-    check_network(network, arch, classes=classes, channels=channels, image_size=image_size)
+    images = {"classes": classes, "channels": channels, "image_size": image_size}
+    check_network(network, arch, **images)
     if isinstance(network, UserNetwork):
+        network.unsaved = check_training(network, arch, **images)
         network.study_(channels, image_size)
     return network
 

@@ -26,12 +26,14 @@ class UserNetwork(nn.Module):
     """`network` behind the normalisation: it gets (n, 3, size, size), normalised.
 
     `classifier_names`: the layers that make its logits, None while that is not known, then with the reason in
-    `unknown`; `altered`: those whose weights are changed before they are used (`anatomy.Anatomy`).
+    `unknown`; `altered`: those whose weights are changed before they are used (`anatomy.Anatomy`). `unsaved`: what
+    training changes in it and no checkpoint holds (`probe.check_training`).
     """
 
     classifier_names: tuple[str, ...] | None = None
     altered: tuple[str, ...] = ()
     unknown: str = "it was not tried on images"
+    unsaved: tuple[str, ...] = ()
 
     def __init__(self, network: nn.Module, normalize: nn.Module):
         super().__init__()

@@ -76,8 +76,8 @@ class Same:
 
 
 class Surroundings(NamedTuple):
-    """What is compared: by "module.attribute" which tensors a network has and what its Python attributes are; and the
-    states of Python's and NumPy's generators."""
+    """What is compared: by "module.attribute" which tensors a network has, and what its Python attributes and its extra
+    state are; and the states of Python's and NumPy's generators."""
 
     tensors: dict[str, object]
     attributes: dict[str, object]
@@ -108,7 +108,8 @@ def surroundings(model: nn.Module) -> Surroundings:
         for name, value in vars(module).items():
             if name not in OF_TORCH:
                 attributes[start + name] = _comparable(value)
-    return Surroundings(held, attributes, _generators())
+    extra = {name: _comparable(value) for name, value in model.state_dict().items() if is_extra(name)}
+    return Surroundings(held, attributes | extra, _generators())
 
 
 def _generators() -> tuple:

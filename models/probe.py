@@ -42,9 +42,8 @@ def check_training(network: nn.Module, arch: str, *, classes: int, channels: int
     tried = twin(network, "cpu")
     before, temporary = surroundings(tried), {name: value.clone() for name, value in unsaved_buffers(tried).items()}
     with generators_kept(), torch.enable_grad():
-        for _ in range(2):  # what the first pass leaves behind may break the next one
-            check_pass(tried.train(), arch, classes, channels, image_size)
-            check_pass(tried.eval(), arch, classes, channels, image_size)
+        for training in True, False, True:  # what one pass leaves behind may break the next one
+            check_pass(tried.train(training), arch, classes, channels, image_size)
     changed = [name for name, value in unsaved_buffers(tried).items() if not torch.equal(value, temporary[name])]
     return (*before.lost(surroundings(tried)), *changed)
 

@@ -1,8 +1,10 @@
 """Networks of a user's own, as --arch networks:tiny and the like name them."""
 
+import random
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import nn
 from torchvision.models import mobilenet_v2
@@ -202,3 +204,123 @@ class Flash(nn.Module):
 
 def flash(num_classes: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), Flash(), tiny(num_classes))
+
+
+# --- networks that change more than the values of their parameters ----------------------------------------------------
+
+
+class Plain(nn.Module):
+    """What those below are, without their habits."""
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.conv2, self.fc = nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, num_classes)
+
+    def body(self, x):
+        return self.conv2(torch.relu(self.bn1(self.conv1(x))))
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.body(x)).mean((2, 3)))
+
+
+class Centred(Plain):
+    """A norm of its own: training assigns its registered buffers anew."""
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__(num_classes)
+        self.register_buffer("mean", torch.zeros(1, 8, 1, 1))
+
+    def body(self, x):
+        x = super().body(x)
+        if not self.training:
+            return x - self.mean
+        mean = x.mean((0, 2, 3), keepdim=True)
+        self.mean = 0.5 * self.mean + 0.5 * mean.detach()
+        return x - mean
+
+
+class Annealed(Plain):
+    """Counts the passes of its training in a Python number, which evaluation depends on."""
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__(num_classes)
+        self.passes = 0
+
+    def body(self, x):
+        self.passes += self.training
+        return super().body(x) / (1 + 0.1 * self.passes)
+
+
+class Keeps(Plain):
+    """Keeps a tensor of its last pass, as for Grad-CAM."""
+
+    def body(self, x):
+        self.feature = super().body(x)
+        return self.feature
+
+
+class StochasticDepth(Plain):
+    """Skips a layer by Python's chance, and scales by NumPy's."""
+
+    def body(self, x):
+        if not self.training:
+            return super().body(x)
+        x = super().body(x) if random.random() < 0.5 else torch.relu(self.bn1(self.conv1(x)))
+        return x * float(np.random.uniform(0.9, 1.1))  # noqa: NPY002
+
+
+class Aliased(Plain):
+    """Has its layers a second time, in a Sequential."""
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__(num_classes)
+        self.features = nn.Sequential(self.conv1, self.bn1, nn.ReLU(), self.conv2)
+
+
+class Extra(Plain):
+    """Adds to its state_dict what is no tensor."""
+
+    def get_extra_state(self):
+        return {"version": 2}
+
+    def set_extra_state(self, state): ...
+
+
+class EvalTuple(Plain):
+    """Returns more in eval mode."""
+
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits if self.training else (logits, x)
+
+
+class Frozen(Plain):
+    """Cannot be trained."""
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__(num_classes)
+        self.requires_grad_(False)
+
+
+class NotAgain(Plain):
+    """Works once."""
+
+    def forward(self, x):
+        self.bn1.eps = 2 * self.bn1.eps
+        if self.bn1.eps > 1.5e-5 * 2:
+            raise RuntimeError("once is enough")
+        return super().forward(x)
+
+
+class Encoder(nn.Module):
+    """A transformer of torch's own layers, with fused attention in eval mode."""
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 16, 2, 2)
+        self.block = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.1, batch_first=True)
+        self.fc = nn.Linear(16, num_classes)
+
+    def forward(self, x):
+        return self.fc(self.block(self.embed(x).flatten(2).transpose(1, 2)).mean(1))
