@@ -201,10 +201,11 @@ def check_prunable(model: nn.Module, arch: str) -> None:
         raise InputError(f"--arch {arch}: {error}") from None
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     if computed := [name for name in names if name not in parameters]:
-        raise InputError(
-            f"--arch {arch}: {computed[0]} is not an nn.Parameter but computed from others, as by weight norm: such "
-            "layers cannot be pruned here"
-        )
+        if f"{computed[0]}_orig" in parameters:
+            why = "is masked by torch.nn.utils.prune: call prune.remove on its layers, and give the mask as --mask_dir"
+        else:
+            why = "is not an nn.Parameter but computed from others, as by weight norm: such layers cannot be pruned here"
+        raise InputError(f"--arch {arch}: {computed[0]} {why}")
 
 
 def images_on(device: torch.device, source: Source, augmented: bool) -> tuple[Images, Images]:
