@@ -2,8 +2,8 @@
 
 A user's `models`, `utils` or `dataset` may be called as modules of this suite are. While a user's code is imported, and
 while its function is called, such a name means the user's module; before and after it means ours. A module whose name
-is taken goes by another one from then on ("user0_models"), so that neither we nor torch.compile mistake one for the
-other. The one thing that does not work is code that imports such a name only while the network computes.
+is taken goes by another one from then on ("user0_models"), by which relative imports find it. The one thing that does
+not work is code that imports such a name, in full, only while the network computes.
 """
 
 import pkgutil
@@ -39,7 +39,7 @@ class UserCode:
         """While this lasts, names are those of this place."""
         path, finders = list(sys.path), list(sys.meta_path)
         entries = [str(self.folder), *path, *([str(self.beside)] if self.beside else [])]
-        hidden = taken_out(lambda name, module: name == self.own or lies_in(module, ROOT) or self.is_other(module))
+        hidden = taken_out(self.is_foreign)
         fallback = Ours(hidden)
         sys.path[:] = [entry for entry in entries if Path(entry).resolve() != ROOT]
         sys.meta_path.append(fallback)
@@ -56,10 +56,13 @@ class UserCode:
             # What it imports when the network computes must be found, too, but must not shadow our modules.
             sys.path[:] = list(dict.fromkeys([*path, *entries, *sys.path]))
 
-    def is_other(self, module: ModuleType) -> bool:
-        """Whether it lies in another place, where Python does not look by itself."""
-        others = {code.folder for code in _PLACES.values() if code.own and not code.known} - {self.folder}
-        return any(lies_in(module, folder) for folder in others)
+    def is_foreign(self, name: str, module: ModuleType) -> bool:
+        """Whether a module is not to be found here: one of ours, one of another place where Python does not look by
+        itself, or one that has the name of the file that is asked for."""
+        if lies_in(module, self.folder):
+            return self.folder == ROOT
+        others = {code.folder for code in _PLACES.values() if code.own and not code.known}
+        return name == self.own or any(lies_in(module, folder) for folder in (ROOT, *others))
 
     def rename_apart(self) -> None:
         """Give its modules whose names are taken names of their own, by which relative imports find them."""
@@ -104,7 +107,8 @@ class Ours:
     """
 
     def __init__(self, hidden: Mapping[str, ModuleType]):
-        self.hidden = {name: module for name, module in hidden.items() if lies_in(module, ROOT)}
+        tops = {name for name, module in hidden.items() if lies_in(module, ROOT)}
+        self.hidden = {name: module for name, module in hidden.items() if top(name) in tops}
         self.used: set[str] = set()
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:

@@ -77,6 +77,7 @@ CASES = {
         ["first"],
     ),
     "without its module": (of(lambda net, x: net.features(x) @ F.normalize(net.first.weight).T), ["first"]),
+    "without a matrix product": (of(lambda net, x: (net.features(x)[:, None] * net.first.weight).sum(2)), ["first"]),
     "a parameter of no layer": (of(lambda net, x: net.features(x) @ F.normalize(net.prototypes).T), ["prototypes"]),
     "a parameter that only adds": (of(lambda net, x: net.first(net.features(x)) + net.position), ["first"]),
     "features that do not learn": (of(frozen), ["first"]),

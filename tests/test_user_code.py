@@ -117,6 +117,29 @@ def test_a_file_may_import_ours(project):
     assert sys.modules["pruner"] is pruner
 
 
+def test_ours_are_not_imported_a_second_time_for_it(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from models.families import MLPS\nfrom torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    table = MLPS\n"
+        "    def __init__(self, num_classes):\n"
+        "        super().__init__(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, num_classes))\n"
+    )
+    from models.families import MLPS
+
+    assert build_model(f"{tmp_path}/own.py:Net", **FORM).network.table is MLPS
+
+
+def test_a_file_of_a_package_that_is_imported_already():
+    """The whole package would be imported anew, which torchvision cannot be: its operators have been registered."""
+    import torchvision
+
+    file = Path(torchvision.__file__).parent / "models" / "squeezenet.py"
+    form = FORM | {"image_size": 32}
+    network = build_model(f"{file}:squeezenet1_1", **form).network
+    assert isinstance(network, torchvision.models.SqueezeNet) and sys.modules["torchvision"] is torchvision
+
+
 def test_a_file_called_as_a_module_of_python(project):
     (project / "random.py").write_text(MODELS)
     import random
@@ -228,7 +251,6 @@ class Net(nn.Module):
 
 
 def test_torch_compile_knows_its_modules_from_ours(project):
-    """It looks modules up by the names that functions say they come from."""
     (project / "models.py").write_text(HELPED)
     (project / "utils.py").write_text("FACTOR = 3\ndef pool(x):\n    return FACTOR * x.mean((2, 3))")
     model, images = build_model(f"{project}/models.py:Net", **FORM), torch.rand(2, 1, 8, 8)
