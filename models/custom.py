@@ -3,11 +3,11 @@
 Every failure is told as one sentence (InputError).
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -19,7 +19,7 @@ from utils import InputError
 from .anatomy import Anatomy, anatomy
 from .normalization import rgb
 from .probe import in_short
-from .user_code import ROOT, is_path, user_code
+from .user_code import ROOT, is_path, lies_in, top, user_code
 
 
 class UserNetwork(nn.Module):
@@ -89,10 +89,9 @@ def import_user_module(place: str) -> ModuleType:
 
 def whose(module: ModuleType) -> str:
     """What to do where a user's module was meant and one beside ours was found."""
-    file = getattr(module, "__file__", None)
-    if file is None or not Path(file).resolve().is_relative_to(ROOT):
+    if not lies_in(sys.modules.get(top(module.__name__)), ROOT):
         return ""
-    return f"; it was found in this suite, {file}: give a network in a file of your own as path/to/file.py:function"
+    return f"; it was found in this suite, {ROOT}: give a network in a file of your own as path/to/file.py:function"
 
 
 # What a module may set for a whole process, with how it is read and set: it would decide how everything here computes.

@@ -139,7 +139,7 @@ def names_at(folder: Path) -> set[str]:
     return {module.name for module in pkgutil.iter_modules([str(folder)])}
 
 
-def lies_in(module: ModuleType, folder: Path) -> bool:
+def lies_in(module: ModuleType | None, folder: Path) -> bool:
     """Whether a module at the top level lies in this very folder."""
     file = getattr(module, "__dict__", {}).get("__file__")  # to ask a lazy module would load it
     if not isinstance(file, str):
