@@ -43,14 +43,14 @@ def write_project(folder: Path, **changes: str) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def untouched(monkeypatch):
-    """sys.path and sys.modules are as they were afterwards."""
+def untouched(monkeypatch, tmp_path):
+    """sys.path is as it was afterwards, and modules of the test are gone."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(user_code, "_PLACES", {})
-    before = dict(sys.modules)
     yield
-    for name in sys.modules.keys() - before.keys():
-        del sys.modules[name]
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture
