@@ -204,7 +204,7 @@ def check_prunable(model: nn.Module, arch: str) -> None:
         if f"{computed[0]}_orig" in parameters:
             why = "is masked by torch.nn.utils.prune: call prune.remove on its layers, and give the mask as --mask_dir"
         else:
-            why = "is not an nn.Parameter but computed from others, as by weight norm: such layers cannot be pruned here"
+            why = "is no nn.Parameter but computed from others, as by weight norm: such layers cannot be pruned here"
         raise InputError(f"--arch {arch}: {computed[0]} {why}")
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from torchvision.models import mobilenet_v2
 
 
@@ -35,6 +36,12 @@ def only_linear(num_classes: int) -> nn.Module:
 
 def weight_normed(num_classes: int) -> nn.Module:
     return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3)), tiny(num_classes))
+
+
+def masked_by_torch(num_classes: int) -> nn.Module:
+    network = tiny(num_classes)
+    prune.l1_unstructured(network[0], "weight", 0.5)
+    return network
 
 
 def lazy(num_classes: int) -> nn.Module:
@@ -276,6 +283,18 @@ class Aliased(Plain):
     def __init__(self, num_classes: int = 10):
         super().__init__(num_classes)
         self.features = nn.Sequential(self.conv1, self.bn1, nn.ReLU(), self.conv2)
+
+
+class Tied(Plain):
+    """Two layers share their weights."""
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__(num_classes)
+        self.conv3 = nn.Conv2d(8, 8, 3, padding=1)
+        self.conv3.weight = self.conv2.weight
+
+    def body(self, x):
+        return self.conv3(torch.relu(super().body(x)))
 
 
 class Extra(Plain):

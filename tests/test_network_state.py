@@ -187,6 +187,14 @@ def test_a_habit_that_changes_nothing_changes_no_result(call, tmp_path, name):
         assert all(torch.equal(plain[key], other[key]) for key in plain)
 
 
+def test_layers_that_share_their_weights_are_pruned_once(call, tmp_path):
+    status, _, err = call("main_imp", *SEARCH, "--arch", "networks:Tied", "--save_dir", tmp_path)
+    assert status == 0, err
+    state = read(tmp_path / "2checkpoint.pth.tar")["state_dict"]
+    assert "network.conv2.weight_mask" in state and not any("conv3.weight" in name for name in state)
+    assert call("verify", tmp_path / "1checkpoint.pth.tar", tmp_path / "2checkpoint.pth.tar")[0] == 0
+
+
 def test_every_draw_follows_from_the_seed_python_s_and_numpy_s_too(call, tmp_path):
     found = []
     for folder in ("a", "b"):
@@ -217,6 +225,11 @@ def test_channels_of_a_network_that_keeps_a_tensor_can_be_pruned(tmp_path):
 def test_a_network_that_returns_more_in_eval_mode_is_refused_before_anything_is_written(call, tmp_path):
     status, _, err = call("main_imp", *SEARCH, "--arch", "networks:EvalTuple", "--save_dir", tmp_path / "a")
     assert status == 2 and "got tuple in eval mode" in err and not (tmp_path / "a").exists()
+
+
+def test_a_network_that_torch_has_pruned_is_refused_with_what_to_do(call, tmp_path):
+    status, _, err = call("main_imp", *SEARCH, "--arch", "networks:masked_by_torch", "--save_dir", tmp_path / "a")
+    assert status == 2 and "network.0.weight is masked by torch.nn.utils.prune: call prune.remove" in err
 
 
 def test_weights_with_other_names_of_a_tensor_are_read(call, tmp_path):

@@ -122,7 +122,7 @@ BAD = [  # flags, what the one sentence must say
     ("--checkpoint README.md", "with --resume only"),
     ("--resume --overwrite", "give one of them"),
     ("--arch networks:only_linear", "nothing to prune"),
-    ("--arch networks:weight_normed", "network.0.weight is not an nn.Parameter"),
+    ("--arch networks:weight_normed", "network.0.weight is no nn.Parameter"),
     ("--arch networks:lazy", "lazy layers"),
     ("--arch networks:leaves", "SystemExit"),
     ("--no_such_flag", "no_such_flag"),
