@@ -17,6 +17,7 @@ from tqdm import tqdm
 from checkpoint import on_cpu, split_state, write
 from criteria import CRITERIA, RANKINGS, Ranking, kept_by_iteration, quotas
 from dataset import Images, to_input
+from devices import pick_device
 from flags import command, settings
 from given_sets import GivenSet, check_sets, read_sets, set_notes
 from host_memory import keep_freed_memory
@@ -32,7 +33,7 @@ from saliency import SCORES, Subject
 from tickets import TicketFile, TicketFiles, checksum, given_ticket
 from untrained import known_examples, untrained
 from utils import RANDOM_SCORES, SCORED_EXAMPLES, InputError, digest, generator, is_out_of_memory
-from workbench import Material, pick_device, read_material
+from workbench import Material, read_material
 
 ROUNDING = 1e-9  # of the largest score of a layer, in float64
 

@@ -30,13 +30,14 @@ def set_determinism(device: torch.device, deterministic: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS first works
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
-    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.benchmark = not deterministic and not torch.version.hip  # MIOpen's trials take minutes
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name and CUDA version, or the processor's and the instructions torch uses on it."""
+    """The GPU's name and the version of CUDA or ROCm, or the processor's and the instructions torch uses on it."""
     if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
+        platform_used = f"ROCm {torch.version.hip}" if torch.version.hip else f"CUDA {torch.version.cuda}"
+        return f"{torch.cuda.get_device_name(device)}, {platform_used}"
     capability = torch.backends.cpu.get_cpu_capability()
     return f"{processor_name()}, {capability}"
 
@@ -54,6 +55,6 @@ def processor_name() -> str:
 def changes(there: dict, here: dict) -> list[str]:
     """Why a run that goes on `here` is not bit-exact, in a sentence; empty if it is."""
     different = [f"{name} was {old}, is {here.get(name)}" for name, old in there.items() if here.get(name) != old]
-    if "CUDA" in here["device"] and not here["deterministic"]:
-        different.append("CUDA sums in another order each time without --deterministic")
+    if any(gpu in here["device"] for gpu in (", CUDA ", ", ROCm ")) and not here["deterministic"]:
+        different.append("a GPU sums in another order each time without --deterministic")
     return [f"note: no longer bit-exact with an unbroken run, since {'; '.join(different)}"] if different else []

@@ -169,7 +169,7 @@ def add_place(group) -> None:
         default=0,
         help="initial weights, order and augmentation of examples follow from it",
     )
-    group.add_argument("--gpu", type=int, default=0, help="number of the CUDA device; -1, or no CUDA: the CPU")
+    add_gpu(group)
     group.add_argument(
         "--deterministic",
         action="store_true",
@@ -178,20 +178,32 @@ def add_place(group) -> None:
     )
 
 
+def add_gpu(group) -> None:
+    group.add_argument(
+        "--gpu",
+        type=number(int, "the number of a CUDA device, or -1 for the CPU", lambda value: value >= -1),
+        metavar="N",
+        help="CUDA device to compute on, or -1 for the CPU. If not given: the first GPU that torch can use, else the "
+        "CPU. A GPU that is asked for and cannot be used is an error",
+    )
+
+
 def _add_arithmetic(group) -> None:
     group.add_argument(
         "--precision",
         choices=("auto", "fp32", "tf32", "bf16"),
         default="auto",
-        help="number format of the network's products: auto is fp32 on a CPU and tf32 on CUDA; bf16 is faster on "
-        "GPUs and on CPUs with AVX512-BF16, and coarser",
+        help="number format of the network's products: auto is tf32 on NVIDIA GPUs from compute capability 8.0 on, "
+        "which tf32 and bf16 need, and fp32 elsewhere; bf16 is faster on GPUs and on CPUs with AVX512-BF16, and "
+        "coarser",
     )
     group.add_argument(
         "--compile",
         choices=("auto", "on", "off"),
         default="auto",
         help="auto: on CUDA the whole step is one CUDA graph; on: the network is compiled by torch.compile, too, which "
-        "takes up to a minute at the start; off: every operation on its own",
+        "takes up to a minute at the start; off: every operation on its own. What does not work, or computes "
+        'something else, is not used: the log says so, and each round\'s "step" in summary.json says what was',
     )
     group.add_argument(
         "--tensorboard",

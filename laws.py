@@ -95,7 +95,7 @@ def start(ticket: Evidence) -> Seen:
     if not ticket.untrained or ticket.rewound is None:
         return unknown("this network has been trained")
     masked = {
-        name: value * ticket.mask[name].to(value.dtype) if name in ticket.mask else value
+        name: value * ticket.mask[name].to(value.device, value.dtype) if name in ticket.mask else value
         for name, value in ticket.rewound.items()
     }
     return equal({name: ticket.weights.get(name) for name in masked}, masked, "the rewound weights under the mask")

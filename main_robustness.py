@@ -28,7 +28,7 @@ def parser() -> flags.Parser:
         help="of searches: these rounds' networks; all that are finished if not given",
     )
     parser.add_argument("--data", type=flags.path, metavar="DIR", help="where the images lie, if not where they were")
-    parser.add_argument("--gpu", type=int, default=0, help="number of the CUDA device; -1, or no CUDA: the CPU")
+    flags.add_gpu(parser)
     _add_attack(parser.add_argument_group("the attacks"))
     return parser
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dataset import Images, random_subset
+from devices import pick_device, room_for
 from environment import environment, set_determinism
 from feedback import Feedback
 from flags import command
@@ -23,7 +24,7 @@ from rundir import RunDirectory
 from sources import read_source
 from tickets import TicketFile
 from utils import ATTACKS, InputError, digest, generator
-from workbench import form_of, pick_device
+from workbench import form_of
 
 SCRIPT = "main_robustness.py"
 
@@ -84,8 +85,9 @@ class Targets:
         if key not in self.sources:
             source = read_source(*key, download=False)
             arrays = (source.train_images, source.train_labels, source.test_images, source.test_labels)
-            test = (torch.from_numpy(array).to(self.device) for array in arrays[2:])
-            self.sources[key] = Images(*test), form_of(source), digest(*arrays)
+            with room_for(f"the test images of {source.name}", self.device):
+                test = Images(*(torch.from_numpy(array).to(self.device) for array in arrays[2:]))
+            self.sources[key] = test, form_of(source), digest(*arrays)
         test, form, checksum = self.sources[key]
         if settings.get("data checksum", checksum) != checksum:
             raise InputError(f"{run.path} was trained on other images than those in {folder}: give its --data")

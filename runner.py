@@ -39,9 +39,11 @@ class Place:
 
 
 def places_of(jobs: int | None, gpus: Sequence[int] | None) -> list[Place]:
-    """One on each of these GPUs (all there are if None); without any, `jobs` on the CPU, one a core if None."""
-    found = visible_gpus() if gpus is None else gpus
-    if found:
+    """One on each of these GPUs (all that torch can use if None); without any, `jobs` on the CPU, one a core if None.
+
+    InputError for a GPU that torch cannot use. If there is none to use on a machine that has one, it is said why.
+    """
+    if found := usable_gpus(gpus):
         return [Place(gpu) for gpu in found]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = jobs or cores
@@ -54,10 +56,18 @@ def threads_wanted() -> int | None:
     return int(given) if given.isdecimal() and int(given) else None
 
 
-def visible_gpus() -> list[int]:
-    import torch
+def usable_gpus(wanted: Sequence[int] | None) -> Sequence[int]:
+    """Those that are wanted, checked; all that torch can use if None."""
+    if wanted is not None and not wanted:
+        return []
+    import devices
 
-    return list(range(torch.cuda.device_count()))
+    for gpu in wanted or ():
+        devices.check_gpu(gpu)
+    found = devices.usable_gpus() if wanted is None else wanted
+    if not found and (why := devices.why_no_gpu()):
+        print(f"note: the runs compute on the CPU: {why}")
+    return found
 
 
 def check_jobs(study: Study) -> None:

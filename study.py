@@ -25,7 +25,13 @@ def parser() -> flags.Parser:
         help="runs at a time on the CPU, which share its cores (OMP_NUM_THREADS, if "
         "set, is the number of threads of each); one for every core if not given",
     )
-    add("--gpu", type=flags.count_from_0, nargs="*", help="CUDA devices to use; all if not given, none if empty: CPU")
+    add(
+        "--gpu",
+        type=flags.count_from_0,
+        nargs="*",
+        help="CUDA devices to use, a run at a time on each "
+        "(0 0: two on the first); all that torch can use if not given; none if empty: the CPU",
+    )
     add("--slurm", type=flags.path, metavar="FILE.sh", help="write a SLURM array script instead of running anything")
     add("--no_report", action="store_true", help="leave the report out")
     return parser

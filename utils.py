@@ -56,12 +56,14 @@ WORDS_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
     "could not create a primitive",
+    "STATUS_ALLOC_FAILED",  # cuBLAS's and cuDNN's
+    "NOT_INITIALIZED when calling `cublasCreate",  # which has no word of its own for a GPU that is full
     "failed to map segment",  # of a library that is imported late
 )
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Python's, torch's on a CPU and on CUDA, oneDNN's, the loader's: all but the first are told by their words."""
+    """Python's, torch's, its libraries' or the loader's: all but the first are told by their words."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in WORDS_OF_MEMORY)
 
 

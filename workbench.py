@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from dataset import Images, Split, read_permutation
+from devices import pick_device, room_for
 from environment import environment, set_determinism
 from feedback import Feedback
 from host_memory import keep_freed_memory
 from models import build_model
 from network_notes import unsaved_note
-from precision import default_precision
+from precision import pick_precision
 from prediction import Predictor
 from pruner import Mask, Ticket, Weights, dense, prunable
 from recipe import Recipe
@@ -97,10 +98,10 @@ class Workbench:
 def set_up(args: argparse.Namespace) -> Workbench:
     """The material, and what trains with it. InputError where flags, files and network do not go together."""
     keep_freed_memory()
-    device = pick_device(args.gpu)
+    recipe, feedback = recipe_of(args), Feedback(args.print_freq)
+    device = pick_device(args.gpu, feedback.say)
     precision = pick_precision(args.precision, device)
     found = read_material(args, device)
-    recipe, feedback = recipe_of(args), Feedback(args.print_freq)
     return Workbench(
         **vars(found),
         step=Step(found.model, found.train, recipe, precision, args.compile, feedback.say),
@@ -138,25 +139,6 @@ def read_material(args: argparse.Namespace, device: torch.device) -> Material:
         },
         notes=[*source.notes, *division.notes, *unsaved_note(model)],
     )
-
-
-def pick_device(gpu: int) -> torch.device:
-    """CUDA device number `gpu` where there is CUDA, else the CPU; -1 forces the CPU."""
-    if gpu < -1:
-        raise InputError(f"--gpu must be the number of a CUDA device, or -1 for the CPU, got {gpu}")
-    if gpu == -1 or not torch.cuda.is_available():
-        return torch.device("cpu")
-    if gpu >= torch.cuda.device_count():
-        raise InputError(f"--gpu {gpu}: this machine has CUDA devices 0 to {torch.cuda.device_count() - 1}")
-    torch.cuda.set_device(gpu)  # streams and graphs are made on the current device
-    return torch.device("cuda", gpu)
-
-
-def pick_precision(asked: str, device: torch.device) -> str:
-    """The number format asked for, or the device's own."""
-    if asked == "tf32" and device.type != "cuda":
-        raise InputError(f"--precision tf32 is CUDA's, got a {device.type.upper()}: auto, fp32 or bf16 are allowed")
-    return default_precision(device) if asked == "auto" else asked
 
 
 def arithmetic(args: argparse.Namespace, precision: str) -> dict[str, str | bool]:
@@ -210,14 +192,11 @@ def check_prunable(model: nn.Module, arch: str) -> None:
 
 def images_on(device: torch.device, source: Source, augmented: bool) -> tuple[Images, Images]:
     """Training and test images on the device; only training images are augmented, if any."""
-    train = Images(
-        torch.from_numpy(source.train_images).to(device),
-        torch.from_numpy(source.train_labels).to(device),
-        source.padding if augmented else 0,
-        source.flips and augmented,
-    )
-    test = Images(torch.from_numpy(source.test_images).to(device), torch.from_numpy(source.test_labels).to(device))
-    return train, test
+    arrays = source.train_images, source.train_labels, source.test_images, source.test_labels
+    with room_for(f"the images of {source.name}", device):
+        train_images, train_labels, *test = (torch.from_numpy(array).to(device) for array in arrays)
+    train = Images(train_images, train_labels, source.padding if augmented else 0, source.flips and augmented)
+    return train, Images(*test)
 
 
 def recipe_of(args: argparse.Namespace) -> Recipe:

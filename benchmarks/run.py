@@ -36,7 +36,7 @@ def parser() -> flags.Parser:
     add(
         "--workers", type=flags.count_from_0, help="of the plain loop's DataLoaders: 2 on a CPU, 4 on CUDA if not given"
     )
-    add("--gpu", type=int, default=0, help="number of the CUDA device; -1, or no CUDA: the CPU")
+    flags.add_gpu(parser)
     add("--compile", action="store_true", help="also time the suite with --compile on")
     add("--output", type=flags.path, metavar="FILE.json", help="where to write every number")
     return parser
@@ -61,8 +61,8 @@ def setting_of(args: argparse.Namespace):
     from benchmarks.cases import NETWORKS
     from benchmarks.contest import Setting
     from benchmarks.hardware import DTYPES
+    from devices import pick_device
     from environment import set_determinism
-    from workbench import pick_device
 
     device = pick_device(args.gpu)
     set_determinism(device, deterministic=False)

@@ -33,7 +33,7 @@ def parser() -> flags.Parser:
     add("--loss_lr", type=flags.positive, default=LR, help="learning rate of the first losses")
     add("--variants", type=names, default=DEFAULT, help="which, with commas between; on CUDA also ours-tf32")
     add("--epochs", type=flags.positive_int, default=20, help="of a training; the learning rate drops at 1/2 and 3/4")
-    add("--gpu", type=int, default=-1, help="number of the CUDA device; -1: the CPU")
+    flags.add_gpu(parser)
     add("--output", type=flags.path, metavar="FILE.json", help="where every value is kept")
     return parser
 
@@ -43,7 +43,7 @@ def work(argv: list[str] | None) -> None:
 
     from benchmarks import digits, report
     from benchmarks.straightforward import VARIANTS
-    from workbench import pick_device
+    from devices import pick_device
 
     device = pick_device(args.gpu)
     check_names(

@@ -28,7 +28,7 @@ def parser() -> flags.Parser:
     add("--iterations", type=flags.count_from_0, default=200, help="SGD steps before the selection")
     add("--memory", type=flags.positive_int, default=4096, metavar="MIB", help="for activations")
     add("--repeats", type=flags.positive_int, default=3, help="timed repeats")
-    add("--gpu", type=int, default=0, help="number of the CUDA device; -1, or no CUDA: the CPU")
+    flags.add_gpu(parser)
     add("--output", type=flags.path, metavar="FILE.json", help="where to write every number")
     parser.set_defaults(seed=0, activation="relu", lr=0.2, batch_size=128)
     return parser
@@ -58,6 +58,7 @@ def measure(args) -> dict:
     """Seconds of each repeat and of its parts, what was picked, and the peak."""
     from benchmarks import report
     from benchmarks.memory import process_peak
+    from devices import pick_device
     from greedy.bounds import moments
     from greedy.point import Choice, candidates_of, select_by
     from greedy.task import LOSSES
@@ -67,7 +68,6 @@ def measure(args) -> dict:
     from models.mean_field import initial
     from sources import read_source
     from timing import clocked
-    from workbench import pick_device
 
     keep_freed_memory()
     device = pick_device(args.gpu)

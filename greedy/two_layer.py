@@ -14,6 +14,7 @@ from torch import Tensor
 
 from checkpoint import FORMAT, write
 from dataset import random_subset
+from devices import pick_device, room_for
 from environment import changes, environment, set_determinism
 from feedback import Feedback
 from flags import about, settings
@@ -33,7 +34,6 @@ from sources import Source, read_source
 from step import copy_weights, load_weights_
 from training import finite
 from utils import INITIAL_WEIGHTS, RANDOM_PRUNE, RANDOM_SET, InputError, RunError, digest, generator, torch_seed
-from workbench import pick_device
 
 SCRIPT = "main_greedy.py"
 STRETCH = 100  # iterations between looks at the clock, whether it is time to save
@@ -68,7 +68,8 @@ def examples_of(source: Source, args: argparse.Namespace, device: torch.device) 
     indices = sub_data_set(len(source.train_labels) - source.validation, args.examples, args.seed)
     train = (torch.from_numpy(array)[indices] for array in (source.train_images, source.train_labels))
     test = (torch.from_numpy(array) for array in (source.test_images, source.test_labels))
-    return prepared(*train), prepared(*test)
+    with room_for(f"the images of {source.name}", device):
+        return prepared(*train), prepared(*test)
 
 
 def sub_data_set(there: int, wanted: int | None, seed: int) -> Tensor:

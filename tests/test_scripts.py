@@ -325,9 +325,10 @@ def test_what_is_no_longer_bit_exact_is_said():
     here = {"device": "AMD EPYC, AVX512", "threads": 2, "deterministic": False}
     assert changes(here, dict(here)) == []
     assert "threads was 1, is 2" in changes(here | {"threads": 1}, here)[0]
-    gpu = here | {"device": "NVIDIA H100, CUDA 13.2"}
-    assert "without --deterministic" in changes(gpu, gpu)[0]
-    assert changes(gpu | {"deterministic": True}, gpu | {"deterministic": True}) == []
+    for name in ("NVIDIA H100, CUDA 13.2", "AMD Instinct MI300X, ROCm 6.4.43484"):
+        gpu = here | {"device": name}
+        assert "without --deterministic" in changes(gpu, gpu)[0]
+        assert changes(gpu | {"deterministic": True}, gpu | {"deterministic": True}) == []
 
 
 # --- the README -------------------------------------------------------------------------------------------------------

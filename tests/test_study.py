@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT, write_study
 
+import devices
 import runner
 import study
 from grid import read_study
@@ -423,9 +425,26 @@ def test_places_share_the_machine(monkeypatch):
     assert places_of(2, []) == [Place(-1, 3)] * 2, "as the user says"
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     assert places_of(2, []) == [Place(-1, 4)] * 2
-    assert places_of(None, [0, 2]) == [Place(0), Place(2)]
-    monkeypatch.setattr(runner, "visible_gpus", lambda: [0, 1])
+
+
+def test_places_are_gpus_that_torch_can_use(monkeypatch, capsys):
+    monkeypatch.setattr(devices, "check_gpu", lambda gpu: None)
+    monkeypatch.setattr(devices, "usable_gpus", lambda: [0, 1])
+    assert places_of(None, [0, 2, 2]) == [Place(0), Place(2), Place(2)]
     assert places_of(None, None) == [Place(0), Place(1)]
+    monkeypatch.setattr(devices, "usable_gpus", lambda: [])
+    monkeypatch.setattr(devices, "why_no_gpu", lambda: "its driver is too old")
+    assert places_of(2, None) == places_of(2, []) and len(places_of(2, [])) == 2
+    assert "the runs compute on the CPU: its driver is too old" in capsys.readouterr().out
+
+
+def test_a_study_on_gpus_that_torch_cannot_use_begins_no_run(monkeypatch, written, tmp_path, capsys):
+    """torch counts devices even where its driver does not work."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    file, folder = written(SMALL), tmp_path / "runs"
+    assert study.main([str(file), "--save_dir", str(folder), "--gpu", "0", "1"]) == 2
+    assert "--gpu 0: torch cannot use CUDA here" in capsys.readouterr().err and not folder.exists()
 
 
 class FakeProcess:

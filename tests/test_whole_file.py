@@ -141,6 +141,9 @@ def test_a_script_that_cannot_go_on_does_not_say_it_could(capsys):
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("could not create a primitive"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         ImportError("_backend_agg.so: failed to map segment from shared object"),
     ],
 )
@@ -153,11 +156,12 @@ def test_out_of_memory_is_one_sentence(error, capsys):
     assert "out of memory" in err and "--batch_size" in err and len(err.splitlines()) == 1
 
 
-def test_a_bug_is_not_hidden():
+@pytest.mark.parametrize("told", ["shape mismatch", "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasSgemm`"])
+def test_a_bug_is_not_hidden(told):
     def work(argv):
-        raise RuntimeError("shape mismatch")
+        raise RuntimeError(told)
 
-    with pytest.raises(RuntimeError, match="shape mismatch"):
+    with pytest.raises(RuntimeError, match=told):
         run_script(work, "main_imp.py", [])
 
 
