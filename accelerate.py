@@ -4,9 +4,11 @@ A step launches hundreds of small kernels; on a GPU the launching takes longer t
 of them at once. It replays what it has recorded, at the same addresses: whatever changes is written into buffers.
 """
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -39,20 +41,32 @@ class PlainStep(Protocol):
     def momentum(self) -> list[Tensor]: ...
 
 
-class Accelerated:
-    """Runs a step in the fastest way that does what the plain step does, and says once if that is the plain one.
+class Way(NamedTuple):
+    """A way to run the step: "plain", "compiled", "graph" or "compiled graph"."""
 
-    The first batch of each size is run both ways from the same state. Where the faster way cannot be made, fails, or
-    differs by more than rounding, the plain one is used from then on.
+    name: str
+    update: Update
+
+
+SLOWER = {  # way -> what the log says of it where a faster one is not used
+    "plain": "every operation runs on its own",
+    "graph": "the step is one CUDA graph all the same, of the network as it is",
+}
+
+
+class Accelerated:
+    """Runs a step in the fastest way that does what the plain step does, and says once where that is a slower one.
+
+    The first batch of each size is run both ways from the same state. A faster way that cannot be made, fails, or
+    differs by more than rounding is not tried again; the next one is.
     """
 
     def __init__(self, step: PlainStep, batch_size: int, compile: str, say: Callable[[str], object]):
         self.step, self.batch_size, self.say = step, batch_size, say
         self.captures = compile != "off" and step.device.type == "cuda"
         self.compiled = torch.compile(step.model, dynamic=False) if compile == "on" else None
-        self.pool = torch.cuda.graph_pool_handle() if self.captures else None
-        self.ways: dict[int, Update] = {}  # by examples in a batch, the one used last at the end
-        self.trouble = False
+        self.ways: dict[int, Way] = {}  # by examples in a batch, the one used last at the end
+        self.failed: dict[str, str] = {}  # ways that are not used -> why
 
     def __call__(self, visits: Tensor) -> None:
         size = visits.shape[1]
@@ -60,26 +74,59 @@ class Accelerated:
         self.ways[size] = way
         while len(self.ways) > SIZES:
             del self.ways[next(iter(self.ways))]  # frees an old graph
-        way(visits)
+        way.update(visits)
+
+    @property
+    def used(self) -> str | None:
+        """The way that full batches run, or the last ones where there is no full one; None before the first step."""
+        way = self.ways.get(self.batch_size) or next(reversed(self.ways.values()), None)
+        return way and way.name
+
+    @property
+    def fallback(self) -> str | None:
+        """Why faster ways than those in use are not used; None if none has failed."""
+        return "; ".join(dict.fromkeys(self.failed.values())) or None
 
     def forget(self) -> None:
         """The step has other buffers than before: what was recorded is of no use."""
         self.ways.clear()
 
-    def choose(self, visits: Tensor) -> Update:
+    def choose(self, visits: Tensor) -> Way:
         """The fastest way for batches of this size; the step's state stays as it is."""
-        plain = partial(self.step.update, network=self.step.model)
-        compiles = self.compiled is not None and visits.shape[1] == self.batch_size
-        if self.trouble or not (self.captures or compiles):
-            return plain
-        fast = partial(self.step.update, network=self.compiled) if compiles else plain
+        plain, known = partial(self.step.update, network=self.step.model), len(self.failed)
+        for name in self.faster(visits.shape[1]):
+            if way := self.tried(name, plain, visits):
+                break
+        else:
+            way = Way("plain", plain)
+        if reasons := dict.fromkeys(list(self.failed.values())[known:]):
+            self.say(f"note: the faster step is not used ({'; '.join(reasons)}); {SLOWER[way.name]}")
+        return way
+
+    def faster(self, size: int) -> list[str]:
+        """The faster ways for batches of this size, the fastest first, but for those that have failed."""
+        compiles = self.compiled is not None and size == self.batch_size
+        found = ["compiled graph" if self.captures else "compiled"] if compiles else []
+        found += ["graph"] if self.captures else []
+        return [name for name in found if name not in self.failed]
+
+    def tried(self, name: str, plain: Update, visits: Tensor) -> Way | None:
+        """This way, if it does what `plain` does."""
+        fast = partial(self.step.update, network=self.compiled) if name.startswith("compiled") else plain
         try:
-            return self.checked(plain, fast, visits)
+            return Way(name, self.checked(plain, fast, visits))
         except Exception as error:  # compilers, drivers and users' networks raise many kinds
-            self.trouble = True
-            reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-            self.say(f"note: the faster step is not used ({reason}); every operation runs on its own")
-            return plain
+            self.failed[name] = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+            return None
+
+    @property
+    def pool(self) -> tuple[int, int] | None:
+        """The memory of the graphs that are ready, for one more; None, for memory of its own, if there are none.
+
+        torch lets no graph into a pool that all others have left.
+        """
+        graphs = (way.update for way in self.ways.values() if isinstance(way.update, Captured))
+        return next((graph.pool for graph in graphs), None)
 
     def checked(self, plain: Update, fast: Update, visits: Tensor) -> Update:
         """`fast`, captured if that is wanted; RuntimeError if it differs from `plain`."""
@@ -129,25 +176,56 @@ class Accelerated:
 class Captured:
     """An update recorded as a CUDA graph for batches of one size, and replayed.
 
-    Graphs of one `pool` share memory: they run one after another, and nothing in it outlives a replay.
+    Graphs of one `pool` share memory: they run one after another, and nothing in it outlives a replay. With None the
+    graph has a pool of its own, which others can share.
     """
 
-    def __init__(self, update: Update, visits: Tensor, pool: tuple[int, int], drop_gradients: Callable[[], None]):
+    def __init__(
+        self, update: Update, visits: Tensor, pool: tuple[int, int] | None, drop_gradients: Callable[[], None]
+    ):
         self.visits = visits.clone()
-        beside = torch.cuda.Stream()  # libraries set themselves up on first use, which cannot be recorded
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for _ in range(3):
-                update(self.visits)
-        torch.cuda.current_stream().wait_stream(beside)
+        stream = torch.cuda.current_stream()
+        warm_up(partial(update, self.visits), stream)
         drop_gradients()  # those of the recording lie in its own memory
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, pool=pool):
-            update(self.visits)
+        try:
+            with torch.cuda.graph(self.graph, pool=pool):
+                update(self.visits)
+        finally:
+            torch.cuda.set_stream(stream)  # torch stays on its own where a recording fails
+        self.pool = self.graph.pool()
 
     def __call__(self, visits: Tensor) -> None:
         self.visits.copy_(visits)
         self.graph.replay()
+
+
+def warm_up(run: Callable[[], object], stream: torch.cuda.Stream) -> None:
+    """Run what is to be recorded, beside `stream`: libraries set themselves up on first use, which cannot be recorded.
+
+    The last time a wait for the device raises: within a recording it would leave the process damaged.
+    """
+    beside = torch.cuda.Stream()
+    beside.wait_stream(stream)
+    with torch.cuda.stream(beside):
+        run()
+        run()
+        with waits_raise():
+            run()
+    stream.wait_stream(beside)
+
+
+@contextmanager
+def waits_raise() -> Iterator[None]:
+    """Waiting for the device is an error, as far as torch sees it."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that torch does not see every wait
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 def copies(groups: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:

@@ -32,6 +32,11 @@ class Predictor:
         self.network: Callable[[Tensor], Tensor] | None = None  # known from the first batch on
         self.may_change = isinstance(model, UserNetwork)
 
+    @property
+    def folded(self) -> bool | None:
+        """Whether batch norm is folded; None before the first batch."""
+        return None if self.network is None else isinstance(self.network, Folded)
+
     def __call__(self, data: Images, indices: Tensor | None = None) -> Tensor:
         """The class of each of `indices` (all if None): int64 (n,)."""
         return self.each(data, indices, lambda logits, labels: logits.argmax(1))

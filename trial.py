@@ -19,6 +19,8 @@ from training import Epoch, finite, fit
 from utils import RunError
 from workbench import Workbench
 
+WAYS = ("step", "step_fallback", "folded")  # what `ways_of` tells
+
 
 @dataclass
 class Trial:
@@ -127,7 +129,15 @@ def _row(epoch: Epoch, trial: Trial, bench: Workbench) -> dict:
         "test": bench.predictor.accuracy(bench.test) if best_so_far else None,
         "steps": epoch.steps,
         "examples": len(epoch.examples),
+        **ways_of(bench),
     }
+
+
+def ways_of(bench: Workbench) -> dict[str, str | bool | None]:
+    """For the records: how a step ran ("graph", "compiled graph", "compiled" or "plain"), why no faster way was used
+    if one failed, and whether batch norm was folded for evaluation."""
+    accelerated = bench.step.accelerated
+    return {"step": accelerated.used, "step_fallback": accelerated.fallback, "folded": bench.predictor.folded}
 
 
 # --- what it came to --------------------------------------------------------------------------------------------------
@@ -157,6 +167,7 @@ def summary(trial: Trial, bench: Workbench, forward_passes: int = 0) -> dict:
         "examples": sum(row.get("examples", len(trial.indices)) for row in trial.history),  # older runs do not say
         "forward_passes": forward_passes,
         "seconds": trial.seconds,
+        **{name: trial.history[-1].get(name) for name in WAYS},  # older runs do not say
     }
 
 
