@@ -12,6 +12,7 @@ import torch
 from benchmarks import cases
 from benchmarks.contest import Setting, makers
 from benchmarks.memory import answer_of_child, process_peak
+from environment import set_determinism
 
 EXAMPLES = 4 * cases.BATCH
 
@@ -30,8 +31,11 @@ def problem_of(name: str) -> tuple[torch.nn.Module, cases.Problem]:
 
 
 def report_footprint(name: str, who: str, setting: Setting, threads: int, sender: Connection) -> None:
-    """In the child: an epoch, then an evaluation."""
+    """In the child: an epoch, then an evaluation, with the device set as in the parent."""
     torch.set_num_threads(threads)
+    set_determinism(setting.device, deterministic=False)
+    if setting.device.type == "cuda":
+        torch.cuda.set_device(setting.device)  # streams and graphs are made on the current device
     contestant = makers(*problem_of(name), setting)[who]()
     contestant.enter()
     contestant.train()

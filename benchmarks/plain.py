@@ -156,7 +156,8 @@ def convolutions(model: nn.Module) -> list[tuple[nn.Module, str]]:
 def mask_(model: nn.Module, mask: Mask) -> None:
     """Put the network under `mask`: a weight becomes weight_orig times weight_mask at every forward pass."""
     for name, layer in mask.items():
-        prune.custom_from_mask(model.get_submodule(name.removesuffix(".weight")), "weight", layer)
+        module = model.get_submodule(name.removesuffix(".weight"))
+        prune.custom_from_mask(module, "weight", layer.to(module.weight.device))
 
 
 def next_mask(model: nn.Module) -> Mask:

@@ -63,10 +63,11 @@ def setting_of(args: argparse.Namespace):
     from benchmarks.hardware import DTYPES
     from devices import pick_device
     from environment import set_determinism
+    from precision import precisions_of
 
     device = pick_device(args.gpu)
     set_determinism(device, deterministic=False)
-    here = tuple(name for name in DTYPES if name != "tf32" or device.type == "cuda")
+    here = tuple(name for name in DTYPES if name in precisions_of(device))
     precisions = here if args.precisions is None else args.precisions
     check_names(args.networks, tuple(NETWORKS), "--networks")
     check_names(precisions, here, "--precisions")

@@ -44,11 +44,11 @@ def work(argv: list[str] | None) -> None:
     from benchmarks import digits, report
     from benchmarks.straightforward import VARIANTS
     from devices import pick_device
+    from precision import precisions_of
 
     device = pick_device(args.gpu)
-    check_names(
-        args.variants, [name for name in VARIANTS if name != "ours-tf32" or device.type == "cuda"], "--variants"
-    )
+    elsewhere = {"ours-tf32", "ours-bf16"} - {f"ours-{precision}" for precision in precisions_of(device)}
+    check_names(args.variants, [name for name in VARIANTS if name not in elsewhere], "--variants")
     book = Book(args, settings(args, device.type), report.circumstances(device))
     data = digits.read(device)
     for batch_size in BATCHES:

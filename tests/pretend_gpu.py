@@ -13,7 +13,6 @@ What it cannot show: speed, memory, rounding, races between streams, and operati
 """
 
 import contextlib
-import gc
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -113,6 +112,8 @@ def launch(func, args: tuple, kwargs: dict):
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     ours = [tensor for tensor in tensors if isinstance(tensor, OnGpu)]
     target = target_of(kwargs, ours)
+    if name in ("is_pinned", "_pin_memory"):  # memory that a real GPU copies from faster
+        return name != "is_pinned" and args[0]
     if not ours and target != "cuda":
         return func(*args, **kwargs)
     moves = (name == "copy_" and len(ours) == 1) or (name == "_to_copy" and target and (target == "cuda") != bool(ours))
@@ -184,7 +185,6 @@ class Graph:
 @contextlib.contextmanager
 def recorded(graph: Graph, pool: tuple[int, int] | None = None) -> Iterator[None]:
     """In the place of torch.cuda.graph, with its weaknesses."""
-    gc.collect()
     graph.handle = pool or new_pool()
     if graph.handle in gpu.pools and not gpu.pools[graph.handle]:
         raise RuntimeError(TAKING_FROM_POOL)
@@ -264,13 +264,19 @@ def one_hot(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return (labels[..., None] == torch.arange(classes, device=labels.device)).long()
 
 
+def without_gradients(mode: bool = True):
+    """In the place of inference_mode, in which no tensor can be made that stands in for one made outside."""
+    return torch.no_grad() if mode else contextlib.nullcontext()
+
+
 def replacements() -> list[tuple[object, str, object]]:
     """(owner, name, what stands there instead)."""
     autocast: Callable = torch.autocast
     return [
         *((torch.cuda, name, value) for name, value in answers().items()),
         (torch.Tensor, "to", to),
-        (torch, "inference_mode", torch.no_grad),  # a tensor made within cannot stand in for one made outside
+        (torch.Tensor, "cuda", lambda tensor, *_, **__: to(tensor, CUDA)),
+        (torch, "inference_mode", without_gradients),
         (torch, "autocast", lambda device, *args, **kwargs: autocast("cpu", *args, **kwargs)),
         (torch.nn.functional, "one_hot", one_hot),
     ]
