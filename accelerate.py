@@ -13,6 +13,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from models.custom import UserNetwork
+from models.network_state import Surroundings, generators_kept, surroundings, surroundings_kept
+
 Update = Callable[[Tensor], None]
 
 # How far the change that a faster step makes may lie from the plain one's, relative to the change itself. A step that
@@ -22,6 +25,7 @@ Update = Callable[[Tensor], None]
 FORWARD = {"fp32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}
 BACKWARD = {"fp32": 0.1, "tf32": 0.2, "bf16": 0.6}
 RIGHT = 0.7  # of an untrained network's guesses many are close to ties
+SHOWN = 3  # names in a note
 SIZES = 2  # of batches that are kept ready: the full one and a round's last
 
 
@@ -67,6 +71,8 @@ class Accelerated:
         self.compiled = torch.compile(step.model, dynamic=False) if compile == "on" else None
         self.ways: dict[int, Way] = {}  # by examples in a batch, the one used last at the end
         self.failed: dict[str, str] = {}  # ways that are not used -> why
+        self.may_change = isinstance(step.model, UserNetwork)
+        self.recorded: Surroundings | None = None  # of the network when a way was chosen
 
     def __call__(self, visits: Tensor) -> None:
         size = visits.shape[1]
@@ -91,9 +97,16 @@ class Accelerated:
         """The step has other buffers than before: what was recorded is of no use."""
         self.ways.clear()
 
+    def begin_epoch(self) -> None:
+        """What was recorded is of no use, either, if a user's network is another one than it was then: one whose
+        `train` changes a number, for example."""
+        if self.ways and self.may_change and self.recorded.differs(surroundings(self.step.model)):
+            self.forget()
+
     def choose(self, visits: Tensor) -> Way:
         """The fastest way for batches of this size; the step's state stays as it is."""
         plain, known = partial(self.step.update, network=self.step.model), len(self.failed)
+        self.recorded = surroundings(self.step.model)
         for name in self.faster(visits.shape[1]):
             if way := self.tried(name, plain, visits):
                 break
@@ -130,21 +143,28 @@ class Accelerated:
 
     def checked(self, plain: Update, fast: Update, visits: Tensor) -> Update:
         """`fast`, captured if that is wanted; RuntimeError if it differs from `plain`."""
-        before = copies(self.state())
-        with torch.random.fork_rng([self.step.device] if self.captures else []):
-            try:
+        before, devices = copies(self.state()), [self.step.device] if self.captures else []
+        try:
+            with generators_kept(devices), surroundings_kept(self.step.model):
                 after_plain = self.after(plain, visits, before)
+                self.check_surroundings()
                 if self.captures:
                     fast = Captured(fast, visits, self.pool, self.step.optimizer.zero_grad)
                 apart = differences(before, after_plain, self.after(fast, visits, before))
-            finally:
-                restore_(self.state(), before)
-                if self.captures:
-                    torch.cuda.empty_cache()  # what the plain step needed and the graph does not
+        finally:
+            restore_(self.state(), before)
+            if self.captures:
+                torch.cuda.empty_cache()  # what the plain step needed and the graph does not
         if not all(part <= allowed for part, allowed in zip(apart, self.allowed, strict=True)):  # NaN is not <=
             told = ", ".join(f"{part:.2g}" for part in apart)
             raise RuntimeError(f"its result differs from the plain step's, by {told} of the change")
         return fast
+
+    def check_surroundings(self) -> None:
+        """RuntimeError if the plain step has just changed more of the network than values of its tensors: a recording
+        would repeat what it was at that time."""
+        if changed := self.recorded.changed(surroundings(self.step.model)):
+            raise RuntimeError(f"each step changes {', '.join(changed[:SHOWN])}, which a recorded one would not")
 
     @property
     def allowed(self) -> list[float]:

@@ -54,6 +54,12 @@ class Step:
         self.right = torch.zeros(len(data), dtype=torch.bool, device=self.device)  # (N,) at each example's last visit
         self.accelerated = Accelerated(self, recipe.batch_size, compile, say)
 
+    def begin_epoch_(self) -> None:
+        """Train mode, and no loss yet."""
+        self.model.train()
+        self.loss_sum.zero_()
+        self.accelerated.begin_epoch()
+
     def __call__(self, visits: Tensor) -> None:
         """Train on a batch of `dataset.visits`, int64 (4, b), in the fastest way that does as `update` does."""
         self.accelerated(visits)

@@ -61,8 +61,7 @@ def fit(
     for number in range(first, recipe.epochs):
         now, begin = coming, skipped if number == first else 0
         seed_generators(torch_seed(seed, round, number))
-        step.model.train()
-        step.loss_sum.zero_()
+        step.begin_epoch_()
         snapshots = {}
         for place, batch in enumerate(plan[begin:], begin):
             step.lr.fill_(recipe.lr_at(number, place, len(plan)))

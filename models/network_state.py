@@ -88,6 +88,10 @@ class Surroundings(NamedTuple):
         found = [*_differing(self.tensors, later.tensors), *_differing(self.attributes, later.attributes)]
         return found + (["the state of Python's or NumPy's generator"] if self.generators != later.generators else [])
 
+    def differs(self, later: "Surroundings") -> bool:
+        """Whether the network has changed, whatever was drawn meanwhile."""
+        return self[:2] != later[:2]
+
     def lost(self, later: "Surroundings") -> list[str]:
         """Python attributes that are others now, those aside that hold tensors of a pass."""
         return [

@@ -259,6 +259,21 @@ class Annealed(Plain):
         return super().body(x) / (1 + 0.1 * self.passes)
 
 
+class ByEpoch(Plain):
+    """Changes a Python number whenever it is put into train mode."""
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__(num_classes)
+        self.scale = 1.0
+
+    def train(self, mode: bool = True):
+        self.scale *= 0.9 if mode else 1.0
+        return super().train(mode)
+
+    def body(self, x):
+        return self.scale * super().body(x)
+
+
 class Keeps(Plain):
     """Keeps a tensor of its last pass, as for Grad-CAM."""
 

@@ -8,15 +8,18 @@ import json
 from importlib import import_module
 from types import SimpleNamespace
 
+import networks
 import pytest
 import torch
 from conftest import Tiny, pruned_ticket, run_in_process
 from matplotlib.figure import Figure
 from pretend_gpu import CUDA, pretended_gpu
+from torch import nn
 
 from benchmarks import cases, digits, footprint, hardware, plain, prac_set, same_training
 from checkpoint import read
 from dataset import Images
+from models.custom import UserNetwork
 from pruner import Ticket
 from recipe import Recipe
 from step import Step, copy_weights
@@ -297,6 +300,37 @@ def test_a_network_that_waits_is_not_captured_and_trains_all_the_same(images):
     (note,) = notes
     assert "the faster step is not used (RuntimeError: called a synchronizing" in note
     assert "every operation runs on its own" in note
+
+
+def users(network):
+    """Such a network, as --arch makes it."""
+    return lambda: UserNetwork(network(3), nn.Identity())
+
+
+@pytest.mark.parametrize(
+    "network, changed",
+    [
+        (networks.Centred, "network.mean"),
+        (networks.Annealed, "network.passes"),
+        (networks.Keeps, "network.feature"),
+        (networks.StochasticDepth, "the state of Python's or NumPy's generator"),
+    ],
+)
+def test_a_network_that_changes_in_every_step_is_not_captured_and_trains_all_the_same(images, network, changed):
+    """A graph would repeat what it was when it was recorded, and the first step could not show it."""
+    with pretended_gpu() as gpu:
+        losses, notes, _, step = trained(gpu, images, model=users(network), rounds=2)
+        expected, *_ = trained(gpu, images, "off", model=users(network), rounds=2)
+    assert losses == expected and step.accelerated.used == "plain"
+    assert step.accelerated.fallback == f"RuntimeError: each step changes {changed}, which a recorded one would not"
+    assert len(notes) == 1
+
+
+def test_a_network_that_changes_between_epochs_is_captured_anew(images):
+    with pretended_gpu() as gpu:
+        losses, notes, _, step = trained(gpu, images, model=users(networks.ByEpoch), rounds=2)
+        assert losses == trained(gpu, images, "off", model=users(networks.ByEpoch), rounds=2)[0]
+    assert notes == [] and step.accelerated.used == "graph"
 
 
 def test_a_recording_that_breaks_off_leaves_torch_on_its_stream(images):
