@@ -53,7 +53,7 @@ class Course:
 
     def unlike(self, settings: Mapping, names: tuple[str, ...]) -> list[str]:
         """Those of these settings that differ here, in words."""
-        return differences({name: self.settings[name] for name in names if name in self.settings}, settings)
+        return differences(self.settings, settings, names)
 
     def recorded(self) -> dict:
         """What it adds to the settings of a control: what decides that, wherever this run may lie."""

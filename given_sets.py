@@ -86,7 +86,7 @@ def check_numbering(given: GivenSet, here: Mapping) -> None:
     be compared."""
     if given.settings is None or resized(given, here):
         return
-    if found := differences({name: given.settings[name] for name in DATA if name in given.settings}, here):
+    if found := differences(given.settings, here, DATA):
         raise InputError(
             f"--prac_set {given.file} was found on other data, where its numbers mean other examples: "
             f"{'; '.join(found)}. Give the data as they were, or find the set anew on these"

@@ -2,7 +2,7 @@
 
 import argparse
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -221,8 +221,9 @@ def _script_of(checkpoint: Path) -> str | None:
         return None
 
 
-def differences(there: Mapping, here: Mapping) -> list[str]:
-    """The settings that differ, in words; more pruning rounds than before extend a run and are no difference.
+def differences(there: Mapping, here: Mapping, names: Container[str] | None = None) -> list[str]:
+    """The settings (of these `names`, if given) that differ, in words; more pruning rounds than before extend a run and
+    are no difference.
 
     A setting that only one side knows is none either: a round that is yet to come, or a flag that came later, unless it
     is known what was done before there was one.
@@ -233,6 +234,7 @@ def differences(there: Mapping, here: Mapping) -> list[str]:
         f"{name} was {there[name]}, is {here[name]}"
         for name in there
         if name in here and there[name] != here[name] and not (name == "pruning_times" and extended)
+        if names is None or name in names
     ]
 
 

@@ -128,3 +128,11 @@ def test_verify_refuses_the_split_of_another_run(call, folder, found, tmp_path):
     status, out, _ = call("verify", found / "0checkpoint.pth.tar", "--split_file", tmp_path / "split.npy")
     assert status == 1 and "made with another split than --split_file" in out
     assert call("verify", found / "0checkpoint.pth.tar")[0] == 0
+
+
+def test_flags_that_say_nothing_of_the_data_make_no_other_data(call, folder, found, tmp_path):
+    """A setting that came later than the run's, as --inverted once did, is none of the data's."""
+    words = "--criterion snip --density 0.5 --inverted --arch networks:tiny".split()
+    given = ["--prac_set", found / "0checkpoint.pth.tar", "--save_dir", tmp_path / "run"]
+    status, _, err = call("main_init", *words, *on(folder), *given)
+    assert status == 0, err
