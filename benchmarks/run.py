@@ -25,7 +25,7 @@ def parser() -> flags.Parser:
     parser = flags.Parser(__doc__)
     add = parser.add_argument
     add("--networks", type=names, default="res20s,res18,res18-cifar,vgg16_bn", help="which, with commas between")
-    add("--precisions", type=names, help="of fp32, tf32 (CUDA only), bf16; all that the device has if not given")
+    add("--precisions", type=names, help="of fp32, tf32 (on CUDA), bf16; all that the device has if not given")
     add(
         "--examples",
         type=flags.positive_int,

@@ -1,6 +1,6 @@
 """Does the suite's fast step train the same network as a straightforward one?
 
-    python -m benchmarks.same_training --seeds 40 --output same.json
+    python -m benchmarks.same_training --gpu -1 --seeds 40 --output same.json
 
 (1) The losses of the first steps, against those of the straightforward step in float64: how far each variant is from
 it. (2) The test accuracy at the end of a training, seed by seed, against the straightforward step in fp32: the mean of

@@ -13,6 +13,7 @@ What it cannot show: speed, memory, rounding, races between streams, and operati
 """
 
 import contextlib
+import itertools
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,7 +26,6 @@ from torch.utils._pytree import tree_leaves, tree_map
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal", "bincount"}  # operations that wait
 INDEXING = {"index", "index_put", "index_put_"}  # those that wait where a mask says which elements
-TAKING_FROM_POOL = "use_count > 0 INTERNAL ASSERT FAILED"
 PLAIN_TO = torch.Tensor.to
 
 
@@ -33,12 +33,16 @@ class Gpu:
     """The state of the pretended GPU, and what has been seen of it."""
 
     def __init__(self):
+        self.reset()
+
+    def reset(self) -> None:
         self.waits: Counter[str] = Counter()  # operation -> how often the host waited for it
         self.launches: Counter[str] = Counter()  # operation -> how often it was launched
         self.recording: list | None = None  # operations, while a graph is recorded
         self.waits_raise = False
         self.leaving = False  # whether a tensor is being copied to the CPU
         self.stream = self.default_stream = Stream()
+        self.handles = itertools.count(1)
         self.pools: dict[tuple[int, int], weakref.WeakSet] = {}  # handle -> its graphs
 
     def wait(self, name: str) -> None:
@@ -187,7 +191,7 @@ def recorded(graph: Graph, pool: tuple[int, int] | None = None) -> Iterator[None
     """In the place of torch.cuda.graph, with its weaknesses."""
     graph.handle = pool or new_pool()
     if graph.handle in gpu.pools and not gpu.pools[graph.handle]:
-        raise RuntimeError(TAKING_FROM_POOL)
+        raise RuntimeError("use_count > 0 INTERNAL ASSERT FAILED")
     gpu.pools.setdefault(graph.handle, weakref.WeakSet()).add(graph)
     before, gpu.stream = gpu.stream, Stream()
     gpu.recording = graph.operations
@@ -199,8 +203,7 @@ def recorded(graph: Graph, pool: tuple[int, int] | None = None) -> Iterator[None
 
 
 def new_pool() -> tuple[int, int]:
-    new_pool.made = getattr(new_pool, "made", 0) + 1
-    return 0, new_pool.made
+    return 0, next(gpu.handles)
 
 
 @contextlib.contextmanager
@@ -285,8 +288,7 @@ def replacements() -> list[tuple[object, str, object]]:
 @contextlib.contextmanager
 def pretended_gpu() -> Iterator[Gpu]:
     """From here on there is one GPU."""
-    vars(gpu).clear()
-    gpu.__init__()
+    gpu.reset()
     overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
     with contextlib.ExitStack() as stack:
         for owner, name, value in replacements():

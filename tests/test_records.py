@@ -1,14 +1,19 @@
 """The plain files of a run: a line for every epoch, a summary, whatever happens in between."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
+import torch
 from test_search import REWIND, SETTINGS, run
 
 import records
 from checkpoint import read
 from flops import OTHER, forward_flops
-from pruner import layer_counts
+from pruner import Ticket, layer_counts
+from recipe import Recipe
+from trial import WAYS, Trial
+from trial import summary as summarized
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +57,21 @@ def test_the_summary_says_what_the_run_was_and_cost(runs):
     assert found["command"].startswith("python main_PrAC_imp.py --dataset digits")
     trained = summary(runs / "train")
     assert trained["finished"] and trained["rounds"][0]["steps"] == 8 * 21 and trained["costs"]["saved"] == 0
+
+
+def test_every_network_says_how_its_steps_and_evaluation_ran(runs):
+    row = summary(runs / "PrAC")["rounds"][-1]
+    assert (row["step"], row["step_fallback"], row["folded"]) == ("plain", None, True)
+
+
+def test_rows_of_older_runs_do_not_say(runs):
+    """A training that went on from an older checkpoint and had no epoch left."""
+    saved = read(runs / "PrAC" / "1checkpoint.pth.tar")
+    history = [{name: value for name, value in row.items() if name not in WAYS} for row in saved["history"]]
+    mask = {"0.weight": torch.ones(2, 2, dtype=torch.bool)}
+    trial = Trial(Ticket(mask, {}), torch.arange(9), Recipe(epochs=3), 1, history=history)
+    bench = SimpleNamespace(model=torch.nn.Linear(2, 2), train=SimpleNamespace(labels=torch.arange(9)))
+    assert {name: summarized(trial, bench)[name] for name in WAYS} == dict.fromkeys(WAYS)
 
 
 def test_a_retraining_says_which_ticket_it_trained(runs, tmp_path):

@@ -67,7 +67,7 @@ REFERENCE_FLAGS = {
 DEFAULTS = {"batch_size": 128, "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "epochs": 182, "warmup": 0,
             "print_freq": 50, "decreasing_lr": (91, 136), "pruning_times": 16, "rate": 0.2, "prune_type": "lt",
             "rewind_epoch": 2, "eb_eps": 0.08, "queue_length": 5, "data_prune": "zero_out", "threshold": 0,
-            "data_rate": 0.2, "seed": 0, "gpu": 0, "arch": "res20s"}  # fmt: skip
+            "data_rate": 0.2, "seed": 0, "arch": "res20s"}  # not --gpu: None is its 0 and more  # fmt: skip
 
 
 @pytest.mark.parametrize("script", ALL)
@@ -127,7 +127,7 @@ BAD = [  # flags, what the one sentence must say
     ("--arch networks:leaves", "SystemExit"),
     ("--no_such_flag", "no_such_flag"),
     ("--precision half", "half.*bf16"),
-    ("--precision tf32", "tf32 is CUDA's, got a CPU: auto, fp32 or bf16"),
+    ("--precision tf32", "tf32 needs an NVIDIA GPU .* the CPU takes auto, fp32, bf16"),
     ("--compile maybe", "maybe"),
     ("--save_interval -1", "from 0 up, got -1"),
     ("--save_interval inf", "from 0 up, got inf"),
