@@ -160,7 +160,8 @@ def test_stability_and_robustness(tmp_path, ticket, dense, prac):
     on_gpu("main_robustness", f"{dense} {prac} --examples 32 --pgd_steps 2 --gpu 0")
 
 
-@pytest.mark.parametrize("loss, target", [("squared", "halves"), ("cross_entropy", "classes")])
+@pytest.mark.parametrize("target", ["halves", "classes"])
+@pytest.mark.parametrize("loss", ["squared", "cross_entropy"])
 def test_greedy_selection_of_neurons(tmp_path, loss, target):
     size = "--hidden 20 --examples 200 --iterations 20 --prune_at 0,10 --neurons 5 --fine_tune 5 --gpu 0"
     flags = f"--dataset digits {size} --loss {loss} --target {target} --save_dir {tmp_path}"
