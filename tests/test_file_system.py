@@ -233,7 +233,7 @@ def test_a_file_that_may_grow_no_further_is_told_with_its_limit(tmp_path, size):
 
 def test_images_that_cannot_be_cached_for_want_of_space_are_said(full, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert decoded_cache.save(tmp_path, "train", "key", {"images": np.zeros(9000, np.uint8)}) is None
+    assert decoded_cache.save(tmp_path, "train", "key", {"images": np.zeros(9000, np.uint8)}, "00", "some") is None
     err = capsys.readouterr().err
     assert full in err and len(err.splitlines()) == 1
     assert not list(tmp_path.rglob("*.tmp"))

@@ -188,8 +188,8 @@ def test_a_directory_with_too_few_rounds_is_refused(tmp_path):
 
 
 def test_a_set_in_a_2021_checkpoint_is_read(reference_checkpoint):
-    (entries,) = read_sets(reference_checkpoint("prac"), rounds=3)
-    assert len(entries) == 890 and (np.diff(entries) > 0).all()
+    (given,) = read_sets(reference_checkpoint("prac"), rounds=3)
+    assert len(given.entries) == 890 and (np.diff(given.entries) > 0).all() and given.settings is None
 
 
 def test_a_checkpoint_without_a_set_is_refused(reference_checkpoint):

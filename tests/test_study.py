@@ -1,6 +1,7 @@
 """Studies: the runs that a file stands for, and running them as processes."""
 
 import csv
+import importlib
 import itertools
 import json
 import os
@@ -11,10 +12,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT, write_study
+from conftest import ROOT, run_in_process, write_study
 
 import devices
 import runner
@@ -330,20 +332,18 @@ def test_a_wrong_flag_of_a_criterion_is_one_sentence(written, tmp_path, capsys):
     check_refusal(written(AT_ONCE, ("density", "learning_rate = 1\ndensity")), tmp_path / "runs", message, capsys)
 
 
-def test_a_study_of_tickets_found_at_once_from_end_to_end(written, tmp_path):
+def test_a_study_of_tickets_found_at_once_from_end_to_end(written, tmp_path, run_here):
     text = AT_ONCE.replace(', "mlp3"', "").replace("seed = [0, 1]", "seed = [0]")
     text += '[methods."SynFlow 0.8"]\nscript = "main_init.py"\ncriterion = "synflow"\ndensity = 0.8\niterations = 3\n'
     folder = tmp_path / "runs"
-    words = [word for word in command(written(text), folder) if word != "--no_report"]
-    first = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert first.returncode == 0, first.stderr
+    status, err = run_here(written(text), folder)
+    assert status == 0, err
     told = (folder / "report" / "report.md").read_text()
     assert "SNIP, 100 examples" in told and "SynFlow, 3 iterations" in told
     assert "holds a ticket" not in told and "unknown origin" not in told
     done = {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")}
     assert all(map(is_done, read_study(written(text), folder).jobs))
-    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
+    assert run_here(written(text), folder)[0] == 0
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")} == done
     other = read_study(written(text.replace("score_examples = 100", "score_examples = 99")), folder)
     assert [job.save_dir.name for job in other.jobs if not is_done(job)] == ["SNIP_0.8"]
@@ -626,6 +626,27 @@ def command(file, folder):
     return [sys.executable, "study.py", str(file), "--save_dir", str(folder), "--gpu", "--jobs", "2", "--no_report"]
 
 
+@pytest.fixture
+def run_here(monkeypatch):
+    """Run a study whose runs are done in this process, one after the other, and make its report; its exit status and
+    what it complained about. That they are processes of their own elsewhere is for the tests of these."""
+
+    def begin(job, place):
+        device = place.flags if job.needs_device else []
+        status, out, err = run_in_process(importlib.import_module(Path(job.script).stem), *job.words, *device)
+        runner.log_of(job).write_text(out + err)
+        return runner.Running(job, place, SimpleNamespace(poll=lambda: status, returncode=status))
+
+    monkeypatch.setattr(runner, "begin", begin)
+    monkeypatch.setattr(runner, "PATIENCE", 0)
+
+    def run(file, folder):
+        status, _, err = run_in_process(study, file, "--save_dir", folder, "--gpu", "--jobs", 1)
+        return status, err
+
+    return run
+
+
 def test_a_study_runs_and_is_not_run_twice(written, tmp_path):
     """With one run that its script refuses once it sees the network."""
     file = written(SMALL, ('"random pruning"]', '"other"]'), ("random_prune = true", 'arch = "vgg16_bn"'))
@@ -653,7 +674,7 @@ def test_a_study_that_is_ended_ends_its_runs(written, tmp_path):
     assert any("terminated; what it found is kept" in log for log in logs)
 
 
-def test_a_study_of_greedy_selection_ends_with_its_report(tmp_path):
+def test_a_study_of_greedy_selection_ends_with_its_report(tmp_path, run_here):
     """The one that comes along, on a few digits."""
     text = (ROOT / "studies" / "greedy_mnist.toml").read_text()
     small = {
@@ -667,26 +688,24 @@ def test_a_study_of_greedy_selection_ends_with_its_report(tmp_path):
         "[0, 1, 2, 3, 4]": "[0]",
     }
     file = write_study(tmp_path, text, *small.items())
-    words = [word for word in command(file, tmp_path / "runs") if word != "--no_report"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    status, err = run_here(file, tmp_path / "runs")
+    assert status == 0, err
     rows = list(csv.DictReader((tmp_path / "runs" / "report" / "tables" / "greedy-needed-1.csv").open()))
     assert [(row["width"], row["examples"], row["seeds"]) for row in rows] == [("20", "50", "1"), ("20", "100", "1")]
 
 
-def test_a_study_of_elastic_tickets_from_end_to_end(written, tmp_path):
+def test_a_study_of_elastic_tickets_from_end_to_end(written, tmp_path, run_here):
     """Run twice: nothing is done again; with another order of the copies the carried ticket is another one."""
     two = ELASTIC.replace(', "mlp4"', "").replace("seed = [0, 1]", "seed = [0]") + 'pairs = [["mlp2", "mlp3"]]\n'
     two = two.replace("prunings = [2]", 'dense = true\nprunings = [2]\ncontrols = ["random_mask"]')
     folder = tmp_path / "runs"
-    words = [word for word in command(written(two), folder) if word != "--no_report"]
-    first = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert first.returncode == 0, first.stderr
+    status, err = run_here(written(two), folder)
+    assert status == 0, err
     carried = folder / "mlp3" / "seed_0" / "IMP_ticket_2_from_mlp2_carried"
     summary = json.loads((folder / "mlp3" / "seed_0" / "IMP_ticket_2_from_mlp2" / "summary.json").read_text())
     assert summary["ticket"]["file"] == str(carried / "checkpoint.pth.tar")
     assert summary["ticket"]["source"]["settings"]["arch"] == "mlp2" and summary["settings"]["arch"] == "mlp3"
-    assert "no run" not in first.stderr
+    assert "no run" not in err
     rows = list(csv.DictReader((folder / "report" / "tables" / "altered-tickets-1.csv").open()))
     known = {row["tickets"]: [bool(row[arch]) for arch in ("mlp2", "mlp3")] for row in rows}
     assert known == {
@@ -697,8 +716,7 @@ def test_a_study_of_elastic_tickets_from_end_to_end(written, tmp_path):
     }
     done = {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")}
     assert all(map(is_done, read_study(written(two), folder).jobs))
-    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
+    assert run_here(written(two), folder)[0] == 0
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")} == done
     other = read_study(written(two.replace("[elastic]", '[elastic]\norder = "interpolate"')), folder)
     assert [job.save_dir for job in other.jobs if not is_done(job)] == [carried]
