@@ -4,6 +4,8 @@
         main_imp.main([..., "--gpu", "0"])
     assert gpu.launches["graph replay"]
 
+or, from a shell: python tests/pretend_gpu.py main_imp --dataset digits ... --gpu 0
+
 Operands on two devices raise. Waits of the host for the device are counted; they raise within a recording, and where
 torch.cuda.set_sync_debug_mode asks for it. A recording keeps operations with the buffers they work on, and a replay
 repeats them there: what was a number in Python stays what it was. A recording that breaks off leaves torch on its own
@@ -14,9 +16,12 @@ What it cannot show: speed, memory, rounding, races between streams, and operati
 
 import contextlib
 import itertools
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -300,3 +305,11 @@ def pretended_gpu() -> Iterator[Gpu]:
         torch._C._set_only_lift_cpu_tensors(True)
         stack.enter_context(Launching())
         yield gpu
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    with pretended_gpu() as there:
+        status = import_module(sys.argv[1]).main(sys.argv[2:])
+        print(f"{sum(there.waits.values())} waits, {sum(there.launches.values())} launches", file=sys.stderr)
+    sys.exit(status)
