@@ -26,7 +26,8 @@ def kept_place(directory: RunDirectory) -> Path:
     """Where its run is moved to: NAME.old beside the directory; `old` within it, where nothing can be put beside it, as
     at a mount point."""
     path = directory.path.resolve()
-    if path.is_mount() or not os.access(path.parent, os.W_OK | os.X_OK):
+    is_mount = os.path.ismount(path)
+    if is_mount or not os.access(path.parent, os.W_OK | os.X_OK):
         return path / KEPT[1:]
     return path.with_name(path.name + KEPT)
 

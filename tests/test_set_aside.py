@@ -215,7 +215,7 @@ def test_where_nothing_can_be_put_beside_the_directory_the_run_is_kept_within(ag
         patch.setattr(os, "access", lambda path, mode: Path(path) != again.parent and real(path, mode))
         said = run(main_train, again, "--seed", 1, "--overwrite")
     assert content(again / "old") == before and f"is now in {again / 'old'}" in said
-    monkeypatch.setattr(Path, "is_mount", lambda path: path == again)
+    monkeypatch.setattr("os.path.ismount", lambda path: path == again)
     assert kept_place(RunDirectory(again)) == again / "old"
 
 
