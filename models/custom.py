@@ -4,7 +4,7 @@ Every failure is told as one sentence (InputError).
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -105,6 +105,19 @@ GLOBAL_SETTINGS = (
     (lambda: torch.backends.cudnn.benchmark, partial(setattr, torch.backends.cudnn, "benchmark")),
     (lambda: torch.backends.cudnn.deterministic, partial(setattr, torch.backends.cudnn, "deterministic")),
     (lambda: torch.backends.cudnn.allow_tf32, partial(setattr, torch.backends.cudnn, "allow_tf32")),
+    # The newer switches of number formats, as far as this torch has them. Last: the older ones set them as well.
+    *(
+        (partial(getattr, owner, "fp32_precision"), partial(setattr, owner, "fp32_precision"))
+        for owner in (
+            torch.backends,
+            torch.backends.cuda.matmul,
+            torch.backends.cudnn,
+            *(getattr(torch.backends.cudnn, name, None) for name in ("conv", "rnn")),
+            torch.backends.mkldnn,
+            *(getattr(torch.backends.mkldnn, name, None) for name in ("matmul", "conv", "rnn")),
+        )
+        if hasattr(owner, "fp32_precision")
+    ),
 )
 
 
@@ -116,5 +129,13 @@ def global_settings_kept() -> Iterator[None]:
         yield
     finally:
         for value, (read, write) in zip(before, GLOBAL_SETTINGS, strict=True):
-            if read() != value:
+            if is_changed(read, value):
                 write(value)
+
+
+def is_changed(read: Callable[[], object], before: object) -> bool:
+    """Whether a setting is another than before, or cannot be told: torch raises where newer switches contradict it."""
+    try:
+        return read() != before
+    except RuntimeError:
+        return True

@@ -9,6 +9,7 @@ import torch
 
 import utils
 from models import build_model, check_arch, user_code
+from models.custom import GLOBAL_SETTINGS
 from utils import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -221,6 +222,19 @@ def test_what_a_module_sets_for_the_whole_process_is_set_back(project):
     assert torch.get_default_dtype() == torch.float32 and torch.zeros(1).device.type == "cpu"
     assert torch.get_num_threads() == 1 and torch.is_grad_enabled()
     assert torch.get_float32_matmul_precision() == "highest" and not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_newer_switches_of_number_formats_are_set_back_too(project):
+    """While one of them contradicts the older ones, torch raises where these are read."""
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        pytest.skip("this torch has none")
+    switch = 'torch.backends.cuda.matmul.fp32_precision = "tf32"\n'
+    (project / "newer.py").write_text(SETTING.replace("torch.set_float32_matmul", f"{switch}torch.set_float32_matmul"))
+    (project / "mixed.py").write_text(SETTING.replace('torch.set_float32_matmul_precision("medium")', switch))
+    before = [read() for read, _ in GLOBAL_SETTINGS]
+    for name in "newer", "mixed":
+        build_model(f"{project}/{name}.py:net", **FORM)
+        assert [read() for read, _ in GLOBAL_SETTINGS] == before
 
 
 def test_a_network_of_doubles_is_refused(project):
