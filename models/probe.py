@@ -4,6 +4,8 @@ A copy is tried with two images; the network itself and torch's generator are le
 that works first asks the meta device, where tensors have shapes but no values and a forward pass costs milliseconds.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
@@ -44,8 +46,9 @@ def check_training(network: nn.Module, arch: str, *, classes: int, channels: int
     with generators_kept(), torch.enable_grad():
         for training in True, False, True:  # what one pass leaves behind may break the next one
             check_pass(tried.train(training), arch, classes, channels, image_size)
-    changed = [name for name, value in unsaved_buffers(tried).items() if not torch.equal(value, temporary[name])]
-    return (*before.lost(surroundings(tried)), *changed)
+    if names := sorted(tried.state_dict().keys() ^ network.state_dict().keys()):
+        raise InputError(f"{arch} must have all of its tensors when it is built, got {names[0]} only while it computes")
+    return (*before.lost(surroundings(tried)), *changed_buffers(temporary, unsaved_buffers(tried)))
 
 
 def check_pass(network: nn.Module, arch: str, classes: int, channels: int, image_size: int) -> None:
@@ -69,6 +72,11 @@ def unsaved_buffers(network: nn.Module) -> dict[str, torch.Tensor]:
     """The buffers that the network's state_dict leaves out."""
     saved = network.state_dict().keys()
     return {name: value for name, value in network.named_buffers(remove_duplicate=False) if name not in saved}
+
+
+def changed_buffers(before: Mapping[str, torch.Tensor], later: Mapping[str, torch.Tensor]) -> list[str]:
+    """Those that have other values than before, or are new: None until the network has computed, for example."""
+    return [name for name, value in later.items() if name not in before or not torch.equal(value, before[name])]
 
 
 def twin(network: nn.Module, device: str) -> nn.Module:

@@ -126,6 +126,28 @@ def test_a_buffer_that_is_not_persistent_is_named_where_training_changes_it():
     assert check_training(model, "net", classes=10, channels=3, image_size=8) == ("1.running_mean",)
 
 
+class Cached(Plain):
+    """Has a buffer that its first pass makes."""
+
+    def __init__(self, persistent: bool):
+        super().__init__()
+        self.register_buffer("cache", None, persistent)
+
+    def forward(self, x):
+        self.cache = torch.ones(1, device=x.device)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_buffer_that_is_made_by_the_first_pass_is_named_or_refused_if_a_checkpoint_were_to_hold_it(persistent):
+    model, form = Cached(persistent), {"classes": 10, "channels": 3, "image_size": 8}
+    if not persistent:
+        assert check_training(model, "net", **form) == ("cache",)
+        return
+    with pytest.raises(InputError, match="must have all of its tensors when it is built, got cache"):
+        check_training(model, "net", **form)
+
+
 @pytest.mark.parametrize(
     "network, words",
     [
