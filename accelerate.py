@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from models.custom import UserNetwork
 from models.network_state import Surroundings, generators_kept, surroundings, surroundings_kept
+from models.probe import in_short
+from utils import listed
 
 Update = Callable[[Tensor], None]
 
@@ -25,7 +27,6 @@ Update = Callable[[Tensor], None]
 FORWARD = {"fp32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}
 BACKWARD = {"fp32": 0.1, "tf32": 0.2, "bf16": 0.6}
 RIGHT = 0.7  # of an untrained network's guesses many are close to ties
-SHOWN = 3  # names in a note
 SIZES = 2  # of batches that are kept ready: the full one and a round's last
 
 
@@ -129,7 +130,7 @@ class Accelerated:
         try:
             return Way(name, self.checked(plain, fast, visits))
         except Exception as error:  # compilers, drivers and users' networks raise many kinds
-            self.failed[name] = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+            self.failed[name] = in_short(error)
             return None
 
     @property
@@ -164,7 +165,7 @@ class Accelerated:
         """RuntimeError if the plain step has just changed more of the network than values of its tensors: a recording
         would repeat what it was at that time."""
         if changed := self.recorded.changed(surroundings(self.step.model)):
-            raise RuntimeError(f"each step changes {', '.join(changed[:SHOWN])}, which a recorded one would not")
+            raise RuntimeError(f"each step changes {listed(changed)}, which a recorded one would not")
 
     @property
     def allowed(self) -> list[float]:

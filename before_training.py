@@ -32,7 +32,7 @@ from rundir import RunDirectory
 from saliency import SCORES, Subject
 from tickets import TicketFile, TicketFiles, checksum, given_ticket
 from untrained import known_examples, untrained
-from utils import RANDOM_SCORES, SCORED_EXAMPLES, InputError, digest, generator, is_out_of_memory
+from utils import RANDOM_SCORES, SCORED_EXAMPLES, InputError, digest, generator, is_out_of_memory, listed
 from workbench import Material, read_material
 
 ROUNDING = 1e-9  # of the largest score of a layer, in float64
@@ -98,7 +98,7 @@ def count_like(path: Path, material: Material, whole: Mask) -> int:
     return count(on_cpu(whole) | mask)
 
 
-def examples_of(args: argparse.Namespace, material: Material, given: Sequence[GivenSet] = ()) -> Tensor | None:
+def examples_of(args: argparse.Namespace, material: Material, given: Sequence[GivenSet]) -> Tensor | None:
     """The examples that are looked at, of the `given` set if there is one, in the order of their batches; None for a
     criterion that looks at none.
 
@@ -199,11 +199,10 @@ def check_layers(mask: Mask, iteration: int, args: argparse.Namespace) -> None:
     empty = empty_layers(mask)
     if not empty or args.allow_empty_layers:
         return
-    others = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
     where = f" in iteration {iteration + 1} of {args.iterations}" if args.iterations > 1 else ""
     raise InputError(
-        f"--criterion {args.criterion} leaves no weight of {empty[0]}{others}, at {count(mask):,} weights{where}: keep "
-        "more, rank by layer (--ranking), or permit it by --allow_empty_layers"
+        f"--criterion {args.criterion} leaves no weight of {listed(empty, shown=1)}, at {count(mask):,} weights"
+        f"{where}: keep more, rank by layer (--ranking), or permit it by --allow_empty_layers"
     )
 
 

@@ -59,10 +59,8 @@ VAL_FRACTION = 0.1  # of a split, for validation
 
 def split(permutation: np.ndarray, val_fraction: float = VAL_FRACTION) -> Split:
     """The last ceil(n * val_fraction) of a permutation's n entries validate, those before them train."""
-    validation = math.ceil(
-        len(permutation) * Fraction(str(val_fraction))
-    )  # of the number as it is written: 0.1 is 1/10
-    return split_last(permutation, validation)
+    fraction = Fraction(str(val_fraction))  # of the number as it is written: 0.1 is 1/10
+    return split_last(permutation, math.ceil(len(permutation) * fraction))
 
 
 def split_last(permutation: np.ndarray, validation: int) -> Split:

@@ -1,13 +1,11 @@
 """What a user should know of pruning a network of their own: which layer is spared, which weights stay dense."""
 
-from collections.abc import Sequence
-
 from torch import nn
 
 from pruner import classifiers, last_linear, never_pruned, prunable
+from utils import listed
 
 TOLD_FROM = 0.01  # of a network's parameters: fewer that stay dense change no density worth a word
-SHOWN = 3  # names in a note
 
 
 def network_notes(model: nn.Module, prune_classifier: bool) -> list[str]:
@@ -64,9 +62,3 @@ def dense_note(model: nn.Module) -> list[str]:
         f"{weights:,} weights stay dense, {weights / parameters:.1%} of the network's parameters, since only those of "
         f"Conv2d and Linear layers are pruned: {listed(sorted(dense, key=dense.get, reverse=True))}"
     ]
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -88,6 +88,12 @@ def read_toml(path: Path) -> dict:
         raise InputError(f"{path} is no TOML file: {error}") from None
 
 
+def listed(names: Sequence, shown: int = 3) -> str:
+    """'a, b, c and 2 more': the first names of a list, for a note or an error."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(map(str, names[:shown])) + more
+
+
 # Purposes for which chance is drawn; each has a stream of its own, so that no choice of one shifts another.
 (EPOCH, INITIAL_WEIGHTS, RANDOM_PRUNE, RANDOM_SET, NETWORK, FRESH_WEIGHTS, RANDOM_MASK, SCORED_EXAMPLES,
  RANDOM_SCORES, CHANNELS, OTHER_MEMBERS, RANDOM_CHANNELS, ORDERS, STATISTICS, ATTACKS) = range(15)  # fmt: skip

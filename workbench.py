@@ -22,7 +22,7 @@ from recipe import Recipe
 from sources import Source, read_source
 from splitting import divide
 from step import Step, copy_weights, load_weights_
-from utils import INITIAL_WEIGHTS, InputError, digest, seed_generators, torch_seed
+from utils import INITIAL_WEIGHTS, InputError, digest, listed, seed_generators, torch_seed
 
 
 @dataclass(frozen=True)
@@ -172,10 +172,10 @@ def check_prunable(model: nn.Module, arch: str) -> None:
     """InputError for a network, the user's own, whose weights are not plain parameters or not used as they stand, or
     that has none to prune."""
     if altered := getattr(model, "altered", ()):
-        others = f" and {len(altered) - 1} more" if len(altered) > 1 else ""
         raise InputError(
-            f"--arch {arch}: the weights of {altered[0]}{others} are changed before they are used, so that those that "
-            "are zero have an effect all the same: such layers (standardised weights, for one) cannot be pruned here"
+            f"--arch {arch}: the weights of {listed(altered, shown=1)} are changed before they are used, so that those "
+            "that are zero have an effect all the same: such layers (standardised weights, for one) cannot be pruned "
+            "here"
         )
     try:
         names = prunable(model)

@@ -20,7 +20,7 @@ from reports.stability_runs import StabilityRun, stability_run
 from rundir import CHECKPOINT, RunDirectory
 from set_aside import is_kept_place
 from tickets import checksum
-from utils import InputError
+from utils import InputError, listed
 
 SEARCHES = {"main_imp.py", "main_PrAC_imp.py"}
 SETTINGS = {"seed", "dataset", "arch", "epochs", "batch_size"}  # that every run has
@@ -243,8 +243,7 @@ def _no_run(script: str) -> str:
 
 def _left_out(script: str, paths: Sequence[Path]) -> str:
     """One sentence for all directories of a script that have nothing to report."""
-    others = f" and {len(paths) - FEW} more" if len(paths) > FEW else ""
-    told = f"{', '.join(map(str, paths[:FEW]))}{others} {'each ' if len(paths) > 1 else ''}{_no_run(script)}"
+    told = f"{listed(paths, FEW)} {'each ' if len(paths) > 1 else ''}{_no_run(script)}"
     return f"{told}; left out."
 
 

@@ -453,7 +453,7 @@ def test_the_mask_is_that_of_the_score_on_the_examples_that_train(call, tmp_path
     words = ["--criterion", "snip", "--density", "0.2", "--save_dir", "x", "--batch_size", "100"]
     args = main_init.read_flags([*DIGITS, *words])
     material = read_material(args, torch.device("cpu"))
-    indices = examples_of(args, material)
+    indices = examples_of(args, material, [])
     assert torch.equal(indices.sort().values, material.split.train) and not torch.equal(indices, material.split.train)
     batches = [(to_input(material.train.images[part]), material.train.labels[part]) for part in indices.split(100)]
     whole = pruner.dense(material.model)
