@@ -32,7 +32,7 @@ def build_checked(
     check_network(network, arch, **images)
     if isinstance(network, UserNetwork):
         network.unsaved = check_training(network, arch, **images)
-        network.study_(channels, image_size)
+        network.find_layer_roles_(channels, image_size)
     return network
 
 

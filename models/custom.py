@@ -16,7 +16,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from utils import InputError
 
-from .anatomy import Anatomy, anatomy
+from .layer_roles import LayerRoles, layer_roles
 from .normalization import rgb
 from .probe import in_short
 from .user_code import ROOT, is_path, lies_in, top, user_code
@@ -26,8 +26,8 @@ class UserNetwork(nn.Module):
     """`network` behind the normalisation: it gets (n, 3, size, size), normalised.
 
     `classifier_names`: the layers that make its logits, None while that is not known, then with the reason in
-    `unknown`; `altered`: those whose weights are changed before they are used (`anatomy.Anatomy`). `unsaved`: what
-    training changes in it and no checkpoint holds (`probe.check_training`).
+    `unknown`; `altered`: those whose weights are changed before they are used (`layer_roles.LayerRoles`). `unsaved`:
+    what training changes in it and no checkpoint holds (`probe.check_training`).
     """
 
     classifier_names: tuple[str, ...] | None = None
@@ -43,10 +43,10 @@ class UserNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.network(self.normalize(rgb(images)))
 
-    def study_(self, channels: int, image_size: int) -> None:
-        """Find out what its weights do with such images."""
-        found = anatomy(self, channels, image_size)
-        if isinstance(found, Anatomy):
+    def find_layer_roles_(self, channels: int, image_size: int) -> None:
+        """Set `classifier_names` and `altered`, or `unknown`, by a pass of such images."""
+        found = layer_roles(self, channels, image_size)
+        if isinstance(found, LayerRoles):
             self.classifier_names, self.altered = found
         else:
             self.unknown = found

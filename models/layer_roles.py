@@ -28,7 +28,7 @@ OPERANDS = {
 }
 
 
-class Anatomy(NamedTuple):
+class LayerRoles(NamedTuple):
     """`classifiers`: the names, in the order of registration, of the layers whose output reaches the logits through no
     other weights; of parameters where they lie in no layer of their own. `altered`: the names of those Conv2d and
     Linear layers whose weights are changed before they are used, so that one that is zero has an effect all the same.
@@ -46,10 +46,10 @@ class Use(NamedTuple):
     weights: Mapping[str, int]
 
 
-def anatomy(network: nn.Module, channels: int, image_size: int) -> Anatomy | str:
-    """The network's anatomy for such images; where it cannot be known, why.
+def layer_roles(network: nn.Module, channels: int, image_size: int) -> LayerRoles | str:
+    """The roles of the network's layers for such images; where they cannot be known, why.
 
-    A copy is asked, in eval mode on the CPU, with every second one of its weights at zero.
+    They are those in a pass of a copy, in eval mode on the CPU, every second one of whose weights is zero.
     """
     twin = thinned(network)
     images = torch.zeros(BATCH, channels, image_size, image_size, requires_grad=True)
@@ -61,7 +61,7 @@ def anatomy(network: nn.Module, channels: int, image_size: int) -> Anatomy | str
     if not isinstance(logits, Tensor) or logits.grad_fn is None:
         return "its logits cannot be differentiated"
     used = uses(logits.grad_fn, images, twin)
-    return Anatomy(owners_of(last(logits.grad_fn, used), twin), altered(used.values(), twin))
+    return LayerRoles(owners_of(last(logits.grad_fn, used), twin), altered(used.values(), twin))
 
 
 def thinned(network: nn.Module) -> nn.Module:

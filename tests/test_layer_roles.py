@@ -16,8 +16,8 @@ from torch import nn
 import pruner
 from checkpoint import masked_state, read, write
 from models import ARCHITECTURES, build_model
-from models.anatomy import anatomy
 from models.families import MLPS
+from models.layer_roles import layer_roles
 from network_notes import classifier_setting, network_notes
 from step import copy_weights
 from tickets import own_parts
@@ -99,7 +99,7 @@ CASES = {
 
 @pytest.mark.parametrize("net, expected", CASES.values(), ids=CASES)
 def test_the_layers_that_make_the_logits(net, expected):
-    assert anatomy(net, 3, 8) == (tuple(expected), ())
+    assert layer_roles(net, 3, 8) == (tuple(expected), ())
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v2", "googlenet", "shufflenet_v2_x0_5"])
@@ -107,7 +107,7 @@ def test_torchvisions_networks_have_their_classifier(name):
     more = {"init_weights": False} if name == "googlenet" else {}  # with auxiliary heads, which eval mode does not use
     net = getattr(torchvision.models, name)(num_classes=5, **more)
     expected = "fc" if hasattr(net, "fc") else "classifier.1"
-    assert anatomy(net, 3, 64) == ((expected,), ())
+    assert layer_roles(net, 3, 64) == ((expected,), ())
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -116,13 +116,13 @@ def test_our_networks_last_linear_layer_makes_their_logits(arch):
     with torch.no_grad():
         for value in model.state_dict().values():
             value.fill_(1)
-    found = anatomy(model, *((1, 8) if arch in MLPS else (3, 16 if arch.startswith("vgg") else 8)))
+    found = layer_roles(model, *((1, 8) if arch in MLPS else (3, 16 if arch.startswith("vgg") else 8)))
     assert found == (pruner.classifiers(model), ()) and pruner.classifiers(model) == pruner.last_linear(model)
 
 
 @pytest.mark.parametrize("arch", ["res20s", "mlp2"])
 def test_our_networks_are_not_examined(arch, monkeypatch):
-    monkeypatch.setattr("models.custom.anatomy", None)
+    monkeypatch.setattr("models.custom.layer_roles", None)
     build_model(arch, classes=3, channels=1, image_size=8, mean=[0.5], std=[0.5])
 
 
@@ -165,13 +165,13 @@ def test_zeros_stay_zeros_or_the_layer_is_named(change, altered, kind):
     place = 0 if kind is nn.Conv2d else 3
     layers[place] = weighing(change, kind)
     net = nn.Sequential(*layers, nn.ReLU(), nn.Linear(4, 5)).to(memory_format=torch.channels_last)
-    assert anatomy(net, 3, 8) == (("5",), (str(place),) if altered else ())
+    assert layer_roles(net, 3, 8) == (("5",), (str(place),) if altered else ())
 
 
 def test_spectral_norm_by_hand_only_scales():
     layer = weighing(lambda weight: weight / (torch.randn(4) @ weight.flatten(1) @ torch.randn(27)))
     net = nn.Sequential(layer, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
-    assert anatomy(net, 3, 8) == (("3",), ())
+    assert layer_roles(net, 3, 8) == (("3",), ())
 
 
 # --- the pass leaves no trace -----------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_the_network_and_chance_are_left_as_they_were():
     for look in (False, True):
         torch.manual_seed(0), random.seed(0), np.random.seed(0)  # noqa: NPY002
         if look:
-            assert anatomy(net, 3, 8) == (("fc",), ())
+            assert layer_roles(net, 3, 8) == (("fc",), ())
         draws.append((float(torch.rand(())), random.random(), np.random.rand()))  # noqa: NPY002
     assert draws[0] == draws[1] and net.training and not hasattr(net, "kept")
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
@@ -207,9 +207,9 @@ def test_the_network_and_chance_are_left_as_they_were():
 
 
 def test_why_it_is_not_known():
-    assert anatomy(of(lambda net, x: net.features(x).detach()), 3, 8) == "its logits cannot be differentiated"
-    assert anatomy(of(lambda net, x: (net.features(x), x)), 3, 8) == "its logits cannot be differentiated"
-    assert anatomy(of(lambda net, x: net.nothing), 3, 8).startswith("a pass in eval mode fails with AttributeError")
+    assert layer_roles(of(lambda net, x: net.features(x).detach()), 3, 8) == "its logits cannot be differentiated"
+    assert layer_roles(of(lambda net, x: (net.features(x), x)), 3, 8) == "its logits cannot be differentiated"
+    assert layer_roles(of(lambda net, x: net.nothing), 3, 8).startswith("a pass in eval mode fails with AttributeError")
 
 
 # --- what is pruned, told and recorded --------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_a_search_that_pruned_the_classifier_is_not_gone_on_with(call, tmp_path,
     """One that was begun when the last linear layer was spared, whatever it was."""
     words = [*SEARCH.split(), tmp_path / "run", "--arch", "networks:head_first"]
     with monkeypatch.context() as before:
-        before.setattr("models.custom.anatomy", lambda *_: "nobody asked")
+        before.setattr("models.custom.layer_roles", lambda *_: "nobody asked")
         assert call("main_imp", *words)[0] == 0
         status, out, _ = call("main_imp", *words)
         assert status == 0 and "network.head" not in out.replace("network.hidden", "").replace("nobody", "")
