@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from models import STEMS, check_arch
@@ -488,7 +489,8 @@ def check_directory(flag: str, path: Path) -> None:
     try:
         there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         for longer in (path / LONGEST_NAME, Path(f"{path.absolute()}{LONGEST_ENDING}")):
-            longer.exists()  # or the system says that it is too long
+            with suppress(FileNotFoundError, NotADirectoryError):
+                longer.stat()  # or the system says that it is too long, which `exists` hides from Python 3.14 on
     except OSError as error:
         shown = str(path) if len(str(path)) < SHOWN else f"{str(path)[:SHOWN]}…"
         raise InputError(f"{flag} {shown} cannot be used: {error.strerror}") from None
