@@ -14,6 +14,7 @@ from environment import environment, set_determinism
 from feedback import Feedback
 from host_memory import keep_freed_memory
 from models import build_model
+from models.families import MLPS
 from network_notes import unsaved_note
 from precision import pick_precision
 from prediction import Predictor
@@ -164,8 +165,9 @@ def initial_model(args: argparse.Namespace, images: Mapping, purpose: int = INIT
 
 
 def initial_weights(args: argparse.Namespace, images: Mapping, purpose: int) -> Weights:
-    """Those weights, drawn for another purpose than the start of a search."""
-    return copy_weights(initial_model(args, images, purpose))
+    """Those weights, drawn for this purpose; the network has been tried on such images before, and is not again."""
+    untried = images if args.arch in MLPS else {**images, "image_size": None}
+    return copy_weights(initial_model(args, untried, purpose))
 
 
 def check_prunable(model: nn.Module, arch: str) -> None:
