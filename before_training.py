@@ -175,8 +175,8 @@ def keep(mask: Mask, scores: Scores, number: int, ranking: Ranking) -> Mask:
 
 
 def check_scores(scores: Scores, mask: Mask, args: argparse.Namespace) -> None:
-    """InputError for scores that rank nothing: a network that makes no numbers of its images, or the same whatever a
-    weight is, or is none that the criterion is for."""
+    """InputError for scores that rank nothing: those that are not finite, or all 0, or below 0 where that says that the
+    criterion is not for this network."""
     left = [scores[name][layer] for name, layer in mask.items()]
     if not all(bool(layer.isfinite().all()) for layer in left):
         raise InputError(f"--criterion {args.criterion} gives weights of {args.arch} scores that are not finite")

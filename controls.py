@@ -86,10 +86,10 @@ def dense(ticket: Ticket, chance: Chance) -> Ticket:
 
 
 class Control(NamedTuple):
-    """A control: its name in a report, behind that of the ticket's method; what it is; what it makes of a ticket; of
-    what ticket it is the ticket itself, and whether it may be, which then tells what the ticket is; whether it puts
-    weights drawn afresh in the place of the ticket's; and whether it does without the mask, so that it is the same for
-    all tickets of a search."""
+    """A control: its name in a report, behind that of the ticket's method; what it is; what it makes of a ticket; for
+    which tickets it equals the ticket, and whether that is allowed, since it tells how the ticket was found; whether it
+    puts weights drawn afresh in the place of the ticket's; and whether it does without the mask, so that it is the same
+    for all tickets of a search."""
 
     name: str
     help: str

@@ -17,8 +17,8 @@ Counts = dict[str, int]  # weights of each layer, by the layer's name
 class Criterion(NamedTuple):
     """Its name in a report; what it is; whether its scores depend on examples; how many iterations it was published
     with, each with scores of what the one before has left (None: its scores do not depend on what is left); whether
-    its scores tell the better weights from the worse, so that there is something to invert; and of which networks alone
-    its scores are at least 0, where it means nothing otherwise."""
+    its scores tell the better weights from the worse, so that there is something to invert; and, if scores below 0 mean
+    nothing, for which networks it has none."""
 
     name: str
     help: str

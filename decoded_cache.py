@@ -1,8 +1,8 @@
 """Decoded images kept on disk, so that a folder of image files is decoded once and not in every run.
 
 A cache file is an uncompressed .npz, whose zip checksums tell a damaged file from a whole one. Its name carries a key
-that the caller makes, and it says by a hash from which contents it was decoded. Beside it lies a note that says which
-identity, a hash of the caller's, the files with these contents had when they were last looked at. Both lie in
+that the caller makes, and it says by a hash from which contents it was decoded. Beside it lies a note with the
+identity, a hash that the caller makes, of the files when they were last found to have these contents. Both lie in
 <root>/.decoded or, where that cannot be written, in the user's cache directory.
 """
 

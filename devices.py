@@ -52,7 +52,7 @@ def check_gpu(gpu: int) -> None:
 
 
 def why_no_gpu() -> str | None:
-    """Why no GPU of this machine is used, where torch can use none; None if there is none to speak of."""
+    """Why no GPU of this machine is used, where torch can use none; None if it has no GPU."""
     if torch.backends.mps.is_available():
         return "the suite does not use Apple GPUs (MPS)"
     if not has_nvidia_gpu():

@@ -91,7 +91,7 @@ def _has_only_begun(checkpoint: Path) -> bool:
 
 
 def set_aside_(directories: Sequence[RunDirectory], place: Path) -> None:
-    """Move the files of a run, the first of these directories, and of its copies in the others to `place`, in the stead
+    """Move the files of a run, the first of these directories, and of its copies in the others to `place`, in place
     of what lies there. RunError if that cannot be done; `mend_` then brings them together again."""
     moving = place.with_name(place.name + MOVING)
     with writing(place), shielded():

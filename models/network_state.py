@@ -84,7 +84,7 @@ class Surroundings(NamedTuple):
     generators: tuple
 
     def changed(self, later: "Surroundings") -> list[str]:
-        """What is another now, in words that follow "the network changes"."""
+        """What has changed, in words that follow "the network changes"."""
         found = [*_differing(self.tensors, later.tensors), *_differing(self.attributes, later.attributes)]
         return found + (["the state of Python's or NumPy's generator"] if self.generators != later.generators else [])
 
@@ -93,7 +93,7 @@ class Surroundings(NamedTuple):
         return self[:2] != later[:2]
 
     def lost(self, later: "Surroundings") -> list[str]:
-        """Python attributes that are others now, those aside that hold tensors of a pass."""
+        """Python attributes that have changed, except for those that hold tensors of a pass."""
         return [
             name
             for name in _differing(self.attributes, later.attributes)

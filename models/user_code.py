@@ -24,8 +24,9 @@ Modules = dict[str, ModuleType]
 class UserCode:
     """The modules of one place, a directory.
 
-    It is looked in first, the directory of this suite last, and before that the one `beside` a file in a package. `own`
-    is the name at the top level that means a module of this place, whatever has been imported under it elsewhere.
+    Names are looked up here first, then wherever Python looks, then in `beside`, the directory of a file that lies in a
+    package, and last in the directory of this suite. `own` is the name at the top level that means a module of this
+    place, whatever has been imported under it elsewhere.
     """
 
     def __init__(self, folder: Path, beside: Path | None, own: str | None, number: int):
