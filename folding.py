@@ -71,7 +71,8 @@ class Folded:
 
 def like(convolution: nn.Conv2d) -> nn.Conv2d:
     """A convolution of the same form, with a bias, whose weights nothing trains."""
-    return nn.Conv2d(
+    return nn.utils.skip_init(  # drawing weights that are written over takes longer than all the rest
+        nn.Conv2d,
         convolution.in_channels,
         convolution.out_channels,
         convolution.kernel_size,
