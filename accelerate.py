@@ -101,7 +101,8 @@ class Accelerated:
     def begin_epoch(self) -> None:
         """What was recorded is of no use, either, if a user's network is another one than it was then: one whose
         `train` changes a number, for example."""
-        if self.ways and self.may_change and self.recorded.differs(surroundings(self.step.model)):
+        recorded = any(way.name != "plain" for way in self.ways.values())
+        if recorded and self.may_change and self.recorded.differs(surroundings(self.step.model)):
             self.forget()
 
     def choose(self, visits: Tensor) -> Way:

@@ -58,7 +58,9 @@ def read(path: Path) -> dict:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # a file that is none, or damaged, raises many kinds
             if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
-                raise InputError(f"{path} is refused: it holds more than tensors and plain values") from None
+                raise InputError(
+                    f"{path} is refused: it holds more than tensors and plain values; save the state_dict alone"
+                ) from None
             raise DamagedFile(f"{path} is no checkpoint, or a damaged one") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"{path} is no checkpoint: it holds a {type(content).__name__}, not tensors by name")

@@ -61,15 +61,23 @@ def stray_images(folder: Path) -> int:
     return sum(entry.name.lower().endswith(SUFFIXES) and not is_folder(entry) for entry in entries(str(folder)))
 
 
-def part_of(folder: Path, names: Iterable[str], classes: tuple[str, ...]) -> Part:
-    """The images of the class folders `names` in `folder`; InputError for a class without any."""
+def part_of(folder: Path, names: Iterable[str], classes: tuple[str, ...], others: Iterable[Path] = ()) -> Part:
+    """The images of the class folders `names` in `folder`; InputError for a class without any.
+
+    Links to what lies in the `others`, which are parts of the data set in their own right, do not count.
+    """
+    elsewhere = tuple(f"{os.path.realpath(other)}{os.sep}" for other in others)
     index = {name: number for number, name in enumerate(classes)}
     walks = {name: walk(f"{folder}{os.sep}{name}") for name in names}
     owners = {image.real: name for name, walked in walks.items() for image in walked.images if image.direct}
     part = Part(folder, [], set(), Counter(), sum(walked.repeated for walked in walks.values()), [])
     links = 0
     for name, walked in walks.items():
-        own = [image for image in walked.images if owners.get(image.real, name) == name]
+        own = [
+            image
+            for image in walked.images
+            if owners.get(image.real, name) == name and (image.direct or not image.real.startswith(elsewhere))
+        ]
         if not own:
             raise InputError(
                 f"the class folder {shown(folder / name)} {why_empty(walked)}; remove it or put images there"

@@ -38,10 +38,10 @@ def usable_gpus() -> list[int]:
     return [gpu for gpu in range(torch.cuda.device_count()) if missing_code(gpu) is None]
 
 
-def check_gpu(gpu: int) -> None:
-    """InputError unless torch can compute on this CUDA device."""
+def check_gpu(gpu: int, cpu: str = "--gpu -1") -> None:
+    """InputError unless torch can compute on this CUDA device; `cpu` is how the CPU is asked for."""
     if not torch.cuda.is_available():
-        raise InputError(f"--gpu {gpu}: torch cannot use CUDA here ({why_no_cuda()}); --gpu -1 is the CPU")
+        raise InputError(f"--gpu {gpu}: torch cannot use CUDA here ({why_no_cuda()}); {cpu} is the CPU")
     if gpu >= (count := torch.cuda.device_count()):
         raise InputError(f"--gpu {gpu}: torch sees {count} CUDA device{'s' * (count > 1)}, numbered from 0")
     if why := missing_code(gpu):
@@ -85,9 +85,12 @@ def why_no_cuda() -> str:
 
 
 def missing_code(gpu: int) -> str | None:
-    """Why this torch has no code for a GPU; None if it has, or, on ROCm, if that is not known."""
+    """Why this torch has no code for a GPU, or cannot ask it; None if it has, or, on ROCm, if that is not known."""
     built = torch.cuda.get_arch_list()
-    capability = torch.cuda.get_device_capability(gpu)
+    try:
+        capability = torch.cuda.get_device_capability(gpu)
+    except RuntimeError as error:  # a GPU that is broken, or another process's alone
+        return f"torch cannot use this GPU ({str(error).partition(chr(10))[0]})"
     if torch.version.hip or not built or any(runs_on(code, capability) for code in built):
         return None
     return (

@@ -52,7 +52,10 @@ def list_image_folder(root: Path) -> Listing:
         raise InputError(f"{train} must hold one folder for each of at least two classes, got {list(classes)}")
     for other in others:
         check_classes(other, train, classes)
-    parts = [part_of(train, classes, classes), *(part_of(other, class_names(other), classes) for other in others)]
+    parts = [
+        part_of(train, classes, classes, others),
+        *(part_of(other, class_names(other), classes) for other in others),
+    ]
     validation = parts[2].examples if len(parts) > 2 else ()
     notes = (*layout_notes(parts), *left_out_notes(root, parts), *link_notes(parts))
     return Listing(classes, parts[0].examples, parts[1].examples, validation, notes)
@@ -100,7 +103,7 @@ def link_notes(parts: Sequence[Part]) -> list[str]:
     notes = []
     for part in parts:
         if part.repeated:
-            notes.append(f"left out {part.repeated} links in {part.folder} to files and folders that count already")
+            notes.append(f"left out links in {part.folder} to files and folders that count already: {part.repeated}")
         if part.shared:
             first = shown(part.shared[0])
             notes.append(

@@ -51,8 +51,16 @@ def unknown(why: str) -> Seen:
 
 
 def finite(ticket: Evidence) -> Seen:
-    parts = {**(ticket.rewound or {}), **ticket.weights}
-    broken = [name for name, value in parts.items() if not value.isfinite().all()]
+    """A buffer may hold infinities from the start, as a mask for attention does; training may bring in none."""
+    rewound = ticket.rewound or {}
+    wrong = {name: ~value.isfinite() if name in ticket.mask else value.isnan() for name, value in rewound.items()}
+    broken = [name for name, places in wrong.items() if places.any()]
+    for name, value in ticket.weights.items():
+        usable, start = value.isfinite(), rewound.get(name)
+        if start is not None and start.shape == value.shape:
+            usable |= value == start.to(value.device)
+        broken += [] if usable.all() else [name]
+    parts = {**rewound, **ticket.weights}
     return not broken, f"{broken[0]} is not finite" if broken else f"{len(parts)} tensors of finite numbers"
 
 

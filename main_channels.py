@@ -190,7 +190,9 @@ def _check_weights(args: Namespace) -> None:
     if args.init_dir is not None:
         for flag in ("epochs", "prune_at"):
             if getattr(args, flag) is not None:
-                raise InputError(f"--{flag} is of a pre-training, which --init_dir takes the place of: give one")
+                raise InputError(
+                    f"--{flag} is for training the dense network, which --init_dir gives as trained: give one of them"
+                )
         args.epochs = 0
 
 

@@ -47,8 +47,8 @@ def unsaved_note(model: nn.Module) -> list[str]:
     if not (names := getattr(model, "unsaved", ())):
         return []
     return [
-        f"training changes {listed(names)}, which no checkpoint holds, as only parameters and persistent buffers are "
-        "saved: a run that goes on begins with the value that the network is built with"
+        f"training changes {listed(names)}, which is in no checkpoint, as only parameters and buffers are: a run that "
+        "is continued differs from an unbroken one, and rewinding does not put it back; make it a buffer"
     ]
 
 

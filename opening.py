@@ -12,7 +12,7 @@ from flags import LATER
 from records import best_place
 from rundir import OWN, RunDirectory, name_of, occupied
 from set_aside import check_place, is_worth_keeping, kept_place, mend_, set_aside_
-from utils import InputError
+from utils import InputError, overwrite_done
 from whole_file import DamagedFile, is_sealed
 
 
@@ -133,6 +133,8 @@ def make(directory: RunDirectory, opening: Opening, copies: Sequence[RunDirector
             for file in each.files():
                 file.unlink()
             shutil.rmtree(each.events, ignore_errors=True)
+    if opening.clear or opening.kept:
+        overwrite_done()
     if opening.elsewhere:
         round = opening.saved["state"]
         best = RunDirectory(opening.source.parent).best(round)

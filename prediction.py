@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from accelerate import relative
 from dataset import Images, el2n, to_input
 from folding import Folded
 from models.custom import UserNetwork
@@ -86,7 +87,7 @@ class Predictor:
                 return self.model
             folded.refresh_()
             expected, got = self.model(images).float(), folded(images).float()
-            apart = float((got - expected).norm() / expected.norm())
+            apart = relative((got - expected).double().norm().item(), expected.double().norm().item())
             if apart <= TOLERANCE[self.precision]:
                 return folded
             reason = f"its logits would differ by {apart:.2g} of their size"

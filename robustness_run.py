@@ -22,6 +22,7 @@ from reports.runs import SEARCHES, Run, read_run
 from robustness import BATCH, MEASURED, Threat, robust_accuracies
 from rundir import RunDirectory
 from sources import read_source
+from step import load_weights_
 from tickets import TicketFile
 from utils import ATTACKS, InputError, digest, generator
 from workbench import form_of
@@ -136,7 +137,7 @@ def attack_run(job: Job, args: argparse.Namespace, device: torch.device, feedbac
     for row, weights in job.networks():
         checksum = digest(*(value.numpy() for _, value in sorted(weights.items())))
         if known.get(row["round"], {}).get("checksum") != checksum:
-            job.model.load_state_dict(weights)
+            load_weights_(job.model, weights)
             found = robust_accuracies(job.model, job.test, indices, threat, args.seed, feedback.tick)
             told = {name: row[name] for name in ("round", "density", "sparsity")}
             known[row["round"]] = told | {"checksum": checksum, "examples": len(indices)} | found

@@ -63,7 +63,7 @@ def usable_gpus(wanted: Sequence[int] | None) -> Sequence[int]:
     import devices
 
     for gpu in wanted or ():
-        devices.check_gpu(gpu)
+        devices.check_gpu(gpu, cpu="--gpu without a number")
     found = devices.usable_gpus() if wanted is None else wanted
     if not found and (why := devices.why_no_gpu()):
         print(f"note: the runs compute on the CPU: {why}")
@@ -260,7 +260,8 @@ run() {{
 runs=(
 {lines}
 )
-eval "${{runs[$SLURM_ARRAY_TASK_ID]}}"
+task=${{SLURM_ARRAY_TASK_ID:?submit this file with sbatch}}
+eval "${{runs[$task]:?there is no task of this number}}"
 exit "$status"
 """
 

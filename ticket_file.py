@@ -61,7 +61,7 @@ class TicketFile:
     @property
     def settings(self) -> dict:
         """Of the run that wrote it; empty for a file of the 2021 code."""
-        return self.content.get("settings", {})
+        return self.content.get("settings") or {}
 
     @property
     def origin(self) -> dict:
@@ -76,6 +76,12 @@ class TicketFile:
     def tensors(self, state: object) -> Weights:
         """`state` if it is a state_dict, without what modules add to theirs."""
         state = {name: value for name, value in state.items() if not is_extra(name)} if isinstance(state, dict) else {}
+        if any(
+            value.is_sparse or value.layout != torch.strided or value.is_meta
+            for value in state.values()
+            if isinstance(value, Tensor)
+        ):
+            raise InputError(f"{self.path} holds tensors that are sparse or without values: give dense ones")
         if not state or not all(isinstance(value, Tensor) for value in state.values()):
             raise InputError(f"{self.path} holds no weights: tensors by name are needed")
         return state
@@ -121,7 +127,7 @@ class TicketFile:
         normal = (name for name in own if owners(name, [NORMALIZATION]) and name in state)
         foreign = not all(_equal(state[name], own[name]) for name in normal)
         state, notes = cast(self.path, state, own)
-        if broken := [name for name, value in state.items() if not value.isfinite().all()]:
+        if broken := [name for name, value in state.items() if not _usable(value, own.get(name))]:
             raise InputError(f"{self.path} is no starting point: {broken[0]} holds values that are not finite")
         if foreign:
             notes.append(f"{self.path} was made with another input normalisation; this data set's own is used")
@@ -150,7 +156,7 @@ class TicketFile:
         Whether a checkpoint of the 2021 code comes from this data set cannot be known; it is taken to.
         """
         if self.settings.get("data checksum", data_checksum) != data_checksum:
-            return [f"{self.path} was found on another data set"]
+            return [f"{self.path} was found on other data: another set, or files added, removed or changed since"]
         notes = []
         if self.settings.get("split checksum", split_checksum) != split_checksum:
             notes.append(f"{self.path} was found with another --split_file: it may know examples that validate here")
@@ -171,3 +177,11 @@ class TicketFile:
 def _equal(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are, in the number format of the first."""
     return a.shape == b.shape and torch.allclose(a, b.to(a.dtype))
+
+
+def _usable(value: Tensor, own: Tensor | None) -> bool:
+    """Whether all of a tensor is finite, but for what is not in the network's own either, such as -inf in a mask for
+    attention."""
+    finite = value.isfinite()
+    alike = own is not None and own.shape == value.shape
+    return bool((finite | (value == own) if alike else finite).all())

@@ -13,7 +13,7 @@ from devices import pick_device, room_for
 from environment import environment, set_determinism
 from feedback import Feedback
 from host_memory import keep_freed_memory
-from models import build_model
+from models import ARCHITECTURES, build_model
 from models.families import MLPS
 from network_notes import unsaved_note
 from precision import pick_precision
@@ -23,7 +23,7 @@ from recipe import Recipe
 from sources import Source, read_source
 from splitting import divide
 from step import Step, copy_weights, load_weights_
-from utils import INITIAL_WEIGHTS, InputError, digest, listed, seed_generators, torch_seed
+from utils import FRESH_WEIGHTS, INITIAL_WEIGHTS, InputError, digest, listed, seed_generators, torch_seed
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def read_material(args: argparse.Namespace, device: torch.device) -> Material:
     source = read_source(args.dataset, args.data, args.image_size)
     division = divide(args, source)
     images = form_of(source)
-    model = initial_model(args, images).to(device, memory_format=torch.channels_last)
+    model = placed(initial_model(args, images), device)
     check_prunable(model, args.arch)
     train, test = images_on(device, source, augmented=not args.no_augmentation)
     return Material(
@@ -138,7 +138,7 @@ def read_material(args: argparse.Namespace, device: torch.device) -> Material:
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
             "split checksum": division.checksum,
         },
-        notes=[*source.notes, *division.notes, *unsaved_note(model)],
+        notes=[*source.notes, *division.notes, *unsaved_note(model), *same_weights_note(args, images, model)],
     )
 
 
@@ -170,14 +170,30 @@ def initial_weights(args: argparse.Namespace, images: Mapping, purpose: int) -> 
     return copy_weights(initial_model(args, untried, purpose))
 
 
+def placed(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model on its device, its images and filters in channels-last memory, which 3D convolutions do not have."""
+    if any(parameter.ndim == 5 for parameter in model.parameters()):
+        return model.to(device)
+    return model.to(device, memory_format=torch.channels_last)
+
+
+def same_weights_note(args: argparse.Namespace, images: Mapping, model: nn.Module) -> list[str]:
+    """That runs of several seeds start alike, where a user's network brings its own weights."""
+    if args.arch in ARCHITECTURES:
+        return []
+    others = initial_weights(args, images, FRESH_WEIGHTS)
+    if any(not torch.equal(value.cpu(), others[name]) for name, value in copy_weights(model).items()):
+        return []
+    return [f"--arch {args.arch} begins with the same weights whatever --seed is: seeds differ in other draws alone"]
+
+
 def check_prunable(model: nn.Module, arch: str) -> None:
     """InputError for a network, the user's own, whose weights are not plain parameters or not used as they stand, or
     that has none to prune."""
     if altered := getattr(model, "altered", ()):
         raise InputError(
-            f"--arch {arch}: the weights of {listed(altered, shown=1)} are changed before they are used, so that those "
-            "that are zero have an effect all the same: such layers (standardised weights, for one) cannot be pruned "
-            "here"
+            f"--arch {arch}: {listed(altered)} changes weights before it uses them, as weight standardisation does: "
+            "pruned weights would not stay zero; give a network with a plain Conv2d or Linear layer there"
         )
     try:
         names = prunable(model)
@@ -185,7 +201,7 @@ def check_prunable(model: nn.Module, arch: str) -> None:
         raise InputError(f"--arch {arch}: {error}") from None
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     if computed := [name for name in names if name not in parameters]:
-        if f"{computed[0]}_orig" in parameters:
+        if f"{computed[0]}_orig" in parameters and f"{computed[0]}_mask" in dict(model.named_buffers()):
             why = "is masked by torch.nn.utils.prune: call prune.remove on its layers, and give the mask as --mask_dir"
         else:
             why = "is no nn.Parameter but computed from others, as by weight norm: such layers cannot be pruned here"

@@ -3,6 +3,7 @@
 Every failure is told as one sentence (InputError).
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from torch.nn.parameter import UninitializedParameter
 from utils import InputError
 
 from .layer_roles import LayerRoles, layer_roles
+from .network_state import generators_kept
 from .normalization import rgb
 from .probe import in_short
 from .user_code import ROOT, is_path, lies_in, top, user_code
@@ -56,7 +58,8 @@ def call_user_function(arch: str, classes: int) -> nn.Module:
     """function(num_classes=classes), for `arch` = "package.module:function" or "path/to/file.py:function"."""
     place, _, name = arch.rpartition(":")
     with global_settings_kept(), user_code(place)[0].named():
-        module = import_user_module(place)
+        with generators_kept():  # what a module draws or seeds when it is imported is not for the network to begin with
+            module = import_user_module(place)
         function = getattr(module, name, None)
         if function is None:
             raise InputError(f"module {place} has no function {name}{whose(module)}")
@@ -96,6 +99,7 @@ def whose(module: ModuleType) -> str:
 
 # What a module may set for a whole process, with how it is read and set: it would decide how everything here computes.
 GLOBAL_SETTINGS = (
+    (os.getcwd, os.chdir),
     (torch.get_default_dtype, torch.set_default_dtype),
     (torch.get_num_threads, torch.set_num_threads),
     (torch.is_grad_enabled, torch.set_grad_enabled),

@@ -164,8 +164,10 @@ def owners_of(weights: Iterable[str], network: nn.Module) -> tuple[str, ...]:
     network itself, stands for itself."""
     found = []
     for name in (name for name, _ in network.named_parameters(remove_duplicate=False) if name in set(weights)):
-        module = name.rpartition(".")[0]
-        found.append(name if not module or [*network.get_submodule(module).children()] else module)
+        place = name.rpartition(".")[0]
+        module = network.get_submodule(place)
+        is_layer = isinstance(module, PRUNED) or not [*module.children()]
+        found.append(place if place and is_layer else name)
     return tuple(dict.fromkeys(found))
 
 

@@ -7,7 +7,8 @@ used later (a copy, a trace, a captured step, a checkpoint) must know of it.
 
 import copy
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -17,14 +18,23 @@ from torch import Tensor, nn
 
 OF_TORCH = frozenset(vars(nn.Module()))  # the attributes that every module has
 DEPTH = 4  # how far objects within objects are looked into
+LONGEST = 1000  # elements of a container that are compared one by one
+PLAIN = bool | int | float | str | list | dict | set | deque  # of class attributes, what may be a state
 LARGEST = 2**20  # bytes of a NumPy array that is compared by its values
 
 
 def first_names(model: nn.Module) -> dict[str, str]:
-    """Each name of a tensor in the model's state_dict, with the first of the names that the same tensor goes by."""
+    """Each name of a parameter or persistent buffer, in the order of a state_dict, with the first of the names that the
+    same tensor goes by. What hooks make of a state_dict's names plays no part."""
     firsts: dict[int, str] = {}
-    state = model.state_dict(keep_vars=True)
-    return {name: firsts.setdefault(id(value), name) for name, value in state.items() if not is_extra(name)}
+    return {name: firsts.setdefault(id(value), name) for name, value in _named_tensors(model)}
+
+
+def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for place, module in model.named_modules(remove_duplicate=False):
+        for name, value in (*module._parameters.items(), *module._buffers.items()):
+            if value is not None and name not in module._non_persistent_buffers_set:
+                yield f"{place}.{name}" if place else name, value
 
 
 def is_extra(name: str) -> bool:
@@ -38,7 +48,7 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
     A tensor that goes by several names is there once, under the first of them. Extra state is left out.
     """
     names = first_names(model)
-    return {name: value for name, value in model.state_dict().items() if names.get(name) == name}
+    return {name: value.detach() for name, value in _named_tensors(model) if names[name] == name}
 
 
 def copied(model: nn.Module) -> nn.Module:
@@ -106,14 +116,23 @@ def surroundings(model: nn.Module) -> Surroundings:
     far as they can be seen."""
     held, attributes = {}, {}
     for place, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):  # it has no Python attributes of its own
+            continue
         start = f"{place}." if place else ""
         for name, value in (*module._parameters.items(), *module._buffers.items()):
             held[start + name] = Same(value)
-        for name, value in vars(module).items():
+        for name, value in (_class_attributes(type(module)) | vars(module)).items():
             if name not in OF_TORCH:
                 attributes[start + name] = _comparable(value)
     extra = {name: _comparable(value) for name, value in model.state_dict().items() if is_extra(name)}
     return Surroundings(held, attributes | extra, _generators())
+
+
+def _class_attributes(kind: type) -> dict[str, object]:
+    """Plain values and containers that a user's class keeps for all its modules."""
+    kinds = [each for each in kind.__mro__ if not each.__module__.startswith(("torch.", "builtins"))]
+    found = {name: value for each in reversed(kinds) for name, value in vars(each).items() if not name.startswith("__")}
+    return {name: value for name, value in found.items() if isinstance(value, PLAIN)}
 
 
 def _generators() -> tuple:
@@ -122,8 +141,9 @@ def _generators() -> tuple:
 
 
 def _comparable(value: object, depth: int = DEPTH) -> object:
-    """A value that equals another one's if nothing that can be seen in the two differs."""
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
+    """A value that equals another one's if nothing that can be seen in the two differs; what cannot be looked into
+    without changing it, as an iterator, equals nothing."""
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | bytearray | np.generic):
         return type(value).__name__, repr(value)
     if isinstance(value, np.ndarray) and value.nbytes <= LARGEST and value.dtype.kind != "O":
         return value.shape, value.dtype.str, value.tobytes()
@@ -133,15 +153,26 @@ def _comparable(value: object, depth: int = DEPTH) -> object:
         return value.getstate()
     if isinstance(value, np.random.Generator):
         return repr(value.bit_generator.state)
+    if isinstance(value, Iterator):
+        return float("nan")
     if isinstance(value, Tensor | nn.Module | type) or callable(value) or not depth:
         return Same(value)
+    if isinstance(value, Sized) and len(value) > LONGEST:
+        return [Same(value), len(value)]
     if isinstance(value, Mapping):
         return [(repr(key), _comparable(part, depth - 1)) for key, part in value.items()]
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | deque):
         return [_comparable(part, depth - 1) for part in value]
-    if hasattr(value, "__dict__"):
-        return [Same(value), _comparable(vars(value), depth - 1)]
-    return Same(value)
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    names = [name for kind in type(value).__mro__ for name in _slots(kind) if hasattr(value, name)]
+    slots = {name: getattr(value, name) for name in names}
+    return [Same(value), _comparable(getattr(value, "__dict__", {}) | slots, depth - 1)]
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    names = vars(kind).get("__slots__", ())
+    return () if kind.__module__ == "builtins" else (names,) if isinstance(names, str) else tuple(names)
 
 
 def _shown(comparable: object) -> object:
@@ -160,7 +191,9 @@ def surroundings_kept(model: nn.Module) -> Iterator[None]:
     """Afterwards the model has the tensors and Python attributes that it had. What is written into a tensor or an
     object stays."""
     before = [
-        (module, dict(vars(module)), dict(module._parameters), dict(module._buffers)) for module in model.modules()
+        (module, dict(vars(module)), dict(module._parameters), dict(module._buffers))
+        for module in model.modules()
+        if not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
         yield

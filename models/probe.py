@@ -11,7 +11,7 @@ from torch import nn
 
 from utils import InputError
 
-from .network_state import copied, generators_kept, surroundings
+from .network_state import copied, first_names, generators_kept, is_extra, surroundings
 
 BATCH = 2
 LARGEST = 512  # pixels: the search for a size that works ends here
@@ -41,14 +41,28 @@ def check_training(network: nn.Module, arch: str, *, classes: int, channels: int
     Returns what a step of training changes in it and no checkpoint holds: names of Python attributes and of buffers
     that are not persistent.
     """
+    check_kinds(network, arch)
     tried = twin(network, "cpu")
     before, temporary = surroundings(tried), {name: value.clone() for name, value in unsaved_buffers(tried).items()}
     with generators_kept(), torch.enable_grad():
         for training in True, False, True:  # what one pass leaves behind may break the next one
             check_pass(tried.train(training), arch, classes, channels, image_size)
-    if names := sorted(tried.state_dict().keys() ^ network.state_dict().keys()):
+    if names := sorted(first_names(tried).keys() ^ first_names(network).keys()):
         raise InputError(f"{arch} must have all of its tensors when it is built, got {names[0]} only while it computes")
     return (*before.lost(surroundings(tried)), *changed_buffers(temporary, unsaved_buffers(tried)))
+
+
+def check_kinds(network: nn.Module, arch: str) -> None:
+    """Refuse what no step here can train, or no checkpoint hold."""
+    for name, value in network.named_parameters():
+        if not value.is_floating_point():
+            raise InputError(f"{arch} must have parameters of real numbers, got {value.dtype} in {name}")
+    for name, value in network.state_dict().items():
+        if not (isinstance(value, torch.Tensor) or is_extra(name)):
+            raise InputError(
+                f"{arch} keeps {name} in a form that is neither a parameter nor a buffer, as quantised layers do: such "
+                "networks cannot be trained or pruned here"
+            )
 
 
 def check_pass(network: nn.Module, arch: str, classes: int, channels: int, image_size: int) -> None:
@@ -69,8 +83,8 @@ def check_pass(network: nn.Module, arch: str, classes: int, channels: int, image
 
 
 def unsaved_buffers(network: nn.Module) -> dict[str, torch.Tensor]:
-    """The buffers that the network's state_dict leaves out."""
-    saved = network.state_dict().keys()
+    """The buffers that are not persistent."""
+    saved = first_names(network)
     return {name: value for name, value in network.named_buffers(remove_duplicate=False) if name not in saved}
 
 

@@ -43,8 +43,9 @@ def accuracy_parts(task: Task, number: int, margin: float) -> list[Part]:
     rows = [row for kind, curves in families.items() for curve in curves for row in table_rows(kind, curve, margin)]
     rows += [dense_row(point, method.name) for method in task.of(DENSE) for point in points_of(method)]
     caption = (
-        f"Accuracies of {task.name}. std: over seeds. minus: mean of the differences between runs of the same seed, in "
-        f"points, with its 95 % interval (Student's t); not below: the interval lies above -{margin:g}."
+        f"Accuracies of {task.name}. std: over seeds. minus: mean of the differences between runs whose "
+        f"searches have the same seed, in points, with its 95 % interval (Student's t); not below: the interval lies "
+        f"above -{margin:g}."
     )
     return [
         *unpaired(families),

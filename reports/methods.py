@@ -230,7 +230,7 @@ def without_copies(runs: Sequence, notes: list[str]) -> list:
         first = chosen.setdefault(sample(run), run)
         if first is not run:
             what = "method and seed" if run.searches else "method, seed and ticket"
-            notes.append(f"{run.name} has the {what} of {first.name}, which alone counts.")
+            notes.append(f"{run.name} repeats the {what} of {first.name}, which alone is counted.")
     return [run for run in runs if chosen[sample(run)] is run]
 
 

@@ -126,6 +126,6 @@ def cells_of(runs: Sequence[GreedyRun], notes: list[str]) -> list[Cell]:
     for run in sorted(runs, key=lambda run: (-run.done, not run.summary["finished"])):
         seeds = found[run.place]
         if run.seed in seeds:
-            notes.append(f"{run.name} has the settings and seed of {seeds[run.seed].name}, which alone counts.")
+            notes.append(f"{run.name} repeats the settings and seed of {seeds[run.seed].name}, which alone is counted.")
         seeds.setdefault(run.seed, run)
     return [Cell(place, [seeds[seed] for seed in sorted(seeds)]) for place, seeds in sorted(found.items())]

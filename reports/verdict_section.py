@@ -47,9 +47,10 @@ def with_rule(parts: list[Part], margin: float) -> list[Part]:
     """Verdicts after a paragraph on what they mean; nothing where there are none."""
     rule = Paragraph(
         "Winning: down to the last sparsity before the first at which the 95 % interval of (method - dense network), "
-        f"over pairs of runs with the same seed, does not lie above -{margin:g} points (--margin). Equal: the same "
-        "against IMP at the same sparsity; of an elastic ticket, whose density its copies decide, at the nearest if "
-        f"the densities are within a factor of {NEARLY:g}. Both against networks trained for as many steps: tickets "
+        f"over pairs of runs whose searches have the same seed, does not lie above -{margin:g} points (--margin). "
+        "Equal: the same against IMP at the same sparsity; of an elastic ticket, whose density its copies decide, at "
+        f"the nearest if the densities are within a factor of {NEARLY:g}. Both against networks trained for as many "
+        "steps: tickets "
         "that a rule trains on from trained weights are compared with the dense network and with IMP under that rule. "
         "Better than a control: at the sparsities where the interval of the differences lies above zero. As good: "
         f"where it lies above -{margin:g} points. Fewer than {FEWEST} pairs give values, no verdict. The intervals are "
@@ -153,7 +154,8 @@ def table_of(found: Sequence[tuple[str, Statement]], task: Task, number: int) ->
         for density, difference in statement.differences
     ]
     caption = (
-        f"Methods and their controls, {task.name}: mean of the differences between runs of the same seed, in points of "
+        f"Methods and their controls, {task.name}: mean of the differences between runs whose searches have the same "
+        "seed, in points of "
         "test accuracy, with its 95 % interval (Student's t)."
     )
     return Table(f"verdict-{number}", caption, COLUMNS, rows)

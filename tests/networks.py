@@ -274,6 +274,14 @@ class ByEpoch(Plain):
         return self.scale * super().body(x)
 
 
+class Pretrained(Plain):
+    """Brings its own weights, whatever the seed."""
+
+    def __init__(self, num_classes: int = 10):
+        torch.manual_seed(42)
+        super().__init__(num_classes)
+
+
 class Keeps(Plain):
     """Keeps a tensor of its last pass, as for Grad-CAM."""
 
@@ -358,3 +366,56 @@ class Encoder(nn.Module):
 
     def forward(self, x):
         return self.fc(self.block(self.embed(x).flatten(2).transpose(1, 2)).mean(1))
+
+
+class Causal(Plain):
+    """Has a buffer of infinities, as masks for attention are."""
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__(num_classes)
+        self.register_buffer("mask", torch.full((8, 8), -torch.inf).triu(1))
+
+    def body(self, x):
+        return super().body(x) + 0 * self.mask.exp().sum()
+
+
+class DropLinear(nn.Linear):
+    """A layer with a layer of its own."""
+
+    def __init__(self, *sizes: int):
+        super().__init__(*sizes)
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x):
+        return super().forward(self.drop(x))
+
+
+class HeadWithChild(Plain):
+    def __init__(self, num_classes: int = 10):
+        super().__init__(num_classes)
+        self.fc = DropLinear(8, num_classes)
+
+
+class Volumes(nn.Module):
+    """3D convolutions over a depth of one."""
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__()
+        self.conv, self.first, self.fc = nn.Conv3d(3, 4, (1, 3, 3)), nn.Conv2d(3, 3, 1), nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.conv(self.first(x)[:, :, None])).mean((2, 3, 4)))
+
+
+class ComplexNumbers(Plain):
+    def __init__(self, num_classes: int = 10):
+        super().__init__(num_classes)
+        self.phase = nn.Parameter(torch.ones(8, dtype=torch.complex64))
+
+
+class Quantised(Plain):
+    """Keeps weights in a form of its own."""
+
+    def __init__(self, num_classes: int = 10):
+        super().__init__(num_classes)
+        self._register_state_dict_hook(lambda module, state, prefix, _: state.update({f"{prefix}packed": torch.qint8}))

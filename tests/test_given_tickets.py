@@ -152,7 +152,7 @@ def test_a_ticket_moves_to_data_with_other_classes(tmp_path):
     assert "network.8.weight is 10 x 16 there" in out and "--new_classifier" in out
     out = run("train", f"{there} --new_classifier {given(ticket)}", tmp_path / "moved")
     moved, mask = read(tmp_path / "moved/checkpoint.pth.tar"), masks(tmp_path / "digits")[2]
-    assert "found on another data set" in out
+    assert "found on other data" in out
     assert "network.8.weight" in moved["state_dict"], "dense"
     for name, layer in mask.items():
         if name != "network.8.weight":

@@ -196,7 +196,7 @@ def test_a_second_run_of_the_same_seed_does_not_count(tmp_path):
     folders = [made(tmp_path / "short", matching_at(0)[:1], None), made(tmp_path / "whole", matching_at(50))]
     (sweep,), notes = sweeps(folders)
     assert [run.name for run in sweep.runs] == ["whole"]
-    assert "short has the settings and seed of whole, which alone counts." in notes
+    assert "short repeats the settings and seed of whole, which alone is counted." in notes
 
 
 # --- tables and figures -----------------------------------------------------------------------------------------------

@@ -317,5 +317,5 @@ def test_standardised_weights_are_refused(call, tmp_path, script, more):
     status, _, err = call(
         script, "--dataset", "digits", "--arch", "networks:standardised", "--save_dir", tmp_path / "run", *more
     )
-    assert status == 2 and "the weights of network.0 are changed before they are used" in err
+    assert status == 2 and "network.0 changes weights before it uses them" in err
     assert not (tmp_path / "run").exists()

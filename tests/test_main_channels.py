@@ -366,8 +366,8 @@ def test_another_command_is_refused(whole):
 EPOCH = "--epochs 1 --decreasing_lr 1"
 BAD = [
     ("", "no pre-trained weights to select from: give --init_dir FILE, or --epochs N"),
-    (f"{EPOCH} --init_dir DENSE", "--epochs is of a pre-training, which --init_dir takes the place of"),
-    ("--init_dir DENSE --prune_at 3", "--prune_at is of a pre-training"),
+    (f"{EPOCH} --init_dir DENSE", "--epochs is for training the dense network, which --init_dir gives as trained"),
+    ("--init_dir DENSE --prune_at 3", "--prune_at is for training the dense network"),
     ("--init_dir nowhere.pt", "--init_dir nowhere.pt does not exist"),
     ("--init_dir UNTRAINED", "holds no trained weights: the training it is for has not begun"),
     ("--init_dir DENSE --arch res20s", "belongs to another network"),

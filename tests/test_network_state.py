@@ -1,8 +1,11 @@
 """Networks of a user's own that change more than the values of their parameters."""
 
 import copy
+import itertools
 import json
 import random
+from collections import deque
+from typing import ClassVar
 
 import networks
 import numpy as np
@@ -67,11 +70,24 @@ def test_a_network_that_keeps_a_tensor_of_a_pass_can_be_copied():
 # --- what it depends on beside their values ---------------------------------------------------------------------------
 
 
+class Slotted:
+    __slots__ = ("number",)
+
+    def __init__(self):
+        self.number = 0
+
+    def step(self):
+        self.number += 1
+
+
 class Counting(Plain):
     """Keeps numbers in many places."""
 
+    count: ClassVar[list] = []
+
     def __init__(self):
         super().__init__()
+        self.seen, self.last, self.slotted = set(), deque(maxlen=3), Slotted()
         self.settings, self.own, self.kept = {"rates": [0.1, 0.2]}, np.random.default_rng(0), None
 
 
@@ -91,10 +107,17 @@ class Counting(Plain):
         (lambda model: random.random(), ["the state of Python's or NumPy's generator"]),
         (lambda model: np.random.uniform(), ["the state of Python's or NumPy's generator"]),  # noqa: NPY002
         (lambda model: torch.rand(1), []),
+        (lambda model: model.seen.add(1), ["seen"]),
+        (lambda model: model.last.append(1), ["last"]),
+        (lambda model: model.slotted.step(), ["slotted"]),
+        (lambda model: next(model.cycle), ["cycle"]),
+        (lambda model: type(model).count.append(1), ["count"]),
     ],
 )
 def test_what_changes_beside_values_is_seen(change, names):
     model = Counting()
+    if names == ["cycle"]:  # what is next in it cannot be seen, so that it always counts as another
+        model.cycle = itertools.cycle([1.0, 0.0])
     before = surroundings(model)
     with generators_kept():
         change(model)
@@ -153,6 +176,8 @@ def test_a_buffer_that_is_made_by_the_first_pass_is_named_or_refused_if_a_checkp
     [
         (networks.EvalTuple, "got tuple in eval mode"),
         (networks.Frozen, "cannot be trained: its backward pass fails"),
+        (networks.ComplexNumbers, "parameters of real numbers, got torch.complex64 in phase"),
+        (networks.Quantised, "keeps packed in a form that is neither a parameter nor a buffer"),
         (networks.NotAgain, "fails in eval mode with RuntimeError: once is enough"),
     ],
 )
@@ -232,10 +257,8 @@ def test_every_draw_follows_from_the_seed_python_s_and_numpy_s_too(call, tmp_pat
 def test_a_run_that_cannot_find_again_what_training_changes_says_so(call, tmp_path):
     words = ["main_train", *QUICK, "--arch", "networks:Annealed", "--save_dir"]
     status, out, _ = call(*words, tmp_path / "a")
-    assert status == 0 and "note: training changes network.passes, which no checkpoint holds" in out
-    assert (
-        "no checkpoint holds" not in call("main_train", *QUICK, "--arch", "networks:Plain", "--save_dir", tmp_path)[1]
-    )
+    assert status == 0 and "note: training changes network.passes, which is in no checkpoint" in out
+    assert "in no checkpoint" not in call("main_train", *QUICK, "--arch", "networks:Plain", "--save_dir", tmp_path)[1]
 
 
 def test_channels_of_a_network_that_keeps_a_tensor_can_be_pruned(tmp_path):
@@ -262,3 +285,49 @@ def test_weights_with_other_names_of_a_tensor_are_read(call, tmp_path):
         words = [*QUICK, "--arch", f"networks:{name}", "--init_dir", tmp_path / file, "--save_dir", tmp_path / name]
         status, _, err = call("main_train", *words)
         assert status == 0, err
+
+
+def test_a_network_with_weights_of_its_own_starts_alike_with_every_seed_which_is_said(call, tmp_path):
+    told = {}
+    for name in ("Pretrained", "Plain"):
+        words = [*QUICK, "--arch", f"networks:{name}", "--save_dir", tmp_path / name]
+        told[name] = call("main_train", *words)[1]
+    assert "note: --arch networks:Pretrained begins with the same weights whatever --seed is" in told["Pretrained"]
+    assert "the same weights" not in told["Plain"]
+
+
+def test_networks_with_several_names_or_extra_state_are_attacked_as_well(call, tmp_path):
+    for name in ("Aliased", "Extra"):
+        assert call("main_train", *QUICK, "--arch", f"networks:{name}", "--save_dir", tmp_path / name)[0] == 0
+    few = ["--examples", 8, "--pgd_steps", 1]
+    status, _, err = call("main_robustness", tmp_path / "Aliased", tmp_path / "Extra", *few)
+    assert status == 0 and (tmp_path / "Extra" / "robustness.json").exists(), err
+
+
+def test_buffers_may_hold_infinities_from_the_start(call, tmp_path):
+    status, _, err = call("main_imp", *SEARCH, "--arch", "networks:Causal", "--save_dir", tmp_path / "search")
+    assert status == 0, err
+    file = tmp_path / "search" / "2checkpoint.pth.tar"
+    words = [
+        *QUICK,
+        "--arch",
+        "networks:Causal",
+        "--init_dir",
+        file,
+        "--mask_dir",
+        file,
+        "--save_dir",
+        tmp_path / "again",
+    ]
+    assert call("main_train", *words)[0] == 0 and call("verify", file)[0] == 0
+
+
+def test_a_head_with_a_layer_of_its_own_is_spared_as_a_whole(call, tmp_path):
+    status, _, err = call("main_imp", *SEARCH, "--arch", "networks:HeadWithChild", "--save_dir", tmp_path)
+    assert status == 0, err
+    assert not any("fc" in name for name in rounds(tmp_path)[0]["layers"])
+
+
+def test_3d_convolutions_train(call, tmp_path):
+    status, _, err = call("main_train", *QUICK, "--arch", "networks:Volumes", "--save_dir", tmp_path)
+    assert status == 0, err

@@ -185,7 +185,7 @@ def test_the_report_shows_them_as_what_they_are_and_counts_each_once(searches, t
     paths = [*map(str, searches.iterdir()), *(str(folder / name) for name in out)]
     assert report.main([*paths, "--output", str(tmp_path)]) == 0
     told = capsys.readouterr().err
-    assert "again has the method, seed and ticket of trainings0/ticket, which alone counts" in told
+    assert "again repeats the method, seed and ticket of trainings0/ticket, which alone is counted" in told
     text = (tmp_path / "tables" / "runs.csv").read_text()
     found = {row.split(",")[0].rpartition("/")[2]: row for row in text.splitlines()}
     expected = {

@@ -224,7 +224,7 @@ def test_other_data_splits_and_networks_are_other_tasks():
 def test_a_second_run_of_the_same_seed_does_not_count():
     runs = [made("a", IMP, [90], 3), made("b", IMP, [80, 70], 3)]
     (task,), notes = tasks_of(runs)
-    assert task.methods[0].runs == [runs[1]] and "which alone counts" in notes[0]
+    assert task.methods[0].runs == [runs[1]] and "which alone is counted" in notes[0]
 
 
 def test_a_training_made_twice_counts_once():
@@ -236,7 +236,7 @@ def test_a_training_made_twice_counts_once():
     runs[1].settings = runs[1].settings | {"order_seed": 0}  # what it is without the flag
     (task,), notes = tasks_of(runs)
     assert task.of(TICKETS)[0].runs == [runs[0], *runs[2:]]
-    assert notes == [f"{runs[1].name} has the method, seed and ticket of {runs[0].name}, which alone counts."]
+    assert notes == [f"{runs[1].name} repeats the method, seed and ticket of {runs[0].name}, which alone is counted."]
     assert curves(runs, TICKETS)["IMP"].points[0].values == {0: pytest.approx(220 / 3)}
     dense = [made("d", TRAIN | {"init_dir": False, "mask_dir": False}, [test]) for test in (90.0, 80.0)]
     (task,), notes = tasks_of(dense)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,12 @@ import main_PrAC_imp
 import main_stability
 import main_train
 import report
+import search
+import search_setup
 import set_aside
 from checkpoint import write
 from feedback import Feedback
+from interruption import Interrupted
 from rundir import RunDirectory, occupied
 from set_aside import is_worth_keeping, kept_place, mend_, set_aside_
 
@@ -314,3 +318,19 @@ def test_a_run_beside_a_name_that_ends_alike_is_none_that_was_replaced(tmp_path)
     assert [name for name in ("a", "b.old", "c.old", "older") if set_aside.is_kept_place(tmp_path / name, given)] == [
         "c.old"
     ]
+
+
+@pytest.mark.parametrize("module, name, keeps", [(search_setup, "set_up", True), (search.Search, "begin", False)])
+def test_the_command_that_goes_on_overwrites_only_what_has_not_been_set_aside(
+    tmp_path, monkeypatch, module, name, keeps
+):
+    """Ended before the old run was moved, the same is still to be done; afterwards it would move the new one."""
+    run(main_imp, tmp_path / "a")
+
+    def end(*_, **__):
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(module, name, end)
+    words = [*COMMANDS[main_imp].split(), "--seed", 1, "--overwrite", "--save_dir", tmp_path / "a"]
+    status, _, err = run_in_process(main_imp, *words)
+    assert status == 130 and ("--overwrite" in err) == keeps

@@ -231,7 +231,7 @@ def test_a_run_made_twice_counts_once(tmp_path):
     folders = [made(tmp_path / name, 3, 1, order_seeds=pair) for name, pair in orders.items()]
     (family,), notes = families_of(read_runs(folders)[0])
     assert [run.name for run in family.runs] == ["a", "c"]
-    assert notes == ["b has the method, seed and ticket of a, which alone counts."]
+    assert notes == ["b repeats the method, seed and ticket of a, which alone is counted."]
 
 
 def test_a_mask_on_other_weights_is_another_family(tmp_path):

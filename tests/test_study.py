@@ -428,7 +428,7 @@ def test_places_share_the_machine(monkeypatch):
 
 
 def test_places_are_gpus_that_torch_can_use(monkeypatch, capsys):
-    monkeypatch.setattr(devices, "check_gpu", lambda gpu: None)
+    monkeypatch.setattr(devices, "check_gpu", lambda gpu, cpu: None)
     monkeypatch.setattr(devices, "usable_gpus", lambda: [0, 1])
     assert places_of(None, [0, 2, 2]) == [Place(0), Place(2), Place(2)]
     assert places_of(None, None) == [Place(0), Place(1)]
