@@ -111,6 +111,22 @@ def test_a_gpu_that_cannot_work_is_one_sentence(gpus, gpu, told):
         pick_device(gpu)
 
 
+def test_a_gpu_that_does_not_answer_is_passed_over_and_told(gpus, monkeypatch):
+    """Broken, or another process's alone."""
+    gpus((9, 0), (9, 0))
+    known = torch.cuda.get_device_capability
+
+    def ask(gpu):
+        if gpu == 0:
+            raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable\nand more")
+        return known(gpu)
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", ask)
+    assert usable_gpus() == [1]
+    with pytest.raises(InputError, match=r"--gpu 0: torch cannot use this GPU \(CUDA error: all .* unavailable\)$"):
+        pick_device(0)
+
+
 def test_only_old_gpus_mean_the_cpu_with_the_reason(gpus):
     gpus((6, 1))
     notes = []

@@ -132,6 +132,13 @@ def test_numbers_that_the_format_does_not_hold_are_refused(tmp_path, tiny):
         saved(tmp_path / "file.pt", state).starting_weights(tiny)
 
 
+def test_tensors_without_plain_values_are_refused(tmp_path, tiny):
+    state = copy_weights(tiny)
+    state["fc.weight"] = state["fc.weight"].to_sparse()
+    with pytest.raises(InputError, match="sparse or without values"):
+        saved(tmp_path / "file.pt", state).starting_weights(tiny)
+
+
 def test_parameters_are_read_as_plain_tensors(tmp_path, tiny):
     state = {
         name: nn.Parameter(value) if value.is_floating_point() else value for name, value in copy_weights(tiny).items()

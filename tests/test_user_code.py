@@ -224,6 +224,18 @@ def test_what_a_module_sets_for_the_whole_process_is_set_back(project):
     assert torch.get_float32_matmul_precision() == "highest" and not torch.are_deterministic_algorithms_enabled()
 
 
+def test_what_a_module_does_when_it_is_imported_decides_no_weights_and_no_directory(project):
+    """It would do so for the first network alone, since nothing is imported twice."""
+    (project / "chance.py").write_text(
+        SETTING.replace("torch.set_num_threads", "torch.manual_seed") + "import os\nos.chdir('/')\n"
+    )
+    here, weights = Path.cwd(), []
+    for _ in range(2):
+        torch.manual_seed(7)
+        weights.append(build_model(f"{project}/chance.py:net", **FORM).network[0].weight)
+    assert torch.equal(*weights) and Path.cwd() == here
+
+
 def test_the_newer_switches_of_number_formats_are_set_back_too(project):
     """While one of them contradicts the older ones, torch raises where these are read."""
     if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
