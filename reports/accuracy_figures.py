@@ -25,13 +25,14 @@ def accuracy_figure(task: Task, every: Sequence[Curve], name: str, what: str, ma
     figure, (axes,) = canvas(height=4.2 + 0.1 * len(curves))
     densities = [point.density for curve in curves for point in curve.points]
     dense_bands(axes, curves)
-    for curve, aside in zip(curves, dodge(len(curves), densities), strict=True):
+    asides = dodge(len(curves), densities)
+    for curve, aside in zip(curves, asides, strict=True):
         number = task.searches.index(curve.method.search)
         accuracy_line(axes, curve, number, aside)
         mark(axes, curve.winning, curve, aside, marker="*", s=300, ec=look(number).color)
         mark(axes, curve.equal, curve, aside, marker="o", s=190, ec=look(number).color)
     label_marks(axes, curves, margin)
-    density_axis(axes, [1.0, *densities])
+    density_axis(axes, [1.0, *densities], asides=asides)
     accuracy_axis(axes)
     legend_below(figure, axes, columns=2)
     caption = (

@@ -93,13 +93,16 @@ def thousands(value: float, _: object = None) -> str:
     return f"{value:,.0f}"
 
 
-def density_axis(axes: Axes, densities: Iterable[float], labels: int = 9) -> None:
-    """Remaining weights in percent on a log scale, dense at the left; ticks at densities that there are."""
+def density_axis(axes: Axes, densities: Iterable[float], labels: int = 9, asides: Sequence[float] = (1.0,)) -> None:
+    """Remaining weights in percent on a log scale, dense at the left; ticks at densities that there are. Points that
+    `dodge` moved by the factors `asides` lie within it, too."""
     levels = sorted(set(densities), reverse=True)
     left, right = max([1.0, *levels]), min(levels, default=1.0)
     span = max(math.log(left / right), math.log(1.25))
     axes.set_xscale("log")
-    axes.set_xlim(left * math.exp(0.03 * span), left * math.exp(-1.04 * span))
+    first = max(left * math.exp(0.03 * span), left * max(asides) * math.exp(0.02 * span))
+    last = min(left * math.exp(-1.04 * span), right * min(asides) * math.exp(-0.02 * span))
+    axes.set_xlim(first, last)
     axes.xaxis.set_major_locator(FixedLocator(spaced(levels, span / labels)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda density, _: percent(density)))
