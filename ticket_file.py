@@ -76,11 +76,8 @@ class TicketFile:
     def tensors(self, state: object) -> Weights:
         """`state` if it is a state_dict, without what modules add to theirs."""
         state = {name: value for name, value in state.items() if not is_extra(name)} if isinstance(state, dict) else {}
-        if any(
-            value.is_sparse or value.layout != torch.strided or value.is_meta
-            for value in state.values()
-            if isinstance(value, Tensor)
-        ):
+        values = [value for value in state.values() if isinstance(value, Tensor)]
+        if any(value.layout != torch.strided or value.is_meta for value in values):
             raise InputError(f"{self.path} holds tensors that are sparse or without values: give dense ones")
         if not state or not all(isinstance(value, Tensor) for value in state.values()):
             raise InputError(f"{self.path} holds no weights: tensors by name are needed")

@@ -35,7 +35,7 @@ def run_script(
     0 done; 2 bad input; 1 a run that could not go on; 130 or 143 ended by SIGINT or SIGTERM, then with the command
     that goes on where it was, if the script `goes_on`. `out_of_memory` says what then needs less.
     """
-    _done.overwrite = False
+    _Done.overwrite = False
     try:
         with interruptible():
             work(argv)
@@ -71,10 +71,10 @@ def is_out_of_memory(error: Exception) -> bool:
 def command_again(name: str, argv: Sequence[str] | None) -> str:
     """The command that goes on with what this one began."""
     script, given = (sys.argv[0], sys.argv[1:]) if argv is None else (name, argv)
-    return shlex.join(["python", script, *(flag for flag in given if flag != "--overwrite" or not _done.overwrite)])
+    return shlex.join(["python", script, *(flag for flag in given if flag != "--overwrite" or not _Done.overwrite)])
 
 
-class _done:
+class _Done:
     """What a script has done that its command is not to do again when it goes on."""
 
     overwrite = False  # the run that was there is moved aside
@@ -82,7 +82,7 @@ class _done:
 
 def overwrite_done() -> None:
     """From now on --overwrite has done its work."""
-    _done.overwrite = True
+    _Done.overwrite = True
 
 
 def complain(name: str, message: str, status: int) -> int:
