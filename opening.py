@@ -133,7 +133,7 @@ def make(directory: RunDirectory, opening: Opening, copies: Sequence[RunDirector
             for file in each.files():
                 file.unlink()
             shutil.rmtree(each.events, ignore_errors=True)
-    if opening.clear or opening.kept:
+    if opening.clear:
         overwrite_done()
     if opening.elsewhere:
         round = opening.saved["state"]

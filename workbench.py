@@ -15,6 +15,7 @@ from feedback import Feedback
 from host_memory import keep_freed_memory
 from models import ARCHITECTURES, build_model
 from models.families import MLPS
+from models.network_state import tensors
 from network_notes import unsaved_note
 from precision import pick_precision
 from prediction import Predictor
@@ -182,7 +183,7 @@ def same_weights_note(args: argparse.Namespace, images: Mapping, model: nn.Modul
     if args.arch in ARCHITECTURES:
         return []
     others = initial_weights(args, images, FRESH_WEIGHTS)
-    if any(not torch.equal(value.cpu(), others[name]) for name, value in copy_weights(model).items()):
+    if any(not torch.equal(value.cpu(), others[name]) for name, value in tensors(model).items()):
         return []
     return [f"--arch {args.arch} begins with the same weights whatever --seed is: seeds differ in other draws alone"]
 

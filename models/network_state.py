@@ -94,7 +94,7 @@ class Surroundings(NamedTuple):
     generators: tuple
 
     def changed(self, later: "Surroundings") -> list[str]:
-        """What has changed, in words that follow "the network changes"."""
+        """What has changed, in words that follow "each step changes"."""
         found = [*_differing(self.tensors, later.tensors), *_differing(self.attributes, later.attributes)]
         return found + (["the state of Python's or NumPy's generator"] if self.generators != later.generators else [])
 
