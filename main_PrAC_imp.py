@@ -12,7 +12,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-import flags
+from lottery.cli import flags
 from utils import InputError, run_script
 
 EPS = 0.08  # mask distance of the early stop
@@ -114,9 +114,9 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from policy import CriticalSets, Policy
-    from search_setup import find_tickets
-    from set_controls import other_members
+    from lottery.search.control_sets import other_members
+    from lottery.search.prac_sets import CriticalSets, Policy
+    from lottery.search.setup import find_tickets
 
     def sets(bench, course) -> Policy:
         if course:

@@ -14,9 +14,9 @@ import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 
-import flags
-from greedy import AVERAGE, BASELINES, CHANNEL_WEIGHTS, ONES, TOLERANCES, WHOLE
-from greedy.layers import asked_layers, check_budget
+from lottery.cli import flags
+from lottery.greedy.channels.budgets import asked_layers, check_budget
+from lottery.greedy.names import AVERAGE, BASELINES, CHANNEL_WEIGHTS, ONES, TOLERANCES, WHOLE
 from utils import InputError, run_script
 
 KEEP = "0.5"  # where neither --keep nor --top1_tol is given
@@ -199,7 +199,7 @@ def _check_weights(args: Namespace) -> None:
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from greedy.channel_run import discover
+    from lottery.greedy.channels.run import discover
 
     discover(args)
 

@@ -14,8 +14,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-import elastic
-import flags
+from lottery.cli import flags
+from lottery.elastic import mapping
 from models import check_arch
 from models.description import read_description
 from models.units import family
@@ -45,7 +45,7 @@ def parser() -> flags.Parser:
     group = parser.add_argument_group("the mapping")
     group.add_argument(
         "--order",
-        choices=elastic.ORDERS,
+        choices=mapping.ORDERS,
         help="where copies go: append repeats the row of units (1 2 1 2), interpolate puts copies side by side "
         "(1 1 2 2); append if not given. A squeeze keeps the early units either way",
     )
@@ -76,9 +76,9 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     if args.order and args.block_mapping is not None:
         raise InputError("--block_mapping says where every copy goes: leave --order away")
     if args.block_mapping is None:
-        args.order = args.order or elastic.ORDERS[0]
+        args.order = args.order or mapping.ORDERS[0]
     if not args.description:  # whose networks would have to be built to know their units
-        elastic.asked_mapping(family(args.source_arch), family(args.target_arch), args.order, args.block_mapping)
+        mapping.asked_mapping(family(args.source_arch), family(args.target_arch), args.order, args.block_mapping)
     flags.check_files(args, "init_dir", "mask_dir")
     flags.check_save_dir(args.save_dir)
     return args
@@ -87,7 +87,7 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from carry import carry_ticket
+    from lottery.elastic.run import carry_ticket
 
     carry_ticket(args)
 

@@ -13,8 +13,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-import flags
-from greedy import ACTIVATIONS, LOSSES, TARGETS
+from lottery.cli import flags
+from lottery.greedy.names import ACTIVATIONS, LOSSES, TARGETS
 from utils import InputError, run_script
 
 EVERY = 1000  # iterations between selections, where --prune_at does not say
@@ -133,7 +133,7 @@ def runs_of(args: Namespace) -> list[Namespace]:
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from greedy.two_layer import discover
+    from lottery.greedy.neurons.run import discover
 
     for run in runs_of(args):
         discover(run)

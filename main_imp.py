@@ -11,7 +11,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-import flags
+from lottery.cli import flags
 from utils import InputError, run_script
 
 
@@ -58,8 +58,8 @@ def check_steps(args: Namespace) -> None:
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from policy import FixedSets
-    from search_setup import find_tickets
+    from lottery.search.prac_sets import FixedSets
+    from lottery.search.setup import find_tickets
 
     find_tickets(args, "main_imp.py", lambda bench, course: FixedSets([bench.whole]))
 

@@ -13,8 +13,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-import flags
-from criteria import CRITERIA, RANKINGS
+from lottery.cli import flags
+from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
 from models import check_arch
 from utils import InputError, run_script
 
@@ -153,7 +153,7 @@ def check_examples(args: Namespace) -> None:
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from before_training import find_ticket
+    from lottery.pruning_at_init.run import find_ticket
 
     find_ticket(args, SCRIPT)
 

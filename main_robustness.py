@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from fractions import Fraction
 
-import flags
+from lottery.cli import flags
 from utils import InputError, run_script
 
 
@@ -84,7 +84,7 @@ def read_flags(argv: Sequence[str] | None) -> argparse.Namespace:
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from robustness_run import measure_robustness
+    from lottery.analysis.robustness_run import measure_robustness
 
     measure_robustness(args)
 

@@ -15,8 +15,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import flags
 import main_train
+from lottery.cli import flags
 from utils import ORDERS, InputError, generator, run_script
 
 POINTS, STATISTICS_EXAMPLES = 21, 2000
@@ -88,7 +88,7 @@ def training_of(args: argparse.Namespace, copy: int) -> argparse.Namespace:
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from stability_run import measure_stability
+    from lottery.analysis.stability_run import measure_stability
 
     measure_stability(args, [training_of(args, copy) for copy in (0, 1)])
 

@@ -12,9 +12,9 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-import flags
-from controls import CONTROLS
-from rules import RULES
+from lottery.cli import flags
+from lottery.retraining.rules import RULES
+from lottery.tickets.controls import CONTROLS
 from utils import InputError, run_script
 
 
@@ -84,7 +84,7 @@ def check_rule(args: Namespace) -> None:
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from retrain import train_ticket
+    from lottery.retraining.run import train_ticket
 
     train_ticket(args)
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import flags
+from lottery.cli import flags
 from utils import run_script
 
 
@@ -39,7 +39,7 @@ def work(argv: Sequence[str] | None) -> None:
     args = parser().parse_args(argv)
     flags.check_directory("--output", args.output)
 
-    from reports.build import make_report
+    from lottery.reports.build import make_report
 
     make_report(args)
 

@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-import flags
+from lottery.cli import flags
 from utils import RunError, run_script
 
 
@@ -40,9 +40,9 @@ def parser() -> flags.Parser:
 def work(argv: Sequence[str] | None) -> None:
     args = parser().parse_args(argv)
 
-    from grid import read_study
-    from runner import Runner, check_jobs, places_of, slurm_script
-    from whole_file import writing
+    from lottery.checkpointing.atomic_file import writing
+    from lottery.study.config import read_study
+    from lottery.study.runner import Runner, check_jobs, places_of, slurm_script
 
     study = read_study(args.file, args.save_dir)
     flags.check_directory("--save_dir", study.save_dir)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from interruption import Interrupted, interruptible
+from lottery.checkpointing.signals import Interrupted, interruptible
 
 OUT_OF_MEMORY = "A smaller --batch_size needs less, and so does --precision bf16"
 

@@ -11,7 +11,7 @@ those it names. Exit status 0 if all that could be checked holds, else 1.
 import sys
 from collections.abc import Sequence
 
-import flags
+from lottery.cli import flags
 from utils import RunError, run_script
 
 
@@ -34,7 +34,7 @@ def work(argv: Sequence[str] | None) -> None:
     args = parser().parse_args(argv)
     flags.check_files(args, "split_file")
 
-    from evidence import report
+    from lottery.analysis.verification import report
 
     broken = [file for file in args.files if not report(file, args.rate, args.split_file)]
     if broken:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from dataset import Images
+from lottery.training.loop import Recipe, copy_weights
 from models import build_model
 from pruner import Ticket, dense, magnitude, prune
-from training import Recipe, copy_weights
 
 CLASSES, CHANNELS, SIZE = 10, 3, 32
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

@@ -15,8 +15,8 @@ from benchmarks.floors import Work, floors, work
 from benchmarks.memory import let_suite_keep_memory
 from benchmarks.ours import Ours
 from benchmarks.plain import Plain
-from prediction import batch_size
-from timing import interleave, measured_rate, task
+from lottery.training.evaluation import batch_size
+from lottery.training.timing import interleave, measured_rate, task
 
 Task = Callable[[], object]
 

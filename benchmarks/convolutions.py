@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.hardware import DTYPES
-from precision import products
+from lottery.training.precision import products
 
 
 class Convolution(NamedTuple):

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from benchmarks.straightforward import Maker, Training
 from dataset import Images, default_permutation, split
+from lottery.readers.registry import Source, read_source
+from lottery.training.context import images_on
+from lottery.training.recipe import Recipe
+from lottery.training.step import copy_weights
 from models import build_model
 from pruner import Ticket, dense, magnitude, prune
-from recipe import Recipe
-from sources import Source, read_source
-from step import copy_weights
 from utils import INITIAL_WEIGHTS, torch_seed
-from workbench import images_on
 
 ARCH, DROPPED = "res20s", 0.5
 

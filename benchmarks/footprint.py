@@ -12,7 +12,7 @@ import torch
 from benchmarks import cases
 from benchmarks.contest import Setting, makers
 from benchmarks.memory import answer_of_child, process_peak
-from environment import set_determinism
+from lottery.training.environment import set_determinism
 
 EXAMPLES = 4 * cases.BATCH
 

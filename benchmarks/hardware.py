@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 
-from precision import products
-from timing import clocked, interleave, measured
+from lottery.training.precision import products
+from lottery.training.timing import clocked, interleave, measured
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 CHANNELS, PIXELS = 256, 32  # of the large convolution: as many come in as go out, on images of 32 x 32

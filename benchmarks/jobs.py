@@ -11,7 +11,7 @@ from benchmarks import prac_set
 from benchmarks.memory import let_glibc_return_memory, let_suite_keep_memory, peak_bytes
 from benchmarks.ours import Ours
 from benchmarks.plain import Plain
-from timing import interleave, measured, task
+from lottery.training.timing import interleave, measured, task
 
 Job = Callable[[], object]
 

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from benchmarks.cases import BATCH, EPOCHS, EXAMPLES, RATE, TRAINING, Problem, on
 from benchmarks.memory import let_suite_keep_memory
 from dataset import Split
-from early_stop import EarlyStop
-from environment import environment
-from policy import CriticalSets
-from prediction import Predictor
+from lottery.checkpointing.run_directory import RunDirectory
+from lottery.search.early_stop import EarlyStop
+from lottery.search.prac_sets import CriticalSets
+from lottery.training.checkpointer import SavedRun
+from lottery.training.environment import environment
+from lottery.training.evaluation import Predictor
+from lottery.training.loop import finite, fit
+from lottery.training.recipe import Recipe
+from lottery.training.step import Step, copy_weights
+from lottery.training.training_run import Trial
 from pruner import Mask, Ticket, count, distance, magnitude, prune
-from recipe import Recipe
-from rundir import RunDirectory
-from saved_run import SavedRun
-from step import Step, copy_weights
-from training import finite, fit
-from trial import Trial
 
 DONE = EPOCHS // 2  # epochs in the books of a checkpoint: the middle of the schedule, as in the plain loop
 

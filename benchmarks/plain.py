@@ -24,8 +24,8 @@ from torchvision import transforms
 from benchmarks.cases import BATCH, EPOCHS, EXAMPLES, RATE, Problem
 from benchmarks.memory import let_glibc_return_memory
 from dataset import Images
+from lottery.training.loop import Recipe
 from pruner import Mask, Ticket
-from training import Recipe
 
 AUGMENT = transforms.Compose(
     [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.cases import TRAINING, Problem
 from benchmarks.ours import Ours
 from benchmarks.plain import Plain
-from timing import clocked, interleave
+from lottery.training.timing import clocked, interleave
 
 SAVE_INTERVAL = 60.0  # seconds, the default of --save_interval
 PER_EXAMPLE = ("training", "validation", "test")

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from environment import environment
-from whole_file import write_whole
+from lottery.checkpointing.atomic_file import write_whole
+from lottery.training.environment import environment
 
 ROOT = Path(__file__).parent.parent
 

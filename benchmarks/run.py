@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import flags
 from benchmarks.options import check_names, names
+from lottery.cli import flags
 from utils import run_script
 
 EXAMPLES = {"cpu": 1536, "cuda": 45_000}
@@ -61,9 +61,9 @@ def setting_of(args: argparse.Namespace):
     from benchmarks.cases import NETWORKS
     from benchmarks.contest import Setting
     from benchmarks.hardware import DTYPES
-    from devices import pick_device
-    from environment import set_determinism
-    from precision import precisions_of
+    from lottery.training.devices import pick_device
+    from lottery.training.environment import set_determinism
+    from lottery.training.precision import precisions_of
 
     device = pick_device(args.gpu)
     set_determinism(device, deterministic=False)

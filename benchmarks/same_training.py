@@ -16,8 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-import flags
 from benchmarks.options import check_names, names
+from lottery.cli import flags
 from utils import InputError, run_script
 
 DEFAULT = "straightforward-fp32,ours-fp32,ours-bf16,emulated-tf32"
@@ -43,8 +43,8 @@ def work(argv: list[str] | None) -> None:
 
     from benchmarks import digits, report
     from benchmarks.straightforward import VARIANTS
-    from devices import pick_device
-    from precision import precisions_of
+    from lottery.training.devices import pick_device
+    from lottery.training.precision import precisions_of
 
     device = pick_device(args.gpu)
     elsewhere = {"ours-tf32", "ours-bf16"} - {f"ours-{precision}" for precision in precisions_of(device)}
@@ -115,7 +115,7 @@ def first_losses(book: Book, data, batch_size: int) -> None:
     """The losses of the first steps, of every variant and in float64."""
     from benchmarks.digits import begin
     from benchmarks.straightforward import VARIANTS, float64
-    from recipe import Recipe, steps_per_epoch
+    from lottery.training.recipe import Recipe, steps_per_epoch
 
     epochs = -(-STEPS // steps_per_epoch(len(data.indices), batch_size))
     recipe = Recipe(epochs=epochs, milestones=(), lr=book.args.loss_lr, batch_size=batch_size)
@@ -132,7 +132,7 @@ def accuracies(book: Book, data) -> None:
     """The test accuracy after a whole training, of every variant, and how far they are apart."""
     from benchmarks.digits import begin
     from benchmarks.straightforward import VARIANTS
-    from recipe import Recipe
+    from lottery.training.recipe import Recipe
 
     epochs = book.args.epochs
     recipe = Recipe(epochs=epochs, milestones=(epochs // 2, epochs * 3 // 4), lr=LR, batch_size=SMALL)

@@ -11,8 +11,8 @@ import statistics
 import sys
 import time
 
-import flags
-from greedy import LOSSES, TARGETS
+from lottery.cli import flags
+from lottery.greedy.names import LOSSES, TARGETS
 from utils import run_script
 
 
@@ -58,16 +58,16 @@ def measure(args) -> dict:
     """Seconds of each repeat and of its parts, what was picked, and the peak."""
     from benchmarks import report
     from benchmarks.memory import process_peak
-    from devices import pick_device
-    from greedy.bounds import moments
-    from greedy.point import Choice, candidates_of, select_by
-    from greedy.task import LOSSES
-    from greedy.training import Plain, train_
-    from greedy.two_layer import MEBIBYTE, examples_of
-    from host_memory import keep_freed_memory
+    from lottery.greedy.neurons.bounds import moments
+    from lottery.greedy.neurons.evaluation import Choice, candidates_of, select_by
+    from lottery.greedy.neurons.run import MEBIBYTE, examples_of
+    from lottery.greedy.neurons.task import LOSSES
+    from lottery.greedy.neurons.training import Plain, train_
+    from lottery.readers.registry import read_source
+    from lottery.training.devices import pick_device
+    from lottery.training.host_memory import keep_freed_memory
+    from lottery.training.timing import clocked
     from models.mean_field import initial
-    from sources import read_source
-    from timing import clocked
 
     keep_freed_memory()
     device = pick_device(args.gpu)

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from benchmarks.plain import mask_
 from benchmarks.rounding import round_products_
 from dataset import Draws, Images, augment, draw_epoch, to_input
-from precision import products
-from prediction import Predictor
+from lottery.training.evaluation import Predictor
+from lottery.training.loop import fit
+from lottery.training.precision import products
+from lottery.training.recipe import Recipe, batches
+from lottery.training.step import Step
 from pruner import Ticket
-from recipe import Recipe, batches
-from step import Step
-from training import fit
 
 
 class Straightforward:

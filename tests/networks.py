@@ -1,4 +1,4 @@
-"""Networks of a user's own, as --arch networks:tiny and the like name them."""
+"""Networks of a user's own, as --arch tests.networks:tiny and the like name them."""
 
 import random
 from functools import partial

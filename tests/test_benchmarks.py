@@ -15,9 +15,9 @@ from benchmarks.ours import Ours
 from benchmarks.plain import Plain
 from benchmarks.run import main as run
 from benchmarks.straightforward import VARIANTS, float64
+from lottery.training.recipe import Recipe
+from lottery.training.timing import interleave, measured_rate
 from pruner import Ticket
-from recipe import Recipe
-from timing import interleave, measured_rate
 
 CPU = torch.device("cpu")
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
-from conftest import GOLDEN
 from torchvision.transforms.functional import to_tensor
 
 import dataset
 from dataset import Forgetting, augment, disagreeing, draw_epoch, forgotten, most_forgotten, split
+from tests.helpers import GOLDEN
 from utils import InputError, digest, generator
 
 # --- splits -----------------------------------------------------------------------------------------------------------

@@ -8,24 +8,24 @@ import json
 from importlib import import_module
 from types import SimpleNamespace
 
-import networks
 import pytest
 import torch
-from conftest import Tiny, pruned_ticket, run_in_process
 from matplotlib.figure import Figure
-from pretend_gpu import CUDA, pretended_gpu
 from torch import nn
 
 from benchmarks import cases, digits, footprint, hardware, plain, prac_set, same_training
-from checkpoint import read
 from dataset import Images
+from lottery.checkpointing.checkpoint import read
+from lottery.training.loop import fit
+from lottery.training.recipe import Recipe
+from lottery.training.step import Step, copy_weights
 from models.custom import UserNetwork
 from pruner import Ticket
-from recipe import Recipe
-from step import Step, copy_weights
-from training import fit
+from tests import networks
+from tests.helpers import Tiny, pruned_ticket, run_in_process
+from tests.pretend_gpu import CUDA, pretended_gpu
 
-DATA = "--dataset digits --arch networks:tiny --batch_size 256 --gpu 0"
+DATA = "--dataset digits --arch tests.networks:tiny --batch_size 256 --gpu 0"
 QUICK = f"{DATA} --epochs 2 --decreasing_lr 1"
 SEARCH = f"{QUICK} --pruning_times 2"
 REWIND = f"{SEARCH} --prune_type rewind_lt --rewind_epoch 0"
@@ -211,7 +211,7 @@ def test_the_benchmark_of_the_suite(monkeypatch, tmp_path):
     monkeypatch.setattr(footprint, "EXAMPLES", 8)
     monkeypatch.setattr(footprint, "answer_of_child", in_this_process)
     monkeypatch.setattr(hardware, "rates", lambda *_: {name: {"per_second": 1e9} for name in RATES})
-    monkeypatch.setitem(cases.NETWORKS, "tiny", cases.Case("networks:tiny"))
+    monkeypatch.setitem(cases.NETWORKS, "tiny", cases.Case("tests.networks:tiny"))
     flags = "--networks tiny --precisions tf32 --examples 16 --repeats 1 --workers 0 --gpu 0 --output"
     on_gpu("benchmarks.run", flags, tmp_path / "speed.json")
     measured = json.loads((tmp_path / "speed.json").read_text())["networks"]["tiny"]
@@ -233,7 +233,7 @@ def test_the_benchmark_of_same_trainings(monkeypatch):
     monkeypatch.setattr(same_training, "STEPS", 2)
     monkeypatch.setattr(same_training, "SHOWN", (1, 2))
     monkeypatch.setattr(same_training, "BATCHES", (512,))
-    monkeypatch.setattr(digits, "ARCH", "networks:tiny")
+    monkeypatch.setattr(digits, "ARCH", "tests.networks:tiny")
     on_gpu("benchmarks.same_training", "--seeds 0 --loss_seeds 1 --variants straightforward-fp32,ours-tf32 --gpu 0")
 
 

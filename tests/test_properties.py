@@ -16,11 +16,11 @@ from hypothesis.extra import numpy as arrays
 
 import dataset
 import pruner
-from checkpoint import masked_state, pack, split_state, unpack
 from dataset import NEVER_LEARNED, Forgetting
+from lottery.checkpointing.checkpoint import masked_state, pack, split_state, unpack
+from lottery.search.schedule import Schedule
+from lottery.training.recipe import Recipe, batches, steps_per_epoch
 from pruner import EarlyBird, count, distance, prune
-from recipe import Recipe, batches, steps_per_epoch
-from schedule import Schedule
 from utils import InputError
 
 settings.register_profile("laws", derandomize=True, deadline=None, database=None, max_examples=100)

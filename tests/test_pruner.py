@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.utils.prune as torch_prune
-from conftest import GOLDEN, Tiny
 from torch import nn
 
 import pruner
 from models import build_model
 from pruner import EarlyBird, count, density, distance, magnitude, prune
+from tests.helpers import GOLDEN, Tiny
 
 
 def layers(*values):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from checkpoint import read, write
-from stress import kills
-from stress.corruption import DAMAGES
-from stress.kills import draw
-from stress.processes import Ended, Job
-from stress.same_files import differences, identical
+from lottery.checkpointing.checkpoint import read, write
+from tests.stress import kills
+from tests.stress.corruption import DAMAGES
+from tests.stress.kills import draw
+from tests.stress.processes import Ended, Job
+from tests.stress.same_files import differences, identical
 
 CONTENT = {"state_dict": {"w": torch.tensor([0.0, 1.0])}, "history": [{"loss": 0.5, "seconds": 1.0}], "epoch": 4}
 

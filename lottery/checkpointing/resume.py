@@ -1,0 +1,253 @@
+"""How a run begins: from nothing, or from what its directory holds, if a command may go on with that."""
+
+import argparse
+import shutil
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lottery.checkpointing.atomic_file import DamagedFile, is_sealed
+from lottery.checkpointing.checkpoint import FORMAT, read, write
+from lottery.checkpointing.metrics import best_place
+from lottery.checkpointing.run_directory import OWN, RunDirectory, name_of, occupied
+from lottery.checkpointing.set_aside import check_place, is_worth_keeping, kept_place, mend_, set_aside_
+from lottery.cli.flags import LATER
+from utils import InputError, overwrite_done
+
+
+@contextmanager
+def begun(
+    directory: RunDirectory,
+    settings: Mapping,
+    args: argparse.Namespace,
+    inputs: Sequence[Path | None],
+    copies: Sequence[RunDirectory] = (),
+) -> Iterator["Opening"]:
+    """The directory for this process alone, brought to where the run begins or goes on; `open_run` says which.
+
+    `copies` are directories within it that belong to the run, those of trainings that it makes with main_train.py.
+    """
+    with occupied(directory):
+        with together(copies):
+            mend_([directory, *copies])
+            opening = open_run(
+                directory,
+                settings,
+                resume=args.resume,
+                checkpoint=args.checkpoint,
+                overwrite=args.overwrite,
+                inputs=inputs,
+                copies=copies,
+            )
+            opening = make(directory, opening, copies)
+        yield opening
+
+
+@contextmanager
+def together(copies: Sequence[RunDirectory]) -> Iterator[None]:
+    """Those of the directories that are there, for this process alone."""
+    with ExitStack() as stack:
+        for copy in copies:
+            if copy.path.is_dir():
+                stack.enter_context(occupied(copy))
+        yield
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a run begins: from a `saved` state, which `source` holds, or (None) from nothing.
+
+    `elsewhere` says that the state comes from another directory; `clear` that the files of an old run go first, to
+    `kept` if that is a place; `notes` what is wrong with files that were passed over, and where the old run is.
+    """
+
+    saved: dict | None = None
+    source: Path | None = None
+    elsewhere: bool = False
+    clear: bool = False
+    kept: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+def open_run(
+    directory: RunDirectory,
+    settings: Mapping,
+    *,
+    resume: bool,
+    checkpoint: Path | None,
+    overwrite: bool,
+    inputs: Sequence[Path | None] = (),
+    copies: Sequence[RunDirectory] = (),
+) -> Opening:
+    """Whether to start or to go on; InputError, with nothing touched, where neither is right.
+
+    The same command on the same directory goes on from its newest whole checkpoint. Another one is refused with the
+    settings that differ. `checkpoint` names the file to go on from, in this directory or another; once this one has
+    checkpoints of its own, they count. `inputs` are files and directories the run reads: they are not cleared away
+    under it.
+    """
+    if overwrite:
+        return _overwriting(directory, settings, [path for path in inputs if path], copies)
+    own = directory.checkpoints()
+    elsewhere = checkpoint is not None and checkpoint.parent.resolve() != directory.path.resolve()
+    if checkpoint and not (elsewhere and own):
+        return Opening(_saved_in(checkpoint, settings), checkpoint, elsewhere)
+    if not own and resume:
+        raise InputError(f"nothing to resume: {directory.path} holds no checkpoint")
+    return _newest_whole(own, settings) if own else Opening()
+
+
+def _newest_whole(files: Sequence[Path], settings: Mapping) -> Opening:
+    """The newest of the checkpoints, newest first, that can be gone on from; InputError if all are damaged."""
+    notes: list[str] = []
+    for file in files:
+        try:
+            return Opening(_saved_in(file, settings), file, notes=tuple(notes))
+        except DamagedFile as error:
+            notes.append(f"{error}; what came before it is used")
+    raise InputError(
+        f"{notes[0].removesuffix('; what came before it is used')}, and there is no whole checkpoint before it: "
+        "--overwrite starts anew"
+    )
+
+
+def _saved_in(file: Path, settings: Mapping) -> dict:
+    """The state in `file`, if a run with these settings can go on from it."""
+    saved = _check_own(file, settings)
+    _check_best(saved, RunDirectory(file.parent), settings)
+    return saved
+
+
+def make(directory: RunDirectory, opening: Opening, copies: Sequence[RunDirectory] = ()) -> Opening:
+    """Bring the directory to where the run begins: without leftovers, an old run set aside or, if it had done nothing
+    yet, removed; or with what a run that comes from elsewhere left there. The same opening, with what is to be said."""
+    for file in directory.leftovers():
+        file.unlink()
+    if opening.kept:
+        set_aside_([directory, *copies], opening.kept)
+        note = f"the run that was in {directory.path} is now in {opening.kept}, until the next --overwrite"
+        opening = replace(opening, notes=(*opening.notes, note))
+    elif opening.clear:
+        for each in (directory, *copies):
+            for file in each.files():
+                file.unlink()
+            shutil.rmtree(each.events, ignore_errors=True)
+    if opening.clear:
+        overwrite_done()
+    if opening.elsewhere:
+        round = opening.saved["state"]
+        best = RunDirectory(opening.source.parent).best(round)
+        if best.exists():
+            write(directory.best(round), read(best))
+        write(directory.checkpoint(round), opening.saved)
+    return opening
+
+
+def _check_own(source: Path, settings: Mapping) -> dict:
+    """The saved state in `source`, made by us under these settings."""
+    if "model_SA_best" in source.name:
+        raise InputError(f"{source} is the network at its best epoch; a run goes on from a file named ...checkpoint")
+    saved = read(source)
+    if "format" not in saved:
+        raise InputError(
+            f"{source} was not written by this suite (a checkpoint of the 2021 code is a ticket, not a run to go on "
+            "with): choose another --save_dir, or start anew with --overwrite"
+        )
+    if saved["format"] != FORMAT:
+        raise InputError(f"{source} has file format {saved['format']}, this version goes on from format {FORMAT} only")
+    if not is_sealed(source):
+        raise DamagedFile(f"{source} has lost its checksum: it is not as it was written")
+    if name_of(saved) != source.name and (OWN.fullmatch(source.name) or "momentum" not in saved):
+        raise DamagedFile(f"{source} is another file under this name: it was written as {name_of(saved)}")
+    if found := differences(saved["settings"], settings):
+        raise InputError(
+            f"{source.parent} holds a run with other settings: {'; '.join(found)}. {_ways(saved['settings'], settings)}"
+        )
+    return saved
+
+
+def _ways(there: Mapping, here: Mapping) -> str:
+    """What can be done about a run that has other settings."""
+    if there["script"] != here["script"]:
+        return "Give another --save_dir"
+    same = "the same settings"
+    if there.get("data checksum", here.get("data checksum")) != here.get("data checksum"):
+        same = "--data as it was (an image that was added, removed or exchanged makes it other data)"
+    return f"Give {same} to go on, another --save_dir, or --overwrite to start anew"
+
+
+def _check_best(saved: dict, there: RunDirectory, settings: Mapping) -> None:
+    """A round that has begun needs its best network at its end: it must come along, whole, and be of this run."""
+    file = there.best(saved["state"])
+    if not saved["history"]:
+        return
+    if not file.exists():
+        raise DamagedFile(f"{file} is missing, which the end of its round needs")
+    best = read(file)
+    ours = best.get("format") == FORMAT and is_sealed(file) and not differences(best["settings"], settings)
+    if not (ours and name_of(best) == file.name and is_best_of(best, saved)):
+        raise DamagedFile(f"{file} is not the best network of this run's {there.checkpoint(saved['state']).name}")
+
+
+def _overwriting(
+    directory: RunDirectory, settings: Mapping, inputs: Sequence[Path], copies: Sequence[RunDirectory]
+) -> Opening:
+    """A new beginning, which keeps the old run if there is something to be kept; InputError, with nothing touched,
+    where that run or the one that was kept before is not to be replaced."""
+    _check_overwrite(directory, settings["script"], inputs)
+    for copy in copies:
+        _check_overwrite(copy, "main_train.py", inputs)
+    if not any(map(is_worth_keeping, (directory, *copies))):
+        return Opening(clear=True)
+    place = kept_place(directory)
+    check_place(place, inputs)
+    return Opening(clear=True, kept=place)
+
+
+def _check_overwrite(directory: RunDirectory, script: str, inputs: Sequence[Path]) -> None:
+    """--overwrite replaces a run of this script; not another script's, nor what this very run reads."""
+    for path in inputs:
+        if directory.path.resolve() in (path.resolve(), path.resolve().parent):
+            raise InputError(f"--overwrite would remove {path}, which this run reads: choose another --save_dir")
+    found = next(filter(None, map(_script_of, directory.checkpoints())), None)
+    if found and found != script:
+        raise InputError(f"{directory.path} holds a run of {found}: remove it yourself, or choose another --save_dir")
+
+
+def _script_of(checkpoint: Path) -> str | None:
+    """Which of our scripts wrote it; None for a file that is damaged or not ours."""
+    try:
+        return read(checkpoint).get("settings", {}).get("script")
+    except InputError:
+        return None
+
+
+def differences(there: Mapping, here: Mapping, names: Container[str] | None = None) -> list[str]:
+    """The settings (of these `names`, if given) that differ, in words; more pruning rounds than before extend a run and
+    are no difference.
+
+    A setting that only one side knows is none either: a round that is yet to come, or a flag that came later, unless it
+    is known what was done before there was one.
+    """
+    there = {name: value for name, value in LATER.items() if name in here} | dict(there)
+    extended = there.get("pruning_times", 0) < here.get("pruning_times", 0)
+    return [
+        f"{name} was {there[name]}, is {here[name]}"
+        for name in there
+        if name in here and there[name] != here[name] and not (name == "pruning_times" and extended)
+        if names is None or name in names
+    ]
+
+
+def is_best_of(best: Mapping, saved: Mapping) -> bool:
+    """Whether `best` was written in the training that `saved` tells of, at its best epoch so far.
+
+    It may be the newer of the two, where a run was killed after the one and before the other.
+    """
+    short, long = sorted([_without_times(best["history"]), _without_times(saved["history"])], key=len)
+    return long[: len(short)] == short and best_place(long) == len(best["history"]) - 1
+
+
+def _without_times(history: Sequence[Mapping]) -> list[dict]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]

@@ -1,0 +1,1 @@
+"""The command line: flags, their checks, and how a script ends."""

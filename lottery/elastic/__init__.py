@@ -1,0 +1,1 @@
+"""Tickets transferred to a deeper or shallower network of the same family."""

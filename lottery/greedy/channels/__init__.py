@@ -1,0 +1,1 @@
+"""Greedy selection of the channels of a convolutional network, layer by layer."""

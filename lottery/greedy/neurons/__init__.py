@@ -1,0 +1,1 @@
+"""Greedy selection of the neurons of a two-layer network, and what the theory promises of it."""

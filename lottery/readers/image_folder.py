@@ -1,0 +1,177 @@
+"""The files of data sets that are image files in class folders, in a fixed order.
+
+It is that of torchvision's ImageFolder: class folders by name, in each of them the folders by path and the files by
+name. class_folders.py says which files count.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from unicodedata import normalize
+
+from lottery.readers.class_folders import Example, Part, class_names, counted, part_of, shown, stray_images
+from utils import InputError
+
+
+class Listing(NamedTuple):
+    """The files of a data set; an example's index is its place in `train` + `validation`, or in `test`.
+
+    `validation` is empty where the layout does not say which examples validate.
+    """
+
+    classes: tuple[str, ...]
+    train: list[Example]
+    test: list[Example]
+    validation: Sequence[Example] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> list[str]:
+        """All of them: training, validation, test."""
+        return [file for file, _ in (*self.train, *self.validation, *self.test)]
+
+
+def list_image_folder(root: Path) -> Listing:
+    """<root>/train/<class>/**, <root>/test/<class>/** and <root>/val/<class>/**; val/ is the test set where there is no
+    test/, and validates where there is one.
+
+    Classes are counted from train/; the others may lack some of them, but have no others.
+    """
+    train, others = root / "train", [root / name for name in ("test", "val") if (root / name).is_dir()]
+    if not train.is_dir():
+        raise InputError(
+            f"{root} has no folder train/; an image folder holds train/<class>/ and test/<class>/ (or val/<class>/)"
+        )
+    if not others:
+        raise InputError(
+            f"{root} has neither a folder test/ nor val/; put the test images into {root / 'test'}/<class>/"
+        )
+    classes = class_names(train)
+    if len(classes) < 2:
+        raise InputError(f"{train} must hold one folder for each of at least two classes, got {list(classes)}")
+    for other in others:
+        check_classes(other, train, classes)
+    parts = [
+        part_of(train, classes, classes, others),
+        *(part_of(other, class_names(other), classes) for other in others),
+    ]
+    validation = parts[2].examples if len(parts) > 2 else ()
+    notes = (*layout_notes(parts), *left_out_notes(root, parts), *link_notes(parts))
+    return Listing(classes, parts[0].examples, parts[1].examples, validation, notes)
+
+
+def check_classes(folder: Path, train: Path, classes: tuple[str, ...]) -> None:
+    """InputError for a folder of test or validation images with other classes than train/, or with none."""
+    names = class_names(folder)
+    for name in names:
+        if name in classes:
+            continue
+        twins = [known for known in classes if normalize("NFC", known) == normalize("NFC", name)]
+        why = " in the same Unicode form: rename one of the two" if twins else ""
+        raise InputError(f"{shown(folder / name)} is not a class: {train} has no folder {shown(name)!r}{why}")
+    if not names:
+        raise InputError(f"{folder} holds no class folder; put the images into {folder}/<class>/, or remove it")
+
+
+# --- what there is to say ---------------------------------------------------------------------------------------------
+
+
+def layout_notes(parts: Sequence[Part]) -> list[str]:
+    """Which folder is what, where that may be taken otherwise."""
+    if parts[1].folder.name == "test":
+        return []
+    return [f"{parts[1].folder} is the test set, since there is no test/; it does not validate"]
+
+
+def left_out_notes(root: Path, parts: Sequence[Part]) -> list[str]:
+    """How many files are not taken for images, and how many images lie in no class folder."""
+    others = sum((part.others for part in parts), Counter())
+    notes = []
+    if others:
+        notes.append(
+            f"left out {others.total()} files in {root} that are not images of a known kind: {counted(others)}"
+        )
+    for part in parts:
+        if strays := stray_images(part.folder):
+            notes.append(f"left out {strays} images that lie directly in {part.folder}, in no class folder")
+    return notes
+
+
+def link_notes(parts: Sequence[Part]) -> list[str]:
+    """Where one file stands for several examples, or does not, since links lead to it."""
+    notes = []
+    for part in parts:
+        if part.repeated:
+            notes.append(f"left out links in {part.folder} to files and folders that count already: {part.repeated}")
+        if part.shared:
+            first = shown(part.shared[0])
+            notes.append(
+                f"{len(part.shared)} examples of {part.folder} are files of another class, too: {first} is one"
+            )
+    for other in parts[1:]:
+        if known := len(other.files & parts[0].files):
+            notes.append(f"{known} images of {other.folder} are the very files of training images")
+    return notes
+
+
+# --- Tiny-ImageNet ----------------------------------------------------------------------------------------------------
+
+
+def list_tiny_imagenet(root: Path) -> Listing:
+    """Tiny-ImageNet as unpacked, `root` being tiny-imagenet-200 or the folder that holds it; val/ is the test set.
+
+    val/ is read as it comes (all images in val/images, classes in val_annotations.txt) and sorted into class folders,
+    as many have it; both give the same order. Raises InputError where files that the lists name are missing.
+    """
+    if not (root / "train").is_dir() and (root / "tiny-imagenet-200").is_dir():
+        root = root / "tiny-imagenet-200"
+    train, val = root / "train", root / "val"
+    for folder in (train, val):
+        if not folder.is_dir():
+            raise InputError(f"{folder} is missing; unpack tiny-imagenet-200.zip and give --data the folder it makes")
+    classes = class_names(train)
+    check_wnids(root / "wnids.txt", classes)
+    part = part_of(train, classes, classes)
+    return Listing(classes, part.examples, list_val(val, classes), notes=tuple(link_notes([part])))
+
+
+def check_wnids(file: Path, classes: tuple[str, ...]) -> None:
+    """A half-unpacked archive lacks classes; wnids.txt, where it was kept, tells."""
+    listed = set(file.read_text().split()) if file.exists() else set(classes)
+    if wrong := sorted(listed.symmetric_difference(classes)):
+        raise InputError(
+            f"{file} and the folders in {file.parent / 'train'} differ, e.g. in {wrong[0]}; unpack the archive again"
+        )
+    if len(classes) < 2:
+        raise InputError(f"{file.parent / 'train'} must hold one folder for each class, got {list(classes)}")
+
+
+def list_val(val: Path, classes: tuple[str, ...]) -> list[Example]:
+    annotations = val / "val_annotations.txt"
+    class_of = read_annotations(annotations) if annotations.exists() else None  # file name -> wnid
+    if sorted_into := [name for name in class_names(val) if name in classes]:
+        examples = part_of(val, sorted_into, classes).examples
+        if class_of is not None and len(examples) != len(class_of):
+            raise InputError(
+                f"the class folders in {val} hold {len(examples)} images, {annotations.name} names "
+                f"{len(class_of)}; unpack the archive again"
+            )
+        return examples
+    if not class_of:
+        raise InputError(
+            f"{val} holds neither class folders nor a val_annotations.txt that names images; unpack the archive again"
+        )
+    index = {name: number for number, name in enumerate(classes)}
+    if unknown := sorted(set(class_of.values()) - set(classes)):
+        raise InputError(f"{annotations} names the class {unknown[0]}, which has no folder in {val.parent / 'train'}")
+    by_class = sorted((wnid, name) for name, wnid in class_of.items())
+    return [(str(val / "images" / name), index[wnid]) for wnid, name in by_class]
+
+
+def read_annotations(file: Path) -> dict[str, str]:
+    """File name -> class, the first two of the tab-separated columns; the others are boxes."""
+    rows = [line.split("\t") for line in file.read_text().splitlines() if line.strip()]
+    if short := [row for row in rows if len(row) < 2]:
+        raise InputError(f"{file} has the line {short[0]}; each line is to hold a file name, a tab and a class")
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,101 @@
+"""How accurate tickets are: figures, and the table of all that is drawn in them."""
+
+from collections.abc import Sequence
+
+from lottery.reports.chapters.accuracy_figures import accuracy_figure
+from lottery.reports.comparison.accuracy import Curve, curves_of, level, points_of
+from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Task
+from lottery.reports.comparison.statistics import Interval, holds
+from lottery.reports.document import Column, Figure, Paragraph, Part, Table
+
+WHAT = {SEARCH: "Networks of the searches' rounds", TICKETS: "Tickets, retrained on all the training data"}
+COLUMNS = (
+    Column("networks"),
+    Column("method"),
+    Column("remaining (%)", ".2f"),
+    Column("sparsity (%)", ".2f"),
+    Column("seeds", "d"),
+    Column("test (%)", ".2f"),
+    Column("std", ".2f"),
+    *(
+        column
+        for reference in ("dense", "IMP")
+        for column in (
+            *([Column("IMP's remaining (%)", ".2f")] if reference == "IMP" else []),
+            Column(f"pairs with {reference}", "d"),
+            Column(f"minus {reference}", "+.2f"),
+            Column(f"minus {reference}, low", "+.2f"),
+            Column(f"minus {reference}, high", "+.2f"),
+            Column(f"not below {reference}"),
+        )
+    ),
+)
+
+
+def accuracy_parts(task: Task, number: int, margin: float) -> list[Part]:
+    """A figure for each family of curves, and the table of all that is drawn in them."""
+    families = {kind: curves_of(task, kind, margin) for kind in (TICKETS, SEARCH)}
+    families = {kind: curves for kind, curves in families.items() if curves}
+    figures: list[Figure] = [
+        accuracy_figure(task, curves, f"accuracy-{kind}-{number}", WHAT[kind], margin)
+        for kind, curves in families.items()
+    ]
+    rows = [row for kind, curves in families.items() for curve in curves for row in table_rows(kind, curve, margin)]
+    rows += [dense_row(point, method.name) for method in task.of(DENSE) for point in points_of(method)]
+    caption = (
+        f"Accuracies of {task.name}. std: over seeds. minus: mean of the differences between runs whose "
+        f"searches have the same seed, in points, with its 95 % interval (Student's t); not below: the interval lies "
+        f"above -{margin:g}."
+    )
+    return [
+        *unpaired(families),
+        *figures,
+        Table(f"accuracy-{number}", caption, COLUMNS, rows),
+    ]
+
+
+def unpaired(families: dict[str, Sequence[Curve]]) -> list[Paragraph]:
+    """Warnings where a method's seeds are not those of what it is compared with, or none is there to compare with."""
+    found = []
+    for curve in (curve for curves in families.values() for curve in curves):
+        alone = {seed for point in curve.points for seed in point.values} - curve.dense.keys()
+        if not curve.dense:
+            found.append(f"{curve.method.name}: there is no dense network with the same recipe among the runs.")
+        elif alone:
+            names = ", ".join(map(str, sorted(alone, key=str)))
+            found.append(f"{curve.method.name}: no dense network with seed {names}; such runs are in no difference.")
+        lone = {seed for point in curve.points if _partly_paired(point) for seed in point.values}
+        if lone:
+            found.append(f"{curve.method.name}: its seeds are not all those of IMP; only pairs are compared.")
+    return [Paragraph(text, warns=True) for text in dict.fromkeys(found)]
+
+
+def _partly_paired(point) -> bool:
+    return point.against_imp is not None and point.against_imp.n < len(point.values)
+
+
+def table_rows(kind: str, curve: Curve, margin: float) -> list[list]:
+    return [
+        [
+            "search" if kind == SEARCH else "retrained",
+            curve.method.name,
+            *_numbers(point),
+            *_difference(point.against_dense, holds(point.against_dense, margin)),
+            None if point.imp_density is None else 100 * point.imp_density,
+            *_difference(point.against_imp, holds(point.on_a_par, margin)),
+        ]
+        for point in curve.points
+    ]
+
+
+def dense_row(point, name: str) -> list:
+    return ["dense", name, *_numbers(point), *_difference(None, None), None, *_difference(None, None)]
+
+
+def _numbers(point) -> list:
+    density = level(point.density)
+    return [100 * density, 100 * (1 - density), len(point.values), point.mean, point.deviation]
+
+
+def _difference(found: Interval | None, verdict: bool | None) -> list:
+    return [*(found or (None, None, None, None)), verdict]

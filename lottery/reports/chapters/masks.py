@@ -1,0 +1,210 @@
+"""The chapter on masks: when they settled, where in the network weights are left, what is about to vanish."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import FuncFormatter
+
+from lottery.reports.comparison.masks import warnings
+from lottery.reports.comparison.methods import SEARCH, Method, Task
+from lottery.reports.document import Column, Figure, Listing, Paragraph, Part, Table
+from lottery.reports.style import canvas, density_axis, finish, legend_below, look, percent
+from lottery.results.runs import Run
+
+ENDS = (
+    Column("run"),
+    Column("round", "d"),
+    Column("largest distance", ".4f"),
+    Column("last distance", ".4f"),
+    Column("armed"),
+    Column("stopped"),
+    Column("epochs", "d"),
+    Column("planned", "d"),
+)
+TICKS = [digit * 10.0**power for power in range(-5, 0) for digit in (1, 2, 5)] + [1.0]
+MOST_LAYERS = 60  # named in a heat map
+MOST_WARNINGS = 12
+
+
+def mask_parts(task: Task, number: int) -> list[Part]:
+    """What is recorded of the masks of this task's searches."""
+    searches = task.of(SEARCH)
+    parts = [part for method in searches for part in distance_parts(task, method, number)]
+    known = [method for method in searches if layers_of(method)]
+    parts += [part for method in known for part in density_parts(task, method, number)]
+    parts += dead_parts(task, known, number)
+    return [*vanishing_parts(searches), *parts]
+
+
+def vanishing_parts(methods: Sequence[Method]) -> list[Part]:
+    """The layers that are about to vanish."""
+    found = [warning for method in methods for warning in warnings(method.name, method.runs)]
+    if not found:
+        return []
+    more = len(found) - MOST_WARNINGS
+    rest = [f"… and {more} more, which tables/layers-*.csv tell."] if more > 0 else []
+    return [Paragraph("Layers that are about to vanish:", warns=True), Listing(found[:MOST_WARNINGS] + rest)]
+
+
+# --- distances --------------------------------------------------------------------------------------------------------
+
+
+def distances_of(run: Run, row: dict) -> list[tuple[float, float]]:
+    """(epoch, mask distance) in a round: by epoch as recorded; without those records as its row lists them, which
+    begins at the second epoch."""
+    lines = [line for line in run.epochs if line["round"] == row["round"]]
+    found = [(line["epoch"], line["distance"]) for line in lines if line.get("distance") is not None]
+    if found or row.get("interval"):
+        return found
+    return list(enumerate(row.get("distances") or [], start=1))
+
+
+def distance_parts(task: Task, method: Method, number: int) -> list[Part]:
+    """The run with the lowest seed, a line for each round; all runs in the table. Nothing without an early stop."""
+    rows = [
+        [run.name, row["round"], epoch, distance]
+        for run in method.runs
+        for row in run.rounds
+        for epoch, distance in distances_of(run, row)
+    ]
+    if not rows or method.settings.get("eb_eps") is None:
+        return []
+    tag = f"distance-{number}-{task.of(SEARCH).index(method) + 1}"
+    columns = (Column("run"), Column("round", "d"), Column("epoch", "d"), Column("distance", ".4f"))
+    ends = [end_row(run, row) for run in method.runs for row in run.rounds if row.get("distances") is not None]
+    return [
+        distance_figure(task, method, tag),
+        Table(f"stops-{tag[9:]}", f"When rounds ended, {method.name}, {task.name}.", ENDS, ends, len(ends) > 12),
+        Table(tag, f"Mask distance by epoch, {method.name}, {task.name}.", columns, rows, folded=True),
+    ]
+
+
+def end_row(run: Run, row: dict) -> list:
+    distances = row["distances"] or [None]
+    largest = None if distances == [None] else max(distances)
+    told = [row[key] for key in ("armed", "stopped", "epochs", "epochs_planned")]
+    return [run.name, row["round"], largest, distances[-1], *told]
+
+
+def distance_figure(task: Task, method: Method, name: str) -> Figure:
+    run = min(method.runs, key=lambda run: (isinstance(run.seed, str), run.seed))
+    figure, (axes,) = canvas(height=3.8)
+    palette = matplotlib.colormaps["cividis"]
+    rounds = [(row, distances_of(run, row)) for row in run.rounds]
+    rounds = [(row, points) for row, points in rounds if points]
+    floor = min((d for _, points in rounds for _, d in points if d > 0), default=1e-3) / 2
+    stopped = False
+    for row, points in rounds:
+        points = [(epoch, max(distance, floor)) for epoch, distance in points]
+        shade = palette(0.92 * row["round"] / max(1, rounds[-1][0]["round"]))
+        dots = {"marker": ".", "ms": 4} if len(points) <= 40 else {}
+        axes.plot([epoch for epoch, _ in points], [distance for _, distance in points], color=shade, lw=1.3, **dots)
+        axes.annotate(f"{row['round']}", points[-1], (5, 0), textcoords="offset points", va="center", fontsize=8)
+        if row["stopped"]:
+            axes.scatter(*points[-1], marker="s", s=50, fc="none", ec="black", lw=1.2, zorder=4)
+            stopped = True
+    eps = run.settings["eb_eps"]
+    axes.axhline(eps, color="black", ls="--", lw=1, label=f"--eb_eps {eps:g}")
+    if stopped:
+        axes.scatter([], [], marker="s", s=50, fc="none", ec="black", lw=1.2, label="stopped early here")
+    axes.set_yscale("log")
+    axes.set(xlabel="epoch of the round", ylabel="mask distance")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    legend_below(figure, axes)
+    caption = (
+        f"Mask distance by epoch, {method.name}, {task.name}, seed {run.seed}: a line for each round, its number "
+        "at the end. A round may stop once the newest distances in a row are all below eps. The lowest may be zero."
+    )
+    return finish(figure, name, caption)
+
+
+# --- density by layer -------------------------------------------------------------------------------------------------
+
+
+def layers_of(method: Method) -> list[str]:
+    """The layers of the last round that tells them."""
+    rows = [row for run in method.runs for row in run.rounds if row.get("layers")]
+    return list(rows[-1]["layers"]) if rows else []
+
+
+def layer_density(method: Method, name: str, k: int) -> float | None:
+    """Mean over seeds."""
+    rows = [row.get("layers", {}) for run in method.runs for row in run.rounds if row["round"] == k]
+    layers = [layers[name] for layers in rows if name in layers]
+    return statistics.fmean(layer["kept"] / layer["size"] for layer in layers) if layers else None
+
+
+def density_parts(task: Task, method: Method, number: int) -> list[Part]:
+    """Heat map and table of each layer's density by round."""
+    tag = f"layers-{number}-{task.of(SEARCH).index(method) + 1}"
+    rounds = sorted({row["round"] for run in method.runs for row in run.rounds if row.get("layers")})
+    names = layers_of(method)
+    values = [[layer_density(method, name, k) for k in rounds] for name in names]
+    columns = [Column("layer"), *(Column(f"round {k} (%)", ".2f") for k in rounds)]
+    rows = [[name, *(None if v is None else 100 * v for v in line)] for name, line in zip(names, values, strict=True)]
+    caption = f"Density of each layer by round, {method.name}, {task.name}; means over seeds."
+    table = Table(tag, caption, columns, rows, folded=True)
+    return [density_figure(names, rounds, values, tag, caption), table]
+
+
+def density_figure(names: Sequence[str], rounds: Sequence[int], values: list, tag: str, caption: str) -> Figure:
+    shown = [[math.nan if v is None else v for v in line] for line in values]
+    lowest = min((v for line in shown for v in line if v > 0), default=0.1)
+    figure, (axes,) = canvas(height=1.2 + 0.17 * max(6, min(len(names), MOST_LAYERS)))
+    norm = LogNorm(min(lowest, 0.1), 1.0, clip=True)  # a layer of which nothing is left is as dark as the sparsest
+    image = axes.imshow(shown, aspect="auto", cmap="cividis", norm=norm, interpolation="nearest")
+    if len(rounds) <= 9 and len(names) <= MOST_LAYERS:
+        for i, line in enumerate(shown):
+            for j, value in enumerate(line):
+                colour = "black" if value == value and norm(value) > 0.6 else "white"
+                axes.text(j, i, percent(value), ha="center", va="center", fontsize=7, color=colour)
+    step = -(-len(names) // MOST_LAYERS)
+    axes.set_yticks(range(0, len(names), step), [name.removesuffix(".weight") for name in names[::step]], fontsize=8)
+    axes.set_xticks(range(len(rounds)), rounds)
+    axes.set_xlabel("round")
+    axes.grid(False)
+    ticks = [tick for tick in TICKS if tick >= norm.vmin]
+    bar = figure.colorbar(
+        image, ax=axes, label="density (%)", pad=0.02, ticks=ticks, format=FuncFormatter(lambda v, _: percent(v))
+    )
+    bar.minorticks_off()
+    return finish(figure, tag, f"{caption} Numbers in percent.")
+
+
+# --- dead filters -----------------------------------------------------------------------------------------------------
+
+
+def dead_filters(method: Method) -> list[tuple[float, float]]:
+    """(density, filters of which nothing is left), means over seeds."""
+    found: dict[float, list[int]] = {}
+    for run in method.runs:
+        for row in run.rounds:
+            if row.get("layers"):
+                dead = sum(layer["dead_filters"] for layer in row["layers"].values())
+                found.setdefault(row["density"], []).append(dead)
+    return [(density, statistics.fmean(found[density])) for density in sorted(found, reverse=True)]
+
+
+def dead_parts(task: Task, methods: Sequence[Method], number: int) -> list[Part]:
+    """Filters without a weight against remaining weights."""
+    lines = {method: dead_filters(method) for method in methods}
+    if not lines:
+        return []
+    if not any(dead for points in lines.values() for _, dead in points):
+        return [Paragraph(f"No filter of any of these networks is dead: each has weights left ({task.name}).")]
+    figure, (axes,) = canvas(height=3.4)
+    for method, points in lines.items():
+        style = look(task.searches.index(method.search))
+        axes.plot([d for d, _ in points], [n for _, n in points], **style._asdict(), label=method.name)
+    density_axis(axes, [1.0, *(density for points in lines.values() for density, _ in points)])
+    axes.set_ylim(bottom=0, top=max(1, *(n for points in lines.values() for _, n in points)) * 1.05)
+    axes.set_ylabel("filters of which nothing is left")
+    legend_below(figure, axes)
+    caption = f"Dead filters: output channels without a weight, over all layers, {task.name}; means over seeds."
+    columns = (Column("method"), Column("remaining (%)", ".2f"), Column("dead filters", ".1f"))
+    rows = [[method.name, 100 * density, dead] for method, points in lines.items() for density, dead in points]
+    name = f"dead-filters-{number}"
+    return [finish(figure, name, caption), Table(name, caption, columns, rows, folded=True)]

@@ -1,0 +1,152 @@
+"""The last chapter: every run, so that each number can be made again."""
+
+from collections.abc import Sequence
+
+from lottery.reports.chapters.greedy_tables import place_columns
+from lottery.reports.comparison.cost import looking_flops, training_flops
+from lottery.reports.comparison.methods import DENSE, Method, Task
+from lottery.reports.comparison.stability_families import Family, by_task
+from lottery.reports.comparison.sweeps import Sweep
+from lottery.reports.document import Column, Commands, Paragraph, Part, Table
+from lottery.results import channel_runs, greedy_runs
+from lottery.results.runs import AnyRun, Run
+
+ROWS = (  # heading, key of a round's row, form
+    ("round", "round", "d"),
+    ("density", "density", ".4f"),
+    ("sparsity", "sparsity", ".4f"),
+    ("examples in the set", "set", ",d"),
+    ("validation", "validation", ".2f"),
+    ("test", "test", ".2f"),
+    ("best epoch", "best_epoch", "d"),
+    ("epochs", "epochs", "d"),
+    ("planned", "epochs_planned", "d"),
+    ("stopped", "stopped", ""),
+    ("steps", "steps", ",d"),
+    ("examples", "examples", ",d"),
+    ("extra passes", "forward_passes", ",d"),
+    ("seconds", "seconds", ".1f"),
+)
+
+
+HIDDEN = ("seed", "network", "searches", "sets")  # settings that are told elsewhere, or are no settings
+
+
+def runs_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep], families: Sequence[Family]) -> list[Part]:
+    """Which runs there are, their commands, settings, versions and hardware, and each network that was trained."""
+    methods = [method for task in tasks for method in task.methods]
+    runs = [run for group in (*methods, *sweeps, *families) for run in group.runs]
+    commands = [f"# {run.name}\n{run.summary['command']}" for run in runs if "command" in run.summary]
+    lost = [run.name for run in runs if "command" not in run.summary]
+    parts: list[Part] = [list_of_runs(tasks)] if tasks else []
+    parts += list_of_greedy_runs(sweeps)
+    parts += [list_of_stability_runs(families)] if families else []
+    parts.append(hardware(runs))
+    for number, task in enumerate(tasks, 1):
+        users = [(_kind(method), method.runs) for method in task.methods]
+        parts.append(settings_table(f"settings-{number}", task.name, users))
+    for number, sweep in enumerate(sweeps, 1):
+        parts.append(settings_table(f"greedy-settings-{number}", sweep.name, [("all runs", sweep.runs)]))
+    for number, (task, its) in enumerate(by_task(families).items(), 1):
+        users = [(family.name, family.runs) for family in its]
+        parts.append(settings_table(f"stability-settings-{number}", f"stability, {task}", users))
+    parts += [Paragraph("The commands that made the runs:"), Commands(commands)] if commands else []
+    parts += [Paragraph(f"Runs that recorded no command: {', '.join(lost)}.")] if lost else []
+    return [*parts, networks(tasks)] if tasks else parts
+
+
+def list_of_runs(tasks: Sequence[Task]) -> Table:
+    columns = (
+        Column("run"),
+        Column("task"),
+        Column("method"),
+        Column("seed"),
+        Column("networks", "d"),
+        Column("ticket"),
+    )
+    rows = [
+        [run.name, task.name, _kind(method), _seed(run), len(run.rounds), (run.ticket or {}).get("file")]
+        for task in tasks
+        for method in task.methods
+        for run in method.runs
+    ]
+    return Table("runs", "The runs.", columns, rows)
+
+
+def list_of_greedy_runs(sweeps: Sequence[Sweep]) -> list[Table]:
+    """A table for each script, since their runs differ in other things."""
+    tables = []
+    for script, name in {greedy_runs.SCRIPT: "greedy-runs", channel_runs.SCRIPT: "channels-runs"}.items():
+        own = [sweep for sweep in sweeps if sweep.script == script]
+        rows = [
+            [run.name, sweep.name, *run.place, run.seed, run.done, run.planned, run.summary["finished"]]
+            for sweep in own
+            for run in sweep.runs
+        ]
+        columns = [Column("run"), Column("sweep"), *(place_columns(own[0]) if own else [])]
+        columns += [Column(name, "d") for name in ("seed", "selections", "planned")] + [Column("finished")]
+        tables += [Table(name, f"The runs of {script}.", columns, rows)] if own else []
+    return tables
+
+
+def list_of_stability_runs(families: Sequence[Family]) -> Table:
+    columns = [Column(heading) for heading in ("run", "task", "tickets")]
+    columns += [Column("seed", "d"), Column("order seeds"), Column("barrier", ".2f"), Column("ticket")]
+    rows = [
+        [run.name, family.task, family.name, run.seed, " and ".join(map(str, run.settings["order_seeds"])),
+         run.summary["barrier"]["test_error"], (run.ticket or {}).get("file")]
+        for family in families
+        for run in family.runs
+    ]  # fmt: skip
+    return Table("stability-runs", "The runs of main_stability.py.", columns, rows)
+
+
+def _seed(run: Run) -> str:
+    return str(run.settings.get("seed", "not told"))
+
+
+def _kind(method: Method) -> str:
+    retrained = method.kind not in ("search", DENSE)
+    return f"{method.name}, retrained" if retrained else method.name
+
+
+def hardware(runs: Sequence[AnyRun]) -> Table:
+    """Versions and hardware, the same ones once."""
+    told: dict[tuple, list[str]] = {}
+    for run in runs:
+        told.setdefault(tuple(run.summary.get("environment", {}).items()), []).append(run.name)
+    names = list(dict.fromkeys(name for environment in told for name, _ in environment))
+    columns = [*map(Column, names), Column("runs")]
+    rows = []
+    for environment, users in told.items():
+        known = dict(environment)
+        rows.append([*(str(known[name]) if name in known else None for name in names), ", ".join(users)])
+    return Table("hardware", "Versions and hardware.", columns, rows)
+
+
+def settings_table(name: str, about: str, users: Sequence[tuple[str, Sequence[AnyRun]]]) -> Table:
+    """What decides results beside the seed: a column for each name and its runs, such as the methods of a task."""
+    columns = [Column("setting"), *(Column(heading) for heading, _ in users)]
+    settings = dict.fromkeys(setting for _, runs in users for setting in runs[0].settings if setting not in HIDDEN)
+    rows = [[setting, *(_value(runs, setting) for _, runs in users)] for setting in settings]
+    return Table(name, f"Settings, {about}.", columns, rows, folded=len(rows) > 12)
+
+
+def _value(runs: Sequence[AnyRun], name: str) -> str | None:
+    """A setting's value in words; all of them where the runs differ in it."""
+    values = dict.fromkeys(str(run.settings[name]) for run in runs if name in run.settings)
+    return ", ".join(values) or None
+
+
+def networks(tasks: Sequence[Task]) -> Table:
+    columns = [Column("run"), Column("method"), Column("seed"), *(Column(heading, form) for heading, _, form in ROWS)]
+    columns += [Column("training FLOPs", ".3e"), Column("other FLOPs", ".3e")]
+    rows = []
+    for method in (method for task in tasks for method in task.methods):
+        for run in method.runs:
+            flops = run.summary.get("flops", {})
+            for row in run.rounds:
+                cost = [training_flops(flops, row), looking_flops(run, row)]
+                told = [row.get(key) for _, key, _ in ROWS]
+                rows.append([run.name, _kind(method), _seed(run), *told, *cost])
+    return Table("networks", "Every network that was trained.", columns, rows, folded=True)

@@ -1,0 +1,1 @@
+"""What runs are compared by: methods, statistics, costs, masks and verdicts, all without drawing."""

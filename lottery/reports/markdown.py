@@ -1,0 +1,45 @@
+"""The same report as Markdown, its pictures in files beside it."""
+
+from lottery.reports.document import Commands, Figure, Heading, Listing, Paragraph, Part, Report, Table
+
+
+def markdown(report: Report) -> str:
+    contents = "\n".join(f"* [{section.title}](#{section.anchor})" for section in report.sections)
+    sections = (
+        f'<a id="{section.anchor}"></a>\n\n## {section.title}\n\n' + "\n\n".join(map(_part, section.parts))
+        for section in report.sections
+    )
+    return "\n\n".join([f"# {report.title}", contents, *sections]) + "\n"
+
+
+def _part(part: Part) -> str:
+    match part:
+        case Heading():
+            return f"### {_plain(part.text)}"
+        case Paragraph():
+            return f"> **Note.** {_plain(part.text)}" if part.warns else _plain(part.text)
+        case Listing():
+            return "\n".join(f"* {_plain(item)}" for item in part.items)
+        case Commands():
+            return "\n".join(["```bash", *part.lines, "```"])
+        case Figure():
+            return f"![{part.name}](figures/{part.name}.png)\n\n*{_plain(part.caption)}*"
+        case Table():
+            return _table(part)
+
+
+def _table(table: Table) -> str:
+    caption = f"{_plain(table.caption)} (`tables/{table.name}.csv`)"
+    if not table.shown or table.folded:
+        return f"{caption}: {len(table.rows):,} rows."
+    line = "|".join("---:" if right else "---" for right in table.aligned_right())
+    heading = "|".join(f" {_plain(column.heading)} " for column in table.columns)
+    rows = ["|".join(f" {_plain(text)} " for text in row) for row in table.texts()]
+    return "\n".join([caption, "", *(f"|{row}|" for row in [heading, line, *rows])])
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes as it stands."""
+    for sign in "\\|*_<[`":
+        text = text.replace(sign, f"\\{sign}")
+    return text

@@ -1,0 +1,142 @@
+"""How figures look: fonts, colours that are told apart in grey and by the colour-blind, the axis of sparsity."""
+
+import io
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from lottery.reports.document import Figure
+
+WIDTH = 7.0  # inches
+LETTERS, SIGN = 96, 10  # of a legend's line; that the sign beside a label and the space between two take up
+SAME = 0.01  # difference of the logarithms of densities that share a label
+SETTINGS = {
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9.5,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+    "svg.hashsalt": "report",
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.06,
+}
+# Okabe and Ito's palette, neighbours far apart in lightness.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#56B4E9", "#000000", "#E69F00", "#CC79A7", "#666666")
+MARKERS = "os^Dv<>P"
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1)), (0, (1, 1)))
+
+
+class Look(NamedTuple):
+    color: str
+    marker: str
+    linestyle: object
+
+
+def look(number: int) -> Look:
+    """Of the method with this number: colour, marker and line of its own. After eight, new combinations of them."""
+    again = number // len(COLOURS)
+    return Look(
+        COLOURS[number % len(COLOURS)],
+        MARKERS[(number + again) % len(MARKERS)],
+        LINES[(number + 3 * again) % len(LINES)],
+    )
+
+
+def canvas(rows: int = 1, columns: int = 1, height: float = 4.0, **more) -> tuple[Canvas, list[Axes]]:
+    """A figure of the width of a text, and its axes in reading order."""
+    plt.rcParams.update(matplotlib.rcParamsDefault | SETTINGS | {"backend": "Agg"})
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **more)
+    return figure, list(axes.flat)
+
+
+def finish(figure: Canvas, name: str, caption: str) -> Figure:
+    """The figure as files."""
+    files = {}
+    for kind, metadata in {"png": {"Software": None}, "svg": {"Date": None}}.items():
+        file = io.BytesIO()
+        figure.savefig(file, format=kind, dpi=200, metadata=metadata)
+        figure.set_layout_engine("none")  # the second file has the places that were found for the first
+        files[kind] = file.getvalue()
+    plt.close(figure)
+    return Figure(name, caption, **files)
+
+
+def legend_below(figure: Canvas, axes: Axes, columns: int = 3) -> None:
+    """A legend under the axes, where it hides nothing."""
+    pairs = zip(*axes.get_legend_handles_labels(), strict=True)
+    handles, labels = zip(*sorted(pairs, key=lambda pair: not isinstance(pair[0], ErrorbarContainer)), strict=True)
+    widest = max((len(label) for label in labels), default=0)
+    columns = max(1, min(columns, len(labels), LETTERS // (widest + SIGN)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)
+
+
+def thousands(value: float, _: object = None) -> str:
+    """For an axis: 12,000."""
+    return f"{value:,.0f}"
+
+
+def density_axis(axes: Axes, densities: Iterable[float], labels: int = 9, asides: Sequence[float] = (1.0,)) -> None:
+    """Remaining weights in percent on a log scale, dense at the left; ticks at densities that there are. Points that
+    `dodge` moved by the factors `asides` lie within it, too."""
+    levels = sorted(set(densities), reverse=True)
+    left, right = max([1.0, *levels]), min(levels, default=1.0)
+    span = max(math.log(left / right), math.log(1.25))
+    axes.set_xscale("log")
+    first = max(left * math.exp(0.03 * span), left * max(asides) * math.exp(0.02 * span))
+    last = min(left * math.exp(-1.04 * span), right * min(asides) * math.exp(-0.02 * span))
+    axes.set_xlim(first, last)
+    axes.xaxis.set_major_locator(FixedLocator(spaced(levels, span / labels)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda density, _: percent(density)))
+    axes.set_xlabel("remaining weights (%)")
+
+
+def spaced(levels: Sequence[float], least: float) -> list[float]:
+    """Those of the levels, falling, that are at least so far apart in their logarithms; first those at even places.
+    Levels that would share a label count once."""
+    levels = [level for place, level in enumerate(levels) if not place or math.log(levels[place - 1] / level) > SAME]
+    step = 1
+    while step < len(levels) and any(
+        math.log(a / b) < least for a, b in zip(levels[::step], levels[step::step], strict=False)
+    ):
+        step += 1
+    return list(levels[::step])
+
+
+def percent(density: float) -> str:
+    """A density in percent with three digits that say something: 100, 51.2, 8.59."""
+    return f"{100 * density:.3g}"
+
+
+def dodge(of: int, densities: Iterable[float]) -> list[float]:
+    """Factors that move each method's points aside by a little, so that no error bars hide others, and less than to
+    the next density."""
+    levels = sorted({1.0, *densities}, reverse=True)
+    gap = min((math.log(a / b) for a, b in itertools.pairwise(levels)), default=0.1)
+    step = min(0.009 * math.log(levels[0] / levels[-1] + 1), 0.4 * gap / of)
+    return [math.exp(((of - 1) / 2 - number) * step) for number in range(of)]
+
+
+def round_axis(axes: Axes, rounds: Iterable[int], label: str) -> None:
+    """Whole numbers of rounds."""
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}" if value in set(rounds) else ""))

@@ -1,0 +1,52 @@
+"""Rules for training a pruned network again: from which weights, and at which learning rates.
+
+A schedule has T steps; after step t of them stand the weights that a search rewinds to, after step T the trained ones,
+by which it prunes. Each rule spends T - t steps on what pruning has left (Renda, Frankle & Carbin, "Comparing Rewinding
+and Fine-tuning in Neural Network Pruning", ICLR 2020):
+
+                             weights         learning rates
+    weight rewinding         after step t    of the steps t to T
+    learning-rate rewinding  after step T    of the steps t to T
+    fine-tuning              after step T    of step T alone
+
+All of them see the same examples in the same order, those of the steps t to T, so that nothing else tells them apart.
+A further rule is one entry in `RULES`. Importing this module does not import torch.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from lottery.training.recipe import Recipe
+
+
+class Rule(NamedTuple):
+    """A rule: its name in a report, behind that of the ticket's method; what it is; whether it begins with the trained
+    weights, not with those of step t; and whether it keeps to the last learning rate of the schedule."""
+
+    name: str
+    help: str
+    trained: bool
+    last_rate: bool
+
+
+RULES = {
+    "weight_rewinding": Rule(
+        "weight rewinding", "the weights of step t, the learning rates of the steps t to T", False, False
+    ),
+    "lr_rewinding": Rule(
+        "learning-rate rewinding", "the trained weights, the learning rates of the steps t to T", True, False
+    ),
+    "fine_tuning": Rule("fine-tuned", "the trained weights, the learning rate of the last step", True, True),
+}
+
+
+def takes_trained(rule: str | None) -> bool:
+    """Whether a training begins with trained weights; without a rule it does not."""
+    return rule is not None and RULES[rule].trained
+
+
+def recipe_under(rule: str | None, recipe: Recipe) -> Recipe:
+    """The recipe with the learning rates of a rule, unchanged without one; it has as many steps, counted as before."""
+    if rule is None or not RULES[rule].last_rate:
+        return recipe
+    return replace(recipe, lr=recipe.lr_at(recipe.epochs - 1, 0, 1), milestones=(), warmup=0)

@@ -1,0 +1,74 @@
+"""When a round may end before its schedule does: the early-bird test, set to work in one round."""
+
+import argparse
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from lottery.checkpointing.checkpoint import pack, unpack
+from lottery.training.loop import Epoch
+from pruner import EarlyBird, Mask, count, magnitude, prune
+
+
+class EarlyStop:
+    """Compares the masks that pruning would give, after each epoch or every `interval` steps; off without --eb_eps.
+
+    With an interval, masks are compared where it ends, in mid-epoch too; the round then ends with that epoch, so that
+    forgetting is counted over whole epochs.
+    """
+
+    def __init__(self, args: argparse.Namespace, warmup: int, mask: Mask, interval: int | None):
+        self.mask, self.kept, self.rate, self.interval = mask, count(mask), args.rate, interval
+        self.bird: EarlyBird | None = None
+        if args.eb_eps is not None:
+            self.bird = EarlyBird(args.eb_eps, args.queue_length, warmup, args.eb_arm)
+        self.eps = args.eb_eps
+        self.newest: float | None = None  # the last distance of the last epoch, if one was measured in it
+
+    def looks(self, steps: int) -> range:
+        """The steps, of so many in the round, after which it wants to see the weights; none if at each epoch's end."""
+        return range(self.interval, steps + 1, self.interval) if self.bird and self.interval else range(0)
+
+    def settled(self, epoch: Epoch, weights: Mapping[str, Tensor]) -> bool:
+        """Whether the mask has settled by the end of `epoch`, which left the network at `weights`."""
+        self.newest, stop = None, False
+        if self.bird is None:
+            return False
+        measured = len(self.bird.distances)
+        looks = [weights] if self.interval is None else self._looks_within(epoch)
+        for look in looks:
+            mask = prune(self.mask, magnitude(look, self.mask), self.rate)
+            stop |= self.bird.update(epoch.number, mask, self.kept)
+        if len(self.bird.distances) > measured:
+            self.newest = self.bird.distances[-1]
+        return stop
+
+    def _looks_within(self, epoch: Epoch) -> list[Mapping[str, Tensor]]:
+        return [weights for steps, weights in sorted(epoch.snapshots.items()) if steps % self.interval == 0]
+
+    def summary(self) -> dict:
+        """For the round's summary: all distances, and whether they armed the stop."""
+        if self.bird is None:
+            return {}
+        return {"distances": list(self.bird.distances), "armed": self.bird.armed, "interval": self.interval}
+
+    def warnings(self) -> list[str]:
+        """What to change if the stop never armed."""
+        if self.bird is None or self.bird.armed:
+            return []
+        seen = self.bird.distances
+        spread = f"they lay between {min(seen):.4f} and {max(seen):.4f}" if seen else "none was measured"
+        return [
+            f"the early stop never armed: no mask distance was above --eb_eps {self.eps} ({spread}). "
+            "A smaller --eb_eps arms it; with --eb_arm none it needs no arming"
+        ]
+
+    def state_dict(self) -> Callable[[], dict | None]:
+        """What a resumed run needs, as it is now; the mask is packed when the state is asked for."""
+        state = self.bird and self.bird.state_dict()
+        return lambda: state and state | {"mask": pack(state["mask"])}
+
+    def load_state_dict(self, state: dict | None) -> None:
+        if self.bird is not None:
+            device = next(iter(self.mask.values())).device
+            self.bird.load_state_dict(state | {"mask": unpack(state["mask"], device)})

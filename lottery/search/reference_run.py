@@ -1,0 +1,105 @@
+"""The course of a finished PrAC run, for a control that follows it: its sets, and how long each round trained."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lottery.checkpointing.checkpoint import read
+from lottery.checkpointing.resume import differences
+from lottery.checkpointing.run_directory import RunDirectory, name_of
+from lottery.tickets.prac_set_files import sequence_of
+from utils import InputError, digest
+
+SCRIPT = "main_PrAC_imp.py"
+LIKE_RUN, STEPS_OF = "like_run", "steps_of"  # the flags that name the run
+DATA = ("data checksum", "split checksum", "val_fraction")
+# Settings without which a control would not have the steps of the run that it follows.
+SCHEDULE = ("epochs", "batch_size", "decreasing_lr", "warmup", "prac_epochs", "prune_type", "rewind_epoch")
+SCHEDULE += ("rewind_iteration", "rewind_lr", "init_dir", "mask_dir", "ticket step")
+# And those without which it would differ in more than its members.
+RECIPE = ("lr", "momentum", "weight_decay", "no_augmentation", "rate", "random_prune", "prune_classifier", "seed")
+RECIPE += ("arch", "stem", "network")
+STEP_SIZE = ("batch_size",)
+# Settings that made the sets of a run and ended its rounds, and so those of a control like it.
+MADE = ("data_prune", "threshold", "data_rate", "cep", "eb_eps", "queue_length", "eb_interval", "eb_arm")
+MADE += ("no_early_stop",)
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a PrAC run did, as far as a control follows it. `flag` is how the command names it."""
+
+    flag: str
+    path: Path
+    settings: Mapping
+    sets: tuple[np.ndarray, ...]  # of each round, and the one that the last round left; sorted
+    epochs: tuple[int, ...]  # that each round trained
+    steps: tuple[int, ...]  # its optimiser steps
+
+    def __str__(self) -> str:
+        return f"--{self.flag} {self.path}"
+
+    def check(self, settings: Mapping) -> None:
+        """InputError where a run with these settings, on other data or by another schedule, could be no control."""
+        if found := self.unlike(settings, DATA):
+            raise InputError(f"{self} was found on other data or another split: {'; '.join(found)}")
+        if found := self.unlike(settings, SCHEDULE if self.flag == LIKE_RUN else STEP_SIZE):
+            raise InputError(f"{self} has other steps than this run would have: {'; '.join(found)}. Give the same")
+        if self.flag == LIKE_RUN and (found := self.unlike(settings, RECIPE)):
+            raise InputError(f"{self} would differ from this run in more than its members: {'; '.join(found)}")
+
+    def unlike(self, settings: Mapping, names: tuple[str, ...]) -> list[str]:
+        """Those of these settings that differ here, in words."""
+        return differences(self.settings, settings, names)
+
+    def recorded(self) -> dict:
+        """What it adds to the settings of a control: what decides that, wherever this run may lie."""
+        if self.flag == STEPS_OF:
+            return {f"{STEPS_OF}, round {k}": steps for k, steps in enumerate(self.steps)}
+        rounds = enumerate(zip(self.sets, self.epochs, strict=False))  # the last set has not been trained on
+        digests = {f"{LIKE_RUN}, round {k}": digest(entries, np.array([epochs])) for k, (entries, epochs) in rounds}
+        return {name: self.settings[name] for name in MADE if name in self.settings} | digests
+
+
+def course_of(args: argparse.Namespace) -> Course | None:
+    """The course of the run that a command is to follow; None if there is none.
+
+    InputError for a directory without a run of main_PrAC_imp.py that made its own sets and has finished as many rounds
+    as are asked for.
+    """
+    flag = next((flag for flag in (LIKE_RUN, STEPS_OF) if getattr(args, flag, None)), None)
+    if flag is None:
+        return None
+    path, rounds = getattr(args, flag), range(args.pruning_times)
+    directory = RunDirectory(path)
+    settings = _settings(directory, f"--{flag} {path}", args.pruning_times)
+    trained = [_round(directory.checkpoint(k)) for k in rounds]
+    left, *_ = _round(directory.checkpoint(len(rounds)))
+    sets, epochs, steps = zip(*trained, strict=True)
+    return Course(flag, path, settings, (*sets, left), epochs, steps)
+
+
+def _settings(directory: RunDirectory, told: str, rounds: int) -> dict:
+    """The settings of a run that can be followed for so many rounds."""
+    files = directory.checkpoints()
+    newest = read(files[0]) if files else {}
+    settings = newest.get("settings", {})
+    if settings.get("script") != SCRIPT:
+        raise InputError(f"{told} holds no run of {SCRIPT}")
+    if settings.get("prac_set") or settings.get(LIKE_RUN):
+        raise InputError(f"{told} did not choose its sets itself: give the run whose sets it was given")
+    if newest["state"] < rounds:
+        raise InputError(f"{told} has finished {newest['state']} rounds, fewer than --pruning_times {rounds}")
+    return settings
+
+
+def _round(file: Path) -> tuple[np.ndarray, int, int]:
+    """The set of a round, and the epochs and optimiser steps it has trained."""
+    content = read(file)
+    if name_of(content) != file.name:
+        raise InputError(f"{file} is another file under this name: it was written as {name_of(content)}")
+    steps = sum(row["steps"] for row in content["history"])
+    return np.sort(sequence_of(content, file)).astype(np.int64), len(content["history"]), steps

@@ -1,0 +1,140 @@
+"""How long each round of a search trains, and where it rewinds to."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lottery.training.costs import Vanilla
+from lottery.training.recipe import Recipe, steps_per_epoch
+from utils import InputError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The recipes of all rounds, from that of a full training on the n0 examples of D0.
+
+    Where a training begins is counted in optimiser steps of its own schedule, from the start of epoch 0.
+    """
+
+    recipe: Recipe
+    whole: int  # n0 = |D0|
+    first: int  # examples of round 0
+    prune_type: str
+    rewind_epoch: int | None  # the rewinding point, as an epoch or as
+    rewind_iteration: int | None  # a number of steps
+    rewind_lr: bool
+    fixed: bool  # whether epochs stay as they are on a smaller set
+    given: int | None = 0  # where the ticket that the search begins with stands; 0: random weights, None: not known
+    # Of a search that follows another run (course.py), by round:
+    stops: tuple[int, ...] = ()  # the epochs after which it ends, or
+    lengths: tuple[int, ...] = ()  # the epochs that its schedule has
+
+    @classmethod
+    def from_flags(
+        cls, args: argparse.Namespace, recipe: Recipe, whole: int, first: int, given: int | None
+    ) -> "Schedule":
+        return cls(
+            recipe,
+            whole,
+            first,
+            args.prune_type,
+            args.rewind_epoch,
+            args.rewind_iteration,
+            args.rewind_lr,
+            args.prac_epochs == "fixed",
+            given,
+        )
+
+    def round(self, k: int, examples: int) -> tuple[Recipe, int]:
+        """Round k's recipe on a set P of so many examples, and the step of it to begin with.
+
+        Epochs scale with |P| / |D0|, unless they are fixed, or are those that `lengths` says; milestones and warm-up
+        scale with them. With --rewind_lr a round begins where its weights stand: round 0 where a given ticket does,
+        later ones at the rewinding point, scaled in the same way; each runs at least one epoch.
+        """
+        part = self.part(examples)
+        recipe = self.recipe if part == self.whole else self.recipe.scaled(part, self.whole)
+        if self.lengths:  # the round after the last one, which is not trained, is as the last
+            recipe = self.recipe.scaled(self.lengths[min(k, len(self.lengths) - 1)], self.recipe.epochs)
+        if not self.rewind_lr:
+            return recipe, 0
+        begin = (self.given or 0) if k == 0 else self.rewound(examples)
+        return recipe, min(begin, (recipe.epochs - 1) * self.steps(examples))
+
+    def ends(self, k: int, epochs: int) -> bool:
+        """Whether round k ends after so many epochs, as that of the run that it follows did."""
+        return bool(self.stops) and epochs >= self.stops[k]
+
+    def rewound(self, examples: int) -> int:
+        """The rewinding point in the schedule of a set of so many examples; whole epochs if it is given in epochs."""
+        if self.rewind_iteration is None and self.prune_type == "rewind_lt":
+            return self.part(examples) * (self.rewind_epoch + 1) // self.whole * self.steps(examples)
+        steps = self.part(examples) * self.steps(examples)
+        return self.rewinding_step * steps // (self.part(self.first) * self.steps(self.first))
+
+    def part(self, examples: int) -> int:
+        """Epochs on a set of so many examples are those on D0 times part / whole."""
+        return self.whole if self.fixed else examples
+
+    def steps(self, examples: int) -> int:
+        return steps_per_epoch(examples, self.recipe.batch_size)
+
+    @property
+    def rewinding_step(self) -> int | None:
+        """The step of round 0 after which the weights stand that kept ones go back to; None if it is not known: that of
+        its best epoch, or of a given ticket whose file does not say."""
+        if self.prune_type != "rewind_lt":
+            return self.given if self.prune_type == "lt" else None
+        if self.rewind_iteration is not None:
+            return self.rewind_iteration
+        return (self.rewind_epoch + 1) * self.steps(self.first)
+
+    def check(self) -> None:
+        """InputError if round 0 cannot begin where it should, or does not pass the rewinding point."""
+        recipe, begin = self.round(0, self.first)
+        steps = recipe.epochs * self.steps(self.first)
+        if self.rewind_lr:
+            check_begin(self.given, steps)
+        if self.prune_type != "rewind_lt":
+            return
+        if self.rewind_iteration is None and self.rewind_epoch >= recipe.epochs:
+            with_, or_ = ("with --steps_of", "") if self.lengths else ("on the given set", ", or --prac_epochs fixed")
+            raise InputError(
+                f"--rewind_epoch {self.rewind_epoch} is not reached: {with_} round 0 has only {recipe.epochs} epochs. "
+                f"Give a smaller one{or_}"
+            )
+        if self.rewinding_step > steps:
+            raise InputError(
+                f"--rewind_iteration {self.rewind_iteration} is not reached: round 0 has only {steps} optimiser steps"
+            )
+        if self.rewinding_step < begin:
+            raise InputError(
+                f"the rewinding point, step {self.rewinding_step}, lies before step {begin}, where the ticket of "
+                "--init_dir stands and --rewind_lr begins"
+            )
+
+    @property
+    def vanilla(self) -> Vanilla:
+        """The yardstick of every saving."""
+        return Vanilla(self.recipe.epochs, steps_per_epoch(self.whole, self.recipe.batch_size))
+
+
+def nearest_epochs(steps: Sequence[int], per_epoch: int) -> tuple[int, ...]:
+    """Whole epochs of `per_epoch` steps that have the nearest to so many steps each, at least one; the half is rounded
+    up."""
+    return tuple(max(1, (2 * wanted + per_epoch) // (2 * per_epoch)) for wanted in steps)
+
+
+def check_begin(step: int | None, steps: int, asked: str = "--rewind_lr") -> None:
+    """InputError if a training of so many `steps` cannot begin after this one, where a ticket stands, as the flag that
+    is `asked` for has it."""
+    if step is None:
+        raise InputError(
+            f"{asked}: --init_dir does not say after how many optimiser steps its weights stand; a checkpoint that "
+            "a pruning script of this suite made with --prune_type lt or rewind_lt does"
+        )
+    if step >= steps:
+        raise InputError(
+            f"{asked} would begin after step {step}, where the ticket stands; this training has only {steps} "
+            "optimiser steps"
+        )

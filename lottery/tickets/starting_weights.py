@@ -1,0 +1,133 @@
+"""What starting weights are to the mask they are trained under: those it was found with, or others.
+
+A mask without its weights is no ticket (Frankle & Carbin, ICLR 2019), and it is easily given without: by --mask_dir
+alone, or with another run's file as --init_dir. A checkpoint holds the weights that its tickets start from
+(`init_weight`), so the numbers decide, not the names of files: the same weights from another file, or drawn with the
+same seed, make the same ticket. Only what the mask keeps is compared; what it drops is never seen.
+
+    start = start_of(ticket, found_with, given=True, spared=("normalize",), ...)   # a key of STARTS
+
+Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lottery.tickets.controls import CONTROLS
+from models.units import owners
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pruner import Mask, Ticket, Weights
+
+TICKET, DRAWN, INITIAL, OTHER, DENSE, UNKNOWN = "ticket", "drawn", "initial", "other", "dense", "unknown"
+SEARCHES = ("main_imp.py", "main_PrAC_imp.py")  # which begin with weights drawn from their --seed
+DRAWING = ("seed", "arch", "stem")  # settings that the weights drawn follow from
+
+
+class Start(NamedTuple):
+    """A kind of start: its name in a report, behind that of the ticket's method; what a search that began so is called;
+    what it is, with the files `mask` and `init`; and the control (controls.py) that it amounts to, if any."""
+
+    name: str
+    begun: str
+    help: str
+    amounts_to: str | None = None
+
+
+STARTS = {
+    TICKET: Start("", "from a ticket", "the ticket in {mask}"),
+    DRAWN: Start(
+        CONTROLS["reinit"].name,
+        "from a mask",
+        "the mask of {mask} on weights drawn afresh, as --control reinit has: no ticket. Its own weights: --init_dir "
+        "{mask}",
+        "reinit",
+    ),
+    INITIAL: Start(
+        "on its initial weights",
+        "from a mask on its initial weights",
+        "the mask of {mask} on the weights that its search began with, not those it was rewound to. Its own weights: "
+        "--init_dir {mask}",
+    ),
+    OTHER: Start(
+        "mask on other weights",
+        "from a mask on other weights",
+        "the mask of {mask} on the weights of {init}, which it was not found with: no ticket of either",
+    ),
+    DENSE: Start(
+        CONTROLS["dense"].name,
+        "from given weights",
+        "the dense network from the weights of {init}, without any mask",
+        "dense",
+    ),
+    UNKNOWN: Start(
+        "weights unconfirmed",
+        "from a mask on unconfirmed weights",
+        "the mask of {mask} on {weights}; whether it was found with them cannot be known: the files do not say",
+    ),
+}
+
+
+def start_of(
+    ticket: Ticket,
+    found_with: Weights | None,
+    *,
+    begun: Weights | None,
+    given: bool,
+    drawn_alike: bool,
+    spared: Sequence[str],
+) -> str | None:
+    """Which of STARTS a ticket's weights are to its mask; None for the dense network with weights of its own.
+
+    `found_with` are the weights that the mask's file says its ticket starts from, None where it says nothing; `begun`
+    those that the training of the ticket's weights started from, the weights themselves if they are not trained ones;
+    None where that is not known. `given` says whether the weights come from a file, `drawn_alike` whether drawn ones
+    are those that the mask's search drew. Modules that are `spared` have weights of their own.
+    """
+    fitting = (each for each in (ticket.weights, begun) if each is not None and found_with is not None)
+    if any(same_start(each, found_with, ticket.mask, spared) for each in fitting):
+        return TICKET
+    if not ticket.mask:
+        return DENSE if given else None
+    if found_with is None or begun is None:
+        return UNKNOWN
+    if given:
+        return OTHER
+    return INITIAL if drawn_alike else DRAWN
+
+
+def same_start(weights: Weights, others: Weights, mask: Mask, spared: Sequence[str] = ()) -> bool:
+    """Whether two networks start alike under a mask: equal in all that it keeps or does not decide about."""
+    return all(
+        name in others and _same(value, others[name], mask.get(name))
+        for name, value in weights.items()
+        if not owners(name, spared)
+    )
+
+
+def _same(value: Tensor, other: Tensor, kept: Tensor | None) -> bool:
+    """Equal in the coarser of their number formats, which is all that a file of half precision can tell."""
+    if value.shape != other.shape:
+        return False
+    coarser = min(value, other, key=lambda each: each.element_size()).dtype
+    different = value.to(coarser) != other.to(coarser)
+    return not bool((different if kept is None else different & kept).any())
+
+
+def draws_alike(search: Mapping, here: Mapping) -> bool:
+    """Whether a network with the settings `here` draws the weights that a search with those of `search` began with."""
+    begins_afresh = search.get("script") in SEARCHES and not search.get("init_dir")
+    return begins_afresh and all(search.get(name) == here.get(name) for name in DRAWING)
+
+
+def told(start: str | None, mask: Path | None, init: Path | None) -> list[str]:
+    """What is trained, or carried, or pruned further, in words; nothing of a dense network with weights of its own."""
+    if start is None:
+        return []
+    weights = f"the weights of {init}" if init else "weights drawn afresh"
+    return [f"given: {STARTS[start].help.format(mask=mask, init=init, weights=weights)}"]

@@ -1,0 +1,184 @@
+"""One file that a ticket, or a part of it, is taken from: what it holds, checked against a network and its data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lottery.checkpointing.checkpoint import on_cpu, read, split_state
+from lottery.tickets.prac_set_files import sequence_of
+from lottery.tickets.state_dict_formats import cast, check_fit, names_in, renamed, unwrapped
+from lottery.training.step import copy_weights
+from models.network_state import is_extra, tensors
+from models.units import NORMALIZATION, owners
+from pruner import Mask, Weights
+from utils import InputError
+
+HOLD_TRAINED = ("main_channels.py",)  # scripts whose tickets hold trained weights before they are trained further
+
+
+@dataclass(frozen=True)
+class TicketFile:
+    """A file that a ticket, or a part of it, is taken from: a checkpoint or a plain state_dict."""
+
+    path: Path
+
+    @cached_property
+    def content(self) -> dict:
+        return read(self.path)
+
+    @cached_property
+    def starting_state(self) -> Weights:
+        """The starting weights in it, of whatever network: in a checkpoint its `init_weight`, or a state_dict such as
+        ``epoch_3_rewind_weight.pt``."""
+        if self.content.get("init_weight", ...) is None:
+            raise InputError(f"{self.path} was written before the rewinding point: it holds no starting weights yet")
+        state = self.content.get("init_weight") or unwrapped(self.content)
+        if "init_weight" not in self.content and ("result" in self.content or "settings" in self.content):
+            raise InputError(f"{self.path} holds no starting weights (`init_weight`): give a checkpoint of a pruning "
+                             "script")  # fmt: skip
+        return split_state(self.tensors(state))[0]
+
+    @property
+    def recorded_start(self) -> Weights | None:
+        """The weights that the ticket in it starts from, if it says so, which a plain state_dict does not."""
+        return self.starting_state if self.content.get("init_weight") else None
+
+    @cached_property
+    def trained(self) -> tuple[Weights, Mask]:
+        """The weights as they were trained, and the mask; it is empty if the network is dense."""
+        return split_state(self.tensors(unwrapped(self.content)))
+
+    @property
+    def step(self) -> int | None:
+        """Where in the schedule the starting weights stand, if the file says so."""
+        return self.content.get("init_step")
+
+    @property
+    def settings(self) -> dict:
+        """Of the run that wrote it; empty for a file of the 2021 code."""
+        return self.content.get("settings") or {}
+
+    @property
+    def origin(self) -> dict:
+        """What it is of: the prunings that its ticket took, and the settings of its search, as far as they are known.
+
+        An elastic ticket has a `source` in turn: where the ticket that was carried over comes from.
+        """
+        content = self.content
+        found = {"file": str(self.path), "prunings": content.get("state"), "settings": content.get("settings")}
+        return found | ({"source": content["source"]} if "source" in content else {})
+
+    def tensors(self, state: object) -> Weights:
+        """`state` if it is a state_dict, without what modules add to theirs."""
+        state = {name: value for name, value in state.items() if not is_extra(name)} if isinstance(state, dict) else {}
+        values = [value for value in state.values() if isinstance(value, Tensor)]
+        if any(value.layout != torch.strided or value.is_meta for value in values):
+            raise InputError(f"{self.path} holds tensors that are sparse or without values: give dense ones")
+        if not state or not all(isinstance(value, Tensor) for value in state.values()):
+            raise InputError(f"{self.path} holds no weights: tensors by name are needed")
+        return state
+
+    # --- against a network --------------------------------------------------------------------------------------------
+
+    def starting_weights(self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)) -> tuple[Weights, list[str]]:
+        """The weights a ticket starts from, and what there is to say about them.
+
+        For the `spared` modules the model's own are used; a difference in normalisation is mentioned.
+        """
+        return self.fitting(self.starting_state, model, spared)
+
+    def trained_weights(
+        self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)
+    ) -> tuple[Weights, Mask, list[str]]:
+        """The weights that a training left, or a state_dict of them; the mask they were trained under, empty for a
+        dense network; and what there is to say about them. InputError if nothing has been trained there.
+
+        For the `spared` modules the model's own weights are used.
+        """
+        content = self.content
+        if "state_dict" in content and content.get("history") == [] and not self.starts_trained:
+            raise InputError(f"{self.path} holds no trained weights: the training it is for has not begun")
+        weights, _ = self.trained
+        found, notes = self.fitting(weights, model, spared)
+        if content.get("momentum") is not None:  # which a finished training has no more
+            notes.append(f"{self.path} is of a training that has not come to its end: its weights are used as they are")
+        return found, self.mask(model, spared), notes
+
+    @property
+    def starts_trained(self) -> bool:
+        """Whether its ticket has trained weights although no training of its own has begun."""
+        return self.settings.get("script") in HOLD_TRAINED or self.settings.get("weights") == "trained"
+
+    def fitting(self, state: Weights, model: nn.Module, spared: Sequence[str]) -> tuple[Weights, list[str]]:
+        """`state` with the names and number formats of the model and its own weights for the `spared` modules, and what
+        there is to say of that and of another normalisation; InputError if it does not fit."""
+        own = on_cpu(copy_weights(model))
+        names = names_in(model, state, spared)
+        state = {names[name]: value for name, value in state.items()}
+        check_fit(self.path, state, own, spared)
+        normal = (name for name in own if owners(name, [NORMALIZATION]) and name in state)
+        foreign = not all(_equal(state[name], own[name]) for name in normal)
+        state, notes = cast(self.path, state, own)
+        if broken := [name for name, value in state.items() if not _usable(value, own.get(name))]:
+            raise InputError(f"{self.path} is no starting point: {broken[0]} holds values that are not finite")
+        if foreign:
+            notes.append(f"{self.path} was made with another input normalisation; this data set's own is used")
+        found = {name: own[name] if owners(name, spared) else state[name] for name in own}
+        return found, renamed(self.path, names) + notes
+
+    def mask(self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)) -> Mask:
+        """The mask, without that of `spared` modules; empty if the network is dense. InputError if it does not fit."""
+        weights, mask = self.trained
+        names = names_in(model, weights, spared)
+        check_fit(self.path, {names[name]: value for name, value in weights.items()}, tensors(model), spared)
+        mask = {names[name]: layer for name, layer in mask.items()}
+        if strangers := mask.keys() - dict(model.named_parameters()).keys():
+            raise InputError(f"{self.path} has a mask for {min(strangers)}, which is no parameter of this network")
+        return {name: layer for name, layer in mask.items() if not owners(name, spared)}
+
+    def mask_notes(self, model: nn.Module, spared: Sequence[str]) -> list[str]:
+        """What there is to say of how the mask was read."""
+        return renamed(self.path, names_in(model, self.trained[0], spared))
+
+    # --- against data -------------------------------------------------------------------------------------------------
+
+    def check_data(self, data_checksum: str, split_checksum: str, validation: Tensor) -> list[str]:
+        """InputError if its round had examples that validate here; a note if its data or split is another.
+
+        Whether a checkpoint of the 2021 code comes from this data set cannot be known; it is taken to.
+        """
+        if self.settings.get("data checksum", data_checksum) != data_checksum:
+            return [f"{self.path} was found on other data: another set, or files added, removed or changed since"]
+        notes = []
+        if self.settings.get("split checksum", split_checksum) != split_checksum:
+            notes.append(f"{self.path} was found with another --split_file: it may know examples that validate here")
+        seen = int(np.isin(self.sequence, validation.cpu().numpy()).sum())
+        if seen:
+            raise InputError(
+                f"{self.path} was found with {seen} examples that validate here: give the --split_file and the "
+                "--val_fraction it was found with"
+            )
+        return notes
+
+    @property
+    def sequence(self) -> np.ndarray:
+        """The examples it was found with, as far as it says."""
+        return sequence_of(self.content, self.path) if "sequence" in self.content else np.empty(0, dtype=np.int64)
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are, in the number format of the first."""
+    return a.shape == b.shape and torch.allclose(a, b.to(a.dtype))
+
+
+def _usable(value: Tensor, own: Tensor | None) -> bool:
+    """Whether all of a tensor is finite, but for what is not in the network's own either, such as -inf in a mask for
+    attention."""
+    finite = value.isfinite()
+    alike = own is not None and own.shape == value.shape
+    return bool((finite | (value == own) if alike else finite).all())

@@ -1,0 +1,1 @@
+"""One network trained under a mask, evaluated and saved."""

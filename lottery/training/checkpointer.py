@@ -1,0 +1,224 @@
+"""What a run keeps on disk and how it comes back: the one owner of a checkpoint's keys.
+
+The order of writing: the best network, if there is a new one, then the checkpoint, which is the commit point. A run
+killed between the two repeats the epochs since the checkpoint before and writes the same again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dataset import to_input
+from lottery.checkpointing.checkpoint import FORMAT, masked_state, read, split_state, write
+from lottery.checkpointing.metrics import Metrics, write_summary
+from lottery.checkpointing.resume import Opening
+from lottery.checkpointing.run_directory import RunDirectory
+from lottery.checkpointing.save_timer import Pace
+from lottery.checkpointing.signals import shielded
+from lottery.training.context import Workbench
+from lottery.training.costs import Vanilla, costs
+from lottery.training.environment import changes
+from lottery.training.recipe import Recipe, steps_per_epoch
+from lottery.training.training_run import Trial
+from models.network_state import tensors
+from pruner import Mask, Ticket, Weights, density
+from utils import InputError, RunError
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A trial as it stood after an epoch: what goes into its checkpoint.
+
+    A value that is a function is called when it is written, so that what is costly is done only then.
+    """
+
+    round: int | None
+    mask: Mask
+    values: dict
+
+    @property
+    def density(self) -> float:
+        return density(self.mask)
+
+    def without(self, *names: str) -> "Moment":
+        values = {name: value for name, value in self.values.items() if name not in names}
+        return replace(self, values=values)
+
+    def frozen(self) -> "Moment":
+        """The same with copies of what training on would change."""
+        changing = {name: copied(self.values[name]) for name in CHANGING if name in self.values}
+        return replace(self, values=self.values | changing)
+
+    def content(self) -> dict:
+        """The keys of a checkpoint; of those that every one has, the first seven are the 2021 code's."""
+        values = {name: value() if callable(value) else value for name, value in self.values.items()}
+        rows = values["history"]
+        result = {"train": "train", "ta": "validation", "test_ta": "test"}
+        return values | {
+            "state_dict": masked_state(values["state_dict"], self.mask),
+            "result": {name: [row[key] for row in rows] for name, key in result.items()},
+            "best_sa": max((row["validation"] or 0.0 for row in rows), default=0.0),
+        }
+
+
+CHANGING = ("state_dict", "momentum", "policy")  # the values that training writes into
+
+
+def copied(value):
+    """Copies of the tensors in a dict or list."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {name: copied(part) for name, part in value.items()}
+    return [copied(part) for part in value] if isinstance(value, list) else value
+
+
+class SavedRun:
+    """Keeps a run: the newest epoch and the best one, in memory at once and on disk when it is time.
+
+    A training's beginning and its end are written at once, epochs in between at the pace of --save_interval. `flush`
+    writes what is only in memory, for the end of a run, however it comes. `about` is what the records say of the run
+    beside its settings.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        directory: RunDirectory,
+        settings: dict,
+        about: dict,
+        *,
+        interval: float,
+        tensorboard: bool = False,
+    ):
+        self.bench, self.directory, self.settings, self.about = bench, directory, settings, about
+        self.pace = Pace(interval)
+        self.metrics = Metrics(directory.metrics, directory.events if tensorboard else None)
+        self.newest: Moment | None = None  # not on disk yet
+        self.best: Moment | None = None
+
+    def keep(self, trial: Trial, init_weight: Weights | None, init_step: int | None, **more: object) -> None:
+        """The trial as it stands, the weights that its ticket starts from, if they are known, and the steps to them;
+        with `more` that its script needs to go on."""
+        due = not trial.history or trial.over or self.pace.due()
+        now = self.moment(trial, init_weight, init_step, more)
+        now = now if due else now.frozen()
+        if trial.history and trial.best is trial.history[-1]:
+            self.best = now.without("momentum")
+        self.newest = now
+        if due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the best network, then the checkpoint, if they are not on disk; a signal waits for both."""
+        with shielded():
+            if self.best:
+                write(self.directory.best(self.best.round), self.best.content())
+                self.best = None
+            if self.newest:
+                write(self.directory.checkpoint(self.newest.round), self.newest.content())
+                self.metrics.add(self.newest.round or 0, self.newest.density, self.newest.values["history"])
+                self.newest = None
+        self.pace.restart()
+
+    def moment(self, trial: Trial, init_weight: Weights | None, init_step: int | None, more: dict) -> Moment:
+        """Now: the weights and momentum are the network's own. A finished training needs no momentum any more."""
+        values = {
+            "state": trial.round,
+            "epoch": trial.epoch,
+            "state_dict": tensors(self.bench.model),
+            "init_weight": init_weight,
+            "init_step": init_step,
+            "sequence": trial.indices.to(torch.int32),
+            "validation": self.bench.split.validation.to(torch.int32),
+            "history": list(trial.history),
+            "first_step": trial.first_step,
+            "stopped": trial.stopped,
+            "seconds": trial.seconds,
+            "settings": self.settings,
+            "environment": self.bench.environment,
+            "format": FORMAT,
+            "momentum": None if trial.over else self.bench.step.momentum(),
+        }
+        return Moment(trial.round, trial.ticket.mask, values | more)
+
+    def go_on(self, trial: Trial, rounds: Sequence[dict] = ()) -> None:
+        """The records, too, go on from where this trial stands, after these finished rounds."""
+        self.metrics.go_on(
+            trial.round or 0, density(trial.ticket.mask), trial.history, rounds, history_of=self.history_of
+        )
+
+    def history_of(self, round: int) -> list[dict] | None:
+        """The epochs of a finished round, from its checkpoint; None if that is gone or damaged."""
+        try:
+            return read(self.directory.checkpoint(round))["history"]
+        except (InputError, KeyError):
+            return None
+
+    def summarize(self, rounds: Sequence[dict], vanilla: Vanilla, *, round: int, finished: bool) -> None:
+        """Where the run stands, as it is known from finished rounds."""
+        write_summary(
+            self.directory.summary,
+            {
+                **self.about,
+                "settings": self.settings,
+                "environment": self.bench.environment,
+                "examples": self.bench.counts,
+                "flops": self.flops if rounds else {},
+                "vanilla": {"epochs": vanilla.epochs, "steps_per_epoch": vanilla.steps_per_epoch},
+                "round": round,
+                "finished": finished,
+                "rounds": list(rounds),
+                "costs": costs(rounds, vanilla),
+            },
+        )
+
+    @cached_property
+    def flops(self) -> dict[str, float]:
+        """Of a forward pass of one example, by weight; imported late, since a run should begin soon."""
+        from lottery.training.flops import forward_flops
+
+        return forward_flops(self.bench.model, to_input(self.bench.train.images[:1]))
+
+
+def restore(opening: Opening, recipe: Recipe, bench: Workbench) -> Trial:
+    """The trial as it was saved, its weights, mask and momentum in the step; says from where it goes on."""
+    saved = opening.saved
+    weights, mask = split_state(saved["state_dict"])
+    mask = {name: layer.to(bench.device) for name, layer in mask.items()} or bench.dense()
+    bench.step.load_(Ticket(mask, weights))
+    if saved.get("momentum") is not None:
+        bench.step.load_momentum_(saved["momentum"])
+    trial = Trial(
+        ticket=Ticket(mask, saved["init_weight"] or {}, saved.get("init_step")),
+        indices=saved["sequence"].long().to(bench.device),
+        recipe=recipe,
+        round=saved["state"],
+        first_step=first_step_in(saved, recipe),
+        stopped=saved["stopped"],
+        history=saved["history"],
+        seconds=saved["seconds"],
+    )
+    say = bench.feedback.say
+    say(f"going on from {opening.source}: {trial.describe()}, {len(trial.history)} epochs done")
+    say(*changes(saved["environment"], bench.environment))
+    return trial
+
+
+def first_step_in(saved: dict, recipe: Recipe) -> int:
+    """Where in its schedule the training began; older runs, which began with whole epochs, say so in epochs."""
+    if "first_step" in saved:
+        return saved["first_step"]
+    return saved["first_epoch"] * steps_per_epoch(len(saved["sequence"]), recipe.batch_size)
+
+
+def best_weights(file: Path) -> Weights:
+    """The weights at the best epoch, zero where dropped; RunError if the file is gone or damaged."""
+    try:
+        return split_state(read(file)["state_dict"])[0]
+    except InputError as error:
+        raise RunError(f"the end of a round needs its best network: {error}") from None

@@ -1,0 +1,194 @@
+"""One network's training with its books: accuracies, the best epoch, what it cost.
+
+Searches train one after another, `main_train.py` trains one. After each epoch the caller adds what it observes and
+saves; so a killed run repeats at most the epoch it was in.
+"""
+
+import math
+import time
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from dataset import class_counts
+from lottery.checkpointing.metrics import best_place
+from lottery.training.context import Workbench
+from lottery.training.loop import Epoch, finite, fit
+from lottery.training.recipe import Recipe, steps_per_epoch
+from pruner import Ticket, count, density, empty_layers, layer_counts, whole_density
+from utils import RunError
+
+WAYS = ("step", "step_fallback", "folded")  # what `ways_of` tells
+
+
+@dataclass
+class Trial:
+    """A training: its ticket, examples and recipe, and its books so far."""
+
+    ticket: Ticket
+    indices: Tensor  # (n,) the examples it trains on
+    recipe: Recipe
+    round: int | None = None  # None: the one network of main_train.py
+    first_step: int = 0  # where in the schedule it began
+    stopped: bool = False
+    history: list[dict] = field(default_factory=list)  # a row per epoch
+    seconds: float = 0.0  # all the time spent on it, overheads too
+    clock: float = field(default_factory=time.perf_counter)
+
+    @property
+    def epoch(self) -> int:
+        """The next one, in the schedule."""
+        return self.first_epoch + len(self.history)
+
+    @property
+    def first_epoch(self) -> int:
+        """The one it began with, perhaps in its middle."""
+        return self.first_step // max(1, self.steps_per_epoch)  # an empty set, which ends a search, has no steps
+
+    @property
+    def done(self) -> int:
+        """The steps of the schedule that are behind it."""
+        return self.first_step + self.steps
+
+    @property
+    def over(self) -> bool:
+        return self.stopped or self.epoch >= self.recipe.epochs
+
+    @property
+    def best(self) -> dict:
+        """The row of the best validation epoch; of the last one if nothing validates."""
+        return self.history[best_place(self.history)]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(len(self.indices), self.recipe.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps taken."""
+        return sum(row["steps"] for row in self.history)
+
+    @property
+    def planned_steps(self) -> int:
+        """Steps if it does not stop early."""
+        return self.recipe.epochs * self.steps_per_epoch - self.first_step
+
+    def describe(self) -> str:
+        return "training" if self.round is None else f"round {self.round}"
+
+    def lap(self) -> float:
+        """Enter the time since the last call in the books; returns it."""
+        now = time.perf_counter()
+        passed, self.clock = now - self.clock, now
+        self.seconds += passed
+        return passed
+
+
+def watch(trial: Trial, bench: Workbench, snapshot_at: Container[int] = ()) -> Iterator[tuple[Epoch, dict]]:
+    """Train on from where the books end; after each epoch yield it and its new row in the history.
+
+    The step must hold the trial's weights, mask and momentum. The test set is looked at only when validation is the
+    best so far, since that is where it is reported; if nothing validates, after every epoch.
+    RunError if the loss or a weight is no longer a number.
+    """
+    epochs = fit(
+        bench.step,
+        trial.indices,
+        trial.recipe,
+        seed=bench.order_seed,
+        round=trial.round or 0,
+        done=trial.done,
+        snapshot_at=snapshot_at,
+        tick=bench.feedback.tick,
+    )
+    for epoch in epochs:
+        if not (math.isfinite(epoch.loss) and finite(bench.model)):
+            raise RunError(
+                f"{trial.describe()}, epoch {epoch.number}: the loss is {epoch.loss} and the weights are no longer "
+                "finite numbers. What was found before is kept; a smaller --lr or a --warmup may help, in another "
+                "--save_dir or with --overwrite"
+            )
+        trial.history.append(_row(epoch, trial, bench))
+        trial.history[-1]["seconds"] = trial.lap()
+        yield epoch, trial.history[-1]
+
+
+def _row(epoch: Epoch, trial: Trial, bench: Workbench) -> dict:
+    """An epoch's entry in the history."""
+    validation, best_so_far = None, True
+    if len(bench.split.validation):
+        validation = bench.predictor.accuracy(bench.train, bench.split.validation)
+        best_so_far = not trial.history or validation > trial.best["validation"]
+    return {
+        "epoch": epoch.number,
+        "lr": epoch.lr,
+        "loss": epoch.loss,
+        "train": 100 * epoch.right.double().mean().item(),
+        "validation": validation,
+        "test": bench.predictor.accuracy(bench.test) if best_so_far else None,
+        "steps": epoch.steps,
+        "examples": len(epoch.examples),
+        **ways_of(bench),
+    }
+
+
+def ways_of(bench: Workbench) -> dict[str, str | bool | None]:
+    """For the records: how a step ran ("graph", "compiled graph", "compiled" or "plain"), why no faster way was used
+    if one failed, and whether batch norm was folded for evaluation."""
+    accelerated = bench.step.accelerated
+    return {"step": accelerated.used, "step_fallback": accelerated.fallback, "folded": bench.predictor.folded}
+
+
+# --- what it came to --------------------------------------------------------------------------------------------------
+
+
+def summary(trial: Trial, bench: Workbench, forward_passes: int = 0) -> dict:
+    """The row of this network in the final table and in the ledger, with the extra forward passes it took."""
+    mask, best = trial.ticket.mask, trial.best
+    return {
+        "round": trial.round or 0,
+        "density": density(mask),
+        "sparsity": 1 - density(mask),
+        "whole_density": whole_density(mask, bench.model.parameters()),
+        "kept": count(mask),
+        "layers": layer_counts(mask),
+        "set": len(trial.indices),
+        "class_counts": class_counts(bench.train, trial.indices),
+        "validation": best["validation"],
+        "test": best["test"],
+        "best_epoch": best["epoch"],
+        "epochs": len(trial.history),
+        "epochs_planned": trial.recipe.epochs - trial.first_epoch,
+        "stopped": trial.stopped,
+        "steps_per_epoch": trial.steps_per_epoch,
+        "steps": trial.steps,
+        "steps_planned": trial.planned_steps,
+        "examples": sum(row.get("examples", len(trial.indices)) for row in trial.history),  # older runs do not say
+        "forward_passes": forward_passes,
+        "seconds": trial.seconds,
+        **{name: trial.history[-1].get(name) for name in WAYS},  # older runs do not say
+    }
+
+
+def plan_lines(trial: Trial, bench: Workbench) -> list[str]:
+    """What is about to be trained and how long, and what is odd about that."""
+    recipe, mask = trial.recipe, trial.ticket.mask
+    begin = f", beginning after step {trial.first_step}" if trial.first_step else ""
+    kept, whole = density(mask), whole_density(mask, bench.model.parameters())
+    lines = [
+        f"{trial.describe()}: density {kept:.4f}, sparsity {1 - kept:.4f} of the prunable weights ({whole:.4f} and "
+        f"{1 - whole:.4f} of the whole network), {len(trial.indices)} examples",
+        f"epochs {trial.first_epoch} to {recipe.epochs - 1}, {trial.steps_per_epoch} steps each{begin}, learning rate "
+        f"drops at {', '.join(map(str, recipe.milestones)) or 'no epoch'}",
+    ]
+    warnings = [f"layer {name} has no weights left" for name in empty_layers(mask)]
+    beyond = [str(milestone) for milestone in recipe.milestones if milestone >= recipe.epochs]
+    if beyond:
+        warnings.append(f"the learning rate never drops at {', '.join(beyond)}: the last epoch is {recipe.epochs - 1}")
+    return lines + [f"warning: {trial.describe()}: {warning}" for warning in warnings]
+
+
+def short_warnings(trial: Trial) -> list[str]:
+    """A sentence for a training too short to say much."""
+    return [f"only {trial.steps} optimiser steps were taken, too few to say much"] if trial.steps < 100 else []

@@ -1,0 +1,1 @@
+"""Tests; helpers.py has what they share."""

@@ -1,0 +1,363 @@
+"""The scripts at the border: help, bad input, tickets from elsewhere, the README's commands."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import main_channels
+import main_elastic
+import main_greedy
+import main_imp
+import main_init
+import main_PrAC_imp
+import main_robustness
+import main_stability
+import main_train
+from lottery.checkpointing.checkpoint import read
+from lottery.cli import flags
+from lottery.training.environment import changes
+from tests.helpers import ROOT, needs_cuda, one_sentence
+
+PRUNING = ["main_imp", "main_PrAC_imp"]
+ALL = [*PRUNING, "main_train"]
+QUICK = "--dataset digits --arch tests.networks:tiny --epochs 2 --decreasing_lr 1 --batch_size 64".split()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        main_imp,
+        main_PrAC_imp,
+        main_train,
+        main_elastic,
+        main_greedy,
+        main_init,
+        main_channels,
+        main_stability,
+        main_robustness,
+    ],
+    ids=lambda script: script.__name__,
+)
+def test_help_explains_every_flag_with_its_default(script, capsys):
+    parser = script.parser()
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert end.value.code == 0
+    for action in parser._actions:
+        assert action.help, action.option_strings
+        assert all(option in text for option in action.option_strings)
+        if action.default is not None and action.default is not False and isinstance(action.default, int | float):
+            assert f"(default: {action.default})" in text
+
+
+SHARED = """data dataset arch split_file seed save_dir gpu batch_size lr momentum weight_decay epochs warmup print_freq
+decreasing_lr"""
+PRUNE = "resume checkpoint pruning_times rate prune_type rewind_epoch"
+REFERENCE_FLAGS = {
+    "main_imp": f"{SHARED} {PRUNE} random_prune",
+    "main_PrAC_imp": f"{SHARED} {PRUNE} eb_eps queue_length data_prune threshold data_rate",
+    "main_train": f"{SHARED} init_dir mask_dir save_model",
+}
+DEFAULTS = {"batch_size": 128, "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "epochs": 182, "warmup": 0,
+            "print_freq": 50, "decreasing_lr": (91, 136), "pruning_times": 16, "rate": 0.2, "prune_type": "lt",
+            "rewind_epoch": 2, "eb_eps": 0.08, "queue_length": 5, "data_prune": "zero_out", "threshold": 0,
+            "data_rate": 0.2, "seed": 0, "arch": "res20s"}  # not --gpu: None is its 0 and more  # fmt: skip
+
+
+@pytest.mark.parametrize("script", ALL)
+def test_every_flag_of_the_2021_scripts_is_there_with_its_default(script):
+    args = vars(__import__(script).read_flags(["--save_dir", "x"]))
+    for flag in REFERENCE_FLAGS[script].split():
+        assert flag in args
+        assert flag not in DEFAULTS or args[flag] == DEFAULTS[flag]
+
+
+def test_flags_are_checked_before_anything_heavy_is_imported():
+    code = (
+        "import sys, main_PrAC_imp as m; s = m.main(['--save_dir', 'x', '--arch', 'resnet']);"
+        "assert s == 2, s; assert not {'torch', 'torchvision', 'matplotlib', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+BAD = [  # flags, what the one sentence must say
+    ("--dataset cifar11", "cifar10.*digits.*cifar11"),
+    ("--arch resnet9", "res20s.*resnet9"),
+    ("--epochs 0", "from 1 up, got 0"),
+    ("--epochs 2.5", "from 1 up, got 2.5"),
+    ("--batch_size -3", "got -3"),
+    ("--batch_size 1", "from 2 up.*got 1"),
+    ("--lr 0", "above 0, got 0"),
+    ("--lr nan", "above 0, got nan"),
+    ("--lr inf", "above 0, got inf"),
+    ("--lr 1e300", "above 0, got 1e300"),
+    ("--momentum 1", "got 1"),
+    ("--weight_decay -1", "got -1"),
+    ("--seed -1", "got -1"),
+    ("--seed x", "got x"),
+    ("--gpu -2", "-1 for the CPU, got -2"),
+    ("--decreasing_lr 91,x", "rising order.*91,x"),
+    ("--decreasing_lr 5,5", "rising order.*5,5"),
+    ("--decreasing_lr 0,5", "from 1 up.*0,5"),
+    ("--warmup 9 --epochs 3", "--warmup 9.*--epochs 3"),
+    ("--split_file nowhere.npy", "nowhere.npy does not exist"),
+    ("--split_file .", "is a directory"),
+    ("--data somewhere", "--data somewhere without --dataset"),
+    ("--dataset imagefolder --data nowhere", "nowhere"),
+    ("--image_size 32", "image_size"),
+    ("--stem cifar", "res18"),
+    ("--stem vgg", "vgg"),
+    ("--arch vgg16_bn", "vgg16_bn needs images of at least 16.*8"),
+    ("--arch tests.networks:nothing", "nothing"),
+    ("--arch nowhere:tiny", "nowhere"),
+    ("--arch tests.networks:no_network", "no_network"),
+    ("--resume", "nothing to resume"),
+    ("--checkpoint nowhere.pth.tar", "nowhere.pth.tar does not exist"),
+    ("--checkpoint README.md", "with --resume only"),
+    ("--resume --overwrite", "give one of them"),
+    ("--arch tests.networks:only_linear", "nothing to prune"),
+    ("--arch tests.networks:weight_normed", "network.0.weight is no nn.Parameter"),
+    ("--arch tests.networks:lazy", "lazy layers"),
+    ("--arch tests.networks:leaves", "SystemExit"),
+    ("--no_such_flag", "no_such_flag"),
+    ("--precision half", "half.*bf16"),
+    ("--precision tf32", "tf32 needs an NVIDIA GPU .* the CPU takes auto, fp32, bf16"),
+    ("--compile maybe", "maybe"),
+    ("--save_interval -1", "from 0 up, got -1"),
+    ("--save_interval inf", "from 0 up, got inf"),
+]
+BAD_PRUNING = [
+    ("--prune_type xx", "xx"),
+    ("--pruning_times 0", "got 0"),
+    ("--prune_type rewind_lt --rewind_epoch 3 --epochs 3", "smaller than --epochs 3, got 3"),
+    ("--rewind_lr", "rewind_lt"),
+    ("--eb_eps 0", "above 0, at most 1, got 0"),
+    ("--eb_eps 1.5", "at most 1, got 1.5"),
+    ("--rate 1", "between 0 and 1.*got 1"),
+    ("--rate 0", "between 0 and 1.*got 0"),
+    ("--rate x", "between 0 and 1.*got x"),
+    ("--arch tests.networks:tiny --rate 0.9 --pruning_times 5", "leaves none of the 1368"),
+    ("--queue_length 0", "got 0"),
+    ("--prac_set nowhere", "nowhere does not exist"),
+    ("--prac_set .", "0checkpoint.pth.tar"),
+]
+
+
+@pytest.mark.parametrize("words, message", BAD, ids=[words for words, _ in BAD])
+@pytest.mark.parametrize("script", ["main_PrAC_imp", "main_train"])
+def test_bad_input_is_one_sentence(call, tmp_path, script, words, message):
+    one_sentence(call, script, words.split(), tmp_path, message)
+
+
+@pytest.mark.parametrize("words, message", BAD_PRUNING, ids=[words for words, _ in BAD_PRUNING])
+@pytest.mark.parametrize("script", PRUNING)
+def test_bad_pruning_input_is_one_sentence(call, tmp_path, script, words, message):
+    one_sentence(call, script, words.split(), tmp_path, message)
+
+
+def test_an_empty_save_dir_is_refused(call):
+    """An unset shell variable, which as a path would be the current directory."""
+    status, _, err = call("main_imp", "--save_dir", "")
+    assert status == 2 and "--save_dir: must be a path" in err
+
+
+def test_a_home_that_the_shell_left_alone_is_the_users(monkeypatch, tmp_path):
+    """--save_dir=~/x comes as it was typed; a shell that gives ./~ or the home of nobody means a file of that name."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = main_train.read_flags(["--save_dir=~/x"]).save_dir
+    assert home == tmp_path / "x"
+    assert [str(flags.path(text)) for text in ("./~/x", "~nobody-here/x", "a/~")] == ["~/x", "~nobody-here/x", "a/~"]
+
+
+def test_a_split_other_than_the_tickets_is_mentioned(call, tmp_path):
+    words = [*QUICK, "--save_dir"]
+    assert call("main_imp", *words, tmp_path / "imp", "--pruning_times", 1, "--prune_type", "lt")[0] == 0
+    rewound = tmp_path / "imp" / "1checkpoint.pth.tar"
+    np.save(tmp_path / "split.npy", read(rewound)["sequence"].numpy()[:500])
+    more = ["--init_dir", rewound, "--split_file", tmp_path / "split.npy"]
+    status, _, err = call("main_train", *words, tmp_path / "other", *more)
+    assert status == 2 and "found with 50 examples that validate here" in err
+
+
+@pytest.mark.parametrize("script", ALL)
+def test_save_dir_is_required(call, script):
+    status, _, err = call(script)
+    assert status == 2 and "--save_dir" in err
+
+
+def test_a_save_dir_that_is_a_file_is_refused(call, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = call("main_imp", *QUICK, "--save_dir", tmp_path / "file")
+    assert status == 2 and "is a file" in err
+
+
+def test_random_pruning_has_no_early_stop(call, tmp_path):
+    one_sentence(call, "main_imp", ["--random_prune", "--eb_eps", "0.1"], tmp_path, "--random_prune")
+
+
+@pytest.mark.parametrize("flag", ["--init_dir", "--mask_dir"])
+def test_bad_tickets_are_one_sentence(call, tmp_path, reference_checkpoint, flag):
+    path = reference_checkpoint("imp")
+    one_sentence(call, "main_train", [flag, "nowhere.pth.tar"], tmp_path, "does not exist")
+    one_sentence(call, "main_train", [*QUICK, flag, str(path)], tmp_path, "another network")
+    (tmp_path / "text").write_text("hello")
+    one_sentence(call, "main_train", [flag, str(tmp_path / "text")], tmp_path, "no checkpoint")
+
+
+# --- tickets from elsewhere -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def split_file(tmp_path, reference_checkpoint):
+    """A split of digits in which all examples of the 2021 code's PrAC checkpoint train, as they did there."""
+    trained = np.asarray(read(reference_checkpoint("prac"))["sequence"])
+    rest = np.setdiff1d(np.arange(1437), trained)
+    np.save(tmp_path / "split.npy", np.concatenate([trained, rest]))
+    return tmp_path / "split.npy"
+
+
+@pytest.mark.parametrize("which", ["imp", "prac"])
+def test_a_ticket_of_the_2021_code_trains_on(call, tmp_path, split_file, reference_checkpoint, which):
+    path, tmp_path = reference_checkpoint(which), tmp_path / "run"
+    words = ["--dataset", "digits", "--epochs", "1", "--init_dir", path, "--mask_dir", path, "--save_dir", tmp_path]
+    status, out, err = call("main_train", *words, "--split_file", split_file)
+    assert status == 0, err
+    assert "density 0.8000" in out and "another input normalisation" in out
+    saved = read(tmp_path / "checkpoint.pth.tar")
+    theirs = read(path)["state_dict"]
+    for name, value in theirs.items():
+        if name.endswith("_mask"):
+            assert torch.equal(saved["state_dict"][name], value)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "checkpoint.pth.tar", "model_SA_best.pth.tar", "net_train.png", "metrics.jsonl", "summary.json"}  # fmt: skip
+
+
+def test_a_ticket_found_with_examples_that_validate_here_is_refused(call, tmp_path, reference_checkpoint):
+    path = reference_checkpoint("prac")
+    words = ["--init_dir", str(path), "--mask_dir", str(path)]
+    one_sentence(call, "main_train", words, tmp_path, r"found with \d+ examples that validate here")
+
+
+@pytest.mark.parametrize("value", [2**31 - 1, 10**30])
+def test_no_threshold_is_above_never_learned(call, tmp_path, value):
+    one_sentence(call, "main_PrAC_imp", ["--threshold", str(value)], tmp_path, f"below 2147483647, got {value}")
+
+
+def test_flags_that_make_sets_have_no_say_over_a_given_one(call, tmp_path):
+    np.save(tmp_path / "set.npy", np.arange(50))
+    words = ["--prac_set", str(tmp_path / "set.npy"), "--threshold", "2", "--cep", "none"]
+    one_sentence(call, "main_PrAC_imp", words, tmp_path, "--threshold and --cep")
+
+
+@pytest.mark.parametrize("content", [b"\x93NUMPY", b"PK\x03\x04", b"", b"hello"])
+@pytest.mark.parametrize("flag", ["--split_file", "--prac_set"])
+def test_damaged_npy_files_are_one_sentence(call, tmp_path, flag, content):
+    (tmp_path / "bad.npy").write_bytes(content)
+    one_sentence(call, "main_PrAC_imp", [flag, str(tmp_path / "bad.npy")], tmp_path, r"bad\.npy cannot be read")
+
+
+def test_overwrite_does_not_remove_what_the_run_reads(call, tmp_path):
+    assert call("main_imp", *QUICK, "--pruning_times", 1, "--save_dir", tmp_path / "imp")[0] == 0
+    ticket = tmp_path / "imp" / "1checkpoint.pth.tar"
+    words = [*QUICK, "--save_dir", tmp_path / "imp", "--overwrite"]
+    status, _, err = call("main_train", *words, "--init_dir", ticket, "--mask_dir", ticket)
+    assert status == 2 and "would remove" in err and ticket.exists()
+    status, _, err = call("main_train", *words)
+    assert status == 2 and "a run of main_imp.py" in err and ticket.exists()
+
+
+def test_a_dense_checkpoint_as_mask_trains_the_dense_network_and_says_so(call, tmp_path):
+    assert call("main_train", *QUICK, "--save_dir", tmp_path / "a")[0] == 0
+    dense = tmp_path / "a" / "checkpoint.pth.tar"
+    status, out, _ = call("main_train", *QUICK, "--mask_dir", dense, "--save_dir", tmp_path / "b")
+    assert status == 0 and "holds no mask" in out and "density 1.0000" in out
+
+
+def test_seed_0_is_a_seed_and_seeds_differ(call, tmp_path):
+    """The 2021 code ignored seed 0."""
+    results = {}
+    for name, seed in {"a": 0, "b": 0, "c": 1}.items():
+        torch.seed()
+        assert call("main_train", *QUICK, "--seed", seed, "--save_dir", tmp_path / name)[0] == 0
+        results[name] = read(tmp_path / name / "checkpoint.pth.tar")["result"]
+    assert results["a"] == results["b"] != results["c"]
+
+
+@needs_cuda
+def test_the_three_jobs_run_on_a_gpu_and_their_tickets_on_a_cpu(call, tmp_path):
+    common = [*QUICK, "--gpu", 0]
+    search = [*common, "--pruning_times", 2, "--prune_type", "rewind_lt", "--rewind_epoch", 0]
+    assert call("main_imp", *search, "--save_dir", tmp_path / "imp")[0] == 0
+    assert call("main_PrAC_imp", *search, "--save_dir", tmp_path / "PrAC")[0] == 0
+    ticket = tmp_path / "PrAC" / "2checkpoint.pth.tar"
+    for name, device in {"gpu": common, "cpu": QUICK}.items():
+        words = [*device, "--init_dir", ticket, "--mask_dir", ticket, "--save_dir", tmp_path / name]
+        status, out, err = call("main_train", *words)
+        assert status == 0 and "density 0.6396" in out, err
+
+
+@needs_cuda
+def test_on_a_gpu_a_run_that_goes_on_is_bit_exact_with_deterministic(call, tmp_path):
+    search = [*QUICK, "--gpu", 0, "--deterministic", "--prune_type", "rewind_lt", "--rewind_epoch", 0]
+    assert call("main_PrAC_imp", *search, "--pruning_times", 2, "--save_dir", tmp_path / "whole")[0] == 0
+    for rounds in (1, 2):
+        assert call("main_PrAC_imp", *search, "--pruning_times", rounds, "--save_dir", tmp_path / "parts")[0] == 0
+    whole, parts = (read(tmp_path / name / "2checkpoint.pth.tar") for name in ("whole", "parts"))
+    assert whole["sequence"].equal(parts["sequence"])
+    assert all(value.equal(parts["state_dict"][name]) for name, value in whole["state_dict"].items())
+
+
+def test_what_is_no_longer_bit_exact_is_said():
+    here = {"device": "AMD EPYC, AVX512", "threads": 2, "deterministic": False}
+    assert changes(here, dict(here)) == []
+    assert "threads was 1, is 2" in changes(here | {"threads": 1}, here)[0]
+    for name in ("NVIDIA H100, CUDA 13.2", "AMD Instinct MI300X, ROCm 6.4.43484"):
+        gpu = here | {"device": name}
+        assert "without --deterministic" in changes(gpu, gpu)[0]
+        assert changes(gpu | {"deterministic": True}, gpu | {"deterministic": True}) == []
+
+
+# --- the README -------------------------------------------------------------------------------------------------------
+
+README = (ROOT / "README.md").read_text().replace("\\\n", " ")
+COMMANDS = re.findall(r"(?:^|&& )(?:\.venv/bin/)?python -u (main_\w+)\.py ([^&\n]+)", README, flags=re.M)
+
+
+def test_the_readme_has_its_commands():
+    assert {script for script, _ in COMMANDS} == {*ALL, "main_stability"} and len(COMMANDS) >= 6
+
+
+@pytest.mark.parametrize("script, words", COMMANDS, ids=[f"{s} {w[:40]}" for s, w in COMMANDS])
+def test_a_readme_command_runs(call, tmp_path, script, words):
+    """As it stands, shortened by flags that come later and so win; on digits, on a small network."""
+    words, split = shlex.split(words), []
+    if "--split_file" in words:
+        np.save(tmp_path / "split.npy", np.random.default_rng(0).permutation(1437))
+        split = ["--split_file", tmp_path / "split.npy"]
+    if script in ("main_train", "main_stability"):  # a ticket must be there first
+        assert call("main_imp", *QUICK, *split, "--pruning_times", 1, "--save_dir", tmp_path / "ticket")[0] == 0
+        trained, ticket = (tmp_path / "ticket" / f"{k}checkpoint.pth.tar" for k in (0, 1))
+        files = {"--init_dir": trained if "--rule" in words else ticket, "--mask_dir": ticket}
+        words += [word for flag, file in files.items() if flag in words for word in (flag, file)]
+    words += split
+    if "--prac_set" in words:
+        np.save(tmp_path / "set.npy", np.arange(1000, 1100))
+        words += ["--prac_set", tmp_path / "set.npy", "--split_file", tmp_path / "all.npy", "--prac_epochs", "fixed"]
+        np.save(tmp_path / "all.npy", np.arange(1437))
+    if script in PRUNING:
+        words += ["--pruning_times", 1, "--rewind_epoch", 0]
+    status, out, err = call(script, *words, *QUICK, "--warmup", 0, "--stem", "imagenet", "--save_dir", tmp_path / "run")
+    assert status == 0, err
+    assert any(end in out for end in ("saved against vanilla", "best validation epoch", "error barrier"))
+
+
+def test_shared_flags_are_declared_once():
+    assert {action.dest for action in flags.parser("")._actions} <= {
+        action.dest for action in main_train.parser()._actions
+    }

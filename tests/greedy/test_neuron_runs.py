@@ -1,0 +1,327 @@
+"""main_greedy.py: runs on the digits, what they leave, killed and gone on with, and what it refuses."""
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import main_greedy
+from lottery.checkpointing.atomic_file import Path
+from lottery.checkpointing.checkpoint import read
+from lottery.greedy.neurons import evaluation as point_module
+from lottery.greedy.neurons import run as two_layer
+from lottery.greedy.neurons.run import sub_data_set
+from lottery.greedy.required_pretraining import first_matches
+from lottery.study.config import read_study
+from lottery.study.runner import check_jobs
+from lottery.training.progress import Feedback
+from models.mean_field import MeanField, initial
+from tests.helpers import NEURONS_FAST as FAST
+from tests.helpers import ROOT, at_call
+from tests.helpers import select_neurons as run
+from tests.stress.same_files import differences
+from utils import INITIAL_WEIGHTS, torch_seed
+
+QUICK = "--dataset digits --hidden 120 --examples 500 --iterations 250 --prune_at 0,130,200 --neurons 40 --fine_tune 60"
+
+
+def points(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An unbroken run, and what it printed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return folder, run(QUICK, folder)
+
+
+# --- what a run leaves ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_its_files_and_nothing_else(whole):
+    assert {file.name for file in whole[0].iterdir()} == {"checkpoint.pth.tar", "metrics.jsonl", "summary.json"}
+
+
+def test_a_run_measures_every_point(whole):
+    found, told = points(whole[0]), summary(whole[0])
+    assert [point["iteration"] for point in found] == [0, 130, 200] and told["finished"]
+    networks = {"dense", "selected", "fine_tuned", "random", "largest"}
+    for point, short in zip(found, told["points"], strict=True):
+        assert all(point[name].keys() >= {"loss", "train", "test"} for name in networks)
+        assert len(point["picks"]) == 40 and point["selected"]["distinct"] == len(set(point["picks"]))
+        assert point.items() >= short.items() and "curves" not in short and "picks" not in short
+    assert told["examples"] == {"train": 500, "test": 360}
+    assert found[2]["dense"]["loss"] < found[1]["dense"]["loss"] < found[0]["dense"]["loss"] / 2
+    assert found[2]["selected"]["test"] > 85 and told["scratch"]["test"] > 85
+
+
+def test_no_loss_is_above_its_bound(whole):
+    for point in points(whole[0]):
+        curves = point["curves"]
+        for loss, after_first, bound in zip(
+            *(curves[name] for name in ("selected", "bound after the first", "bound")), strict=True
+        ):
+            assert loss <= after_first + 1e-7 and after_first <= bound + 1e-7
+        assert point["vacuous"] == (point["bound"] > point["zero"]["loss"])
+
+
+def test_the_subnetworks_are_kept(whole):
+    """Those of iteration 0 are neurons of the initial network, which the seed alone decides."""
+    found = read(whole[0] / "checkpoint.pth.tar")["subnetworks"]
+    assert list(found) == [0, 130, 200]
+    first = initial(120, 65, 1, "relu", torch_seed(0, purpose=INITIAL_WEIGHTS))
+    assert found[0]["picks"].tolist() == points(whole[0])[0]["picks"]
+    for name in "ab":
+        assert torch.equal(found[0]["selected"][name], getattr(first, name)[found[0]["picks"]])
+    tuned = MeanField(**found[130]["fine_tuned"])
+    assert tuned.a.shape == (40, 65) and not torch.equal(tuned.a.detach(), found[130]["selected"]["a"])
+
+
+def test_copies_of_a_neuron_stay_copies_when_they_are_tuned(whole):
+    found = read(whole[0] / "checkpoint.pth.tar")["subnetworks"][0]
+    picks, tuned = found["picks"].tolist(), found["fine_tuned"]["a"]
+    first, again = next((picks.index(each), place) for place, each in enumerate(picks) if each in picks[:place])
+    torch.testing.assert_close(tuned[first], tuned[again])
+
+
+def test_the_table_tells_what_the_files_do(whole):
+    folder, text = whole
+    for point in points(folder):
+        (line,) = (line for line in text.splitlines() if re.match(rf" +{point['iteration']} ", line))
+        for network in ("dense", "selected", "fine_tuned"):
+            assert f"{point[network]['loss']:.4f}" in line and f"{point[network]['test']:.2f}" in line
+        assert f"{point['bound']:.4f}" in line
+    first = summary(folder)["first"]["selected"]["test"]
+    told = "never" if first is None else f"at iteration {first}"
+    assert re.search(rf"^selected, within 1 points .* on the test set {told}$", text, re.M)
+
+
+def network_of(accuracy):
+    return {"train": accuracy, "test": accuracy - 10}
+
+
+def test_the_first_match_is_with_the_dense_network_at_the_end():
+    found = [
+        {"iteration": 0, "dense": network_of(50), "selected": network_of(80)},  # better than its dense one
+        {"iteration": 5, "dense": network_of(90), "selected": network_of(88.9), "fine_tuned": network_of(89)},
+        {"iteration": 9, "dense": network_of(90), "selected": network_of(89), "fine_tuned": network_of(99)},
+    ]
+    assert first_matches(found, network_of(90), 1.0) == {
+        "selected": {"train": 9, "test": 9},
+        "fine_tuned": {"train": 5, "test": 5},
+    }
+    assert first_matches(found[:1], network_of(90), 1.0)["selected"] == {"train": None, "test": None}
+
+
+def test_never_is_an_answer(tmp_path):
+    text = run(f"{FAST} --prune_at 0 --delta 0 --iterations 300", tmp_path)
+    assert "selected, within 0 points of that dense network: on what it trained on never" in text
+    assert summary(tmp_path)["first"]["selected"]["train"] is None
+
+
+@pytest.mark.parametrize("flags", ["--target classes", "--loss cross_entropy", "--target classes --loss cross_entropy",
+                                   "--activation tanh", "--fine_tune 0", "--neurons 50"])  # fmt: skip
+def test_other_tasks_run_too(tmp_path, flags):
+    text = run(f"{FAST} {flags}", tmp_path)
+    found = points(tmp_path)
+    assert ("bound" in found[0]) == ("cross_entropy" not in flags)
+    assert ("fine_tuned" in found[0]) == ("--fine_tune" not in flags)
+    assert ("fine-tuned, within" in text) == ("--fine_tune" not in flags)
+    assert len(found[0]["picks"]) == (50 if "--neurons" in flags else 10), "more picks than neurons are allowed"
+    assert found[1]["dense"]["loss"] < found[0]["dense"]["loss"]
+
+
+def test_every_thousandth_iteration_is_the_default():
+    flags = "--dataset digits --save_dir x --iterations 2500".split()
+    assert main_greedy.read_flags(flags).prune_at == (0, 1000, 2000)
+
+
+def test_a_smaller_set_of_the_same_seed_lies_in_a_larger_one():
+    small, large, other = (sub_data_set(1000, *args).tolist() for args in ((30, 0), (300, 0), (30, 1)))
+    assert len(set(small)) == 30 and set(small) < set(large) and set(small) != set(other)
+    assert sub_data_set(1000, None, 0).tolist() == list(range(1000))
+
+
+def test_each_of_several_sizes_has_the_run_it_would_have_alone(tmp_path):
+    both = FAST.replace("--examples 100", "--examples 60,100")
+    run(both, tmp_path / "both")
+    run(FAST, tmp_path / "alone")
+    assert {folder.name for folder in (tmp_path / "both").iterdir()} == {"examples_60", "examples_100"}
+    larger, alone = (tmp_path / folder for folder in ("both/examples_100", "alone"))
+    assert summary(larger)["settings"] == summary(alone)["settings"]
+    pairs = zip(points(larger), points(alone), strict=True)
+    assert all(a | {"seconds": 0} == b | {"seconds": 0} for a, b in pairs)
+    assert summary(tmp_path / "both" / "examples_60")["examples"]["train"] == 60
+    assert run(both, tmp_path / "both").count("selected, within") == 2, "both are finished, and show what they found"
+
+
+def test_seeds_differ_in_examples_weights_and_order(tmp_path):
+    for seed in (0, 1):
+        run(f"{FAST} --seed {seed}", tmp_path / str(seed))
+    a, b = (read(tmp_path / str(seed) / "checkpoint.pth.tar") for seed in (0, 1))
+    assert a["points"][0]["dense"] != b["points"][0]["dense"]
+    assert not torch.equal(a["state_dict"]["a"], b["state_dict"]["a"])
+
+
+def test_little_memory_gives_the_same_subnetworks(tmp_path, monkeypatch):
+    """2 kB hold five neurons on 100 examples."""
+    monkeypatch.setattr(two_layer, "MEBIBYTE", 2000)
+    run(f"{FAST} --memory 1", tmp_path / "little")
+    run(f"{FAST} --memory 4096", tmp_path / "enough")
+    little, enough = (points(tmp_path / name) for name in ("little", "enough"))
+    assert [point["picks"] for point in little] == [point["picks"] for point in enough]
+    assert little[1]["selected"]["loss"] == pytest.approx(enough[1]["selected"]["loss"], rel=1e-5)
+
+
+# --- going on ---------------------------------------------------------------------------------------------------------
+
+PHASES = {  # what to die at: (owner, function, which call, after it)
+    "before anything is written": (Path, "replace", 1, False),
+    "with the beginning written": (two_layer, "write", 1, True),
+    "at the first step": (Feedback, "tick", 1, False),
+    "in the pre-training": (Feedback, "tick", 60 + 117, False),
+    "between two stretches": (two_layer, "train_", 2, False),
+    "in a selection": (point_module, "select", 2, False),
+    "between a checkpoint and its records": (two_layer, "write_lines", 4, False),
+    "between a selection and its fine-tuning": (two_layer.Discovery, "fine_tune", 2, False),
+    "in a fine-tuning": (Feedback, "tick", 2 * 60 + 130 - 20, False),
+    "after the last selection": (two_layer.Discovery, "fine_tune", 3, True),
+    "with the dense network measured": (two_layer.Discovery, "train_from_scratch", 1, False),
+    "in the training from scratch": (Feedback, "tick", 250 + 3 * 60 + 200, False),
+    "with all written": (two_layer, "table", 1, False),
+}
+CASES = [(phase, interval) for phase in PHASES for interval in ((0, 60) if "pre-training" in phase else (0,))]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="where there is CUDA, a process that has trained cannot fork")
+@pytest.mark.parametrize("phase, interval", CASES)
+def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(whole, tmp_path, monkeypatch, phase, interval):
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException), contextlib.redirect_stdout(io.StringIO()):
+            at_call(monkeypatch, *PHASES[phase])
+            words = f"{QUICK} --gpu -1 --save_interval {interval} --save_dir {tmp_path / 'run'}".split()
+            main_greedy.main(words)
+        os._exit(0)  # it never died
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "the phase was never reached"
+    run(QUICK, tmp_path / "run")
+    assert differences(whole[0], tmp_path / "run") == []
+
+
+def test_the_same_command_again_tells_the_result_again_and_another_one_is_refused(tmp_path):
+    text = run(FAST, tmp_path)
+    before = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    again = run(FAST, tmp_path)
+    assert again.partition("\n\n")[2] == text.partition("\n\n")[2]
+    assert {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == before
+    assert "hidden was 30, is 31" in run(f"{FAST} --hidden 31", tmp_path, expect=2)
+    assert "within 50 points" in run(f"{FAST} --delta 50", tmp_path), "what is good enough may be said anew"
+    run(f"{FAST} --hidden 31 --overwrite", tmp_path)
+    assert summary(tmp_path)["settings"]["hidden"] == 31
+
+
+def test_another_scripts_directory_is_left_alone(call, tmp_path):
+    words = "--dataset digits --arch tests.networks:tiny --epochs 1 --decreasing_lr 1".split()
+    assert call("main_train", *words, "--save_dir", tmp_path)[0] == 0
+    before = (tmp_path / "checkpoint.pth.tar").read_bytes()
+    assert "main_train.py" in run(FAST, tmp_path, expect=2)
+    assert "main_train.py" in run(f"{FAST} --overwrite", tmp_path, expect=2)
+    assert (tmp_path / "checkpoint.pth.tar").read_bytes() == before
+
+
+def test_weights_that_overflow_end_the_run(tmp_path):
+    text = run(f"{FAST} --lr 1e30", tmp_path, expect=1)
+    assert "smaller --lr" in text and len(text.splitlines()) > 1
+    assert not summary(tmp_path)["finished"] and len(points(tmp_path)) == 1
+
+
+# --- the border -------------------------------------------------------------------------------------------------------
+
+BAD = [
+    ("--prune_at 0,500 --iterations 400", "--prune_at 500 is beyond the end of the pre-training, --iterations 400"),
+    ("--prune_at 5,5", "iterations from 0 up in rising order.*'5,5'"),
+    ("--prune_at 9,5", "rising order.*'9,5'"),
+    ("--prune_at -1,5", "argument|from 0 up"),
+    ("--prune_at=-1,5", "from 0 up.*'-1,5'"),
+    ("--prune_at 1,,5", "rising order.*'1,,5'"),
+    ("--prune_at 1.5", "rising order.*'1.5'"),
+    ("--prune_at=", "rising order.*''"),
+    ("--examples 1438", "--examples 1438 is more than the 1437 examples"),
+    ("--examples 0", "from 1 up in rising order, such as 1000,5000,20000, got '0'"),
+    ("--examples 200,100", "in rising order, such as 1000,5000,20000, got '200,100'"),
+    ("--examples 100,1438", "--examples 1438 is more than the 1437 examples"),
+    ("--examples 50,100 --resume --checkpoint README.md", "is one run's, and --examples has several"),
+    ("--hidden 0", "from 1 up, got 0"),
+    ("--neurons 0", "from 1 up, got 0"),
+    ("--iterations 0", "from 1 up, got 0"),
+    ("--fine_tune -1", "from 0 up, got -1"),
+    ("--delta -1", "from 0 up, got -1"),
+    ("--delta nan", "from 0 up, got nan"),
+    ("--memory 0", "from 1 up, got 0"),
+    ("--lr 0", "above 0, got 0"),
+    ("--activation gelu", "relu.*tanh"),
+    ("--target thirds", "halves.*classes"),
+    ("--loss hinge", "squared.*cross_entropy"),
+    ("--dataset cifar11", "cifar11"),
+    ("--data somewhere --dataset imagefolder", "somewhere"),
+    ("--resume", "nothing to resume"),
+    ("--checkpoint README.md", "with --resume only"),
+    ("--resume --overwrite", "give one of them"),
+    ("--gpu -2", "-1 for the CPU, got -2"),
+    ("--arch res20s", "--arch"),
+]
+
+
+@pytest.mark.parametrize("flags, said", BAD, ids=[flags for flags, _ in BAD])
+def test_wrong_input_is_one_sentence_and_leaves_nothing(call, tmp_path, flags, said):
+    dataset = [] if "--dataset" in flags else ["--dataset", "digits"]
+    status, out, err = call("main_greedy", *dataset, *flags.split(), "--save_dir", tmp_path / "run")
+    assert status == 2 and not out
+    assert err.startswith("main_greedy.py: error: ") and len(err.strip().splitlines()) == 1, err
+    assert re.search(said, err), err
+    assert not (tmp_path / "run").exists()
+
+
+def test_flags_are_checked_before_anything_heavy_is_imported():
+    code = (
+        "import sys, main_greedy as m; s = m.main(['--save_dir', 'x', '--prune_at', '9,5']);"
+        "assert s == 2, s; assert not {'torch', 'torchvision', 'matplotlib', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_a_study_sweeps_widths_sizes_and_seeds(tmp_path):
+    (tmp_path / "study.toml").write_text(
+        """
+        [common]
+        dataset = "digits"
+        iterations = 500
+        prune_at = "0,100,500"
+        [grid]
+        hidden = [50, 100]
+        examples = [100, 1000]
+        seed = [0, 1]
+        [methods.greedy]
+        script = "main_greedy.py"
+        """
+    )
+    study = read_study(tmp_path / "study.toml", tmp_path / "runs")
+    check_jobs(study)
+    folders = [job.save_dir.relative_to(tmp_path / "runs") for job in study.jobs]
+    assert folders == [
+        Path(f"hidden_{hidden}/examples_{examples}/seed_{seed}/greedy")
+        for hidden, examples, seed in itertools.product((50, 100), (100, 1000), (0, 1))
+    ]

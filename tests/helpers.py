@@ -1,0 +1,301 @@
+"""What tests share: small networks, runs of the scripts in this process, comparisons of files, made-up records."""
+
+import contextlib
+import io
+import itertools
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import main_channels
+import main_greedy
+import main_imp
+import main_PrAC_imp
+import main_train
+import pruner
+import study
+from lottery.checkpointing.checkpoint import read, split_state
+from lottery.reports.comparison.methods import SEARCH, tasks_of
+from lottery.results.runs import Run
+from lottery.search import imp as search
+from lottery.training import checkpointer
+from lottery.training.step import copy_weights
+from models.build import build
+from models.families import MLPS
+from models.normalization import normalization
+from pruner import Ticket
+from tests.stress.same_files import differences, different
+
+GOLDEN = Path(__file__).parent / "golden"
+
+ROOT = Path(__file__).parent.parent
+
+
+class Tiny(nn.Module):
+    """Small, with all that could go wrong: batch norm, several layers of unequal size, a classifier."""
+
+    def __init__(self, classes: int = 3):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 4, 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(4)
+        self.conv2 = nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(6)
+        self.fc = nn.Linear(6, classes)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = torch.relu(self.bn2(self.conv2(x)))
+        return self.fc(x.mean((2, 3)))
+
+
+def network(arch, device="meta", inputs=64, classes=10):
+    """An architecture; on the meta device its names and shapes without values."""
+    channels = 1 if arch in MLPS else 3
+    with torch.device(device):
+        normalize = normalization(
+            [0.5] * channels, [0.2] * channels, image_channels=channels, network_channels=channels
+        )
+        return build(arch, "imagenet", classes, inputs, normalize)
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def pruned_ticket(model, rate=0.4):
+    """The model's weights under a mask by their magnitude."""
+    dense = pruner.dense(model)
+    return Ticket(pruner.prune(dense, pruner.magnitude(copy_weights(model), dense), rate), copy_weights(model))
+
+
+def write_study(folder: Path, text: str, *changes: tuple[str, str]) -> Path:
+    """A study's file, each change made wherever its old words stand; they must stand somewhere."""
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    file = folder / "study.toml"
+    file.write_text(text)
+    return file
+
+
+def run_in_process(script, *words: object) -> tuple[int, str, str]:
+    """A script's exit status with these words, what it printed, what it complained about."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = script.main([str(word) for word in words])
+    return status, out.getvalue(), err.getvalue()
+
+
+SETTINGS = (
+    "--dataset digits --arch tests.networks:tiny --epochs 8 --decreasing_lr 4,6 --batch_size 64 --warmup 1 --gpu -1"
+)
+
+REWIND = f"{SETTINGS} --prune_type rewind_lt --rewind_epoch 1 --pruning_times 3"
+
+SAVING = "--save_interval 0"  # after every epoch, for the tests that kill between two saves
+
+SCRIPTS = {"imp": main_imp, "PrAC": main_PrAC_imp, "train": main_train}
+
+
+def run(script, flags, save_dir, expect=0):
+    """One run in this process; what it printed."""
+    status, out, err = run_in_process(SCRIPTS[script], *flags.split(), "--save_dir", save_dir)
+    assert status == expect, err + out
+    return out + err
+
+
+def checkpoints(folder, kind="checkpoint"):
+    return [read(folder / f"{k}{kind}.pth.tar") for k in itertools.takewhile(
+        lambda k: (folder / f"{k}{kind}.pth.tar").exists(), itertools.count())]  # fmt: skip
+
+
+def masks(folder):
+    return [split_state(saved["state_dict"])[1] for saved in checkpoints(folder)]
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_at(monkeypatch, number):
+    """Die just before the number-th file would be written."""
+    from lottery.checkpointing import checkpoint
+
+    real, left = checkpoint.write, iter(range(number))
+
+    def write(path, content):
+        if next(left, None) is None:
+            raise Killed
+        real(path, content)
+
+    for module in (checkpointer, search):
+        monkeypatch.setattr(module, "write", write)
+
+
+def run_killed(monkeypatch, script, flags, save_dir, every):
+    """A run that dies before every so many writes, begun again and again until it ends."""
+    for _ in range(40):
+        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+            kill_at(patch, every)
+            run(script, flags, save_dir)
+            return
+    pytest.fail("the run never ended")
+
+
+def assert_same_files(a, b):
+    assert differences(a, b) == []
+
+
+def assert_same(a, b, where):
+    assert list(different(a, b, where)) == []
+
+
+def equal_weights(a, b):
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def at_call(patch, owner, name, number, after=False):
+    """Die at the number-th call of a function (from 1), before its work or after it."""
+    real, calls = getattr(owner, name), itertools.count(1)
+
+    def dies(*args, **more):
+        now = next(calls) == number
+        if now and not after:
+            die()
+        result = real(*args, **more)
+        if now:
+            die()
+        return result
+
+    patch.setattr(owner, name, dies)
+
+
+def one_sentence(call, script, words, tmp_path, message):
+    status, _, err = call(script, *words, "--save_dir", tmp_path / "run")
+    assert status == 2
+    assert err.startswith(f"{script}.py: error: ") and len(err.strip().splitlines()) == 1, err
+    assert re.search(message, err), err
+    assert not (tmp_path / "run").exists(), "bad input leaves nothing behind"
+
+
+def check_refusal(file, folder, message, capsys):
+    assert study.main([str(file), "--save_dir", str(folder)]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert re.search(message, err), err
+    assert not folder.exists()
+
+
+CHANNELS_COMMON = "--dataset digits --arch tests.networks:tiny --batch_size 64"
+
+CHANNELS_SELECT = "--select_examples 200 --select_batch 50 --candidates 6 --fine_tune_epochs 2"
+
+
+def select_channels(flags, save_dir, expect=0, script=main_channels):
+    """One select_channels in this process; what it printed."""
+    status, out, err = run_in_process(script, *flags.split(), "--gpu", -1, "--save_dir", save_dir)
+    assert status == expect, err + out
+    return out + err
+
+
+CHANNELS_SHORT = (
+    f"{CHANNELS_COMMON} --epochs 2 --decreasing_lr 1 --prune_at 0,42 --layer_tuning 0.1 {CHANNELS_SELECT[:-1]}1"
+)
+
+CHANNELS_BESIDE = f"{CHANNELS_SHORT} --baselines random,magnitude"
+
+
+NEURONS_FAST = "--dataset digits --hidden 30 --examples 100 --iterations 20 --prune_at 0,20 --neurons 10 --fine_tune 5"
+
+
+def select_neurons(flags, save_dir, expect=0):
+    """One select_neurons in this process; what it printed."""
+    status, out, err = run_in_process(main_greedy, *flags.split(), "--gpu", -1, "--save_dir", save_dir)
+    assert status == expect, err + out
+    return out + err
+
+
+REPORTED = "--dataset digits --arch tests.networks:tiny --epochs 3 --decreasing_lr 2 --batch_size 64 --gpu -1"
+
+RECIPE = {
+    "dataset": "digits",
+    "data checksum": "d",
+    "split checksum": "s",
+    "arch": "tiny",
+    "epochs": 4,
+    "batch_size": 8,
+}
+
+IMP = RECIPE | {"script": "main_imp.py", "rate": 0.5, "random_prune": False, "eb_eps": None, "prac_set": False}
+
+PRAC = RECIPE | {"script": "main_PrAC_imp.py", "rate": 0.5, "data_prune": "zero_out", "cep": "trained", "eb_eps": 0.08}
+
+TRAIN = RECIPE | {"script": "main_train.py", "init_dir": True, "mask_dir": True}
+
+
+def round_row(k, test, **more):
+    density = 0.5**k
+    defaults = {"kept": int(64 * density), "set": 16, "validation": test, "best_epoch": 3, "epochs": 4}
+    defaults |= {"epochs_planned": 4, "stopped": False, "steps": 8, "steps_per_epoch": 2, "examples": 64}
+    return {
+        "round": k,
+        "density": density,
+        "sparsity": 1 - density,
+        "test": test,
+        "forward_passes": 0,
+        "seconds": 1.0,
+    } | (defaults | more)
+
+
+def made(path, settings, tests, seed=0, summary=None):
+    rounds = [round_row(k, test) for k, test in enumerate(tests)]
+    found = Run(path, settings | {"seed": seed}, rounds, summary=summary or {})
+    found.name = f"{settings['script']}-{seed}-{id(found)}"
+    return found
+
+
+def seeds(settings, by_seed, path="runs"):
+    return [made(path, settings, tests, seed) for seed, tests in enumerate(by_seed)]
+
+
+def retrained(search, k, test, seed=0, ticket_seed=0):
+    ticket = {"file": "f", "prunings": k, "settings": search | {"seed": ticket_seed}}
+    found = made("runs", TRAIN, [test], seed, {"ticket": ticket})
+    found.rounds = [round_row(k, test)]
+    return found
+
+
+def carried(search, density, test, seed=0, order="append", arch="deep", k=2):
+    """A training of a ticket that another network's search found, carried to this one."""
+    source = {"file": "f", "prunings": k, "settings": search | {"arch": "flat", "seed": seed}}
+    elastic = {"script": "main_elastic.py", "arch": arch, "source_arch": "flat", "order": order, "seed": seed}
+    elastic |= {"block_mapping": "0:0;1:1,2"}
+    ticket = {"file": "g", "prunings": None, "settings": elastic, "source": source}
+    found = made("runs", TRAIN | {"arch": arch}, [test], seed, {"ticket": ticket})
+    found.rounds = [round_row(0, test, density=density, sparsity=1 - density)]
+    return found
+
+
+def control(search, name, k, test, seed=0):
+    """Of the ticket after k prunings; without a mask if it is the dense network."""
+    found = retrained(search, k, test, seed, seed)
+    found.settings = found.settings | {"control": name}
+    found.rounds = [round_row(0, test)] if name == "dense" else found.rounds
+    return found
+
+
+def names(runs, kind=SEARCH):
+    (task,), _ = tasks_of(runs)
+    return [method.name for method in task.of(kind)]
+
+
+def without_time(rows, dropping=None):
+    return [{key: value for key, value in row.items() if key not in ("seconds", dropping)} for row in rows]

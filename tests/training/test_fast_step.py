@@ -1,0 +1,224 @@
+"""Faster ways to run the step: used where they do the same, given up where they do not; and on a GPU, that they do."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+import pruner
+from dataset import Images
+from lottery.training import fast_step
+from lottery.training.loop import fit
+from lottery.training.recipe import Recipe
+from lottery.training.step import Step, copy_weights
+from pruner import Ticket
+from tests.helpers import Tiny, needs_cuda, pruned_ticket
+
+RECIPE = Recipe(epochs=3, milestones=(2,), warmup=1, lr=0.05, batch_size=8)
+
+
+class Wrong(nn.Module):
+    """As the network it wraps, with logits that are off by a factor."""
+
+    def __init__(self, network, factor):
+        super().__init__()
+        self.network, self.factor = network, factor
+
+    def forward(self, images):
+        return self.network(images) * self.factor
+
+
+def losses_and_notes(model, images, compile, recipe=RECIPE, seed=1):
+    notes = []
+    step = Step(model, images, recipe, compile=compile, say=notes.append)
+    step.load_(pruned_ticket(model))
+    indices = torch.arange(30, device=images.images.device)
+    return [epoch.loss for epoch in fit(step, indices, recipe, seed=seed)], notes
+
+
+def batch_of(size):
+    """The first so many examples, neither shifted nor flipped."""
+    return torch.stack([torch.arange(size), *torch.zeros(3, size, dtype=torch.int64)])
+
+
+# --- the check, on any device -----------------------------------------------------------------------------------------
+
+
+def pretend_to_compile(monkeypatch, way):
+    """torch.compile gives `way(model)`; the models it was asked for are returned."""
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda model, **_: asked.append(model) or way(model))
+    return asked
+
+
+def test_a_faster_step_that_does_the_same_is_used_for_full_batches(tiny, images, monkeypatch):
+    sizes = []
+
+    def way(model):
+        return lambda batch: sizes.append(len(batch)) or model(batch)
+
+    pretend_to_compile(monkeypatch, way)
+    twin = copy.deepcopy(tiny)
+    fast, notes = losses_and_notes(tiny, images, "on")
+    plain, _ = losses_and_notes(twin, images, "off")
+    assert fast == plain and notes == []
+    assert set(sizes) == {8} and len(sizes) == 1 + 3 * 3  # the check, then each full batch of three epochs
+
+
+@pytest.mark.parametrize("factor", [1.2, 0.0, float("nan")])
+def test_a_step_that_does_something_else_is_given_up_and_said_once(tiny, images, monkeypatch, factor):
+    pretend_to_compile(monkeypatch, lambda model: Wrong(model, factor))
+    twin = copy.deepcopy(tiny)
+    fast, notes = losses_and_notes(tiny, images, "on")
+    plain, _ = losses_and_notes(twin, images, "off")
+    assert fast == plain and all(torch.equal(a, b) for a, b in zip(tiny.parameters(), twin.parameters(), strict=True))
+    assert len(notes) == 1 and "differs" in notes[0]
+
+
+def test_a_step_that_cannot_be_made_is_given_up_and_said_once(tiny, images, monkeypatch):
+    def way(model):
+        def broken(batch):
+            model(batch)  # leaves traces in the batch norm
+            raise RuntimeError("no compiler here\nand much more")
+
+        return broken
+
+    pretend_to_compile(monkeypatch, way)
+    twin = copy.deepcopy(tiny)
+    fast, notes = losses_and_notes(tiny, images, "on")
+    plain, _ = losses_and_notes(twin, images, "off")
+    assert fast == plain
+    (note,) = notes
+    assert "not used (RuntimeError: no compiler here)" in note
+
+
+def test_rounding_is_let_pass(tiny, images, monkeypatch):
+    pretend_to_compile(monkeypatch, lambda model: Wrong(model, 1 + 1e-6))
+    assert losses_and_notes(tiny, images, "on")[1] == []
+
+
+def test_the_check_leaves_no_trace(tiny, images, monkeypatch):
+    """Weights, batch norm, momentum, sums and torch's generator are as before."""
+    pretend_to_compile(monkeypatch, lambda model: model.__call__)
+    step = Step(tiny, images, RECIPE, compile="on")
+    step.load_(pruned_ticket(tiny))
+    for momentum in step.momentum():
+        momentum.fill_(0.5)
+    before, generator = fast_step.copies(step.accelerated.state()), torch.get_rng_state()
+    step.accelerated.choose(batch_of(8))
+    after = fast_step.copies(step.accelerated.state())
+    assert all(torch.equal(a, b) for a, b in zip(itertools.chain(*before), itertools.chain(*after), strict=True))
+    assert torch.equal(generator, torch.get_rng_state())
+
+
+def test_at_most_two_sizes_are_kept_ready(tiny, images):
+    step = Step(tiny, images, RECIPE)
+    step.load_(pruned_ticket(tiny))
+    tiny.train()
+    for size in (8, 3, 8, 5, 8, 4):
+        step(batch_of(size))
+        assert len(step.accelerated.ways) <= 2 and 8 in step.accelerated.ways
+
+
+def test_differences_are_relative_to_the_change():
+    before, plain, fast = [[torch.zeros(4)]], [[torch.full((4,), 2.0)]], [[torch.full((4,), 2.2)]]
+    assert fast_step.differences(before, plain, fast) == pytest.approx([0.1])
+    assert fast_step.differences(before, before, before) == [0.0]
+    assert fast_step.differences(before, before, fast) == [float("inf")]
+    assert fast_step.differences([[]], [[]], [[]]) == [0.0]
+
+
+def test_compiling_gives_the_same_training(tiny, images):
+    """The real torch.compile, where it works; a machine without a compiler says so and trains the same."""
+    twin = copy.deepcopy(tiny)
+    one = Recipe(epochs=1, milestones=(), lr=0.05, batch_size=15)
+    fast, notes = losses_and_notes(tiny, images, "on", one)
+    plain, _ = losses_and_notes(twin, images, "off", one)
+    assert fast == pytest.approx(plain, rel=1e-4) and len(notes) <= 1
+
+
+# --- bfloat16 ---------------------------------------------------------------------------------------------------------
+
+
+def test_bf16_trains_close_to_fp32_with_weights_in_fp32(tiny, images):
+    twin = copy.deepcopy(tiny)
+    losses = []
+    for model, precision in ((tiny, "fp32"), (twin, "bf16")):
+        step = Step(model, images, RECIPE, precision)
+        step.load_(pruned_ticket(model))
+        losses.append([epoch.loss for epoch in fit(step, torch.arange(30), RECIPE, seed=1)])
+        assert {value.dtype for value in [*model.parameters(), *step.momentum()]} == {torch.float32}
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=5e-2)
+
+
+# --- CUDA graphs, where there is a GPU --------------------------------------------------------------------------------
+
+
+def on_gpu(images):
+    return Images(images.images.cuda(), images.labels.cuda(), images.padding, images.flips)
+
+
+def gpu_model(extra=()):
+    torch.manual_seed(3)
+    return nn.Sequential(Tiny(), *extra).cuda().to(memory_format=torch.channels_last)
+
+
+@needs_cuda
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_captured_step_trains_as_the_plain_one(images, precision):
+    """Over two rounds with other masks, sizes of set and learning rates: only buffers are written."""
+    results = []
+    for compile in ("off", "auto"):
+        model, notes = gpu_model(), []
+        step = Step(model, on_gpu(images), RECIPE, precision, compile, notes.append)
+        losses = []
+        for round, (rate, n) in enumerate(((0.2, 30), (0.5, 21), (0.3, 17))):
+            step.load_(pruned_ticket(model, rate))
+            fitted = fit(step, torch.arange(n, device="cuda"), RECIPE, seed=1, round=round)
+            losses += [epoch.loss for epoch in fitted]
+            assert all((model.get_parameter(name)[~layer] == 0).all() for name, layer in step.mask.items())
+        assert notes == []
+        results.append(losses)
+        graphs = [way for way in step.accelerated.ways.values() if way.name == "graph"]
+        assert len(graphs) == (2 if compile == "auto" else 0)
+    assert results[1] == pytest.approx(results[0], rel=1e-2 if precision == "bf16" else 1e-3)
+
+
+@needs_cuda
+def test_a_captured_step_draws_fresh_dropout_by_seed_round_and_epoch(images):
+    losses = {}
+    for compile, seed in (("off", 1), ("auto", 1), ("auto", 1), ("auto", 2)):
+        model = gpu_model([nn.Dropout(0.5)])
+        losses[compile, seed], notes = losses_and_notes(model, on_gpu(images), compile, seed=seed)
+        assert notes == []
+    assert losses["auto", 1] == pytest.approx(losses["off", 1], rel=1e-3)
+    assert losses["auto", 2] != losses["auto", 1]
+
+
+@needs_cuda
+def test_a_network_that_waits_for_the_device_trains_uncaptured(images):
+    class Waits(nn.Module):
+        def forward(self, x):
+            return x * (1.0 if x.sum().item() > -1e9 else 2.0)
+
+    fast, notes = losses_and_notes(gpu_model([Waits()]), on_gpu(images), "auto")
+    plain, _ = losses_and_notes(gpu_model(), on_gpu(images), "off")
+    assert fast == pytest.approx(plain, rel=1e-3) and len(notes) == 1
+
+
+@needs_cuda
+def test_old_graphs_are_freed(images):
+    """Thirty sizes of last batch, one after another, take no more memory than three."""
+    data = Images(images.images.cuda().repeat(30, 1, 1, 1), images.labels.cuda().repeat(30))
+    model = gpu_model()
+    step = Step(model, data, Recipe(batch_size=64), compile="auto")
+    step.load_(Ticket(pruner.dense(model), copy_weights(model)))
+    model.train()
+    used = []
+    for size in range(2, 62):
+        for b in (64, size):
+            step(batch_of(b).cuda())
+        used.append(torch.cuda.memory_reserved())
+    assert used[-1] <= used[5] + 2**24
