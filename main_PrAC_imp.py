@@ -114,16 +114,16 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from lottery.search.control_sets import other_members
-    from lottery.search.prac_sets import CriticalSets, Policy
+    from lottery.search.control_sets import build_control_sets
+    from lottery.search.prac_sets import ExampleSelection, PracSets
     from lottery.search.setup import find_tickets
 
-    def sets(bench, course) -> Policy:
-        if course:
-            return other_members(args.members, course, bench)
-        return CriticalSets(
-            bench.whole,
-            len(bench.train),
+    def sets(context, reference) -> ExampleSelection:
+        if reference:
+            return build_control_sets(args.members, reference, context)
+        return PracSets(
+            context.whole,
+            len(context.train),
             data_prune=args.data_prune,
             threshold=args.threshold,
             data_rate=args.data_rate,

@@ -87,9 +87,9 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
 def work(argv: Sequence[str] | None) -> None:
     args = read_flags(argv)
 
-    from lottery.elastic.run import carry_ticket
+    from lottery.elastic.run import transfer_ticket
 
-    carry_ticket(args)
+    transfer_ticket(args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

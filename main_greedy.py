@@ -24,7 +24,7 @@ def parser() -> flags.Parser:
     parser = flags.Parser(__doc__)
     run = parser.add_argument_group("the run")
     flags.add_run(run)
-    flags.add_going_on(run)
+    flags.add_resuming(run)
     _add_data(parser.add_argument_group("data"))
     _add_network(parser.add_argument_group("the dense network and its training"))
     _add_selection(parser.add_argument_group("selection"))
@@ -109,7 +109,7 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     args = parser().parse_args(argv)
     flags.check_data(args)
     flags.check_save_dir(args.save_dir)
-    flags.check_going_on(args)
+    flags.check_resuming(args)
     if args.checkpoint and args.examples and len(args.examples) > 1:
         raise InputError(f"--checkpoint {args.checkpoint} is one run's, and --examples has several: give one of them")
     if args.prune_at is None:

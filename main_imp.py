@@ -61,7 +61,7 @@ def work(argv: Sequence[str] | None) -> None:
     from lottery.search.prac_sets import FixedSets
     from lottery.search.setup import find_tickets
 
-    find_tickets(args, "main_imp.py", lambda bench, course: FixedSets([bench.whole]))
+    find_tickets(args, "main_imp.py", lambda context, reference: FixedSets([context.whole]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The suite's own parts, put to the same work as the plain loop: `fit`, `Predictor`, `prune`, `SavedRun`."""
+"""The suite's own parts, put to the same work as the plain loop: `fit`, `Evaluator`, `prune`, `Checkpointer`."""
 
 import argparse
 from dataclasses import replace
@@ -13,14 +13,14 @@ from benchmarks.memory import let_suite_keep_memory
 from dataset import Split
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.search.early_stop import EarlyStop
-from lottery.search.prac_sets import CriticalSets
-from lottery.training.checkpointer import SavedRun
+from lottery.search.prac_sets import PracSets
+from lottery.training.checkpointer import Checkpointer
 from lottery.training.environment import environment
-from lottery.training.evaluation import Predictor
+from lottery.training.evaluation import Evaluator
 from lottery.training.loop import finite, fit
 from lottery.training.recipe import Recipe
 from lottery.training.step import Step, copy_weights
-from lottery.training.training_run import Trial
+from lottery.training.training_run import TrainingRun
 from pruner import Mask, Ticket, count, distance, magnitude, prune
 
 DONE = EPOCHS // 2  # epochs in the books of a checkpoint: the middle of the schedule, as in the plain loop
@@ -42,7 +42,7 @@ class Ours:
         self.kept = count(self.mask)
         self.step = Step(self.model, self.images, recipe, precision=precision, compile=compile)
         self.step.load_(Ticket(self.mask, ticket.weights))
-        self.predictor = Predictor(self.model, precision=precision)
+        self.evaluator = Evaluator(self.model, precision=precision)
         self.policy = new_policy(device)
         self.early_stop = EarlyStop(flags(), 0, self.mask, None)
         self.early_stop.bird.update(0, self.mask, self.kept)
@@ -65,13 +65,13 @@ class Ours:
         return epoch.right
 
     def evaluate(self) -> float:
-        return self.predictor.accuracy(self.test_images, self.all_test)
+        return self.evaluator.accuracy(self.test_images, self.all_test)
 
     def validate(self) -> float:
-        return self.predictor.accuracy(self.images, self.validation)
+        return self.evaluator.accuracy(self.images, self.validation)
 
     def look_at_test(self) -> float:
-        return self.predictor.accuracy(self.test_images, self.tested)
+        return self.evaluator.accuracy(self.test_images, self.tested)
 
     def next_mask(self) -> Mask:
         return prune(self.mask, magnitude(self.step.parameters, self.mask), RATE)
@@ -90,9 +90,9 @@ class Ours:
         With `interval` 0 it is written at once, with math.inf only kept in memory.
         """
         split = Split(torch.arange(TRAINING), torch.arange(TRAINING, EXAMPLES))
-        bench = SimpleNamespace(model=self.model, step=self.step, split=split, environment=environment(self.device))
-        SavedRun(bench, RunDirectory(folder), vars(flags()), {}, interval=interval).keep(
-            self.trial(new_best),
+        context = SimpleNamespace(model=self.model, step=self.step, split=split, environment=environment(self.device))
+        Checkpointer(context, RunDirectory(folder), vars(flags()), {}, interval=interval).save(
+            self.training(new_best),
             self.rewound,
             0,
             rounds=[],
@@ -100,12 +100,12 @@ class Ours:
             early_stop=self.early_stop.state_dict(),
         )
 
-    def trial(self, new_best: bool) -> Trial:
+    def training(self, new_best: bool) -> TrainingRun:
         """A round in the middle of its schedule, whose newest epoch is its best or not."""
         history = [row(epoch) for epoch in range(DONE)]
         history[-1 if new_best else 0]["validation"] = 100.0
         ticket, recipe = Ticket(self.mask, self.rewound), replace(self.recipe, epochs=EPOCHS)
-        return Trial(ticket, torch.arange(TRAINING, device=self.device), recipe, 1, history=history)
+        return TrainingRun(ticket, torch.arange(TRAINING, device=self.device), recipe, 1, history=history)
 
 
 def row(epoch: int) -> dict:
@@ -117,9 +117,9 @@ def flags() -> argparse.Namespace:
     return argparse.Namespace(eb_eps=0.08, queue_length=5, eb_arm="exceed", rate=RATE)
 
 
-def new_policy(device: torch.device) -> CriticalSets:
+def new_policy(device: torch.device) -> PracSets:
     """The PrAC policy with its defaults, in a sparse round: the dense network's predictions are known."""
     whole = torch.arange(TRAINING, device=device)
-    policy = CriticalSets(whole, EXAMPLES, data_prune="zero_out", threshold=0, data_rate=RATE, cep="trained", seed=0)
+    policy = PracSets(whole, EXAMPLES, data_prune="zero_out", threshold=0, data_rate=RATE, cep="trained", seed=0)
     policy.dense_predictions = torch.zeros_like(whole)
     return policy

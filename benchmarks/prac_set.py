@@ -17,7 +17,7 @@ from dataset import Forgetting, disagreeing, forgotten, union
 THRESHOLD = 0
 
 
-class Evidence(NamedTuple):
+class Case(NamedTuple):
     """E epochs of n examples: who was right, and the classes that two networks give."""
 
     right: Tensor  # bool (E, n)
@@ -25,17 +25,17 @@ class Evidence(NamedTuple):
     sparse: Tensor  # int64 (n,)
 
 
-def random_evidence(device: torch.device, epochs: int = EPOCHS, examples: int = EXAMPLES) -> Evidence:
+def random_evidence(device: torch.device, epochs: int = EPOCHS, examples: int = EXAMPLES) -> Case:
     """Examples of different difficulty, few of them forgotten often; the networks disagree about one in fifty."""
     random = torch.Generator().manual_seed(0)
     difficulty = torch.rand(examples, generator=random) ** 64
     right = torch.rand(epochs, examples, generator=random) >= difficulty
     dense = torch.randint(CLASSES, (examples,), generator=random)
     sparse = torch.where(torch.rand(examples, generator=random) < 0.02, (dense + 1) % CLASSES, dense)
-    return Evidence(*(part.to(device) for part in (right, dense, sparse)))
+    return Case(*(part.to(device) for part in (right, dense, sparse)))
 
 
-def ours(evidence: Evidence) -> Tensor:
+def ours(evidence: Case) -> Tensor:
     whole = torch.arange(evidence.right.shape[1], device=evidence.right.device)
     forgetting = Forgetting(len(whole), whole.device)
     for right in evidence.right:
@@ -45,7 +45,7 @@ def ours(evidence: Evidence) -> Tensor:
 
 
 def plain(right: np.ndarray, dense: np.ndarray, sparse: np.ndarray) -> np.ndarray:
-    """The same of an Evidence in NumPy's arrays."""
+    """The same of a case in NumPy's arrays."""
     table = np.zeros(right.T.shape)
     for epoch, now in enumerate(right):
         table[:, epoch] = now

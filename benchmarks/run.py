@@ -63,11 +63,11 @@ def setting_of(args: argparse.Namespace):
     from benchmarks.hardware import DTYPES
     from lottery.training.devices import pick_device
     from lottery.training.environment import set_determinism
-    from lottery.training.precision import precisions_of
+    from lottery.training.precision import supported_precisions
 
     device = pick_device(args.gpu)
     set_determinism(device, deterministic=False)
-    here = tuple(name for name in DTYPES if name in precisions_of(device))
+    here = tuple(name for name in DTYPES if name in supported_precisions(device))
     precisions = here if args.precisions is None else args.precisions
     check_names(args.networks, tuple(NETWORKS), "--networks")
     check_names(precisions, here, "--precisions")

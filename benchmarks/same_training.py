@@ -44,10 +44,10 @@ def work(argv: list[str] | None) -> None:
     from benchmarks import digits, report
     from benchmarks.straightforward import VARIANTS
     from lottery.training.devices import pick_device
-    from lottery.training.precision import precisions_of
+    from lottery.training.precision import supported_precisions
 
     device = pick_device(args.gpu)
-    elsewhere = {"ours-tf32", "ours-bf16"} - {f"ours-{precision}" for precision in precisions_of(device)}
+    elsewhere = {"ours-tf32", "ours-bf16"} - {f"ours-{precision}" for precision in supported_precisions(device)}
     check_names(args.variants, [name for name in VARIANTS if name not in elsewhere], "--variants")
     book = Book(args, settings(args, device.type), report.circumstances(device))
     data = digits.read(device)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.plain import mask_
 from benchmarks.rounding import round_products_
 from dataset import Draws, Images, augment, draw_epoch, to_input
-from lottery.training.evaluation import Predictor
+from lottery.training.evaluation import Evaluator
 from lottery.training.loop import fit
 from lottery.training.precision import products
 from lottery.training.recipe import Recipe, batches
@@ -74,14 +74,14 @@ class Straightforward:
 
 
 class Suite:
-    """The suite's `Step`, driven by its `fit`, and its `Predictor`; as its scripts have them, in one precision."""
+    """The suite's `Step`, driven by its `fit`, and its `Evaluator`; as its scripts have them, in one precision."""
 
     def __init__(self, model: nn.Module, data: Images, ticket: Ticket, recipe: Recipe, precision: str):
         self.data, self.recipe = data, recipe
         self.model = model.to(data.images.device, memory_format=torch.channels_last)
         self.step = Step(self.model, data, recipe, precision=precision, compile="auto")
         self.step.load_(ticket)
-        self.predictor = Predictor(self.model, precision=precision)
+        self.evaluator = Evaluator(self.model, precision=precision)
 
     def train(self, indices: Tensor, seed: int) -> list[float]:
         """All epochs on `indices`, (n,); the loss of each step."""
@@ -94,7 +94,7 @@ class Suite:
         return losses
 
     def accuracy(self, test: Images) -> float:
-        return self.predictor.accuracy(test)
+        return self.evaluator.accuracy(test)
 
 
 Training = Straightforward | Suite

@@ -267,7 +267,7 @@ def trained(gpu, images, compile="auto", model=Tiny, indices=24, rounds=1, chang
     torch.manual_seed(3)
     network, notes = model().to("cuda", memory_format=torch.channels_last), []
     data = Images(images.images.cuda(), images.labels.cuda(), images.padding, images.flips)
-    step = Step(network, data, RECIPE, compile=compile, say=notes.append)
+    step = Step(network, data, RECIPE, compile=compile, log=notes.append)
     change(step)
     losses, before = [], sum(gpu.waits.values())
     for round in range(rounds):

@@ -17,11 +17,11 @@ from lottery.cli.flags import command
 from lottery.readers.registry import read_source
 from lottery.results.runs import SEARCHES, Run, read_run
 from lottery.tickets.load import TicketFile
-from lottery.training.context import form_of
+from lottery.training.context import image_spec
 from lottery.training.devices import pick_device, room_for
 from lottery.training.environment import environment, set_determinism
 from lottery.training.host_memory import keep_freed_memory
-from lottery.training.progress import Feedback
+from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
 from models import build_model
 from pruner import Weights
@@ -39,13 +39,13 @@ def measure_robustness(args: argparse.Namespace) -> None:
     runs = [attacked_run(path, args.rounds) for path in args.runs]
     targets = Targets(args, device)
     jobs = [Job(run, rows, *targets.of(run)) for run, rows in runs]
-    feedback = Feedback(print_freq=1)
-    feedback.begin(0)
-    feedback.expect(sum(job.batches(args.examples) for job in jobs), "batches attacked")
-    with feedback:
-        feedback.say(heading())
+    progress = Progress(print_freq=1)
+    progress.begin(0)
+    progress.expect(sum(job.batches(args.examples) for job in jobs), "batches attacked")
+    with progress:
+        progress.log(heading())
         for job in jobs:
-            attack_run(job, args, device, feedback)
+            attack_run(job, args, device, progress)
 
 
 def attacked_run(path: Path, rounds: Sequence[int] | None) -> tuple[Run, list[dict]]:
@@ -88,7 +88,7 @@ class Targets:
             arrays = (source.train_images, source.train_labels, source.test_images, source.test_labels)
             with room_for(f"the test images of {source.name}", self.device):
                 test = Images(*(torch.from_numpy(array).to(self.device) for array in arrays[2:]))
-            self.sources[key] = test, form_of(source), digest(*arrays)
+            self.sources[key] = test, image_spec(source), digest(*arrays)
         test, form, checksum = self.sources[key]
         if settings.get("data checksum", checksum) != checksum:
             raise InputError(f"{run.path} was trained on other images than those in {folder}: give its --data")
@@ -124,7 +124,7 @@ class Job:
             yield row, TicketFile(best_file(self.run, row)).trained_weights(self.model)[0]
 
 
-def attack_run(job: Job, args: argparse.Namespace, device: torch.device, feedback: Feedback) -> None:
+def attack_run(job: Job, args: argparse.Namespace, device: torch.device, progress: Progress) -> None:
     """Each of the run's networks that has not been attacked like this before; the records, which keep what came of
     other attacks, grow by one at a time."""
     file, attack = RunDirectory(job.run.path).robustness, attack_of(args)
@@ -138,15 +138,15 @@ def attack_run(job: Job, args: argparse.Namespace, device: torch.device, feedbac
         checksum = digest(*(value.numpy() for _, value in sorted(weights.items())))
         if known.get(row["round"], {}).get("checksum") != checksum:
             load_weights_(job.model, weights)
-            found = robust_accuracies(job.model, job.test, indices, threat, args.seed, feedback.tick)
+            found = robust_accuracies(job.model, job.test, indices, threat, args.seed, progress.tick)
             told = {name: row[name] for name in ("round", "density", "sparsity")}
             known[row["round"]] = told | {"checksum": checksum, "examples": len(indices)} | found
             made = {"command": command(args, SCRIPT), "attack": attack, "environment": environment(device)}
             made |= {"rounds": [known[k] for k in sorted(known)]}
             write_summary(file, {"attacks": [*others, made]})
         else:
-            feedback.tick(job.batches_each(args.examples))
-        feedback.say(line(job.run, known[row["round"]]))
+            progress.tick(job.batches_each(args.examples))
+        progress.log(line(job.run, known[row["round"]]))
 
 
 def attack_of(args: argparse.Namespace) -> dict:

@@ -16,14 +16,14 @@ from lottery.analysis.stability import STABLE, angle, barrier, distance, interpo
 from lottery.checkpointing.atomic_file import write_whole
 from lottery.checkpointing.checkpoint import FORMAT, read, split_state, write
 from lottery.checkpointing.metrics import write_summary
-from lottery.checkpointing.resume import Opening, begun
+from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.checkpointing.save_timer import Pace
+from lottery.checkpointing.save_timer import SaveTimer
 from lottery.cli.flags import about, settings
 from lottery.retraining.run import read_ticket, train_ticket
-from lottery.training.context import Workbench, set_up
+from lottery.training.context import TrainingContext, build_context
 from lottery.training.environment import changes
-from lottery.training.progress import Feedback
+from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
 from pruner import Weights
 from utils import INITIAL_WEIGHTS, STATISTICS, InputError, digest, generator
@@ -35,17 +35,17 @@ OF_TICKET = ("density", "sparsity", "whole_density", "kept")  # of a training's 
 
 def measure_stability(args: argparse.Namespace, trainings: Sequence[argparse.Namespace]) -> None:
     """Set up, begin or go on, train what is not yet trained, measure. InputError before anything is trained."""
-    bench = set_up(args)
-    read_ticket(trainings[0], bench)  # refused, if at all, before the directory is this run's
-    directory, chosen = RunDirectory(args.save_dir), settings(args, SCRIPT, bench.contents)
+    context = build_context(args)
+    read_ticket(trainings[0], context)  # refused, if at all, before the directory is this run's
+    directory, chosen = RunDirectory(args.save_dir), settings(args, SCRIPT, context.contents)
     copies = [RunDirectory(training.save_dir) for training in trainings]
-    with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir], copies=copies) as opening:
-        if not opening.saved:
+    with open_run(directory, chosen, args, inputs=[args.init_dir, args.mask_dir], copies=copies) as resume_point:
+        if not resume_point.saved:
             check_copies(copies)
-        line = Line(args, bench, directory, chosen)
-        line.open(opening)
+        line = Line(args, context, directory, chosen)
+        line.open(resume_point)
         for training in trainings:
-            train_copy(training, bench)
+            train_copy(training, context)
         line.between(*(Copy.read(training.save_dir) for training in trainings))
 
 
@@ -59,14 +59,14 @@ def check_copies(copies: Sequence[RunDirectory]) -> None:
             )
 
 
-def train_copy(training: argparse.Namespace, bench: Workbench) -> None:
+def train_copy(training: argparse.Namespace, context: TrainingContext) -> None:
     """As main_train.py would with these flags, on data and network that are there already; its directory has been
     cleared if it was to be."""
     training = argparse.Namespace(**vars(training) | {"overwrite": False})
-    feedback = Feedback(training.print_freq)
-    feedback.say("", f"{training.save_dir.name}: order seed {training.order_seed}")
-    load_weights_(bench.model, bench.initial(INITIAL_WEIGHTS))
-    train_ticket(training, replace(bench, order_seed=training.order_seed, feedback=feedback))
+    progress = Progress(training.print_freq)
+    progress.log("", f"{training.save_dir.name}: order seed {training.order_seed}")
+    load_weights_(context.model, context.initial(INITIAL_WEIGHTS))
+    train_ticket(training, replace(context, order_seed=training.order_seed, progress=progress))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Line:
     """The line between two copies, and what has been measured on it."""
 
     args: argparse.Namespace
-    bench: Workbench
+    context: TrainingContext
     directory: RunDirectory
     settings: dict
     points: list[dict] = field(default_factory=list)  # in order of alpha, from 0 to 1
@@ -102,17 +102,17 @@ class Line:
 
     def __post_init__(self):
         drawn = generator(self.args.seed, purpose=STATISTICS)
-        self.examples = random_subset(self.bench.whole, self.args.statistics_examples, drawn)
-        self.pace = Pace(self.args.save_interval)
+        self.examples = random_subset(self.context.whole, self.args.statistics_examples, drawn)
+        self.save_timer = SaveTimer(self.args.save_interval)
 
-    def open(self, opening: Opening) -> None:
+    def open(self, resume_point: ResumePoint) -> None:
         """Begin, or go on from what was saved."""
-        say = self.bench.feedback.say
-        say(*(f"note: {note}" for note in opening.notes))
-        if opening.saved:
-            self.points, self.ends = opening.saved["points"], opening.saved["ends"]
-            say(f"going on from {opening.source}: {len(self.points)} of {self.args.points} points are measured")
-            say(*changes(opening.saved["environment"], self.bench.environment))
+        log = self.context.progress.log
+        log(*(f"note: {note}" for note in resume_point.notes))
+        if resume_point.saved:
+            self.points, self.ends = resume_point.saved["points"], resume_point.saved["ends"]
+            log(f"going on from {resume_point.source}: {len(self.points)} of {self.args.points} points are measured")
+            log(*changes(resume_point.saved["environment"], self.context.environment))
         else:
             self.save()  # from now on the directory is this run's
 
@@ -126,37 +126,37 @@ class Line:
         found = self.result(first, second)
         write_summary(self.directory.summary, self.summary(first) | found)
         draw_line(self.points, self.directory.line, title(found, first.summary["rounds"][0]["sparsity"]))
-        self.bench.feedback.say("", *table(self.points), *sentences(found))
+        self.context.progress.log("", *table(self.points), *sentences(found))
 
     def measure_rest(self, first: Copy, second: Copy) -> None:
         """The points that are missing, saved now and then, and whatever ends this."""
-        feedback, points = self.bench.feedback, self.args.points
-        feedback.begin(len(self.points))
-        feedback.expect(points, "points on the line")
+        progress, points = self.context.progress, self.args.points
+        progress.begin(len(self.points))
+        progress.expect(points, "points on the line")
         try:
-            with feedback:
+            with progress:
                 for place in range(len(self.points), points):
                     alpha = place / (points - 1)
                     found = self.measure(interpolate(first.weights, second.weights, alpha))
                     self.points.append({"alpha": alpha} | found)
-                    feedback.tick()
-                    if self.pace.due():
+                    progress.tick()
+                    if self.save_timer.due():
                         self.save()
         finally:
             self.save()
 
     def measure(self, weights: Weights) -> dict[str, float]:
         """Of the network with these weights and batch-norm statistics of its own."""
-        bench = self.bench
-        load_weights_(bench.model, weights)
-        reestimate_(bench.model, bench.train, self.examples, bench.recipe.batch_size, bench.predictor.precision)
-        test_loss, test_error = bench.predictor.measure(bench.test)
-        train_loss, train_error = bench.predictor.measure(bench.train, bench.whole)
+        context = self.context
+        load_weights_(context.model, weights)
+        reestimate_(context.model, context.train, self.examples, context.recipe.batch_size, context.evaluator.precision)
+        test_loss, test_error = context.evaluator.measure(context.test)
+        train_loss, train_error = context.evaluator.measure(context.train, context.whole)
         return dict(zip(MEASURED, (test_error, test_loss, train_error, train_loss), strict=True))
 
     def result(self, first: Copy, second: Copy) -> dict:
         """What the line says of the ticket."""
-        names = [name for name, _ in self.bench.model.named_parameters()]
+        names = [name for name, _ in self.context.model.named_parameters()]
         barriers = {name: barrier([point[name] for point in self.points]) for name in MEASURED}
         return {
             "barrier": barriers,
@@ -177,11 +177,11 @@ class Line:
             "points": self.points,
             "ends": self.ends,
             "settings": self.settings,
-            "environment": self.bench.environment,
+            "environment": self.context.environment,
             "format": FORMAT,
         }
         write(self.directory.checkpoint(None), content)
-        self.pace.restart()
+        self.save_timer.restart()
 
     def summary(self, copy: Copy) -> dict:
         """The records of a finished run, without the result; the copies differ in nothing that is said of either."""
@@ -189,8 +189,8 @@ class Line:
         return {
             **about(self.args, SCRIPT),
             "settings": self.settings,
-            "environment": self.bench.environment,
-            "examples": self.bench.counts,
+            "environment": self.context.environment,
+            "examples": self.context.counts,
             "ticket": copy.summary["ticket"],
             "ticket step": copy.init_step,
             **{name: row[name] for name in OF_TICKET},

@@ -11,12 +11,12 @@ from torch import Tensor
 from dataset import VAL_FRACTION, read_permutation, split
 from lottery.checkpointing.atomic_file import is_sealed
 from lottery.checkpointing.checkpoint import read, split_state
-from lottery.checkpointing.resume import differences, is_best_of
-from lottery.checkpointing.run_directory import OWN, RunDirectory, name_of
-from lottery.elastic.run import carry_again
-from lottery.tickets.invariants import Evidence, Finding, Seen, check, equal, unknown
+from lottery.checkpointing.resume import differences, is_best_network
+from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name
+from lottery.elastic.run import transfer_again
+from lottery.tickets.invariants import Finding, Seen, TicketFacts, check, equal, unknown
 from lottery.tickets.load import TicketFiles, checksum
-from lottery.tickets.prac_set_files import sequence_of
+from lottery.tickets.prac_set_files import read_sequence
 from pruner import Mask, Ticket, Weights, count, kept_after, size
 from utils import InputError, digest
 
@@ -76,23 +76,23 @@ def place(file: Path, content: dict, round_of: Rounds) -> Finding:
     later = round_of(k + 1) if isinstance(k, int) else None
     if "format" not in content:
         if later and "format" in later:
-            return Finding(law, False, f"not written by this suite, as {name_of(later)} beside it was")
+            return Finding(law, False, f"not written by this suite, as {checkpoint_name(later)} beside it was")
         return Finding(law, None, "not checked: only files of this suite say what they are")
-    if OWN.fullmatch(file.name) and name_of(content) != file.name:
-        return Finding(law, False, f"it was written as {name_of(content)}")
+    if OWN.fullmatch(file.name) and checkpoint_name(content) != file.name:
+        return Finding(law, False, f"it was written as {checkpoint_name(content)}")
     is_best = "momentum" not in content
     beside = round_of(k if is_best else k - 1) if is_best or k else None
     beside = beside if beside and "format" in beside else None
     there, here = (beside or content)["settings"], content["settings"]
     if found := differences(here, there) and differences(there, here):  # either may have fewer --pruning_times
-        return Finding(law, False, f"{name_of(beside)} beside it has other settings: {'; '.join(found)}")
+        return Finding(law, False, f"{checkpoint_name(beside)} beside it has other settings: {'; '.join(found)}")
     if wrong := unlike_later(content, later):
         return Finding(law, False, wrong)
     if beside is None:
         return Finding(law, None, "not checked: the checkpoint it goes with is not there")
-    if is_best and not is_best_of(content, beside):
-        return Finding(law, False, f"not the best network of {name_of(beside)}")
-    return Finding(law, True, f"goes with {name_of(beside)}")
+    if is_best and not is_best_network(content, beside):
+        return Finding(law, False, f"not the best network of {checkpoint_name(beside)}")
+    return Finding(law, True, f"goes with {checkpoint_name(beside)}")
 
 
 def unlike_later(content: dict, later: dict | None) -> str | None:
@@ -101,10 +101,10 @@ def unlike_later(content: dict, later: dict | None) -> str | None:
     row, epochs = rows.get(content["state"]), len(content["history"])
     if "momentum" not in content or row is None or row["epochs"] == epochs:
         return None
-    return f"{epochs} epochs of a round that had {row['epochs']}, as {name_of(later)} knows"
+    return f"{epochs} epochs of a round that had {row['epochs']}, as {checkpoint_name(later)} knows"
 
 
-def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file: Path | None) -> Evidence:
+def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file: Path | None) -> TicketFacts:
     """The ticket in `file`, and what this file, those beside it and the split file tell of it.
 
     `rate` is the pruning rate of a file that does not say its own.
@@ -116,7 +116,7 @@ def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file:
     before = round_of(k - 1) if k and is_search(settings) else None
     training, validation = divided(split_file, settings) if split_file else split_told(content, round_of)
     carried, not_carried = carried_again(content, file.parent)
-    return Evidence(
+    return TicketFacts(
         mask=mask,
         weights=weights,
         rewound=content.get("init_weight"),
@@ -124,7 +124,7 @@ def gather(file: Path, content: dict, round_of: Rounds, rate: float, split_file:
         kept=kept_of(content, mask, round_of, rate),
         before=None if before is None else split_state(before["state_dict"])[1],
         rewinding=rewinding_point(file, content, before),
-        examples=torch.from_numpy(sequence_of(content, file)).long() if "sequence" in content else None,
+        examples=torch.from_numpy(read_sequence(content, file)).long() if "sequence" in content else None,
         training=training,
         validation=validation,
         carried=carried,
@@ -143,12 +143,12 @@ def kept_of(content: dict, mask: Mask, round_of: Rounds, rate: float) -> int | N
         return settings["kept"]
     if not k or not mask or not is_search(settings):
         return None
-    begun = size(mask)
+    open_run = size(mask)
     if settings.get("mask_dir"):
         if (first := round_of(0)) is None:
             return None
-        begun = count(split_state(first["state_dict"])[1]) or begun
-    return kept_after(k, settings.get("rate", rate), begun)
+        open_run = count(split_state(first["state_dict"])[1]) or open_run
+    return kept_after(k, settings.get("rate", rate), open_run)
 
 
 def is_search(settings: Mapping) -> bool:
@@ -191,7 +191,7 @@ def carried_again(content: dict, folder: Path) -> tuple[Ticket | None, Seen | No
     if source is None:
         return None, unknown(why)
     try:
-        return carry_again(content, source), None
+        return transfer_again(content, source), None
     except InputError as error:
         return None, (False, f"its source cannot be carried over as it says: {error}")
 

@@ -30,30 +30,30 @@ class Metrics:
         self.round: int | None = None
         self.written = 0  # rows of this round
 
-    def go_on(
+    def resume(
         self,
         round: int,
         density: float,
         history: Sequence[dict],
         earlier: Sequence[dict] = (),
-        history_of: Callable[[int], Sequence[dict] | None] = lambda round: None,
+        read_history: Callable[[int], Sequence[dict] | None] = lambda round: None,
     ) -> None:
         """Bring the file to where this round's checkpoint stands: a run that was killed may have written more than that
         knows, or half a line.
 
         `earlier` are the rows of finished rounds. Where a round has not as many lines as epochs, they are taken from
-        `history_of` the round, if that is known.
+        `read_history` the round, if that is known.
         """
         found, lines = read_metrics(self.path)[0], []
         for row in earlier:
             own = [line for line in found if line["round"] == row["round"]]
-            known = None if len(own) == row["epochs"] else history_of(row["round"])
+            known = None if len(own) == row["epochs"] else read_history(row["round"])
             lines += own if known is None else [line_of(row["round"], row["density"], each) for each in known]
         lines += [line_of(round, density, row) for row in history]
         write_lines(self.path, lines)
         self.round, self.written = round, len(history)
         if self.events:
-            self.events.go_on(lines)
+            self.events.resume(lines)
 
     def add(self, round: int, density: float, history: Sequence[dict]) -> None:
         """The rows of this round that are not yet in the file."""
@@ -74,7 +74,7 @@ class Events:
     def __init__(self, folder: Path):
         self.folder, self.steps, self.writer = folder, 0, None
 
-    def go_on(self, lines: Sequence[dict]) -> None:
+    def resume(self, lines: Sequence[dict]) -> None:
         """After these lines; what a killed run showed beyond them is taken back."""
         self.steps = sum(line["steps"] for line in lines)
 

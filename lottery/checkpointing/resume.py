@@ -10,28 +10,28 @@ from pathlib import Path
 from lottery.checkpointing.atomic_file import DamagedFile, is_sealed
 from lottery.checkpointing.checkpoint import FORMAT, read, write
 from lottery.checkpointing.metrics import best_place
-from lottery.checkpointing.run_directory import OWN, RunDirectory, name_of, occupied
+from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name, occupied
 from lottery.checkpointing.set_aside import check_place, is_worth_keeping, kept_place, mend_, set_aside_
 from lottery.cli.flags import LATER
 from utils import InputError, overwrite_done
 
 
 @contextmanager
-def begun(
+def open_run(
     directory: RunDirectory,
     settings: Mapping,
     args: argparse.Namespace,
     inputs: Sequence[Path | None],
     copies: Sequence[RunDirectory] = (),
-) -> Iterator["Opening"]:
-    """The directory for this process alone, brought to where the run begins or goes on; `open_run` says which.
+) -> Iterator["ResumePoint"]:
+    """The directory for this process alone, brought to where the run begins or goes on; `find_resume_point` says which.
 
     `copies` are directories within it that belong to the run, those of trainings that it makes with main_train.py.
     """
     with occupied(directory):
         with together(copies):
             mend_([directory, *copies])
-            opening = open_run(
+            resume_point = find_resume_point(
                 directory,
                 settings,
                 resume=args.resume,
@@ -40,8 +40,8 @@ def begun(
                 inputs=inputs,
                 copies=copies,
             )
-            opening = make(directory, opening, copies)
-        yield opening
+            resume_point = make(directory, resume_point, copies)
+        yield resume_point
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def together(copies: Sequence[RunDirectory]) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Opening:
+class ResumePoint:
     """How a run begins: from a `saved` state, which `source` holds, or (None) from nothing.
 
     `elsewhere` says that the state comes from another directory; `clear` that the files of an old run go first, to
@@ -70,7 +70,7 @@ class Opening:
     notes: tuple[str, ...] = ()
 
 
-def open_run(
+def find_resume_point(
     directory: RunDirectory,
     settings: Mapping,
     *,
@@ -79,7 +79,7 @@ def open_run(
     overwrite: bool,
     inputs: Sequence[Path | None] = (),
     copies: Sequence[RunDirectory] = (),
-) -> Opening:
+) -> ResumePoint:
     """Whether to start or to go on; InputError, with nothing touched, where neither is right.
 
     The same command on the same directory goes on from its newest whole checkpoint. Another one is refused with the
@@ -92,18 +92,18 @@ def open_run(
     own = directory.checkpoints()
     elsewhere = checkpoint is not None and checkpoint.parent.resolve() != directory.path.resolve()
     if checkpoint and not (elsewhere and own):
-        return Opening(_saved_in(checkpoint, settings), checkpoint, elsewhere)
+        return ResumePoint(_saved_in(checkpoint, settings), checkpoint, elsewhere)
     if not own and resume:
         raise InputError(f"nothing to resume: {directory.path} holds no checkpoint")
-    return _newest_whole(own, settings) if own else Opening()
+    return _newest_whole(own, settings) if own else ResumePoint()
 
 
-def _newest_whole(files: Sequence[Path], settings: Mapping) -> Opening:
+def _newest_whole(files: Sequence[Path], settings: Mapping) -> ResumePoint:
     """The newest of the checkpoints, newest first, that can be gone on from; InputError if all are damaged."""
     notes: list[str] = []
     for file in files:
         try:
-            return Opening(_saved_in(file, settings), file, notes=tuple(notes))
+            return ResumePoint(_saved_in(file, settings), file, notes=tuple(notes))
         except DamagedFile as error:
             notes.append(f"{error}; what came before it is used")
     raise InputError(
@@ -119,29 +119,29 @@ def _saved_in(file: Path, settings: Mapping) -> dict:
     return saved
 
 
-def make(directory: RunDirectory, opening: Opening, copies: Sequence[RunDirectory] = ()) -> Opening:
+def make(directory: RunDirectory, resume_point: ResumePoint, copies: Sequence[RunDirectory] = ()) -> ResumePoint:
     """Bring the directory to where the run begins: without leftovers, an old run set aside or, if it had done nothing
     yet, removed; or with what a run that comes from elsewhere left there. The same opening, with what is to be said."""
     for file in directory.leftovers():
         file.unlink()
-    if opening.kept:
-        set_aside_([directory, *copies], opening.kept)
-        note = f"the run that was in {directory.path} is now in {opening.kept}, until the next --overwrite"
-        opening = replace(opening, notes=(*opening.notes, note))
-    elif opening.clear:
+    if resume_point.kept:
+        set_aside_([directory, *copies], resume_point.kept)
+        note = f"the run that was in {directory.path} is now in {resume_point.kept}, until the next --overwrite"
+        resume_point = replace(resume_point, notes=(*resume_point.notes, note))
+    elif resume_point.clear:
         for each in (directory, *copies):
             for file in each.files():
                 file.unlink()
             shutil.rmtree(each.events, ignore_errors=True)
-    if opening.clear:
+    if resume_point.clear:
         overwrite_done()
-    if opening.elsewhere:
-        round = opening.saved["state"]
-        best = RunDirectory(opening.source.parent).best(round)
+    if resume_point.elsewhere:
+        round = resume_point.saved["state"]
+        best = RunDirectory(resume_point.source.parent).best(round)
         if best.exists():
             write(directory.best(round), read(best))
-        write(directory.checkpoint(round), opening.saved)
-    return opening
+        write(directory.checkpoint(round), resume_point.saved)
+    return resume_point
 
 
 def _check_own(source: Path, settings: Mapping) -> dict:
@@ -158,8 +158,8 @@ def _check_own(source: Path, settings: Mapping) -> dict:
         raise InputError(f"{source} has file format {saved['format']}, this version goes on from format {FORMAT} only")
     if not is_sealed(source):
         raise DamagedFile(f"{source} has lost its checksum: it is not as it was written")
-    if name_of(saved) != source.name and (OWN.fullmatch(source.name) or "momentum" not in saved):
-        raise DamagedFile(f"{source} is another file under this name: it was written as {name_of(saved)}")
+    if checkpoint_name(saved) != source.name and (OWN.fullmatch(source.name) or "momentum" not in saved):
+        raise DamagedFile(f"{source} is another file under this name: it was written as {checkpoint_name(saved)}")
     if found := differences(saved["settings"], settings):
         raise InputError(
             f"{source.parent} holds a run with other settings: {'; '.join(found)}. {_ways(saved['settings'], settings)}"
@@ -186,23 +186,23 @@ def _check_best(saved: dict, there: RunDirectory, settings: Mapping) -> None:
         raise DamagedFile(f"{file} is missing, which the end of its round needs")
     best = read(file)
     ours = best.get("format") == FORMAT and is_sealed(file) and not differences(best["settings"], settings)
-    if not (ours and name_of(best) == file.name and is_best_of(best, saved)):
+    if not (ours and checkpoint_name(best) == file.name and is_best_network(best, saved)):
         raise DamagedFile(f"{file} is not the best network of this run's {there.checkpoint(saved['state']).name}")
 
 
 def _overwriting(
     directory: RunDirectory, settings: Mapping, inputs: Sequence[Path], copies: Sequence[RunDirectory]
-) -> Opening:
+) -> ResumePoint:
     """A new beginning, which keeps the old run if there is something to be kept; InputError, with nothing touched,
     where that run or the one that was kept before is not to be replaced."""
     _check_overwrite(directory, settings["script"], inputs)
     for copy in copies:
         _check_overwrite(copy, "main_train.py", inputs)
     if not any(map(is_worth_keeping, (directory, *copies))):
-        return Opening(clear=True)
+        return ResumePoint(clear=True)
     place = kept_place(directory)
     check_place(place, inputs)
-    return Opening(clear=True, kept=place)
+    return ResumePoint(clear=True, kept=place)
 
 
 def _check_overwrite(directory: RunDirectory, script: str, inputs: Sequence[Path]) -> None:
@@ -240,7 +240,7 @@ def differences(there: Mapping, here: Mapping, names: Container[str] | None = No
     ]
 
 
-def is_best_of(best: Mapping, saved: Mapping) -> bool:
+def is_best_network(best: Mapping, saved: Mapping) -> bool:
     """Whether `best` was written in the training that `saved` tells of, at its best epoch so far.
 
     It may be the newer of the two, where a run was killed after the one and before the other.

@@ -91,7 +91,7 @@ def _number(round: int | None) -> str:
     return "" if round is None else str(round)
 
 
-def name_of(content: Mapping) -> str:
+def checkpoint_name(content: Mapping) -> str:
     """What a run calls the file with this content. Without momentum it is the network at its best epoch."""
     kind = "checkpoint" if "momentum" in content else "model_SA_best"
     return f"{_number(content['state'])}{kind}.pth.tar"

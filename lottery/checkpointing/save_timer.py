@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-class Pace:
+class SaveTimer:
     """Says after each epoch whether to save now, so that a killed run loses at most `interval` seconds of work or the
     epoch it was in, whichever is more; with 0 after every epoch.
 

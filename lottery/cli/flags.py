@@ -102,10 +102,10 @@ def path(text: str) -> Path:
     variable, would be the current directory."""
     if not text:
         raise argparse.ArgumentTypeError("must be a path, got nothing")
-    return at_home(text)
+    return expand_home(text)
 
 
-def at_home(text: str) -> Path:
+def expand_home(text: str) -> Path:
     """A path, ~ at its beginning being the user's home, as a shell has it: ./~ and ~nobody are files of that name."""
     return Path(os.path.expanduser(text))  # noqa: PTH111 (that of Path takes ./~ for the home, and fails for ~nobody)
 
@@ -139,7 +139,7 @@ def parser(doc: str) -> Parser:
     run = flags.add_argument_group("the run")
     add_run(run)
     _add_arithmetic(run)
-    add_going_on(run)
+    add_resuming(run)
     data = flags.add_argument_group("data")
     add_data(data)
     add_split(data)
@@ -213,7 +213,7 @@ def _add_arithmetic(group) -> None:
     )
 
 
-def add_going_on(group) -> None:
+def add_resuming(group) -> None:
     group.add_argument(
         "--resume",
         action="store_true",
@@ -440,7 +440,7 @@ def check(args: argparse.Namespace) -> None:
     check_arch(args.arch, args.stem)
     check_save_dir(args.save_dir)
     check_files(args, *FILES)
-    check_going_on(args)
+    check_resuming(args)
     if args.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("--tensorboard needs a package that is not installed: pip install tensorboard")
     if args.warmup > args.epochs:
@@ -456,7 +456,7 @@ def check_data(args: argparse.Namespace) -> None:
     check_source(args.dataset, args.data, args.image_size)
 
 
-def check_going_on(args: argparse.Namespace) -> None:
+def check_resuming(args: argparse.Namespace) -> None:
     """Whether to begin or to go on can be said in one way only."""
     check_files(args, "checkpoint")
     if args.checkpoint and not args.resume:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from lottery.checkpointing.checkpoint import masked_state, split_state, write
-from lottery.checkpointing.resume import begun
+from lottery.checkpointing.resume import open_run
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.cli.flags import command
 from lottery.elastic.mapping import (
@@ -45,7 +45,7 @@ SCRIPT = "main_elastic.py"
 INHERITED = ("dataset", "seed", "data checksum", "split checksum")  # settings of the search that hold for its tickets
 
 
-def carry_ticket(args: argparse.Namespace) -> None:
+def transfer_ticket(args: argparse.Namespace) -> None:
     """Read the source's ticket and write the target's. InputError before anything is written."""
     files = TicketFiles.read(args.init_dir, args.mask_dir)
     source, target = members(args, plain_names(files.init.starting_state))
@@ -65,10 +65,10 @@ def carry_ticket(args: argparse.Namespace) -> None:
         )
     chosen = settings(args, format_mapping(mapping), checksum(ticket), files.mask.settings)
     directory = RunDirectory(args.save_dir)
-    with begun(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as opening:
-        if not opening.saved:
+    with open_run(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as resume_point:
+        if not resume_point.saved:
             write(directory.checkpoint(None), content(carried.ticket, chosen, args, given))
-        told = [f"note: {note}" for note in (*given.told, *given.notes, *opening.notes)]
+        told = [f"note: {note}" for note in (*given.told, *given.notes, *resume_point.notes)]
         before, after = counts(ticket.mask, source.units), counts(carried.ticket.mask, target.units)
         told += report(args, chosen["block_mapping"], before, after, directory.checkpoint(None))
         print(*told, sep="\n")
@@ -199,7 +199,7 @@ def places(file: Path, folder: Path) -> list[str]:
     return [str(file), os.path.relpath(file.resolve(), folder.resolve())]
 
 
-def carry_again(content: dict, source: Ticket) -> Ticket:
+def transfer_again(content: dict, source: Ticket) -> Ticket:
     """What carrying `source` gives, by what the file of an elastic ticket says, in the form in which it keeps it.
 
     Names are those in the two tickets, so that no network is built, nor any code run that a file names. InputError

@@ -16,15 +16,15 @@ from tqdm import tqdm
 
 from dataset import Images, to_input
 from lottery.checkpointing.checkpoint import on_cpu, split_state, write
-from lottery.checkpointing.resume import begun
+from lottery.checkpointing.resume import open_run
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.cli.flags import command, settings
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS, Ranking, kept_by_iteration, quotas
-from lottery.pruning_at_init.scores import SCORES, Subject
+from lottery.pruning_at_init.scores import SCORES, ScoringInputs
 from lottery.tickets.load import TicketFile, TicketFiles, checksum, given_ticket
 from lottery.tickets.prac_set_files import GivenSet, check_sets, read_sets, set_notes
 from lottery.tickets.save import known_examples, untrained
-from lottery.training.context import Material, read_material
+from lottery.training.context import ModelAndData, build_model_and_data
 from lottery.training.devices import pick_device
 from lottery.training.host_memory import keep_freed_memory
 from lottery.training.network_notes import classifier_setting, network_notes
@@ -41,7 +41,7 @@ ROUNDING = 1e-9  # of the largest score of a layer, in float64
 def find_ticket(args: argparse.Namespace, script: str) -> None:
     """Read data, network and weights, score and prune, and write the ticket. InputError before anything is written."""
     keep_freed_memory()
-    material = read_material(args, pick_device(args.gpu))
+    material = build_model_and_data(args, pick_device(args.gpu))
     trained = args.weights == "trained"
     files, ticket, _, notes = given_ticket(args, material, trained)
     whole = dense(material.model, args.prune_classifier)
@@ -54,22 +54,22 @@ def find_ticket(args: argparse.Namespace, script: str) -> None:
     chosen = settings(args, script, material.contents | decided(args, ticket, whole, kept, examples, material))
     directory = RunDirectory(args.save_dir)
     inputs = [args.init_dir, args.prac_set, args.like]
-    with begun(directory, chosen, args, inputs=inputs) as opening:
-        if opening.saved:
-            mask = split_state(opening.saved["state_dict"])[1]
+    with open_run(directory, chosen, args, inputs=inputs) as resume_point:
+        if resume_point.saved:
+            mask = split_state(resume_point.saved["state_dict"])[1]
         else:
             mask = prune_to(args, kept, whole, ticket, examples, material)
             file = untrained(ticket._replace(mask=on_cpu(mask)), chosen, command(args, script))
             write(directory.checkpoint(None), file | origin(files) | known(files, examples, material))
         notes += network_notes(material.model, args.prune_classifier)
-        told = [f"note: {note}" for note in (*material.notes, *notes, *opening.notes)]
+        told = [f"note: {note}" for note in (*material.notes, *notes, *resume_point.notes)]
         print(*told, *report(args, mask, directory.checkpoint(None)), sep="\n")
 
 
 # --- how many, and on which examples ----------------------------------------------------------------------------------
 
 
-def asked_count(args: argparse.Namespace, material: Material, whole: Mask) -> int:
+def asked_count(args: argparse.Namespace, material: ModelAndData, whole: Mask) -> int:
     """How many of the prunable weights are to be kept; InputError if they cannot be."""
     weights = size(whole)
     kept = count_like(args.like, material, whole) if args.like else rounded(args, weights)
@@ -88,7 +88,7 @@ def rounded(args: argparse.Namespace, weights: int) -> int:
     return round(args.density * weights) if args.density else weights - round(args.sparsity * weights)
 
 
-def count_like(path: Path, material: Material, whole: Mask) -> int:
+def count_like(path: Path, material: ModelAndData, whole: Mask) -> int:
     """How many weights a ticket of this network keeps; a layer that it has no mask for counts as dense."""
     mask = TicketFile(path).mask(material.model)
     if strangers := [name for name in mask if name not in whole]:
@@ -98,7 +98,7 @@ def count_like(path: Path, material: Material, whole: Mask) -> int:
     return count(on_cpu(whole) | mask)
 
 
-def examples_of(args: argparse.Namespace, material: Material, given: Sequence[GivenSet]) -> Tensor | None:
+def examples_of(args: argparse.Namespace, material: ModelAndData, given: Sequence[GivenSet]) -> Tensor | None:
     """The examples that are looked at, of the `given` set if there is one, in the order of their batches; None for a
     criterion that looks at none.
 
@@ -134,7 +134,7 @@ class Batches:
 
 
 def prune_to(
-    args: argparse.Namespace, kept: int, whole: Mask, ticket: Ticket, examples: Tensor | None, material: Material
+    args: argparse.Namespace, kept: int, whole: Mask, ticket: Ticket, examples: Tensor | None, material: ModelAndData
 ) -> Mask:
     """The mask that keeps exactly so many weights of the ticket's, in --iterations; InputError for an empty layer.
 
@@ -146,7 +146,7 @@ def prune_to(
     for iteration, number in enumerate(kept_by_iteration(size(whole), kept, args.iterations)):
         random = generator(args.seed, round=iteration, purpose=RANDOM_SCORES)
         with products(material.device, "fp32"):
-            scores = scored(args, Subject(material.model, weights, mask, data, random))
+            scores = scored(args, ScoringInputs(material.model, weights, mask, data, random))
         check_scores(scores, mask, args)
         if args.inverted:
             scores = {name: -layer for name, layer in scores.items()}
@@ -155,7 +155,7 @@ def prune_to(
     return mask
 
 
-def scored(args: argparse.Namespace, subject: Subject) -> Scores:
+def scored(args: argparse.Namespace, subject: ScoringInputs) -> Scores:
     """The criterion's scores; InputError for a network of the user's own that does not compute what they need."""
     try:
         return SCORES[args.criterion](subject)
@@ -210,7 +210,7 @@ def check_layers(mask: Mask, iteration: int, args: argparse.Namespace) -> None:
 
 
 def decided(
-    args: argparse.Namespace, ticket: Ticket, whole: Mask, kept: int, examples: Tensor | None, material: Material
+    args: argparse.Namespace, ticket: Ticket, whole: Mask, kept: int, examples: Tensor | None, material: ModelAndData
 ) -> dict:
     """What decides the ticket beside flags, data and split: how many weights it keeps of how many and, where that does
     not go without saying, beside which layer; the step that its weights stand at, what they are if they were given, and
@@ -228,7 +228,7 @@ def origin(files: TicketFiles) -> dict:
     return {"source": files.origin} if files.init else {}
 
 
-def known(files: TicketFiles, examples: Tensor | None, material: Material) -> dict[str, Tensor]:
+def known(files: TicketFiles, examples: Tensor | None, material: ModelAndData) -> dict[str, Tensor]:
     """The examples that weights and mask were found with, if any, and those that validate."""
     looked_at = [] if examples is None else [examples.cpu().numpy()]
     return known_examples([*(file.sequence for file in files.each), *looked_at], material.split.validation)

@@ -1,6 +1,6 @@
 """What a weight is worth before training: scores that look at the network, and at examples, not at w alone.
 
-    scores = SCORES["snip"](Subject(model, weights, mask, batches, random))
+    scores = SCORES["snip"](ScoringInputs(model, weights, mask, batches, random))
 
 Each score is computed in a copy of the network with the weights under the mask, so that nothing of the network changes,
 nor its batch norm statistics. `batches` are pairs of images (b, C, H, W) in [0, 1] and labels (b,), which can be gone
@@ -32,7 +32,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 TEMPERATURE = 200.0  # of the softmax in GraSP's loss, as in its authors' code
 
 
-class Subject(NamedTuple):
+class ScoringInputs(NamedTuple):
     """What a criterion may look at."""
 
     model: nn.Module
@@ -91,7 +91,7 @@ def synflow(model: nn.Module, weights: Weights, mask: Mask, batches: Batches) ->
     }
 
 
-SCORES: dict[str, Callable[[Subject], Scores]] = {
+SCORES: dict[str, Callable[[ScoringInputs], Scores]] = {
     "random": lambda subject: random_scores(subject.mask, subject.random),
     "magnitude": lambda subject: magnitude(subject.weights, subject.mask),
     "snip": lambda subject: snip(*subject[:4]),

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from dataset import highest, overlap, random_by_class, random_subset
-from lottery.search.prac_sets import CriticalSets, RoundEnd
-from lottery.search.reference_run import Course
-from lottery.training.context import Workbench
+from lottery.search.prac_sets import PracSets, RoundEnd
+from lottery.search.reference_run import ReferenceRun
+from lottery.training.context import TrainingContext
 from utils import OTHER_MEMBERS, InputError, generator
 
 BY_CLASS = ("random", "easy")  # members that are drawn of each class as many as the set has; others are ranked
 EARLY = 10  # scores are of the network after one part in so many of the dense training
 
 
-class OtherMembers:
+class ControlSets:
     """Sets as large as `sets`, one of each round and of the one after the last, of other `members`:
 
     random   of each class as many as the set has, drawn from all examples
@@ -42,7 +42,7 @@ class OtherMembers:
         self,
         sets: list[Tensor],
         members: str,
-        own: CriticalSets,
+        own: PracSets,
         labels: Tensor,
         early: int,
         errors: Callable[[], Tensor],
@@ -133,23 +133,23 @@ def has_others(members: str, entries: Tensor, whole: Tensor, labels: Tensor) -> 
     return bool(((there > 0) & (there < of_all)).any())
 
 
-def other_members(members: str, course: Course, bench: Workbench) -> OtherMembers:
+def build_control_sets(members: str, reference: ReferenceRun, context: TrainingContext) -> ControlSets:
     """The policy of a control; InputError where the run that it follows allows no such members."""
-    sets = [torch.from_numpy(entries).to(bench.device) for entries in course.sets]
-    made = {name: course.settings[name] for name in ("data_prune", "threshold", "data_rate", "cep")}
+    sets = [torch.from_numpy(entries).to(context.device) for entries in reference.sets]
+    made = {name: reference.settings[name] for name in ("data_prune", "threshold", "data_rate", "cep")}
     if members == "cep" and made["cep"] == "none":
-        raise InputError(f"--members cep: {course} has --cep none, and so says of no networks whether they disagree")
-    if not any(has_others(members, entries, bench.whole, bench.train.labels) for entries in sets[1:]):
+        raise InputError(f"--members cep: {reference} has --cep none, and so says of no networks whether they disagree")
+    if not any(has_others(members, entries, context.whole, context.train.labels) for entries in sets[1:]):
         raise InputError(
-            f"--members {members}: the sets of {course} hold all that there is to choose from, so that this control "
+            f"--members {members}: the sets of {reference} hold all that there is to choose from, so that this control "
             "would be that run"
         )
-    return OtherMembers(
+    return ControlSets(
         sets,
         members,
-        CriticalSets(bench.whole, len(bench.train), **made, seed=bench.seed),
-        bench.train.labels,
-        early=min(course.epochs[0], max(1, bench.recipe.epochs // EARLY)),
-        errors=lambda: bench.predictor.errors(bench.train, bench.whole),
-        seed=bench.seed,
+        PracSets(context.whole, len(context.train), **made, seed=context.seed),
+        context.train.labels,
+        early=min(reference.epochs[0], max(1, context.recipe.epochs // EARLY)),
+        errors=lambda: context.evaluator.errors(context.train, context.whole),
+        seed=context.seed,
     )

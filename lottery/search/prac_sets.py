@@ -45,7 +45,7 @@ class RoundEnd:
         return network()
 
 
-class Policy(Protocol):
+class ExampleSelection(Protocol):
     """Which examples each round trains on."""
 
     def first(self) -> Tensor:
@@ -94,7 +94,7 @@ class FixedSets:
     def load_state_dict(self, state: dict) -> None: ...
 
 
-class CriticalSets:
+class PracSets:
     """The pruning-aware critical set, PrAC = CET | CEP (Zhang et al., ICML 2021, Algorithm 1).
 
     CET: examples of the current set forgotten more than `threshold` times (``zero_out``), or, with ``constent``, the

@@ -9,8 +9,8 @@ import numpy as np
 
 from lottery.checkpointing.checkpoint import read
 from lottery.checkpointing.resume import differences
-from lottery.checkpointing.run_directory import RunDirectory, name_of
-from lottery.tickets.prac_set_files import sequence_of
+from lottery.checkpointing.run_directory import RunDirectory, checkpoint_name
+from lottery.tickets.prac_set_files import read_sequence
 from utils import InputError, digest
 
 SCRIPT = "main_PrAC_imp.py"
@@ -29,7 +29,7 @@ MADE += ("no_early_stop",)
 
 
 @dataclass(frozen=True)
-class Course:
+class ReferenceRun:
     """What a PrAC run did, as far as a control follows it. `flag` is how the command names it."""
 
     flag: str
@@ -64,7 +64,7 @@ class Course:
         return {name: self.settings[name] for name in MADE if name in self.settings} | digests
 
 
-def course_of(args: argparse.Namespace) -> Course | None:
+def find_reference_run(args: argparse.Namespace) -> ReferenceRun | None:
     """The course of the run that a command is to follow; None if there is none.
 
     InputError for a directory without a run of main_PrAC_imp.py that made its own sets and has finished as many rounds
@@ -79,7 +79,7 @@ def course_of(args: argparse.Namespace) -> Course | None:
     trained = [_round(directory.checkpoint(k)) for k in rounds]
     left, *_ = _round(directory.checkpoint(len(rounds)))
     sets, epochs, steps = zip(*trained, strict=True)
-    return Course(flag, path, settings, (*sets, left), epochs, steps)
+    return ReferenceRun(flag, path, settings, (*sets, left), epochs, steps)
 
 
 def _settings(directory: RunDirectory, told: str, rounds: int) -> dict:
@@ -99,7 +99,7 @@ def _settings(directory: RunDirectory, told: str, rounds: int) -> dict:
 def _round(file: Path) -> tuple[np.ndarray, int, int]:
     """The set of a round, and the epochs and optimiser steps it has trained."""
     content = read(file)
-    if name_of(content) != file.name:
-        raise InputError(f"{file} is another file under this name: it was written as {name_of(content)}")
+    if checkpoint_name(content) != file.name:
+        raise InputError(f"{file} is another file under this name: it was written as {checkpoint_name(content)}")
     steps = sum(row["steps"] for row in content["history"])
-    return np.sort(sequence_of(content, file)).astype(np.int64), len(content["history"]), steps
+    return np.sort(read_sequence(content, file)).astype(np.int64), len(content["history"]), steps

@@ -24,7 +24,7 @@ A flag is written without its dashes; `true` stands for a flag without a value, 
 from collections.abc import Mapping
 from pathlib import Path
 
-from lottery.cli.flags import at_home
+from lottery.cli.flags import expand_home
 from lottery.retraining.rules import RULES
 from lottery.study.jobs import (
     FOLLOWING,
@@ -52,7 +52,7 @@ def read_study(path: Path, save_dir: Path | None = None) -> Study:
     """The study in a file; InputError for one that is none."""
     content = read_toml(path)
     check_parts(path, content)
-    folder = save_dir or at_home(content.get("save_dir", f"runs/{path.stem}"))
+    folder = save_dir or expand_home(content.get("save_dir", f"runs/{path.stem}"))
     return Study(folder, tuple(jobs_of(content, folder)))
 
 

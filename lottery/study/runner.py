@@ -151,8 +151,8 @@ class Runner:
         ) as bar:  # a line for each run remains, in a log as well, where no bar is drawn
             try:
                 while self.waiting or self.running:
-                    begun, lost = self.start()
-                    if begun:
+                    open_run, lost = self.start()
+                    if open_run:
                         bar.set_postfix_str(", ".join(self.label(each.job) for each in self.running))
                     for job in lost + self.collect():
                         bar.update()
@@ -165,7 +165,7 @@ class Runner:
     def start(self) -> tuple[bool, list[Job]]:
         """Begin what can begin: what needs another one's ticket or run once that is over. Whether there was anything,
         and what never can, since that one failed."""
-        begun, lost = False, []
+        open_run, lost = False, []
         unfinished = {job.save_dir for job in self.waiting} | {each.job.save_dir for each in self.running}
         for job in list(self.waiting):
             before = job.after.save_dir if job.after else None
@@ -176,8 +176,8 @@ class Runner:
             elif self.free and before not in unfinished:
                 self.waiting.remove(job)
                 self.running.append(begin(job, self.free.pop(0)))
-                begun = True
-        return begun, lost
+                open_run = True
+        return open_run, lost
 
     def collect(self) -> list[Job]:
         """The runs that have ended since the last look; their places are free again."""

@@ -1,6 +1,6 @@
 """Controls for a ticket: the same training without one of the things that make it a ticket.
 
-    controlled("random_mask", ticket, Chance(seed=0, weights=draw))
+    controlled("random_mask", ticket, RandomSource(seed=0, weights=draw))
 
 A ticket is worth something if it trains better than its controls: its mask on other weights (Frankle & Carbin, "The
 Lottery Ticket Hypothesis", ICLR 2019), another mask with as many weights in each layer, a mask that costs no search
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pruner import Mask, Ticket, Weights
 
 
-class Chance(NamedTuple):
+class RandomSource(NamedTuple):
     """What a control may draw: numbers from the `seed`, for a purpose of its own (utils.py), and `weights`, which are
     the network's own initialisation drawn for a purpose."""
 
@@ -37,7 +37,7 @@ class Chance(NamedTuple):
     weights: Callable[[int], Weights]
 
 
-def reinit(ticket: Ticket, chance: Chance) -> Ticket:
+def reinit(ticket: Ticket, chance: RandomSource) -> Ticket:
     """The ticket's mask on weights drawn afresh, which are not those that a search with this seed starts from.
 
     InputError for a network that has the same weights whatever is drawn.
@@ -51,7 +51,7 @@ def reinit(ticket: Ticket, chance: Chance) -> Ticket:
     return ticket._replace(weights=fresh, step=0)
 
 
-def random_mask(ticket: Ticket, chance: Chance) -> Ticket:
+def random_mask(ticket: Ticket, chance: RandomSource) -> Ticket:
     """The ticket's starting weights under a uniformly random mask with as many kept weights in each layer: the ticket's
     own mask, shuffled within each layer (Frankle et al., "Pruning Neural Networks at Initialization: Why Are We Missing
     the Mark?", ICLR 2021).
@@ -63,7 +63,7 @@ def random_mask(ticket: Ticket, chance: Chance) -> Ticket:
     return ticket._replace(mask={name: _shuffled(layer, random) for name, layer in ticket.mask.items()})
 
 
-def one_shot(ticket: Ticket, chance: Chance) -> Ticket:
+def one_shot(ticket: Ticket, chance: RandomSource) -> Ticket:
     """The ticket's starting weights under the mask that keeps the largest of them, ranked over all layers at once, and
     exactly as many as the ticket's mask.
 
@@ -76,7 +76,7 @@ def one_shot(ticket: Ticket, chance: Chance) -> Ticket:
     return ticket._replace(mask=drop(_whole(ticket.mask), magnitude(ticket.weights, ticket.mask), dropped))
 
 
-def dense(ticket: Ticket, chance: Chance) -> Ticket:
+def dense(ticket: Ticket, chance: RandomSource) -> Ticket:
     """The ticket's starting weights without a mask. Trained weights (rules.py) are the dense network's, trained on.
 
     InputError if the starting weights are masked: those that the mask drops would start at zero.
@@ -93,7 +93,7 @@ class Control(NamedTuple):
 
     name: str
     help: str
-    of: Callable[[Ticket, Chance], Ticket]
+    of: Callable[[Ticket, RandomSource], Ticket]
     coincides: str
     may_coincide: bool = False
     fresh: bool = False
@@ -131,7 +131,7 @@ def is_maskless(control: str | None) -> bool:
     return control in CONTROLS and CONTROLS[control].maskless
 
 
-def controlled(control: str, ticket: Ticket, chance: Chance) -> Ticket:
+def controlled(control: str, ticket: Ticket, chance: RandomSource) -> Ticket:
     """The control of this name in place of the ticket. InputError for a ticket that has no mask, and for one that its
     control would be equal to, unless that is how tickets of its kind are found."""
     if not ticket.mask:

@@ -24,7 +24,7 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class TicketFacts:
     """A ticket, and what is known of how it was made; None for what is not."""
 
     mask: Mask
@@ -41,16 +41,16 @@ class Evidence:
     not_carried: Seen | None = None  # what there is to say of an elastic ticket where it could not be
 
 
-def check(ticket: Evidence) -> list[Finding]:
+def check(ticket: TicketFacts) -> list[Finding]:
     """Every law, in the order in which a reader would ask."""
-    return [Finding(name, *law(ticket)) for name, law in LAWS.items()]
+    return [Finding(name, *law(ticket)) for name, law in INVARIANTS.items()]
 
 
 def unknown(why: str) -> Seen:
     return None, f"not checked: {why}"
 
 
-def finite(ticket: Evidence) -> Seen:
+def finite(ticket: TicketFacts) -> Seen:
     """A buffer may hold infinities from the start, as a mask for attention does; training may bring in none."""
     rewound = ticket.rewound or {}
     wrong = {name: ~value.isfinite() if name in ticket.mask else value.isnan() for name, value in rewound.items()}
@@ -64,7 +64,7 @@ def finite(ticket: Evidence) -> Seen:
     return not broken, f"{broken[0]} is not finite" if broken else f"{len(parts)} tensors of finite numbers"
 
 
-def density(ticket: Evidence) -> Seen:
+def density(ticket: TicketFacts) -> Seen:
     if not ticket.mask:
         return None, "dense: no mask"
     kept, all = count(ticket.mask), size(ticket.mask)
@@ -74,7 +74,7 @@ def density(ticket: Evidence) -> Seen:
     return kept == ticket.kept, seen if kept == ticket.kept else f"{seen}; it should be {ticket.kept:,}"
 
 
-def dropped(ticket: Evidence) -> Seen:
+def dropped(ticket: TicketFacts) -> Seen:
     if not ticket.mask:
         return None, "dense: no mask"
     alive = {name: int((ticket.weights[name][~layer] != 0).sum()) for name, layer in ticket.mask.items()}
@@ -82,7 +82,7 @@ def dropped(ticket: Evidence) -> Seen:
     return not total, f"{total:,} dropped weights are not zero" if total else "every dropped weight is zero"
 
 
-def subset(ticket: Evidence) -> Seen:
+def subset(ticket: TicketFacts) -> Seen:
     if ticket.before is None:
         return unknown("the mask of the round before is not there")
     if not ticket.before:
@@ -93,13 +93,13 @@ def subset(ticket: Evidence) -> Seen:
     return not back, f"{back:,} weights are back that were dropped before" if back else "nothing dropped has come back"
 
 
-def rewound(ticket: Evidence) -> Seen:
+def rewound(ticket: TicketFacts) -> Seen:
     if ticket.rewound is None or ticket.rewinding is None:
         return unknown("there are no rewinding weights to compare with")
     return equal(ticket.rewound, ticket.rewinding, "the rewinding weights")
 
 
-def start(ticket: Evidence) -> Seen:
+def start(ticket: TicketFacts) -> Seen:
     if not ticket.untrained or ticket.rewound is None:
         return unknown("this network has been trained")
     masked = {
@@ -109,7 +109,7 @@ def start(ticket: Evidence) -> Seen:
     return equal({name: ticket.weights.get(name) for name in masked}, masked, "the rewound weights under the mask")
 
 
-def carried(ticket: Evidence) -> Seen:
+def carried(ticket: TicketFacts) -> Seen:
     if ticket.carried is None:
         return ticket.not_carried or unknown("it is no elastic ticket")
     what = "its source, carried again"
@@ -129,28 +129,28 @@ def same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.equal(a.to(b.device), b)
 
 
-def within_training(ticket: Evidence) -> Seen:
+def within_training(ticket: TicketFacts) -> Seen:
     if ticket.examples is None or ticket.training is None:
         return unknown("the examples or the training split are not known")
     strangers, n = int((~torch.isin(ticket.examples, ticket.training)).sum()), len(ticket.examples)
     return not strangers, f"{strangers:,} of {n:,} are not in it" if strangers else f"all {n:,} are in it"
 
 
-def not_validation(ticket: Evidence) -> Seen:
+def not_validation(ticket: TicketFacts) -> Seen:
     if ticket.examples is None or ticket.validation is None:
         return unknown("the examples or the validation split are not known")
     known, n = int(torch.isin(ticket.examples, ticket.validation).sum()), len(ticket.examples)
     return not known, f"{known:,} of {n:,} validate" if known else f"none of {n:,} does"
 
 
-def each_once(ticket: Evidence) -> Seen:
+def each_once(ticket: TicketFacts) -> Seen:
     if ticket.examples is None:
         return unknown("the examples are not known")
     repeats = len(ticket.examples) - len(ticket.examples.unique())
     return not repeats, f"{repeats:,} of {len(ticket.examples):,} are there twice" if repeats else "each is there once"
 
 
-LAWS: dict[str, Callable[[Evidence], Seen]] = {
+INVARIANTS: dict[str, Callable[[TicketFacts], Seen]] = {
     "finite weights": finite,
     "exact density": density,
     "dropped weights": dropped,

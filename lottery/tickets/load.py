@@ -9,7 +9,7 @@ Each file is read once. All that comes back is on the CPU and shares nothing wit
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from torch import nn
 
@@ -18,14 +18,12 @@ from lottery.checkpointing.checkpoint import on_cpu
 from lottery.tickets import starting_weights
 from lottery.tickets.state_dict_formats import names_in
 from lottery.tickets.ticket_file import TicketFile
+from lottery.training.context import TrainingContext
 from lottery.training.network_notes import fresh_note
 from lottery.training.step import copy_weights
 from models.units import NORMALIZATION
 from pruner import Mask, Ticket, Weights, classifiers, same
 from utils import InputError, digest
-
-if TYPE_CHECKING:
-    from lottery.training.context import Workbench
 
 
 class GivenTicket(NamedTuple):
@@ -63,17 +61,17 @@ class GivenTicket(NamedTuple):
         return files.origin | {"start": self.start, "checksum": checksum(self.ticket), **names} | others
 
 
-def given_ticket(args: argparse.Namespace, bench: "Workbench", trained: bool = False) -> GivenTicket:
+def given_ticket(args: argparse.Namespace, context: TrainingContext, trained: bool = False) -> GivenTicket:
     """The ticket of a script's flags and its files, checked against network, data and split.
 
     With `trained` it starts from the trained weights in --init_dir, not from those that their training started from.
     """
     given = TicketFiles.read(args.init_dir, args.mask_dir).given(
-        bench.model, args.new_classifier, trained, here=vars(args)
+        context.model, args.new_classifier, trained, here=vars(args)
     )
-    notes = fresh_note(bench.model) if args.new_classifier else []
+    notes = fresh_note(context.model) if args.new_classifier else []
     for file in given.files.each:
-        notes += file.check_data(*bench.contents.values(), bench.split.validation)
+        notes += file.check_data(*context.contents.values(), context.split.validation)
     return given._replace(notes=given.notes + notes)
 
 

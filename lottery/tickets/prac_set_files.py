@@ -52,10 +52,10 @@ def _read_set(path: Path) -> GivenSet:
     if "sequence" not in content:
         raise InputError(f"--prac_set {path} holds no PrAC set: give a .npy file or a checkpoint of main_PrAC_imp.py")
     settings = content.get("settings", {})
-    return GivenSet(path, np.sort(sequence_of(content, path)), settings if "data checksum" in settings else None)
+    return GivenSet(path, np.sort(read_sequence(content, path)), settings if "data checksum" in settings else None)
 
 
-def sequence_of(content: dict, path: Path) -> np.ndarray:
+def read_sequence(content: dict, path: Path) -> np.ndarray:
     """The examples that a checkpoint, ours or the 2021 code's, was trained on."""
     sequence = content["sequence"]
     entries = sequence.numpy() if isinstance(sequence, Tensor) else sequence

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery.checkpointing.checkpoint import on_cpu, read, split_state
-from lottery.tickets.prac_set_files import sequence_of
+from lottery.tickets.prac_set_files import read_sequence
 from lottery.tickets.state_dict_formats import cast, check_fit, names_in, renamed, unwrapped
 from lottery.training.step import copy_weights
 from models.network_state import is_extra, tensors
@@ -168,7 +168,7 @@ class TicketFile:
     @property
     def sequence(self) -> np.ndarray:
         """The examples it was found with, as far as it says."""
-        return sequence_of(self.content, self.path) if "sequence" in self.content else np.empty(0, dtype=np.int64)
+        return read_sequence(self.content, self.path) if "sequence" in self.content else np.empty(0, dtype=np.int64)
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

@@ -15,22 +15,22 @@ from torch import Tensor
 from dataset import to_input
 from lottery.checkpointing.checkpoint import FORMAT, masked_state, read, split_state, write
 from lottery.checkpointing.metrics import Metrics, write_summary
-from lottery.checkpointing.resume import Opening
+from lottery.checkpointing.resume import ResumePoint
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.checkpointing.save_timer import Pace
+from lottery.checkpointing.save_timer import SaveTimer
 from lottery.checkpointing.signals import shielded
-from lottery.training.context import Workbench
+from lottery.training.context import TrainingContext
 from lottery.training.costs import Vanilla, costs
 from lottery.training.environment import changes
 from lottery.training.recipe import Recipe, steps_per_epoch
-from lottery.training.training_run import Trial
+from lottery.training.training_run import TrainingRun
 from models.network_state import tensors
 from pruner import Mask, Ticket, Weights, density
 from utils import InputError, RunError
 
 
 @dataclass(frozen=True)
-class Moment:
+class CheckpointState:
     """A trial as it stood after an epoch: what goes into its checkpoint.
 
     A value that is a function is called when it is written, so that what is costly is done only then.
@@ -44,11 +44,11 @@ class Moment:
     def density(self) -> float:
         return density(self.mask)
 
-    def without(self, *names: str) -> "Moment":
+    def without(self, *names: str) -> "CheckpointState":
         values = {name: value for name, value in self.values.items() if name not in names}
         return replace(self, values=values)
 
-    def frozen(self) -> "Moment":
+    def frozen(self) -> "CheckpointState":
         """The same with copies of what training on would change."""
         changing = {name: copied(self.values[name]) for name in CHANGING if name in self.values}
         return replace(self, values=self.values | changing)
@@ -77,7 +77,7 @@ def copied(value):
     return [copied(part) for part in value] if isinstance(value, list) else value
 
 
-class SavedRun:
+class Checkpointer:
     """Keeps a run: the newest epoch and the best one, in memory at once and on disk when it is time.
 
     A training's beginning and its end are written at once, epochs in between at the pace of --save_interval. `flush`
@@ -87,7 +87,7 @@ class SavedRun:
 
     def __init__(
         self,
-        bench: Workbench,
+        context: TrainingContext,
         directory: RunDirectory,
         settings: dict,
         about: dict,
@@ -95,19 +95,19 @@ class SavedRun:
         interval: float,
         tensorboard: bool = False,
     ):
-        self.bench, self.directory, self.settings, self.about = bench, directory, settings, about
-        self.pace = Pace(interval)
+        self.context, self.directory, self.settings, self.about = context, directory, settings, about
+        self.save_timer = SaveTimer(interval)
         self.metrics = Metrics(directory.metrics, directory.events if tensorboard else None)
-        self.newest: Moment | None = None  # not on disk yet
-        self.best: Moment | None = None
+        self.newest: CheckpointState | None = None  # not on disk yet
+        self.best: CheckpointState | None = None
 
-    def keep(self, trial: Trial, init_weight: Weights | None, init_step: int | None, **more: object) -> None:
+    def save(self, training: TrainingRun, init_weight: Weights | None, init_step: int | None, **more: object) -> None:
         """The trial as it stands, the weights that its ticket starts from, if they are known, and the steps to them;
         with `more` that its script needs to go on."""
-        due = not trial.history or trial.over or self.pace.due()
-        now = self.moment(trial, init_weight, init_step, more)
+        due = not training.history or training.over or self.save_timer.due()
+        now = self.state(training, init_weight, init_step, more)
         now = now if due else now.frozen()
-        if trial.history and trial.best is trial.history[-1]:
+        if training.history and training.best is training.history[-1]:
             self.best = now.without("momentum")
         self.newest = now
         if due:
@@ -123,36 +123,38 @@ class SavedRun:
                 write(self.directory.checkpoint(self.newest.round), self.newest.content())
                 self.metrics.add(self.newest.round or 0, self.newest.density, self.newest.values["history"])
                 self.newest = None
-        self.pace.restart()
+        self.save_timer.restart()
 
-    def moment(self, trial: Trial, init_weight: Weights | None, init_step: int | None, more: dict) -> Moment:
+    def state(
+        self, training: TrainingRun, init_weight: Weights | None, init_step: int | None, more: dict
+    ) -> CheckpointState:
         """Now: the weights and momentum are the network's own. A finished training needs no momentum any more."""
         values = {
-            "state": trial.round,
-            "epoch": trial.epoch,
-            "state_dict": tensors(self.bench.model),
+            "state": training.round,
+            "epoch": training.epoch,
+            "state_dict": tensors(self.context.model),
             "init_weight": init_weight,
             "init_step": init_step,
-            "sequence": trial.indices.to(torch.int32),
-            "validation": self.bench.split.validation.to(torch.int32),
-            "history": list(trial.history),
-            "first_step": trial.first_step,
-            "stopped": trial.stopped,
-            "seconds": trial.seconds,
+            "sequence": training.indices.to(torch.int32),
+            "validation": self.context.split.validation.to(torch.int32),
+            "history": list(training.history),
+            "first_step": training.first_step,
+            "stopped": training.stopped,
+            "seconds": training.seconds,
             "settings": self.settings,
-            "environment": self.bench.environment,
+            "environment": self.context.environment,
             "format": FORMAT,
-            "momentum": None if trial.over else self.bench.step.momentum(),
+            "momentum": None if training.over else self.context.step.momentum(),
         }
-        return Moment(trial.round, trial.ticket.mask, values | more)
+        return CheckpointState(training.round, training.ticket.mask, values | more)
 
-    def go_on(self, trial: Trial, rounds: Sequence[dict] = ()) -> None:
+    def resume(self, training: TrainingRun, rounds: Sequence[dict] = ()) -> None:
         """The records, too, go on from where this trial stands, after these finished rounds."""
-        self.metrics.go_on(
-            trial.round or 0, density(trial.ticket.mask), trial.history, rounds, history_of=self.history_of
+        self.metrics.resume(
+            training.round or 0, density(training.ticket.mask), training.history, rounds, read_history=self.read_history
         )
 
-    def history_of(self, round: int) -> list[dict] | None:
+    def read_history(self, round: int) -> list[dict] | None:
         """The epochs of a finished round, from its checkpoint; None if that is gone or damaged."""
         try:
             return read(self.directory.checkpoint(round))["history"]
@@ -166,8 +168,8 @@ class SavedRun:
             {
                 **self.about,
                 "settings": self.settings,
-                "environment": self.bench.environment,
-                "examples": self.bench.counts,
+                "environment": self.context.environment,
+                "examples": self.context.counts,
                 "flops": self.flops if rounds else {},
                 "vanilla": {"epochs": vanilla.epochs, "steps_per_epoch": vanilla.steps_per_epoch},
                 "round": round,
@@ -182,20 +184,20 @@ class SavedRun:
         """Of a forward pass of one example, by weight; imported late, since a run should begin soon."""
         from lottery.training.flops import forward_flops
 
-        return forward_flops(self.bench.model, to_input(self.bench.train.images[:1]))
+        return forward_flops(self.context.model, to_input(self.context.train.images[:1]))
 
 
-def restore(opening: Opening, recipe: Recipe, bench: Workbench) -> Trial:
+def restore_training(resume_point: ResumePoint, recipe: Recipe, context: TrainingContext) -> TrainingRun:
     """The trial as it was saved, its weights, mask and momentum in the step; says from where it goes on."""
-    saved = opening.saved
+    saved = resume_point.saved
     weights, mask = split_state(saved["state_dict"])
-    mask = {name: layer.to(bench.device) for name, layer in mask.items()} or bench.dense()
-    bench.step.load_(Ticket(mask, weights))
+    mask = {name: layer.to(context.device) for name, layer in mask.items()} or context.dense()
+    context.step.load_(Ticket(mask, weights))
     if saved.get("momentum") is not None:
-        bench.step.load_momentum_(saved["momentum"])
-    trial = Trial(
+        context.step.load_momentum_(saved["momentum"])
+    training = TrainingRun(
         ticket=Ticket(mask, saved["init_weight"] or {}, saved.get("init_step")),
-        indices=saved["sequence"].long().to(bench.device),
+        indices=saved["sequence"].long().to(context.device),
         recipe=recipe,
         round=saved["state"],
         first_step=first_step_in(saved, recipe),
@@ -203,10 +205,10 @@ def restore(opening: Opening, recipe: Recipe, bench: Workbench) -> Trial:
         history=saved["history"],
         seconds=saved["seconds"],
     )
-    say = bench.feedback.say
-    say(f"going on from {opening.source}: {trial.describe()}, {len(trial.history)} epochs done")
-    say(*changes(saved["environment"], bench.environment))
-    return trial
+    log = context.progress.log
+    log(f"going on from {resume_point.source}: {training.describe()}, {len(training.history)} epochs done")
+    log(*changes(saved["environment"], context.environment))
+    return training
 
 
 def first_step_in(saved: dict, recipe: Recipe) -> int:

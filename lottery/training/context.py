@@ -13,11 +13,11 @@ from lottery.readers.registry import Source, read_source
 from lottery.training.data_split import divide
 from lottery.training.devices import pick_device, room_for
 from lottery.training.environment import environment, set_determinism
-from lottery.training.evaluation import Predictor
+from lottery.training.evaluation import Evaluator
 from lottery.training.host_memory import keep_freed_memory
 from lottery.training.network_notes import unsaved_note
 from lottery.training.precision import pick_precision
-from lottery.training.progress import Feedback
+from lottery.training.progress import Progress
 from lottery.training.recipe import Recipe
 from lottery.training.step import Step, copy_weights, load_weights_
 from models import ARCHITECTURES, build_model
@@ -28,7 +28,7 @@ from utils import FRESH_WEIGHTS, INITIAL_WEIGHTS, InputError, digest, listed, se
 
 
 @dataclass(frozen=True)
-class Material:
+class ModelAndData:
     """What there is before anything is trained: data, their split and the network with its initial weights, on their
     device."""
 
@@ -43,7 +43,7 @@ class Material:
 
 
 @dataclass
-class Workbench:
+class TrainingContext:
     """Data and network on their device. `step` owns the network's weights; a training writes into it."""
 
     device: torch.device
@@ -52,11 +52,11 @@ class Workbench:
     split: Split
     model: nn.Module
     step: Step
-    predictor: Predictor
+    evaluator: Evaluator
     recipe: Recipe
     seed: int
     order_seed: int  # order and augmentation of examples, and dropout, follow from it
-    feedback: Feedback
+    progress: Progress
     prune_classifier: bool
     initial: Callable[[int], Weights]  # the network's initial weights, on the CPU, drawn for a purpose
     contents: dict[str, str]  # checksums of data and split
@@ -82,53 +82,53 @@ class Workbench:
         mask = {name: layer.to(self.device) for name, layer in ticket.mask.items()}
         return ticket._replace(mask=self.dense() | mask)
 
-    def tell_set_up(self, notes: Iterable[str] = ()) -> None:
+    def log_setup(self, notes: Iterable[str] = ()) -> None:
         """Where chance and arithmetic come from in this run, and what there is to note about its files."""
         described = ", ".join(f"{name} {value}" for name, value in self.environment.items())
         order = "" if self.order_seed == self.seed else f"order seed {self.order_seed}, "
-        self.feedback.say(f"seed {self.seed}, {order}{described}")
+        self.progress.log(f"seed {self.seed}, {order}{described}")
         counts = self.counts
-        self.feedback.say(f"{counts['train']} examples train, {counts['validation']} validate, {counts['test']} test")
-        self.feedback.say(*(f"note: {note}" for note in (*self.notes, *notes)))
+        self.progress.log(f"{counts['train']} examples train, {counts['validation']} validate, {counts['test']} test")
+        self.progress.log(*(f"note: {note}" for note in (*self.notes, *notes)))
 
     def predictions(self, weights: dict[str, Tensor]) -> Tensor:
         """Classes that a network with these weights gives all of D0, (n0,); the weights in the step are lost."""
         load_weights_(self.model, weights)
-        return self.predictor(self.train, self.whole)
+        return self.evaluator(self.train, self.whole)
 
 
-def set_up(args: argparse.Namespace) -> Workbench:
+def build_context(args: argparse.Namespace) -> TrainingContext:
     """The material, and what trains with it. InputError where flags, files and network do not go together."""
     keep_freed_memory()
-    recipe, feedback = recipe_of(args), Feedback(args.print_freq)
-    device = pick_device(args.gpu, feedback.say)
+    recipe, progress = recipe_of(args), Progress(args.print_freq)
+    device = pick_device(args.gpu, progress.log)
     precision = pick_precision(args.precision, device)
-    found = read_material(args, device)
-    return Workbench(
+    found = build_model_and_data(args, device)
+    return TrainingContext(
         **vars(found),
-        step=Step(found.model, found.train, recipe, precision, args.compile, feedback.say),
-        predictor=Predictor(found.model, precision, feedback.say),
+        step=Step(found.model, found.train, recipe, precision, args.compile, progress.log),
+        evaluator=Evaluator(found.model, precision, progress.log),
         recipe=recipe,
         seed=args.seed,
         order_seed=args.seed if getattr(args, "order_seed", None) is None else args.order_seed,
-        feedback=feedback,
+        progress=progress,
         prune_classifier=getattr(args, "prune_classifier", False),
         environment=environment(device) | arithmetic(args, precision),
     )
 
 
-def read_material(args: argparse.Namespace, device: torch.device) -> Material:
+def build_model_and_data(args: argparse.Namespace, device: torch.device) -> ModelAndData:
     """Read the data, build the network. InputError where flags, files and network do not go together."""
     set_determinism(device, args.deterministic)
     if args.split_file:
         read_permutation(args.split_file)  # before the data, which may take long to decode
     source = read_source(args.dataset, args.data, args.image_size)
     division = divide(args, source)
-    images = form_of(source)
+    images = image_spec(source)
     model = placed(initial_model(args, images), device)
     check_prunable(model, args.arch)
     train, test = images_on(device, source, augmented=not args.no_augmentation)
-    return Material(
+    return ModelAndData(
         device=device,
         train=train,
         test=test,
@@ -148,7 +148,7 @@ def arithmetic(args: argparse.Namespace, precision: str) -> dict[str, str | bool
     return {"precision": precision, "compile": args.compile, "deterministic": args.deterministic}
 
 
-def form_of(source: Source) -> dict:
+def image_spec(source: Source) -> dict:
     """What the network must know of the images, as arguments of `build_model`."""
     return {
         "classes": len(source.classes),

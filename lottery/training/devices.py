@@ -12,17 +12,17 @@ import torch
 from utils import InputError, is_out_of_memory
 
 
-def pick_device(gpu: int | None, say: Callable[[str], object] = print) -> torch.device:
+def pick_device(gpu: int | None, log: Callable[[str], object] = print) -> torch.device:
     """CUDA device number `gpu`; the CPU for -1; for None the first GPU that torch can use, else the CPU.
 
-    A GPU that is asked for and cannot be used is an InputError. With None, `say` is told why a GPU of this machine is
+    A GPU that is asked for and cannot be used is an InputError. With None, `log` is told why a GPU of this machine is
     left unused.
     """
     if gpu is None:
         usable = usable_gpus()
         gpu = usable[0] if usable else -1
         if not usable and (why := why_no_gpu()):
-            say(f"note: computing on the CPU: {why}")
+            log(f"note: computing on the CPU: {why}")
     elif gpu != -1:
         check_gpu(gpu)
     if gpu == -1:

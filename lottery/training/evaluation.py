@@ -19,17 +19,17 @@ from models.custom import UserNetwork
 TOLERANCE = {"fp32": 1e-3, "tf32": 3e-2, "bf16": 3e-1}
 
 
-class Predictor:
+class Evaluator:
     """Predicts with `model` as it is at the moment of the call, with batch norm folded where that can be done.
 
     The first batch is looked at both ways; if the logits differ by more than rounding, or the network cannot be
-    folded, the network itself predicts from then on, and `say` is told once. A network of ours changes nothing but the
+    folded, the network itself predicts from then on, and `log` is told once. A network of ours changes nothing but the
     values of its tensors, and stays folded; one of the user's may do anything between two calls, and is folded anew,
     and looked at both ways, in each.
     """
 
-    def __init__(self, model: nn.Module, precision: str = "fp32", say: Callable[[str], object] = print):
-        self.model, self.precision, self.say = model, precision, say
+    def __init__(self, model: nn.Module, precision: str = "fp32", log: Callable[[str], object] = print):
+        self.model, self.precision, self.log = model, precision, log
         self.network: Callable[[Tensor], Tensor] | None = None  # known from the first batch on
         self.may_change = isinstance(model, UserNetwork)
 
@@ -93,7 +93,7 @@ class Predictor:
             reason = f"its logits would differ by {apart:.2g} of their size"
         except Exception as error:  # users' networks raise many kinds when they are traced
             reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-        self.say(f"note: batch norm is not folded for evaluation ({reason}); results are the same, a little later")
+        self.log(f"note: batch norm is not folded for evaluation ({reason}); results are the same, a little later")
         return self.model
 
 

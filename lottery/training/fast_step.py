@@ -59,15 +59,15 @@ SLOWER = {  # way -> what the log says of it where a faster one is not used
 }
 
 
-class Accelerated:
+class FastStep:
     """Runs a step in the fastest way that does what the plain step does, and says once where that is a slower one.
 
     The first batch of each size is run both ways from the same state. A faster way that cannot be made, fails, or
     differs by more than rounding is not tried again; the next one is.
     """
 
-    def __init__(self, step: PlainStep, batch_size: int, compile: str, say: Callable[[str], object]):
-        self.step, self.batch_size, self.say = step, batch_size, say
+    def __init__(self, step: PlainStep, batch_size: int, compile: str, log: Callable[[str], object]):
+        self.step, self.batch_size, self.log = step, batch_size, log
         self.captures = compile != "off" and step.device.type == "cuda"
         self.compiled = torch.compile(step.model, dynamic=False) if compile == "on" else None
         self.ways: dict[int, Way] = {}  # by examples in a batch, the one used last at the end
@@ -115,7 +115,7 @@ class Accelerated:
         else:
             way = Way("plain", plain)
         if reasons := dict.fromkeys(list(self.failed.values())[known:]):
-            self.say(f"note: the faster step is not used ({'; '.join(reasons)}); {SLOWER[way.name]}")
+            self.log(f"note: the faster step is not used ({'; '.join(reasons)}); {SLOWER[way.name]}")
         return way
 
     def faster(self, size: int) -> list[str]:

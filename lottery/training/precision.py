@@ -15,7 +15,7 @@ from utils import InputError
 TENSOR_CORES = (8, 0)  # the compute capability from which on NVIDIA's GPUs have tf32 and bf16
 
 
-def precisions_of(device: torch.device) -> tuple[str, ...]:
+def supported_precisions(device: torch.device) -> tuple[str, ...]:
     """The number formats that the device computes in.
 
     torch.cuda.is_bf16_supported does not tell: it is true for older GPUs, which store bf16, but have no convolutions in
@@ -30,7 +30,7 @@ def precisions_of(device: torch.device) -> tuple[str, ...]:
 
 def pick_precision(asked: str, device: torch.device) -> str:
     """The number format asked for, or the device's own for `auto`; InputError if the device has none such."""
-    there = precisions_of(device)
+    there = supported_precisions(device)
     if asked == "auto":
         return "tf32" if "tf32" in there else "fp32"
     if asked not in there:

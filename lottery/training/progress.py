@@ -10,7 +10,7 @@ from tqdm import tqdm
 from lottery.checkpointing.atomic_file import write_whole
 
 
-class Feedback:
+class Progress:
     """A bar over all optimiser steps of the job, and lines above it. Quiet where there is no terminal to redraw.
 
     A context manager: the bar is closed at its end, whatever ends it.
@@ -33,12 +33,12 @@ class Feedback:
     def tick(self, times: int = 1) -> None:
         self.bar.update(times)
 
-    def say(self, *lines: str) -> None:
+    def log(self, *lines: str) -> None:
         for line in lines:
             tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
 
-    def __enter__(self) -> "Feedback":
+    def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *_) -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dataset import Images, augment, to_input
-from lottery.training.fast_step import Accelerated
+from lottery.training.fast_step import FastStep
 from lottery.training.precision import autocast, products
 from lottery.training.recipe import Recipe
 from models.network_state import tensors
@@ -25,7 +25,7 @@ class Step:
     after every step, which gives the kept ones the same trajectory, to the bit, as masked gradients would.
 
     With `compile` "auto" the step is captured as a CUDA graph where there is CUDA, with "on" the network is compiled by
-    torch.compile as well (which needs no CUDA), with "off" it runs operation by operation. `say` is told once if the
+    torch.compile as well (which needs no CUDA), with "off" it runs operation by operation. `log` is told once if the
     faster way cannot be used.
     """
 
@@ -36,7 +36,7 @@ class Step:
         recipe: Recipe,
         precision: str = "fp32",
         compile: str = "off",
-        say: Callable[[str], object] = print,
+        log: Callable[[str], object] = print,
     ):
         self.model, self.data, self.precision = model, data, precision
         self.device = data.images.device
@@ -52,7 +52,7 @@ class Step:
             self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.right = torch.zeros(len(data), dtype=torch.bool, device=self.device)  # (N,) at each example's last visit
-        self.accelerated = Accelerated(self, recipe.batch_size, compile, say)
+        self.accelerated = FastStep(self, recipe.batch_size, compile, log)
 
     def begin_epoch_(self) -> None:
         """Train mode, and no loss yet."""

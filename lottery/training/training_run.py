@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dataset import class_counts
 from lottery.checkpointing.metrics import best_place
-from lottery.training.context import Workbench
+from lottery.training.context import TrainingContext
 from lottery.training.loop import Epoch, finite, fit
 from lottery.training.recipe import Recipe, steps_per_epoch
 from pruner import Ticket, count, density, empty_layers, layer_counts, whole_density
@@ -23,7 +23,7 @@ WAYS = ("step", "step_fallback", "folded")  # what `ways_of` tells
 
 
 @dataclass
-class Trial:
+class TrainingRun:
     """A training: its ticket, examples and recipe, and its books so far."""
 
     ticket: Ticket
@@ -85,7 +85,9 @@ class Trial:
         return passed
 
 
-def watch(trial: Trial, bench: Workbench, snapshot_at: Container[int] = ()) -> Iterator[tuple[Epoch, dict]]:
+def train_epochs(
+    training: TrainingRun, context: TrainingContext, snapshot_at: Container[int] = ()
+) -> Iterator[tuple[Epoch, dict]]:
     """Train on from where the books end; after each epoch yield it and its new row in the history.
 
     The step must hold the trial's weights, mask and momentum. The test set is looked at only when validation is the
@@ -93,102 +95,104 @@ def watch(trial: Trial, bench: Workbench, snapshot_at: Container[int] = ()) -> I
     RunError if the loss or a weight is no longer a number.
     """
     epochs = fit(
-        bench.step,
-        trial.indices,
-        trial.recipe,
-        seed=bench.order_seed,
-        round=trial.round or 0,
-        done=trial.done,
+        context.step,
+        training.indices,
+        training.recipe,
+        seed=context.order_seed,
+        round=training.round or 0,
+        done=training.done,
         snapshot_at=snapshot_at,
-        tick=bench.feedback.tick,
+        tick=context.progress.tick,
     )
     for epoch in epochs:
-        if not (math.isfinite(epoch.loss) and finite(bench.model)):
+        if not (math.isfinite(epoch.loss) and finite(context.model)):
             raise RunError(
-                f"{trial.describe()}, epoch {epoch.number}: the loss is {epoch.loss} and the weights are no longer "
+                f"{training.describe()}, epoch {epoch.number}: the loss is {epoch.loss} and the weights are no longer "
                 "finite numbers. What was found before is kept; a smaller --lr or a --warmup may help, in another "
                 "--save_dir or with --overwrite"
             )
-        trial.history.append(_row(epoch, trial, bench))
-        trial.history[-1]["seconds"] = trial.lap()
-        yield epoch, trial.history[-1]
+        training.history.append(_row(epoch, training, context))
+        training.history[-1]["seconds"] = training.lap()
+        yield epoch, training.history[-1]
 
 
-def _row(epoch: Epoch, trial: Trial, bench: Workbench) -> dict:
+def _row(epoch: Epoch, training: TrainingRun, context: TrainingContext) -> dict:
     """An epoch's entry in the history."""
     validation, best_so_far = None, True
-    if len(bench.split.validation):
-        validation = bench.predictor.accuracy(bench.train, bench.split.validation)
-        best_so_far = not trial.history or validation > trial.best["validation"]
+    if len(context.split.validation):
+        validation = context.evaluator.accuracy(context.train, context.split.validation)
+        best_so_far = not training.history or validation > training.best["validation"]
     return {
         "epoch": epoch.number,
         "lr": epoch.lr,
         "loss": epoch.loss,
         "train": 100 * epoch.right.double().mean().item(),
         "validation": validation,
-        "test": bench.predictor.accuracy(bench.test) if best_so_far else None,
+        "test": context.evaluator.accuracy(context.test) if best_so_far else None,
         "steps": epoch.steps,
         "examples": len(epoch.examples),
-        **ways_of(bench),
+        **ways_of(context),
     }
 
 
-def ways_of(bench: Workbench) -> dict[str, str | bool | None]:
+def ways_of(context: TrainingContext) -> dict[str, str | bool | None]:
     """For the records: how a step ran ("graph", "compiled graph", "compiled" or "plain"), why no faster way was used
     if one failed, and whether batch norm was folded for evaluation."""
-    accelerated = bench.step.accelerated
-    return {"step": accelerated.used, "step_fallback": accelerated.fallback, "folded": bench.predictor.folded}
+    accelerated = context.step.accelerated
+    return {"step": accelerated.used, "step_fallback": accelerated.fallback, "folded": context.evaluator.folded}
 
 
 # --- what it came to --------------------------------------------------------------------------------------------------
 
 
-def summary(trial: Trial, bench: Workbench, forward_passes: int = 0) -> dict:
+def summary(training: TrainingRun, context: TrainingContext, forward_passes: int = 0) -> dict:
     """The row of this network in the final table and in the ledger, with the extra forward passes it took."""
-    mask, best = trial.ticket.mask, trial.best
+    mask, best = training.ticket.mask, training.best
     return {
-        "round": trial.round or 0,
+        "round": training.round or 0,
         "density": density(mask),
         "sparsity": 1 - density(mask),
-        "whole_density": whole_density(mask, bench.model.parameters()),
+        "whole_density": whole_density(mask, context.model.parameters()),
         "kept": count(mask),
         "layers": layer_counts(mask),
-        "set": len(trial.indices),
-        "class_counts": class_counts(bench.train, trial.indices),
+        "set": len(training.indices),
+        "class_counts": class_counts(context.train, training.indices),
         "validation": best["validation"],
         "test": best["test"],
         "best_epoch": best["epoch"],
-        "epochs": len(trial.history),
-        "epochs_planned": trial.recipe.epochs - trial.first_epoch,
-        "stopped": trial.stopped,
-        "steps_per_epoch": trial.steps_per_epoch,
-        "steps": trial.steps,
-        "steps_planned": trial.planned_steps,
-        "examples": sum(row.get("examples", len(trial.indices)) for row in trial.history),  # older runs do not say
+        "epochs": len(training.history),
+        "epochs_planned": training.recipe.epochs - training.first_epoch,
+        "stopped": training.stopped,
+        "steps_per_epoch": training.steps_per_epoch,
+        "steps": training.steps,
+        "steps_planned": training.planned_steps,
+        "examples": sum(
+            row.get("examples", len(training.indices)) for row in training.history
+        ),  # older runs do not say
         "forward_passes": forward_passes,
-        "seconds": trial.seconds,
-        **{name: trial.history[-1].get(name) for name in WAYS},  # older runs do not say
+        "seconds": training.seconds,
+        **{name: training.history[-1].get(name) for name in WAYS},  # older runs do not say
     }
 
 
-def plan_lines(trial: Trial, bench: Workbench) -> list[str]:
+def plan_lines(training: TrainingRun, context: TrainingContext) -> list[str]:
     """What is about to be trained and how long, and what is odd about that."""
-    recipe, mask = trial.recipe, trial.ticket.mask
-    begin = f", beginning after step {trial.first_step}" if trial.first_step else ""
-    kept, whole = density(mask), whole_density(mask, bench.model.parameters())
+    recipe, mask = training.recipe, training.ticket.mask
+    begin = f", beginning after step {training.first_step}" if training.first_step else ""
+    kept, whole = density(mask), whole_density(mask, context.model.parameters())
     lines = [
-        f"{trial.describe()}: density {kept:.4f}, sparsity {1 - kept:.4f} of the prunable weights ({whole:.4f} and "
-        f"{1 - whole:.4f} of the whole network), {len(trial.indices)} examples",
-        f"epochs {trial.first_epoch} to {recipe.epochs - 1}, {trial.steps_per_epoch} steps each{begin}, learning rate "
-        f"drops at {', '.join(map(str, recipe.milestones)) or 'no epoch'}",
+        f"{training.describe()}: density {kept:.4f}, sparsity {1 - kept:.4f} of the prunable weights ({whole:.4f} and "
+        f"{1 - whole:.4f} of the whole network), {len(training.indices)} examples",
+        f"epochs {training.first_epoch} to {recipe.epochs - 1}, {training.steps_per_epoch} steps each{begin}, "
+        f"learning rate drops at {', '.join(map(str, recipe.milestones)) or 'no epoch'}",
     ]
     warnings = [f"layer {name} has no weights left" for name in empty_layers(mask)]
     beyond = [str(milestone) for milestone in recipe.milestones if milestone >= recipe.epochs]
     if beyond:
         warnings.append(f"the learning rate never drops at {', '.join(beyond)}: the last epoch is {recipe.epochs - 1}")
-    return lines + [f"warning: {trial.describe()}: {warning}" for warning in warnings]
+    return lines + [f"warning: {training.describe()}: {warning}" for warning in warnings]
 
 
-def short_warnings(trial: Trial) -> list[str]:
+def short_warnings(training: TrainingRun) -> list[str]:
     """A sentence for a training too short to say much."""
-    return [f"only {trial.steps} optimiser steps were taken, too few to say much"] if trial.steps < 100 else []
+    return [f"only {training.steps} optimiser steps were taken, too few to say much"] if training.steps < 100 else []

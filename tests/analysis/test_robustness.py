@@ -16,7 +16,7 @@ from dataset import Images, to_input
 from lottery.analysis.attacks import Threat, robust_accuracies
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.results.runs import read_run
-from lottery.training.context import form_of
+from lottery.training.context import image_spec
 from models.normalization import normalization
 from tests.helpers import REWIND, ROOT, run
 
@@ -62,7 +62,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     run("train", QUICK, folder)
     source = read_source("digits", folder)
-    model = build_model("lenet300", **form_of(source))
+    model = build_model("lenet300", **image_spec(source))
     model.load_state_dict(split_state(read(folder / "model_SA_best.pth.tar")["state_dict"])[0])
     test = Images(torch.from_numpy(source.test_images), torch.from_numpy(source.test_labels))
     return folder, model, test

@@ -12,7 +12,7 @@ import pruner
 from lottery.checkpointing.checkpoint import masked_state, read, write
 from lottery.search import imp as search
 from lottery.tickets import invariants
-from lottery.tickets.invariants import Evidence, check
+from lottery.tickets.invariants import TicketFacts, check
 from lottery.training.step import copy_weights
 from models import build_model
 from pruner import Ticket
@@ -26,7 +26,7 @@ def ticket(tiny):
     """A fresh ticket, with all that can be known of it."""
     mask, weights, _ = pruned_ticket(tiny)
     started = {name: value * mask.get(name, True) for name, value in copy_weights(tiny).items()}
-    return Evidence(
+    return TicketFacts(
         mask=mask,
         weights=started,
         rewound=weights,
@@ -46,11 +46,11 @@ def verdicts(evidence):
 
 
 def test_a_right_ticket_obeys_every_law(ticket):
-    assert verdicts(ticket) == dict.fromkeys(invariants.LAWS, True)
+    assert verdicts(ticket) == dict.fromkeys(invariants.INVARIANTS, True)
 
 
 def test_what_is_not_known_is_not_judged(ticket):
-    bare = Evidence(mask=ticket.mask, weights=ticket.weights)
+    bare = TicketFacts(mask=ticket.mask, weights=ticket.weights)
     found = verdicts(bare)
     assert {law for law, holds in found.items() if holds} == {"finite weights", "dropped weights"}
     assert set(found.values()) == {True, None}
@@ -78,7 +78,7 @@ def test_each_law_is_broken_by_its_breach(ticket):
         "examples of the training split": {"training": torch.arange(7)},
         "no example validates": {"validation": torch.tensor([7, 9])},
     }
-    assert breaches.keys() == invariants.LAWS.keys()
+    assert breaches.keys() == invariants.INVARIANTS.keys()
     for law, breach in breaches.items():
         found = verdicts(dataclasses.replace(ticket, **breach))
         assert [name for name, holds in found.items() if holds is False] == [law]

@@ -10,7 +10,7 @@ from lottery.checkpointing import metrics as records
 from lottery.checkpointing.checkpoint import read
 from lottery.training.flops import OTHER, forward_flops
 from lottery.training.recipe import Recipe
-from lottery.training.training_run import WAYS, Trial
+from lottery.training.training_run import WAYS, TrainingRun
 from lottery.training.training_run import summary as summarized
 from pruner import Ticket, layer_counts
 from tests.helpers import REWIND, SETTINGS, run
@@ -69,9 +69,9 @@ def test_rows_of_older_runs_do_not_say(runs):
     saved = read(runs / "PrAC" / "1checkpoint.pth.tar")
     history = [{name: value for name, value in row.items() if name not in WAYS} for row in saved["history"]]
     mask = {"0.weight": torch.ones(2, 2, dtype=torch.bool)}
-    trial = Trial(Ticket(mask, {}), torch.arange(9), Recipe(epochs=3), 1, history=history)
-    bench = SimpleNamespace(model=torch.nn.Linear(2, 2), train=SimpleNamespace(labels=torch.arange(9)))
-    assert {name: summarized(trial, bench)[name] for name in WAYS} == dict.fromkeys(WAYS)
+    training = TrainingRun(Ticket(mask, {}), torch.arange(9), Recipe(epochs=3), 1, history=history)
+    context = SimpleNamespace(model=torch.nn.Linear(2, 2), train=SimpleNamespace(labels=torch.arange(9)))
+    assert {name: summarized(training, context)[name] for name in WAYS} == dict.fromkeys(WAYS)
 
 
 def test_a_retraining_says_which_ticket_it_trained(runs, tmp_path):
@@ -124,7 +124,7 @@ def test_lines_after_the_checkpoint_are_taken_back(tmp_path):
     assert records.read_metrics(metrics.path)[1] == 1
     for known in (2, 3):
         again = records.Metrics(metrics.path)
-        again.go_on(1, 0.8, ROWS[:known], earlier=[{"round": 0, "epochs": 2, "density": 1.0}])
+        again.resume(1, 0.8, ROWS[:known], earlier=[{"round": 0, "epochs": 2, "density": 1.0}])
         assert [(line["round"], line["epoch"]) for line in records.read_metrics(metrics.path)[0]] == [
             (0, 0), (0, 1), *((1, epoch) for epoch in range(known))]  # fmt: skip
     again.add(1, 0.8, ROWS)

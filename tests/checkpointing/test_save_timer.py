@@ -2,7 +2,7 @@
 
 import random
 
-from lottery.checkpointing.save_timer import Pace
+from lottery.checkpointing.save_timer import SaveTimer
 
 
 class Clock:
@@ -15,13 +15,13 @@ class Clock:
 def most_at_stake(interval, epochs):
     """Seconds since the last save, at the worst moment of a run with epochs of these lengths."""
     clock, worst = Clock(), 0.0
-    pace, saved = Pace(interval, clock), 0.0
+    save_timer, saved = SaveTimer(interval, clock), 0.0
     for seconds in epochs:
         clock.now += seconds
         worst = max(worst, clock.now - saved)
-        if pace.due():
+        if save_timer.due():
             saved = clock.now
-            pace.restart()
+            save_timer.restart()
     return worst
 
 
@@ -39,10 +39,10 @@ def test_no_more_than_the_interval_or_one_epoch_is_lost():
 
 def test_short_epochs_are_saved_seldom():
     clock = Clock()
-    pace, saves = Pace(60, clock), 0
+    save_timer, saves = SaveTimer(60, clock), 0
     for _ in range(6000):
         clock.now += 0.1
-        if pace.due():
+        if save_timer.due():
             saves += 1
-            pace.restart()
+            save_timer.restart()
     assert 10 <= saves <= 11

@@ -24,7 +24,7 @@ from lottery.checkpointing.set_aside import is_worth_keeping, kept_place, mend_,
 from lottery.checkpointing.signals import Interrupted
 from lottery.search import imp as search
 from lottery.search import setup
-from lottery.training.progress import Feedback
+from lottery.training.progress import Progress
 from tests.helpers import run_in_process
 
 QUICK = "--dataset digits --arch lenet300 --batch_size 256 --epochs 1 --decreasing_lr 1 --gpu -1"
@@ -58,7 +58,7 @@ def begin_only(script, folder, monkeypatch, *more) -> None:
         raise Killed
 
     with monkeypatch.context() as patch, contextlib.suppress(Killed):
-        patch.setattr(Feedback, "tick", tick)
+        patch.setattr(Progress, "tick", tick)
         run(script, folder, *more)
         pytest.fail("it took no step")
 
@@ -129,9 +129,9 @@ def test_records_whose_checkpoints_are_gone_and_damaged_checkpoints_are_worth_ke
 
 
 def test_layers_that_are_selected_are_worth_keeping(tmp_path):
-    begun = {"history": [], "rounds": [], "momentum": {}, "point": {"layers": []}}
+    open_run = {"history": [], "rounds": [], "momentum": {}, "point": {"layers": []}}
     for layers, worth in [([], False), ([{"kept_channels": [0]}], True)]:
-        write(RunDirectory(tmp_path).checkpoint(1), begun | {"point": {"layers": layers}})
+        write(RunDirectory(tmp_path).checkpoint(1), open_run | {"point": {"layers": layers}})
         assert is_worth_keeping(RunDirectory(tmp_path)) == worth
 
 
@@ -320,7 +320,7 @@ def test_a_run_beside_a_name_that_ends_alike_is_none_that_was_replaced(tmp_path)
     ]
 
 
-@pytest.mark.parametrize("module, name, keeps", [(setup, "set_up", True), (search.Search, "begin", False)])
+@pytest.mark.parametrize("module, name, keeps", [(setup, "build_context", True), (search.ImpSearch, "begin", False)])
 def test_the_command_that_goes_on_overwrites_only_what_has_not_been_set_aside(
     tmp_path, monkeypatch, module, name, keeps
 ):

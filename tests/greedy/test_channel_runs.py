@@ -22,7 +22,7 @@ from lottery.greedy.channels.groups import layers_of
 from lottery.greedy.channels.slicing import apart, channel_mask, load_sliced, sliced
 from lottery.study.config import read_study
 from lottery.study.runner import check_jobs
-from lottery.training.progress import Feedback
+from lottery.training.progress import Progress
 from models import build_model
 from tests.helpers import CHANNELS_BESIDE as BESIDE
 from tests.helpers import CHANNELS_COMMON as COMMON
@@ -297,12 +297,12 @@ def test_the_small_network_is_exported_also_by_a_finished_run(dense, tmp_path):
 
 PHASES = {  # what to die at: (owner, function, which call, after it)
     "before the first checkpoint": (channel_run, "write", 1, False),
-    "in the pre-training": (Feedback, "tick", 50, False),
+    "in the pre-training": (Progress, "tick", 50, False),
     "with a snapshot written": (channel_run, "write", 2, True),
     "in the first selection": (selector, "select", 1, False),
     "between two layers": (selector, "select", 4, False),
     "in the tuning of a layer": (selector, "fit", 2, False),
-    "in a fine-tuning": (Feedback, "tick", 105 + 42 + 30, False),
+    "in a fine-tuning": (Progress, "tick", 105 + 42 + 30, False),
     "before a network is sliced": (channel_run, "sliced", 2, False),
     "with a small network written": (channel_run, "save_sliced", 1, True),
     "at the end": (channel_run, "result_lines", 1, False),
@@ -311,7 +311,7 @@ PHASES = {  # what to die at: (owner, function, which call, after it)
 
 OF_BASELINES = {
     "between two layers of one": (selector, "chosen", 4, False),
-    "in the fine-tuning of one": (Feedback, "tick", 42 + 2 * 21 + 2 * 3 + 40, False),
+    "in the fine-tuning of one": (Progress, "tick", 42 + 2 * 21 + 2 * 3 + 40, False),
     "with one's small network written": (channel_run, "save_sliced", 4, True),
 }
 

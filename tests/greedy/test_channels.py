@@ -299,15 +299,15 @@ def brute_force(model, group, images, labels, picks, how, repeats):
         for candidate in range(group.channels):
             if counts[candidate] and not repeats:
                 continue
-            trial, total = copy.deepcopy(model), sum(counts) + 1
-            weight = trial.get_submodule(group.readers[0]).weight
+            training, total = copy.deepcopy(model), sum(counts) + 1
+            weight = training.get_submodule(group.readers[0]).weight
             span = weight.shape[1] // group.channels
             with torch.no_grad():
                 for channel in range(group.channels):
                     times = counts[channel] + (channel == candidate)
                     factor = group.channels * times / total if how == "average" else float(times > 0)
                     weight[:, channel * span : (channel + 1) * span] *= factor
-                losses[candidate] = float(F.cross_entropy(trial(images), labels))
+                losses[candidate] = float(F.cross_entropy(training(images), labels))
         best = min(losses, key=losses.get)
         counts[best] += 1
         found.append((best, losses[best]))

@@ -22,7 +22,7 @@ from lottery.greedy.neurons.run import sub_data_set
 from lottery.greedy.required_pretraining import first_matches
 from lottery.study.config import read_study
 from lottery.study.runner import check_jobs
-from lottery.training.progress import Feedback
+from lottery.training.progress import Progress
 from models.mean_field import MeanField, initial
 from tests.helpers import NEURONS_FAST as FAST
 from tests.helpers import ROOT, at_call
@@ -191,16 +191,16 @@ def test_little_memory_gives_the_same_subnetworks(tmp_path, monkeypatch):
 PHASES = {  # what to die at: (owner, function, which call, after it)
     "before anything is written": (Path, "replace", 1, False),
     "with the beginning written": (two_layer, "write", 1, True),
-    "at the first step": (Feedback, "tick", 1, False),
-    "in the pre-training": (Feedback, "tick", 60 + 117, False),
+    "at the first step": (Progress, "tick", 1, False),
+    "in the pre-training": (Progress, "tick", 60 + 117, False),
     "between two stretches": (two_layer, "train_", 2, False),
     "in a selection": (point_module, "select", 2, False),
     "between a checkpoint and its records": (two_layer, "write_lines", 4, False),
-    "between a selection and its fine-tuning": (two_layer.Discovery, "fine_tune", 2, False),
-    "in a fine-tuning": (Feedback, "tick", 2 * 60 + 130 - 20, False),
-    "after the last selection": (two_layer.Discovery, "fine_tune", 3, True),
-    "with the dense network measured": (two_layer.Discovery, "train_from_scratch", 1, False),
-    "in the training from scratch": (Feedback, "tick", 250 + 3 * 60 + 200, False),
+    "between a selection and its fine-tuning": (two_layer.NeuronSelectionRun, "fine_tune", 2, False),
+    "in a fine-tuning": (Progress, "tick", 2 * 60 + 130 - 20, False),
+    "after the last selection": (two_layer.NeuronSelectionRun, "fine_tune", 3, True),
+    "with the dense network measured": (two_layer.NeuronSelectionRun, "train_from_scratch", 1, False),
+    "in the training from scratch": (Progress, "tick", 250 + 3 * 60 + 200, False),
     "with all written": (two_layer, "table", 1, False),
 }
 CASES = [(phase, interval) for phase in PHASES for interval in ((0, 60) if "pre-training" in phase else (0,))]

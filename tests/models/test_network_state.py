@@ -15,7 +15,7 @@ from torch import nn
 import main_channels
 from dataset import Images, to_input
 from lottery.checkpointing.checkpoint import read
-from lottery.training.evaluation import Predictor
+from lottery.training.evaluation import Evaluator
 from lottery.training.step import copy_weights, load_weights_
 from models.custom import UserNetwork
 from models.network_state import copied, first_names, generators_kept, surroundings, surroundings_kept, tensors
@@ -195,13 +195,13 @@ def test_a_user_s_network_is_evaluated_as_it_is_at_each_call(network):
     torch.manual_seed(1)
     model = UserNetwork(network(), nn.Identity())
     images = Images(torch.randint(0, 256, (40, 8, 8, 3), dtype=torch.uint8), torch.zeros(40, dtype=torch.int64))
-    predictor = Predictor(model, say=pytest.fail)
+    evaluator = Evaluator(model, log=pytest.fail)
     found = []
     for _ in range(3):
         passes(model, 4)
         with torch.no_grad():
             expected = model.eval()(to_input(images.images))
-        logits = predictor.each(images, None, lambda logits, labels: logits)
+        logits = evaluator.each(images, None, lambda logits, labels: logits)
         torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
         found.append(logits)
     assert network is Plain or not torch.equal(found[0], found[2])
@@ -210,7 +210,7 @@ def test_a_user_s_network_is_evaluated_as_it_is_at_each_call(network):
 def test_a_trace_leaves_nothing_in_the_network():
     model = UserNetwork(passes(Keeps()), nn.Identity())
     kept = model.network.feature
-    Predictor(model)(Images(torch.zeros(4, 8, 8, 3, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)))
+    Evaluator(model)(Images(torch.zeros(4, 8, 8, 3, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)))
     assert isinstance(model.network.feature, torch.Tensor) and not isinstance(model.network.feature, torch.fx.Proxy)
     assert kept is not None
 

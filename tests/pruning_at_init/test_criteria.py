@@ -24,8 +24,8 @@ from dataset import to_input
 from lottery.checkpointing.checkpoint import read, split_state, write
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS, kept_by_iteration, quotas
 from lottery.pruning_at_init.run import Batches, examples_of, keep
-from lottery.pruning_at_init.scores import SCORES, TEMPERATURE, Subject, grasp, snip, synflow
-from lottery.training.context import read_material
+from lottery.pruning_at_init.scores import SCORES, TEMPERATURE, ScoringInputs, grasp, snip, synflow
+from lottery.training.context import build_model_and_data
 from lottery.training.step import copy_weights
 from models.units import NORMALIZATION
 from tests.helpers import ROOT, network, one_sentence
@@ -255,7 +255,7 @@ def test_a_score_leaves_the_network_and_the_weights_as_they_were(tiny, images, c
     mask, weights = pruner.dense(tiny), {name: value + 1 for name, value in copy_weights(tiny).items()}
     before = [copy.deepcopy(each) for each in (tiny.state_dict(), weights, mask)]
     batches = Batches(images, torch.arange(40), 16)
-    scores = SCORES[criterion](Subject(tiny, weights, mask, batches, np.random.default_rng(0)))
+    scores = SCORES[criterion](ScoringInputs(tiny, weights, mask, batches, np.random.default_rng(0)))
     assert scores.keys() == mask.keys() and all(scores[name].shape == layer.shape for name, layer in mask.items())
     assert not any(score.requires_grad for score in scores.values())
     for now, then in zip((tiny.state_dict(), weights, mask), before, strict=True):
@@ -271,7 +271,7 @@ def test_every_kind_of_network_can_be_scored(arch, criterion):
     mask, channels = pruner.dense(model), 1 if arch == "lenet300" else 3
     torch.manual_seed(0)
     batches = [(torch.rand(4, channels, 32, 32), torch.tensor([0, 1, 2, 3]))]
-    scores = SCORES[criterion](Subject(model, copy_weights(model), mask, batches, None))
+    scores = SCORES[criterion](ScoringInputs(model, copy_weights(model), mask, batches, None))
     for name, score in scores.items():
         assert score.isfinite().all() and score.any(), name
 
@@ -453,7 +453,7 @@ def test_the_mask_is_that_of_the_score_on_the_examples_that_train(call, tmp_path
     content, _ = find(call, tmp_path, "--criterion", "snip", "--density", 0.2, "--batch_size", 100)
     words = ["--criterion", "snip", "--density", "0.2", "--save_dir", "x", "--batch_size", "100"]
     args = main_init.read_flags([*DIGITS, *words])
-    material = read_material(args, torch.device("cpu"))
+    material = build_model_and_data(args, torch.device("cpu"))
     indices = examples_of(args, material, [])
     assert torch.equal(indices.sort().values, material.split.train) and not torch.equal(indices, material.split.train)
     batches = [(to_input(material.train.images[part]), material.train.labels[part]) for part in indices.split(100)]
@@ -528,7 +528,7 @@ def test_every_iteration_is_inverted(call, tmp_path):
     words = "--criterion synflow --density 0.4 --iterations 3 --ranking uniform --inverted".split()
     content, _ = find(call, tmp_path, *words)
     args = main_init.read_flags([*DIGITS, *words, "--save_dir", "x"])
-    material = read_material(args, torch.device("cpu"))
+    material = build_model_and_data(args, torch.device("cpu"))
     weights, mask = copy_weights(material.model), pruner.dense(material.model)
     batches = [(to_input(material.train.images[:2]), material.train.labels[:2])]
     for part in (0.4 ** (1 / 3), 0.4 ** (2 / 3), 0.4):

@@ -14,12 +14,12 @@ from dataset import el2n, highest, random_by_class
 from lottery.reports.chapters.prac_sets import sets_parts
 from lottery.reports.comparison.methods import tasks_of
 from lottery.results.runs import read_runs
-from lottery.search.control_sets import OtherMembers, has_others
-from lottery.search.prac_sets import CriticalSets, RoundEnd
+from lottery.search.control_sets import ControlSets, has_others
+from lottery.search.prac_sets import PracSets, RoundEnd
 from lottery.search.schedule import nearest_epochs
 from lottery.study.config import read_study
 from lottery.study.runner import check_jobs, slurm_script
-from lottery.training.evaluation import Predictor
+from lottery.training.evaluation import Evaluator
 from tests.helpers import (
     IMP,
     PRAC,
@@ -47,8 +47,8 @@ CURRENT = torch.tensor([1, 2, 4, 7])  # this control's own set of the round befo
 
 
 def policy(members, like=LIKE, errors=None, early=1, seed=0, cep="trained"):
-    own = CriticalSets(WHOLE, 12, data_prune="zero_out", threshold=0, data_rate=0.2, cep=cep, seed=seed)
-    return OtherMembers([WHOLE, like, like], members, own, LABELS, early, errors, seed)
+    own = PracSets(WHOLE, 12, data_prune="zero_out", threshold=0, data_rate=0.2, cep=cep, seed=seed)
+    return ControlSets([WHOLE, like, like], members, own, LABELS, early, errors, seed)
 
 
 def round_end(k=1, **looks):
@@ -180,8 +180,8 @@ def test_el2n_by_hand():
 
 def test_errors_and_classes_are_of_the_same_predictions(tiny, images):
     chosen = torch.tensor([3, 7, 20, 39])
-    predictor = Predictor(tiny)
-    errors, right = predictor.errors(images, chosen), predictor(images, chosen) == images.labels[chosen]
+    evaluator = Evaluator(tiny)
+    errors, right = evaluator.errors(images, chosen), evaluator(images, chosen) == images.labels[chosen]
     tiny.eval()
     with torch.no_grad():
         logits = tiny(images.images[chosen].permute(0, 3, 1, 2).float() / 255)

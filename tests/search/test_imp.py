@@ -19,7 +19,7 @@ import torch
 import pruner
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.training import checkpointer
-from lottery.training.progress import Feedback
+from lottery.training.progress import Progress
 from tests.helpers import (
     REWIND,
     ROOT,
@@ -270,17 +270,17 @@ def test_an_interrupted_run_keeps_its_whole_epochs_a_killed_one_what_was_saved(r
     """In the middle of the fourth epoch, with nothing due to be saved; all end as an unbroken run does."""
     with monkeypatch.context() as patch, contextlib.suppress(Killed):
         steps = iter(range(3 * 21 + 7))  # of 21 in an epoch
-        real = Feedback.tick
+        real = Progress.tick
 
         def tick(self):
             if next(steps, None) is None:
                 if end:
                     os.kill(os.getpid(), end)
-                patch.setattr(checkpointer.SavedRun, "flush", lambda self: None)  # nothing is done any more
+                patch.setattr(checkpointer.Checkpointer, "flush", lambda self: None)  # nothing is done any more
                 raise Killed
             real(self)
 
-        patch.setattr(Feedback, "tick", tick)
+        patch.setattr(Progress, "tick", tick)
         out = run("imp", f"{REWIND} --save_interval 3600", tmp_path, expect=128 + (end or 0))
         assert "To go on: python main_imp.py --dataset digits" in out
     assert read(tmp_path / "0checkpoint.pth.tar")["epoch"] == left
@@ -410,14 +410,14 @@ def test_a_second_run_in_the_same_directory_is_refused_while_the_first_lives(run
 
 def test_a_directory_that_vanishes_is_one_sentence(tmp_path, monkeypatch):
     steps = iter(range(30))
-    real = Feedback.tick
+    real = Progress.tick
 
     def tick(self):
         if next(steps, None) is None:
             shutil.rmtree(tmp_path / "run", ignore_errors=True)
         real(self)
 
-    monkeypatch.setattr(Feedback, "tick", tick)
+    monkeypatch.setattr(Progress, "tick", tick)
     out = run("imp", f"{REWIND} {SAVING}", tmp_path / "run", expect=1)
     complaints = [line for line in out.splitlines() if line.startswith("main_imp.py: ")]
     assert len(complaints) == 1 and "cannot be written (No such file or directory)" in complaints[0]

@@ -15,7 +15,7 @@ from lottery.checkpointing import atomic_file
 from lottery.retraining import run as retrain
 from lottery.search import imp as search
 from lottery.training import checkpointer, context, training_run
-from lottery.training.progress import Feedback
+from lottery.training.progress import Progress
 from tests.helpers import REWIND, SCRIPTS, SETTINGS, assert_same_files, at_call, run
 
 pytestmark = pytest.mark.skipif(
@@ -43,22 +43,22 @@ def whole(tmp_path_factory):
 PHASES = {  # what to die at: (owner, function, which call, after it)
     "with the data read": (context, "initial_model", 1, False),
     "before anything is written": (atomic_file, "_write_and_rename", 1, False),
-    "at the first step": (Feedback, "tick", 1, False),
-    "in the first epoch": (Feedback, "tick", 7, False),
-    "in a later epoch": (Feedback, "tick", 3 * STEPS + 7, False),
+    "at the first step": (Progress, "tick", 1, False),
+    "in the first epoch": (Progress, "tick", 7, False),
+    "in a later epoch": (Progress, "tick", 3 * STEPS + 7, False),
     "in validation": (training_run, "_row", 5, False),
     "in a checkpoint's write": (os, "fsync", 5, False),
     "between a write and its rename": (atomic_file.Path, "replace", 5, False),
     "between the best network and the checkpoint": (checkpointer, "write", 2, True),
-    "between two epochs": (checkpointer.SavedRun, "keep", 5, True),
+    "between two epochs": (checkpointer.Checkpointer, "save", 5, True),
 }
 IN_SEARCHES = {
     "with the rewinding weights there": (search, "write", 1, True),
-    "between pruning and the next round": (search.Search, "new_trial", 2, False),
-    "with the next round ready": (search.Search, "new_trial", 2, True),
-    "as the last round ends": (search.Search, "next_round", 3, False),
-    "before the last ticket is written": (search.Search, "new_trial", 4, False),
-    "with all written": (search.Search, "tell_result", 1, False),
+    "between pruning and the next round": (search.ImpSearch, "new_round", 2, False),
+    "with the next round ready": (search.ImpSearch, "new_round", 2, True),
+    "as the last round ends": (search.ImpSearch, "next_round", 3, False),
+    "before the last ticket is written": (search.ImpSearch, "new_round", 4, False),
+    "with all written": (search.ImpSearch, "log_result", 1, False),
 }
 IN_TRAININGS = {
     "with all trained": (retrain, "summary", 1, False),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lottery.search.prac_sets import CriticalSets, FixedSets, RoundEnd
+from lottery.search.prac_sets import FixedSets, PracSets, RoundEnd
 from lottery.tickets.prac_set_files import check_sets, read_sets
 from lottery.training.costs import Vanilla, saved, saved_by, saved_with_training
 from lottery.training.recipe import Recipe, steps_per_epoch
@@ -16,7 +16,7 @@ CURRENT = torch.tensor([1, 2, 4, 5, 7])  # the set of this round, k = 1
 
 def policy(**changes):
     chosen = {"data_prune": "zero_out", "threshold": 0, "data_rate": 0.2, "cep": "trained", "seed": 0} | changes
-    return CriticalSets(WHOLE, 12, **chosen)
+    return PracSets(WHOLE, 12, **chosen)
 
 
 def no_look():

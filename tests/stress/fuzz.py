@@ -353,12 +353,12 @@ def work(argv: Sequence[str] | None) -> None:
     prepare()
     began = time.monotonic()
     with workplace() as folder:
-        bench = Bench(folder)
-        failure = search(bench, args.count, args.seed, began + 60 * args.minutes)
+        context = Bench(folder)
+        failure = search(context, args.count, args.seed, began + 60 * args.minutes)
     rows = [["", *(f"status {status}" for status in STATUSES)]]
-    rows += [[script, *(str(bench.tally[script, status]) for status in STATUSES)] for script in (*SCRIPTS, "verify")]
+    rows += [[script, *(str(context.tally[script, status]) for status in STATUSES)] for script in (*SCRIPTS, "verify")]
     print("\n".join(lines_of(rows)))
-    tried = sum(number for (script, _), number in bench.tally.items() if script != "verify")
+    tried = sum(number for (script, _), number in context.tally.items() if script != "verify")
     print(
         f"seed {args.seed}: {tried} commands in {time.monotonic() - began:.0f} s, {'one' if failure else 'none'} failed"
     )
@@ -366,7 +366,7 @@ def work(argv: Sequence[str] | None) -> None:
         raise RunError(f"a command got no clear answer: {failure}")
 
 
-def search(bench: Bench, count: int, seed: int, end: float) -> str | None:
+def search(context: Bench, count: int, seed: int, end: float) -> str | None:
     """Try so many commands, as long as there is time; the shortest that fails, and how."""
     import hypothesis
 
@@ -383,7 +383,7 @@ def search(bench: Bench, count: int, seed: int, end: float) -> str | None:
     @hypothesis.given(commands())
     def each(command: Command) -> None:
         in_time = failed or time.monotonic() < end  # what has failed is made shorter, however long that takes
-        if in_time and (trouble := bench.try_out(command)):
+        if in_time and (trouble := context.try_out(command)):
             failed.append(f"{command.told()}\n{trouble}")
             raise AssertionError
 

@@ -8,7 +8,7 @@ import torch.nn.utils.prune as torch_prune
 
 import pruner
 from lottery.checkpointing.checkpoint import read, split_state, write
-from lottery.tickets.controls import CONTROLS, Chance, coincidence, controlled
+from lottery.tickets.controls import CONTROLS, RandomSource, coincidence, controlled
 from lottery.training.step import copy_weights
 from pruner import Ticket
 from tests.helpers import Tiny, one_sentence
@@ -25,7 +25,7 @@ def fresh(purpose):
 
 
 def control(name, ticket, seed=7):
-    return controlled(name, ticket, Chance(seed, fresh))
+    return controlled(name, ticket, RandomSource(seed, fresh))
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_random_mask_keeps_as_many_in_each_layer(ticket):
 def test_every_weight_is_as_likely_to_be_kept():
     """2 of 5 weights, 2 000 masks: each weight 800 times, standard deviation 22."""
     ticket = Ticket({"a": torch.tensor([1, 1, 0, 0, 0]).bool()}, {"a": torch.ones(5)})
-    times = sum(CONTROLS["random_mask"].of(ticket, Chance(seed, fresh)).mask["a"].int() for seed in range(2000))
+    times = sum(CONTROLS["random_mask"].of(ticket, RandomSource(seed, fresh)).mask["a"].int() for seed in range(2000))
     assert times.sum() == 4000 and ((times - 800).abs() < 100).all(), times
 
 
@@ -142,7 +142,7 @@ def test_a_control_that_would_be_the_ticket_is_none(tiny):
 
 def test_a_network_that_seeds_torch_itself_has_no_weights_drawn_afresh(ticket):
     with pytest.raises(InputError, match="same weights whatever the seed"):
-        controlled("reinit", ticket, Chance(7, lambda purpose: ticket.weights))
+        controlled("reinit", ticket, RandomSource(7, lambda purpose: ticket.weights))
 
 
 def test_a_one_shot_ticket_is_its_own_one_shot_control_and_is_said_to_be(tiny, ticket):

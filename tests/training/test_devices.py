@@ -12,7 +12,7 @@ from lottery.training import devices, precision
 from lottery.training.context import images_on
 from lottery.training.devices import pick_device, room_for, runs_on, usable_gpus
 from lottery.training.environment import device_name, set_determinism
-from lottery.training.precision import pick_precision, precisions_of, products
+from lottery.training.precision import pick_precision, products, supported_precisions
 from utils import InputError
 
 BUILT = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_120"]
@@ -169,7 +169,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 )
 def test_formats_are_those_of_the_hardware(gpus, capability, hip, there):
     gpus(capability, hip=hip)
-    assert precisions_of(CUDA) == there
+    assert supported_precisions(CUDA) == there
     assert pick_precision("auto", CUDA) == ("tf32" if "tf32" in there else "fp32")
     for asked in {"fp32", "tf32", "bf16"} - set(there):
         with pytest.raises(InputError, match=rf"--precision {asked} needs an NVIDIA GPU .* GPU 0, .* takes auto, fp32"):
@@ -177,7 +177,7 @@ def test_formats_are_those_of_the_hardware(gpus, capability, hip, there):
 
 
 def test_a_cpu_has_no_tf32():
-    assert precisions_of(CPU) == ("fp32", "bf16") and pick_precision("auto", CPU) == "fp32"
+    assert supported_precisions(CPU) == ("fp32", "bf16") and pick_precision("auto", CPU) == "fp32"
     with pytest.raises(InputError, match="the CPU takes auto, fp32, bf16"):
         pick_precision("tf32", CPU)
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from dataset import Images, to_input
 from lottery.training.batchnorm_folding import Folded
-from lottery.training.evaluation import Predictor
+from lottery.training.evaluation import Evaluator
 from lottery.training.step import copy_weights
 from models import build_model
 from tests.helpers import needs_cuda
@@ -39,16 +39,16 @@ def test_the_folded_network_computes_what_the_network_does(arch, pairs):
 
 def test_it_follows_the_networks_weights(tiny, images):
     """Convolution, batch norm and classifier: whatever has changed since the last call counts."""
-    predictor = Predictor(tiny)
-    predictor(images)
-    assert isinstance(predictor.network, Folded)
+    evaluator = Evaluator(tiny)
+    evaluator(images)
+    assert isinstance(evaluator.network, Folded)
     worn(tiny)
     with torch.no_grad():
         for parameter in tiny.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
-    predictor(images)
+    evaluator(images)
     with torch.no_grad():
-        torch.testing.assert_close(predictor.network(to_input(images.images)), tiny(to_input(images.images)))
+        torch.testing.assert_close(evaluator.network(to_input(images.images)), tiny(to_input(images.images)))
 
 
 class Shared(nn.Module):
@@ -87,18 +87,18 @@ class Branches(nn.Module):
 def test_a_network_that_cannot_be_traced_predicts_itself_and_says_so_once(tiny, images):
     notes = []
     network = Branches(worn(tiny))
-    predictor = Predictor(network, say=notes.append)
+    evaluator = Evaluator(network, log=notes.append)
     expected = network(to_input(images.images)).argmax(1)
-    assert torch.equal(predictor(images), expected) and torch.equal(predictor(images), expected)
+    assert torch.equal(evaluator(images), expected) and torch.equal(evaluator(images), expected)
     (note,) = notes
     assert note.startswith("note: batch norm is not folded for evaluation (TraceError")
 
 
 def test_a_folded_network_that_differs_is_not_used(tiny, images, monkeypatch):
     notes, network = [], worn(tiny)
-    predictor = Predictor(network, say=notes.append)
+    evaluator = Evaluator(network, log=notes.append)
     monkeypatch.setattr(Folded, "__call__", lambda folded, images: folded.network(images) * 1.01)
-    assert torch.equal(predictor(images), network(to_input(images.images)).argmax(1))
+    assert torch.equal(evaluator(images), network(to_input(images.images)).argmax(1))
     assert len(notes) == 1 and "would differ by 0.01" in notes[0]
 
 
@@ -106,14 +106,14 @@ def test_bf16_predicts_nearly_the_same(tiny, images):
     torch.manual_seed(0)
     model = worn(build_model("res20s", classes=10, channels=3, image_size=32, mean=(0.5,) * 3, std=(0.2,) * 3))
     many = Images(torch.randint(0, 256, (200, 32, 32, 3), dtype=torch.uint8), torch.zeros(200, dtype=torch.int64))
-    a, b = Predictor(model)(many), Predictor(model, "bf16")(many)
+    a, b = Evaluator(model)(many), Evaluator(model, "bf16")(many)
     assert (a == b).double().mean() > 0.9
 
 
 def test_an_empty_set_has_no_predictions(tiny, images):
-    predictor = Predictor(tiny, say=pytest.fail)
-    assert len(predictor(images, torch.zeros(0, dtype=torch.int64))) == 0
-    assert len(predictor(images)) == len(images)
+    evaluator = Evaluator(tiny, log=pytest.fail)
+    assert len(evaluator(images, torch.zeros(0, dtype=torch.int64))) == 0
+    assert len(evaluator(images)) == len(images)
 
 
 @needs_cuda
@@ -122,9 +122,9 @@ def test_a_gpu_predicts_as_the_cpu_does(precision):
     torch.manual_seed(0)
     model = worn(build_model("res20s", classes=10, channels=3, image_size=32, mean=(0.5,) * 3, std=(0.2,) * 3))
     many = Images(torch.randint(0, 256, (200, 32, 32, 3), dtype=torch.uint8), torch.zeros(200, dtype=torch.int64))
-    here = Predictor(model)(many)
+    here = Evaluator(model)(many)
     on_gpu = Images(many.images.cuda(), many.labels.cuda())
-    predictor = Predictor(model.cuda().to(memory_format=torch.channels_last), precision)
-    there = predictor(on_gpu).cpu()
-    assert isinstance(predictor.network, Folded)
+    evaluator = Evaluator(model.cuda().to(memory_format=torch.channels_last), precision)
+    there = evaluator(on_gpu).cpu()
+    assert isinstance(evaluator.network, Folded)
     assert (here == there).double().mean() > (0.9 if precision == "bf16" else 0.97)

@@ -32,7 +32,7 @@ class Wrong(nn.Module):
 
 def losses_and_notes(model, images, compile, recipe=RECIPE, seed=1):
     notes = []
-    step = Step(model, images, recipe, compile=compile, say=notes.append)
+    step = Step(model, images, recipe, compile=compile, log=notes.append)
     step.load_(pruned_ticket(model))
     indices = torch.arange(30, device=images.images.device)
     return [epoch.loss for epoch in fit(step, indices, recipe, seed=seed)], notes

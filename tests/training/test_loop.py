@@ -13,7 +13,7 @@ from torch import nn
 
 import pruner
 from dataset import augment, draw_epoch, to_input, visits
-from lottery.training.evaluation import Predictor
+from lottery.training.evaluation import Evaluator
 from lottery.training.loop import fit
 from lottery.training.recipe import Recipe, batches, steps_per_epoch
 from lottery.training.step import Step, copy_weights, load_weights_
@@ -298,11 +298,11 @@ def test_predictions_do_not_depend_on_batches_or_touch_the_model(tiny, images):
     indices = torch.randperm(280, generator=torch.Generator().manual_seed(0))
     tiny.eval()
     expected = torch.stack([tiny(to_input(many.images[i : i + 1])).argmax(1)[0] for i in indices.tolist()])
-    predictor = Predictor(tiny)
-    assert torch.equal(predictor(many, indices), expected)
+    evaluator = Evaluator(tiny)
+    assert torch.equal(evaluator(many, indices), expected)
     assert all(torch.equal(value, tiny.state_dict()[name]) for name, value in before.items())
     right = (expected == many.labels[indices]).double().mean().item()
-    assert predictor.accuracy(many, indices) == pytest.approx(100 * right)
+    assert evaluator.accuracy(many, indices) == pytest.approx(100 * right)
 
 
 def test_weights_that_do_not_fit_are_refused(tiny):

@@ -28,7 +28,7 @@ from lottery.greedy.channels.selection import (
 from lottery.greedy.channels.setup import Setting
 from lottery.greedy.channels.slicing import channel_mask
 from lottery.greedy.names import WHOLE
-from lottery.training.context import Workbench
+from lottery.training.context import TrainingContext
 from lottery.training.loop import finite, fit
 from lottery.training.precision import autocast, products
 from lottery.training.recipe import Recipe
@@ -44,7 +44,7 @@ class Selector:
     """Selects in the bench's network as it is. `rows` tell of the layers that have been selected in, front to back."""
 
     args: argparse.Namespace
-    bench: Workbench
+    context: TrainingContext
     setting: Setting
 
     @property
@@ -58,18 +58,18 @@ class Selector:
         `right` is the share of the examples to select by that the network got right before its first layer.
         """
         layer, clock = list(self.setting.layers.values())[number], time.perf_counter()
-        with arithmetic(self.bench):
+        with arithmetic(self.context):
             parts, examples = self.cut(layer)
             before = accuracy(parts, examples)
             if baseline:
                 random = generator(self.args.seed, k, number, purpose=RANDOM_CHANNELS)
-                found = Selected(chosen(baseline, self.bench.model, layer.group, random), [], reached=True)
+                found = Selected(chosen(baseline, self.context.model, layer.group, random), [], reached=True)
             else:
                 random = generator(self.args.seed, k, number, purpose=CHANNELS)
                 found = select(parts, examples, self.goal(number, layer, before, right), self.rule, random)
             weights = weights_of(found, layer, self.args.channel_weights)
             after = accuracy(parts, examples, weights)
-        fold_(self.bench.model, layer.group, weights)
+        fold_(self.context.model, layer.group, weights)
         return row_of(layer, found, weights, before, after) | {"seconds": time.perf_counter() - clock}
 
     @property
@@ -87,8 +87,8 @@ class Selector:
 
     def cut(self, layer: Layer) -> tuple[Cut, Examples]:
         """The network cut at a layer, and what lies before the cut for the examples to select by."""
-        args, data, chosen = self.args, self.bench.train, self.setting.examples
-        self.bench.model.eval()
+        args, data, chosen = self.args, self.context.train, self.setting.examples
+        self.context.model.eval()
         parts = cut(self.setting.network, layer.group)
 
         def front(images: Tensor) -> tuple:
@@ -100,13 +100,13 @@ class Selector:
 
     def tune(self, k: int, number: int, recipe: Recipe) -> None:
         """Train what is left, between two layers, on --layer_tuning of an epoch, under the mask that is in the step."""
-        bench = self.bench
-        size = max(2, round(self.args.layer_tuning * len(bench.whole)))
+        context = self.context
+        size = max(2, round(self.args.layer_tuning * len(context.whole)))
         place = (k << LAYER_BITS) + number + 1
-        indices = random_subset(bench.whole, size, generator(self.args.seed, place, purpose=CHANNELS))
-        for _ in fit(bench.step, indices, replace(recipe, epochs=1, milestones=()), seed=bench.seed, round=place):
+        indices = random_subset(context.whole, size, generator(self.args.seed, place, purpose=CHANNELS))
+        for _ in fit(context.step, indices, replace(recipe, epochs=1, milestones=()), seed=context.seed, round=place):
             pass
-        if not finite(bench.model):
+        if not finite(context.model):
             raise RunError(
                 f"round {k}, tuning after layer {number}: the weights are no longer finite numbers. What was found "
                 "before is kept; a smaller --fine_tune_lr may help, in another --save_dir or with --overwrite"
@@ -114,7 +114,7 @@ class Selector:
 
     def right(self) -> float:
         """The share of the examples to select by that the network gets right."""
-        return self.bench.predictor.accuracy(self.bench.train, self.setting.examples) / 100
+        return self.context.evaluator.accuracy(self.context.train, self.setting.examples) / 100
 
     def kept(self, rows: Sequence[dict]) -> dict[str, Tensor]:
         """Which channels are kept: of layers without a row all of them."""
@@ -126,17 +126,17 @@ class Selector:
 
     def mask(self, rows: Sequence[dict]) -> Mask:
         """Of the channels, and of what given weights were trained under."""
-        mask = self.bench.dense() | channel_mask(self.bench.model, self.groups, self.kept(rows))
+        mask = self.context.dense() | channel_mask(self.context.model, self.groups, self.kept(rows))
         for name, layer in (self.setting.given.mask if self.setting.given else {}).items():
-            layer = layer.to(self.bench.device)
+            layer = layer.to(self.context.device)
             mask[name] = mask[name] & layer if name in mask else layer
         return mask
 
 
 @contextmanager
-def arithmetic(bench: Workbench) -> Iterator[None]:
+def arithmetic(context: TrainingContext) -> Iterator[None]:
     """Around forward passes of a selection: the run's precision, and no gradients."""
-    device, precision = bench.device, bench.step.precision
+    device, precision = context.device, context.step.precision
     with torch.no_grad(), products(device, precision), autocast(device, precision):
         yield
 

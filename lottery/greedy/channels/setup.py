@@ -12,7 +12,7 @@ from lottery.greedy.channels.budgets import Layer, asked_layers, plan
 from lottery.greedy.channels.groups import layers_of, trace
 from lottery.greedy.names import GREEDY
 from lottery.tickets.load import TicketFiles
-from lottery.training.context import Workbench
+from lottery.training.context import TrainingContext
 from lottery.training.precision import products
 from lottery.training.recipe import steps_per_epoch
 from pruner import Ticket
@@ -47,40 +47,40 @@ class Setting:
         return tuple(Point(iteration, by) for by in (GREEDY, *self.baselines) for iteration in self.iterations)
 
 
-def setting_of(args: argparse.Namespace, bench: Workbench) -> Setting:
+def setting_of(args: argparse.Namespace, context: TrainingContext) -> Setting:
     """InputError where flags, files and network do not go together."""
-    network = trace(bench.model)
-    layers = plan(layers_of(bench.model, network), asked_layers(args.layers), args.keep, args.arch)
-    check_trace(network, bench)
+    network = trace(context.model)
+    layers = plan(layers_of(context.model, network), asked_layers(args.layers), args.keep, args.arch)
+    check_trace(network, context)
     files = TicketFiles.read(args.init_dir, None)
-    given, notes = given_weights(files, bench)
-    iterations, examples = iterations_of(args, bench), examples_of(args, bench)
+    given, notes = given_weights(files, context)
+    iterations, examples = iterations_of(args, context), examples_of(args, context)
     return Setting(network, layers, iterations, args.baselines, given, files.origin, examples, notes)
 
 
-def check_trace(network: fx.GraphModule, bench: Workbench) -> None:
+def check_trace(network: fx.GraphModule, context: TrainingContext) -> None:
     """InputError if the traced network is not the network: then what was found of its layers does not hold."""
-    images = to_input(bench.train.images[:4])
-    with torch.no_grad(), products(bench.device, "fp32"):
-        expected, got = bench.model.eval()(images), network.eval()(images)
+    images = to_input(context.train.images[:4])
+    with torch.no_grad(), products(context.device, "fp32"):
+        expected, got = context.model.eval()(images), network.eval()(images)
     if not torch.allclose(got, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
         raise InputError("the layers of this network cannot be found: its trace by torch.fx computes something else")
 
 
-def given_weights(files: TicketFiles, bench: Workbench) -> tuple[Ticket | None, list[str]]:
+def given_weights(files: TicketFiles, context: TrainingContext) -> tuple[Ticket | None, list[str]]:
     """The trained network of --init_dir, under its mask, and what there is to say about it."""
     if not files.init:
         return None, []
-    weights, mask, notes = files.init.trained_weights(bench.model)
-    notes += files.init.check_data(*bench.contents.values(), bench.split.validation)
+    weights, mask, notes = files.init.trained_weights(context.model)
+    notes += files.init.check_data(*context.contents.values(), context.split.validation)
     return Ticket(mask, weights), notes
 
 
-def iterations_of(args: argparse.Namespace, bench: Workbench) -> tuple[int | None, ...]:
+def iterations_of(args: argparse.Namespace, context: TrainingContext) -> tuple[int | None, ...]:
     """When to select; (None,) for given weights. InputError for an iteration beyond the pre-training's end."""
     if args.init_dir:
         return (None,)
-    end = args.epochs * steps_per_epoch(len(bench.whole), args.batch_size)
+    end = args.epochs * steps_per_epoch(len(context.whole), args.batch_size)
     if args.prune_at and args.prune_at[-1] > end:
         raise InputError(
             f"--prune_at {args.prune_at[-1]} is beyond the end of the pre-training: --epochs {args.epochs} are {end} "
@@ -89,10 +89,10 @@ def iterations_of(args: argparse.Namespace, bench: Workbench) -> tuple[int | Non
     return args.prune_at or (end,)
 
 
-def examples_of(args: argparse.Namespace, bench: Workbench) -> Tensor:
+def examples_of(args: argparse.Namespace, context: TrainingContext) -> Tensor:
     """The examples of the training split to select by, int64 (n,)."""
-    there, wanted = len(bench.whole), args.select_examples
+    there, wanted = len(context.whole), args.select_examples
     if wanted and wanted > there:
         raise InputError(f"--select_examples {wanted} is more than the {there} examples that train")
     wanted = wanted or min(MOST_EXAMPLES, there)
-    return random_subset(bench.whole, wanted, generator(args.seed, purpose=CHANNELS))
+    return random_subset(context.whole, wanted, generator(args.seed, purpose=CHANNELS))

@@ -15,9 +15,9 @@ from torch import Tensor
 from dataset import random_subset
 from lottery.checkpointing.checkpoint import FORMAT, write
 from lottery.checkpointing.metrics import write_lines, write_summary
-from lottery.checkpointing.resume import Opening, begun
+from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.checkpointing.save_timer import Pace
+from lottery.checkpointing.save_timer import SaveTimer
 from lottery.cli.flags import about, settings
 from lottery.greedy.neurons.evaluation import Choice, examine
 from lottery.greedy.neurons.tables import point_lines, table
@@ -30,7 +30,7 @@ from lottery.training.devices import pick_device, room_for
 from lottery.training.environment import changes, environment, set_determinism
 from lottery.training.host_memory import keep_freed_memory
 from lottery.training.loop import finite
-from lottery.training.progress import Feedback
+from lottery.training.progress import Progress
 from lottery.training.step import copy_weights, load_weights_
 from models.mean_field import MeanField, initial
 from utils import INITIAL_WEIGHTS, RANDOM_PRUNE, RANDOM_SET, InputError, RunError, digest, generator, torch_seed
@@ -50,12 +50,12 @@ def discover(args: argparse.Namespace) -> None:
     train, test = examples_of(source, args, device)
     arrays = source.train_images, source.train_labels, source.test_images, source.test_labels
     chosen = settings(args, SCRIPT, {"data checksum": digest(*arrays)})
-    directory, feedback = RunDirectory(args.save_dir), Feedback(args.print_freq)
-    discovery = Discovery(args, directory, chosen, train, test, feedback)
-    with begun(directory, chosen, args, inputs=[]) as opening, feedback:
-        feedback.say(*(f"note: {note}" for note in source.notes))
-        discovery.open(opening)
-        discovery.run()
+    directory, progress = RunDirectory(args.save_dir), Progress(args.print_freq)
+    run = NeuronSelectionRun(args, directory, chosen, train, test, progress)
+    with open_run(directory, chosen, args, inputs=[]) as resume_point, progress:
+        progress.log(*(f"note: {note}" for note in source.notes))
+        run.open(resume_point)
+        run.run()
 
 
 def examples_of(source: Source, args: argparse.Namespace, device: torch.device) -> tuple[Examples, Examples]:
@@ -80,7 +80,7 @@ def sub_data_set(there: int, wanted: int | None, seed: int) -> Tensor:
 
 
 @dataclass
-class Discovery:
+class NeuronSelectionRun:
     """A run: what it works with, and where it stands."""
 
     args: argparse.Namespace
@@ -88,7 +88,7 @@ class Discovery:
     settings: dict
     train: Examples
     test: Examples
-    feedback: Feedback
+    progress: Progress
     iteration: int = 0  # how long the dense network has been trained
     points: dict[int, dict] = field(default_factory=dict)  # iteration -> what was measured there
     subnetworks: dict[int, dict] = field(default_factory=dict)  # iteration -> picks, and weights as selected and tuned
@@ -100,7 +100,7 @@ class Discovery:
         self.network = self.fresh(args.hidden, DENSE)
         self.recipe = Plain(args.lr, args.batch_size, LOSSES[args.loss], args.seed)
         self.environment = environment(self.device) | {"deterministic": args.deterministic}
-        self.pace = Pace(args.save_interval)
+        self.save_timer = SaveTimer(args.save_interval)
 
     def fresh(self, neurons: int, which: int) -> MeanField:
         """A network with initial weights of its own."""
@@ -124,15 +124,15 @@ class Discovery:
         if "scratch" not in self.ends:
             self.train_from_scratch()
         self.summarize()
-        self.feedback.say("", *table(self.summary()))
+        self.progress.log("", *table(self.summary()))
 
     def pretrain(self, until: int) -> None:
         """Train the dense network up to this iteration, saving now and then; nothing if it is there."""
         while self.iteration < until:
             stop = min(until, self.iteration + STRETCH)
-            train_(self.network, self.train, range(self.iteration, stop), self.recipe, self.feedback.tick)
+            train_(self.network, self.train, range(self.iteration, stop), self.recipe, self.progress.tick)
             self.iteration = stop
-            due = self.pace.due()
+            due = self.save_timer.due()
             if due or stop == until:
                 self.check(self.network, f"iteration {stop} of the pre-training")
             if due:
@@ -146,7 +146,7 @@ class Discovery:
         point, picks = examine(self.network, self.train, self.test, choice, random)
         self.points[now] = {"iteration": now} | point
         self.subnetworks[now] = {"picks": picks, "selected": copy_weights(self.network.subnetwork(picks))}
-        self.feedback.say(*point_lines(self.points[now]))
+        self.progress.log(*point_lines(self.points[now]))
         self.save()
 
     def fine_tune(self, iteration: int) -> None:
@@ -157,7 +157,7 @@ class Discovery:
         weights = copied(self.subnetworks[iteration]["selected"])
         network = MeanField(**weights, activation=self.args.activation).to(self.device)
         steps = range(iteration, iteration + self.args.fine_tune)
-        train_(network, self.train, steps, self.recipe, self.feedback.tick)
+        train_(network, self.train, steps, self.recipe, self.progress.tick)
         self.check(network, f"the fine-tuning of what was selected at iteration {iteration}")
         self.points[iteration]["fine_tuned"] = self.measure(network)
         self.subnetworks[iteration]["fine_tuned"] = copy_weights(network)
@@ -167,7 +167,7 @@ class Discovery:
         """A network as small as the selected ones, trained as long as the longest way to one of them."""
         network = self.fresh(self.args.neurons, SCRATCH)
         steps = range(self.args.iterations + self.args.fine_tune)
-        train_(network, self.train, steps, self.recipe, self.feedback.tick)
+        train_(network, self.train, steps, self.recipe, self.progress.tick)
         self.check(network, "the training from scratch")
         self.end("scratch", network)
 
@@ -187,21 +187,21 @@ class Discovery:
 
     # --- what is kept ---
 
-    def open(self, opening: Opening) -> None:
+    def open(self, resume_point: ResumePoint) -> None:
         """Begin, or go on from what was saved; tell which."""
-        args, say = self.args, self.feedback.say
+        args, log = self.args, self.progress.log
         described = ", ".join(f"{name} {value}" for name, value in self.environment.items())
-        say(f"seed {args.seed}, {described}")
-        say(f"{len(self.train.targets)} examples train, {len(self.test.targets)} test")
-        say(*(f"note: {note}" for note in opening.notes))
-        if opening.saved:
-            self.restore(opening.saved)
-            say(f"going on from {opening.source}: iteration {self.iteration}, {len(self.points)} selections done")
-            say(*changes(opening.saved["environment"], self.environment))
+        log(f"seed {args.seed}, {described}")
+        log(f"{len(self.train.targets)} examples train, {len(self.test.targets)} test")
+        log(*(f"note: {note}" for note in resume_point.notes))
+        if resume_point.saved:
+            self.restore(resume_point.saved)
+            log(f"going on from {resume_point.source}: iteration {self.iteration}, {len(self.points)} selections done")
+            log(*changes(resume_point.saved["environment"], self.environment))
         else:
             self.save()  # from now on the directory is this run's
-        self.feedback.begin(self.steps_done)
-        self.feedback.expect(self.steps_planned, "iterations")
+        self.progress.begin(self.steps_done)
+        self.progress.expect(self.steps_planned, "iterations")
 
     @property
     def steps_planned(self) -> int:
@@ -239,7 +239,7 @@ class Discovery:
             },
         )
         self.summarize()
-        self.pace.restart()
+        self.save_timer.restart()
 
     def summarize(self) -> None:
         write_lines(self.directory.metrics, list(self.points.values()))

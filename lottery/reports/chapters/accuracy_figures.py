@@ -114,7 +114,7 @@ def effort_figure(task: Task, lines: Sequence[tuple[str, str, list]], dense: lis
     axes.margins(x=0.06, y=0.1)
     steps_axis(axes, [steps for steps, _ in dense] + [p[0] for _, _, points in lines for p in points])
     accuracy_axis(axes)
-    tell_densities(figure, axes, [(look(task.searches.index(search)).color, points) for search, _, points in lines])
+    annotate_densities(figure, axes, [(look(task.searches.index(search)).color, points) for search, _, points in lines])
     legend_below(figure, axes)
     return finish(figure, name, caption)
 
@@ -129,7 +129,7 @@ def steps_axis(axes: Axes, steps: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(thousands)
 
 
-def tell_densities(figure, axes: Axes, lines: Sequence[tuple[str, list]]) -> None:
+def annotate_densities(figure, axes: Axes, lines: Sequence[tuple[str, list]]) -> None:
     """Remaining weights beside the last, the first and a middle point of each line, where there is room for it."""
     figure.canvas.draw()  # gives the points their places
     taken: list[tuple[float, float]] = []

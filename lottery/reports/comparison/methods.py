@@ -267,9 +267,9 @@ def grouped(items: Iterable, settings_of: Callable, same: Callable[[Mapping, Map
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def name_groups(groups: Sequence[Group], name_of: Callable[[Mapping], str], always: Iterable[str]) -> None:
+def name_groups(groups: Sequence[Group], checkpoint_name: Callable[[Mapping], str], always: Iterable[str]) -> None:
     """Give each group a name that no other one has: where two would have the same, the settings that differ follow."""
-    plain = [name_of(group.settings) for group in groups]
+    plain = [checkpoint_name(group.settings) for group in groups]
     for group, name in zip(groups, plain, strict=True):
         rivals = [
             other.settings for other, its in zip(groups, plain, strict=True) if its == name and other is not group
