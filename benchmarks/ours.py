@@ -92,7 +92,7 @@ class Ours:
         split = Split(torch.arange(TRAINING), torch.arange(TRAINING, EXAMPLES))
         context = SimpleNamespace(model=self.model, step=self.step, split=split, environment=environment(self.device))
         Checkpointer(context, RunDirectory(folder), vars(flags()), {}, interval=interval).save(
-            self.training(new_best),
+            self.training_run(new_best),
             self.rewound,
             0,
             rounds=[],
@@ -100,7 +100,7 @@ class Ours:
             early_stop=self.early_stop.state_dict(),
         )
 
-    def training(self, new_best: bool) -> TrainingRun:
+    def training_run(self, new_best: bool) -> TrainingRun:
         """A round in the middle of its schedule, whose newest epoch is its best or not."""
         history = [row(epoch) for epoch in range(DONE)]
         history[-1 if new_best else 0]["validation"] = 100.0
