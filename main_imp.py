@@ -1,67 +1,32 @@
-"""Find lottery tickets by iterative magnitude pruning (Frankle & Carbin, ICLR 2019).
-
-    python main_imp.py --dataset cifar10 --data data/cifar10 --arch res20s --prune_type rewind_lt --save_dir lt
-
-Round k trains the ticket, prunes the smallest of its weights over all layers at once, and rewinds the rest: to their
-initial values (lt) or to where they stood early in training (rewind_lt; Frankle et al., ICML 2020). The ticket of round
-k is in SAVE_DIR/{k}checkpoint.pth.tar as soon as it is found. To go on with a run, give the same command again.
-"""
+"""Find lottery tickets by iterative magnitude pruning with rewinding; `python main_imp.py --help` has the flags."""
 
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 
-from lottery.cli import flags
-from utils import InputError, run_script
+from lottery.cli import imp as cli
+from lottery.search.config import ImpConfig
+from utils import run_script
 
 
-def parser() -> flags.Parser:
-    parser = flags.parser(__doc__)
-    flags.add_pruning(parser, ("lt", "rewind_lt", "pt"))
-    group = parser.add_argument_group("controls")
-    group.add_argument("--random_prune", action="store_true", help="prune at random instead of by magnitude")
-    group.add_argument(
-        "--steps_of",
-        type=flags.path,
-        metavar="DIR",
-        help="train each round on all the data, but only for as many optimiser steps as that round of the finished "
-        "PrAC run in DIR took, in the nearest whole number of epochs; milestones and warm-up scale in proportion",
-    )
-    flags.add_early_stop(parser, eps=None)
-    flags.add_given_set(parser)
-    group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
-    flags.add_ticket(group, "dense")
-    return parser
+def find_tickets(config: ImpConfig) -> None:
+    """Train on all examples, prune, rewind, and again: each round leaves a ticket."""
+    from lottery.search.examples import FixedSets, given_sets
+    from lottery.search.imp import ImpSearch
+    from lottery.search.reference_run import find_reference_run
+    from lottery.search.settings import search_settings
+    from lottery.tickets.load import load_ticket
+    from lottery.training.context import build_context
 
-
-def read_flags(argv: Sequence[str] | None) -> Namespace:
-    """The flags, checked as far as can be done without data, network or torch."""
-    args = parser().parse_args(argv)
-    flags.check_pruning(args)
-    if args.random_prune and args.eb_eps is not None:
-        raise InputError("--eb_eps waits for the mask to settle, with --random_prune it never does: give one of them")
-    check_steps(args)
-    return args
-
-
-def check_steps(args: Namespace) -> None:
-    """With --steps_of nothing else decides how long a round trains, and on how many examples."""
-    others = {"prac_set": args.prac_set, "eb_eps": args.eb_eps is not None, "rewind_lr": args.rewind_lr}
-    rivals = [f"--{name}" for name, given in others.items() if given]
-    if args.steps_of and rivals:
-        raise InputError(
-            f"--steps_of says how many steps a round trains on all the data, {' and '.join(rivals)} would change that: "
-            "give one or the other"
-        )
+    reference = find_reference_run(config.reference, config.pruning.pruning_times)  # a control takes its steps
+    context = build_context(config.training, config.pruning.prune_classifier)
+    ticket = load_ticket(config.ticket, context)  # of round 0: the dense network, if none is given
+    settings = search_settings(config, context, ticket, reference)
+    examples = given_sets(config, context) if config.prac_set else FixedSets([context.whole])
+    ImpSearch(config, context, ticket, examples, settings, reference).run()
 
 
 def work(argv: Sequence[str] | None) -> None:
-    args = read_flags(argv)
-
-    from lottery.search.prac_sets import FixedSets
-    from lottery.search.setup import find_tickets
-
-    find_tickets(args, "main_imp.py", lambda context, reference: FixedSets([context.whole]))
+    find_tickets(cli.read_config(argv))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,165 +1,22 @@
-"""Prune at once, without a search: a ticket by random choice, magnitude, SNIP, GraSP or SynFlow.
-
-    python main_init.py --dataset cifar10 --data data/cifar10 --arch res20s --criterion snip --density 0.1 \\
-        --save_dir snip/seed_0
-
-Scores every weight, where the network starts (--seed), where an early training has brought it (--init_dir) or where a
-whole one has (--weights trained), and keeps those that score highest, exactly as many as are asked for. Writes
-checkpoint.pth.tar, which main_train.py takes as --init_dir and --mask_dir. Looks at examples that train, never at those
-that validate or test.
-"""
+"""main_init"""
 
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 
-from lottery.cli import flags
-from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
-from models import check_arch
-from utils import InputError, run_script
-
-SCRIPT = "main_init.py"
-WEIGHTS = ("starting", "trained")
-
-
-def parser() -> flags.Parser:
-    parser = flags.Parser(__doc__)
-    group = parser.add_argument_group("the result")
-    flags.add_place(group)
-    group.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace another ticket of this script in --save_dir, which is moved to SAVE_DIR.old",
-    )
-    group = parser.add_argument_group("data")
-    flags.add_data(group)
-    flags.add_split(group)
-    group = parser.add_argument_group("network")
-    flags.add_network(group)
-    group.add_argument(
-        "--init_dir",
-        type=flags.path,
-        metavar="FILE",
-        help="weights to prune at: a checkpoint of a pruning script (its rewound weights), or "
-        "epoch_3_rewind_weight.pt; random ones if not given. Whatever mask is in it is not used",
-    )
-    group.add_argument(
-        "--weights",
-        choices=WEIGHTS,
-        default="starting",
-        help="which weights of --init_dir are scored and written: those that its training starts from, or the trained "
-        "ones that it left in a dense network, for one-shot pruning after training",
-    )
-    _add_criterion(parser.add_argument_group("the criterion"))
-    _add_density(parser.add_argument_group("how many weights are kept"))
-    _add_examples(parser.add_argument_group("examples that snip and grasp look at; all that train if not given"))
-    parser.set_defaults(mask_dir=None, new_classifier=False, no_augmentation=True, resume=False, checkpoint=None)
-    return parser
-
-
-def _add_criterion(group) -> None:
-    group.add_argument(
-        "--criterion",
-        choices=CRITERIA,
-        required=True,
-        help="what a weight w is worth: " + "; ".join(f"{name}: {each.help}" for name, each in CRITERIA.items()),
-    )
-    group.add_argument(
-        "--ranking",
-        choices=RANKINGS,
-        default="global",
-        help="where the highest scores are kept: "
-        + "; ".join(f"{name}: {each.help}" for name, each in RANKINGS.items()),
-    )
-    iterated = ", ".join(f"{each.iterations} for {name}" for name, each in CRITERIA.items() if each.iterations)
-    group.add_argument(
-        "--iterations",
-        type=flags.positive_int,
-        help="score and prune so many times, down to density ** (i / iterations) in iteration i, each time by the "
-        f"scores of what is left; if not given {iterated}",
-    )
-    group.add_argument(
-        "--inverted",
-        action="store_true",
-        help="a control: keep the weights that score lowest instead, in every iteration (Frankle et al., ICLR 2021)",
-    )
-    group.add_argument(
-        "--prune_classifier",
-        action="store_true",
-        help="prune the weights of the classifier, the layer that makes the logits, as well",
-    )
-    group.add_argument(
-        "--allow_empty_layers", action="store_true", help="write a ticket even if a layer has no weight left"
-    )
-
-
-def _add_density(group) -> None:
-    group = group.add_mutually_exclusive_group(required=True)
-    group.add_argument("--density", type=flags.share, help="this share of the prunable weights, rounded")
-    group.add_argument("--sparsity", type=flags.share, help="all but this share of the prunable weights, rounded")
-    group.add_argument(
-        "--like", type=flags.path, metavar="FILE", help="as many as the ticket in this checkpoint, of the same network"
-    )
-
-
-def _add_examples(group) -> None:
-    group.add_argument(
-        "--prac_set", type=flags.path, metavar="FILE", help="those of a PrAC set: a .npy file, or a checkpoint"
-    )
-    group.add_argument("--score_examples", type=flags.positive_int, metavar="N", help="N of them, drawn with --seed")
-    flags.add_batch_size(group, "examples at a time; batch norm takes its statistics from each batch")
-
-
-def read_flags(argv: Sequence[str] | None) -> Namespace:
-    """The flags, checked as far as can be done without data, network or torch; fills in --iterations."""
-    args = parser().parse_args(argv)
-    flags.check_data(args)
-    check_arch(args.arch, args.stem)
-    flags.check_save_dir(args.save_dir)
-    flags.check_files(args, *flags.FILES)
-    if args.weights == "trained" and not args.init_dir:
-        raise InputError("--weights trained are those of --init_dir: give it")
-    check_criterion(args)
-    check_examples(args)
-    return args
-
-
-def check_criterion(args: Namespace) -> None:
-    published = CRITERIA[args.criterion].iterations
-    if args.iterations and published is None:
-        raise InputError(
-            f"--iterations {args.iterations}: the scores of {args.criterion} do not depend on what is left, one "
-            "pruning is enough: leave it away"
-        )
-    if args.inverted and not CRITERIA[args.criterion].tells:
-        raise InputError(
-            f"--inverted: the scores of {args.criterion} tell nothing that could be inverted, leave it away"
-        )
-    args.iterations = args.iterations or published or 1
-
-
-def check_examples(args: Namespace) -> None:
-    if args.prac_set and args.prac_set.is_dir():
-        raise InputError(f"--prac_set {args.prac_set} is a directory: give the checkpoint of one of its rounds")
-    given = [f"--{name}" for name in ("prac_set", "score_examples") if getattr(args, name) is not None]
-    if given and not CRITERIA[args.criterion].looks_at_examples:
-        raise InputError(f"{given[0]}: --criterion {args.criterion} looks at no examples, leave it away")
-    if len(given) > 1:
-        raise InputError("--prac_set and --score_examples both say which examples: give one of them")
-    if args.score_examples == 1:
-        raise InputError("--score_examples must be at least 2, since batch norm needs two examples, got 1")
+from lottery.cli import init as cli
+from utils import run_script
 
 
 def work(argv: Sequence[str] | None) -> None:
-    args = read_flags(argv)
+    args = cli.read_flags(argv)
 
     from lottery.pruning_at_init.run import find_ticket
 
-    find_ticket(args, SCRIPT)
+    find_ticket(args, cli.SCRIPT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_script(work, SCRIPT, argv, goes_on=False, out_of_memory="A smaller --batch_size needs less")
+    return run_script(work, cli.SCRIPT, argv, goes_on=False, out_of_memory="A smaller --batch_size needs less")
 
 
 if __name__ == "__main__":

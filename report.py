@@ -1,43 +1,16 @@
-"""Compare runs in one report: accuracy against sparsity, what it cost, the PrAC sets, the masks; whether tickets are
-stable and robust; and how much pre-training greedy selection of neurons or channels needs.
-
-    python report.py runs/imp_0 runs/imp_1 runs/PrAC_0 runs/PrAC_1 runs/retrain_0 --output report
-
-Takes the directories of any runs: searches, finished or still going, retrained tickets, the 2021 code's directories;
-several seeds of a method become a mean. Runs of main_greedy.py, main_channels.py and main_stability.py have chapters of
-their own, alone or beside others. Writes report.html, which needs no other file, and the same as report.md with
-figures/ and tables/. A run that cannot be read is named and left out. Exit status 0; 2 if there is nothing to report.
-"""
+"""report"""
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from lottery.cli import flags
+from lottery.cli import checks
+from lottery.cli import report as cli
 from utils import run_script
 
 
-def parser() -> flags.Parser:
-    parser = flags.Parser(__doc__)
-    parser.add_argument("runs", type=flags.path, nargs="+", metavar="RUN", help="a run's directory, its --save_dir")
-    parser.add_argument(
-        "--output", type=flags.path, default=Path("report"), metavar="DIR", help="directory for the report"
-    )
-    parser.add_argument(
-        "--margin",
-        type=flags.not_negative,
-        default=0.5,
-        help="points of test accuracy by which a ticket may fall short and still count as winning or equal",
-    )
-    parser.add_argument(
-        "--data", type=flags.path, metavar="DIR", help="where the images lie, if not where the runs had them"
-    )
-    return parser
-
-
 def work(argv: Sequence[str] | None) -> None:
-    args = parser().parse_args(argv)
-    flags.check_directory("--output", args.output)
+    args = cli.parser().parse_args(argv)
+    checks.check_directory("--output", args.output)
 
     from lottery.reports.build import make_report
 

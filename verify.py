@@ -1,38 +1,16 @@
-"""Check tickets in files, of this suite or of the 2021 code: is each what it claims to be?
-
-    python verify.py lt/*checkpoint.pth.tar
-
-Looks at each file's checksum and at the laws of tickets: finite weights, exact density, dropped weights zero, a mask
-within the one of the round before, weights equal to the rewinding point, examples that train and do not validate, an
-elastic ticket that is what its source gives. What a law needs is taken from the file, from those beside it, and from
-those it names. Exit status 0 if all that could be checked holds, else 1.
-"""
+"""verify"""
 
 import sys
 from collections.abc import Sequence
 
-from lottery.cli import flags
+from lottery.cli import checks
+from lottery.cli import verify as cli
 from utils import RunError, run_script
 
 
-def parser() -> flags.Parser:
-    parser = flags.Parser(__doc__)
-    parser.add_argument("files", type=flags.path, nargs="+", metavar="CHECKPOINT", help="checkpoints to check")
-    parser.add_argument(
-        "--rate",
-        type=flags.share,
-        default=0.2,
-        help="share of the kept weights that a round pruned, where the file does not say, as those of the 2021 code",
-    )
-    parser.add_argument(
-        "--split_file", type=flags.path, metavar="FILE.npy", help="the split of the run, where files do not say"
-    )
-    return parser
-
-
 def work(argv: Sequence[str] | None) -> None:
-    args = parser().parse_args(argv)
-    flags.check_files(args, "split_file")
+    args = cli.parser().parse_args(argv)
+    checks.check_files(args, "split_file")
 
     from lottery.analysis.verification import report
 

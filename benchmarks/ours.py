@@ -1,6 +1,5 @@
 """The suite's own parts, put to the same work as the plain loop: `fit`, `Evaluator`, `prune`, `Checkpointer`."""
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,8 @@ from torch import Tensor, nn
 from benchmarks.cases import BATCH, EPOCHS, EXAMPLES, RATE, TRAINING, Problem, on
 from benchmarks.memory import let_suite_keep_memory
 from dataset import Split
-from lottery.checkpointing.run_directory import RunDirectory
+from lottery.checkpointing.run_settings import RunConfig, run_settings
+from lottery.search.config import EarlyStopConfig
 from lottery.search.early_stop import EarlyStop
 from lottery.search.prac_sets import PracSets
 from lottery.training.checkpointer import Checkpointer
@@ -23,7 +23,8 @@ from lottery.training.step import Step, copy_weights
 from lottery.training.training_run import TrainingRun
 from pruner import Mask, Ticket, count, distance, magnitude, prune
 
-DONE = EPOCHS // 2  # epochs in the books of a checkpoint: the middle of the schedule, as in the plain loop
+EARLY_STOP = EarlyStopConfig(eb_eps=0.08)
+DONE = EPOCHS // 2  # epochs in the history of a checkpoint: the middle of the schedule, as in the plain loop
 
 
 class Ours:
@@ -44,7 +45,7 @@ class Ours:
         self.step.load_(Ticket(self.mask, ticket.weights))
         self.evaluator = Evaluator(self.model, precision=precision)
         self.policy = new_policy(device)
-        self.early_stop = EarlyStop(flags(), 0, self.mask, None)
+        self.early_stop = EarlyStop(EARLY_STOP, RATE, 0, self.mask, None)
         self.early_stop.bird.update(0, self.mask, self.kept)
         self.rewound = copy_weights(self.model)
 
@@ -91,7 +92,8 @@ class Ours:
         """
         split = Split(torch.arange(TRAINING), torch.arange(TRAINING, EXAMPLES))
         context = SimpleNamespace(model=self.model, step=self.step, split=split, environment=environment(self.device))
-        Checkpointer(context, RunDirectory(folder), vars(flags()), {}, interval=interval).save(
+        run = RunConfig("benchmark", folder, save_interval=interval)
+        Checkpointer(context, run, run_settings("benchmark", run, EARLY_STOP, contents={}), {}).save(
             self.training_run(new_best),
             self.rewound,
             0,
@@ -111,10 +113,6 @@ class Ours:
 def row(epoch: int) -> dict:
     numbers = dict.fromkeys(("lr", "loss", "train", "validation", "distance", "seconds"), 0.1)
     return numbers | {"epoch": epoch, "test": None, "steps": -(-TRAINING // BATCH)}
-
-
-def flags() -> argparse.Namespace:
-    return argparse.Namespace(eb_eps=0.08, queue_length=5, eb_arm="exceed", rate=RATE)
 
 
 def new_policy(device: torch.device) -> PracSets:

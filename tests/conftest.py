@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dataset import Images
+from lottery.cli.scripts import flag_names
 from tests.helpers import GOLDEN, Tiny, run_in_process
 
 
@@ -51,7 +52,7 @@ def call():
 
     def run(script: str, *flags: object) -> tuple[int, str, str]:
         module = __import__(script)
-        chooses = any(action.dest == "gpu" for action in module.parser()._actions) and "--gpu" not in flags
+        chooses = "gpu" in flag_names(f"{script}.py") and "--gpu" not in flags
         return run_in_process(module, *flags, *(["--gpu", "-1"] if chooses else []))
 
     return run

@@ -13,7 +13,7 @@ from dataset import Images, random_subset
 from lottery.analysis.attacks import BATCH, MEASURED, Threat, robust_accuracies
 from lottery.checkpointing.metrics import write_summary
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.cli.flags import command
+from lottery.cli.configs import command
 from lottery.readers.registry import read_source
 from lottery.results.runs import SEARCHES, Run, read_run
 from lottery.tickets.load import TicketFile

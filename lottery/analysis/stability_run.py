@@ -19,8 +19,10 @@ from lottery.checkpointing.metrics import write_summary
 from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.save_timer import SaveTimer
-from lottery.cli.flags import about, settings
-from lottery.retraining.run import read_ticket, train_ticket
+from lottery.cli.configs import run_config, training_config
+from lottery.cli.transition import about, settings
+from lottery.retraining.config import RetrainingConfig
+from lottery.retraining.run import TicketToTrain, TicketTraining, ticket_to_train
 from lottery.training.context import TrainingContext, build_context
 from lottery.training.environment import changes
 from lottery.training.progress import Progress
@@ -33,20 +35,20 @@ MEASURED = ("test_error", "test_loss", "train_error", "train_loss")  # at every 
 OF_TICKET = ("density", "sparsity", "whole_density", "kept")  # of a training's row in summary.json
 
 
-def measure_stability(args: argparse.Namespace, trainings: Sequence[argparse.Namespace]) -> None:
+def measure_stability(args: argparse.Namespace, trainings: Sequence[RetrainingConfig]) -> None:
     """Set up, begin or go on, train what is not yet trained, measure. InputError before anything is trained."""
-    context = build_context(args)
-    read_ticket(trainings[0], context)  # refused, if at all, before the directory is this run's
+    context = build_context(training_config(args, SCRIPT))
+    found = ticket_to_train(trainings[0], context)  # refused, if at all, before the directory is this run's
     directory, chosen = RunDirectory(args.save_dir), settings(args, SCRIPT, context.contents)
-    copies = [RunDirectory(training.save_dir) for training in trainings]
-    with open_run(directory, chosen, args, inputs=[args.init_dir, args.mask_dir], copies=copies) as resume_point:
+    copies = [RunDirectory(training.training.run.save_dir) for training in trainings]
+    with open_run(run_config(args, SCRIPT), chosen, [args.init_dir, args.mask_dir], copies=copies) as resume_point:
         if not resume_point.saved:
             check_copies(copies)
         line = Line(args, context, directory, chosen)
         line.open(resume_point)
         for training in trainings:
-            train_copy(training, context)
-        line.between(*(Copy.read(training.save_dir) for training in trainings))
+            train_copy(training, context, found)
+        line.between(*(Copy.read(training.training.run.save_dir) for training in trainings))
 
 
 def check_copies(copies: Sequence[RunDirectory]) -> None:
@@ -59,14 +61,15 @@ def check_copies(copies: Sequence[RunDirectory]) -> None:
             )
 
 
-def train_copy(training: argparse.Namespace, context: TrainingContext) -> None:
-    """As main_train.py would with these flags, on data and network that are there already; its directory has been
+def train_copy(config: RetrainingConfig, context: TrainingContext, found: TicketToTrain) -> None:
+    """As main_train.py would with these settings, on data and network that are there already; its directory has been
     cleared if it was to be."""
-    training = argparse.Namespace(**vars(training) | {"overwrite": False})
-    progress = Progress(training.print_freq)
-    progress.log("", f"{training.save_dir.name}: order seed {training.order_seed}")
+    run = replace(config.training.run, overwrite=False)
+    config = replace(config, training=replace(config.training, run=run))
+    progress = Progress(run.print_freq)
+    progress.log("", f"{run.save_dir.name}: order seed {config.order_seed}")
     load_weights_(context.model, context.initial(INITIAL_WEIGHTS))
-    train_ticket(training, replace(context, order_seed=training.order_seed, progress=progress))
+    TicketTraining(config, replace(context, order_seed=config.order_seed, progress=progress), found).run()
 
 
 @dataclass(frozen=True)

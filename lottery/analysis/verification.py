@@ -11,8 +11,9 @@ from torch import Tensor
 from dataset import VAL_FRACTION, read_permutation, split
 from lottery.checkpointing.atomic_file import is_sealed
 from lottery.checkpointing.checkpoint import read, split_state
-from lottery.checkpointing.resume import differences, is_best_network
+from lottery.checkpointing.resume import is_best_network
 from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name
+from lottery.checkpointing.run_settings import differences
 from lottery.elastic.run import transfer_again
 from lottery.tickets.invariants import Finding, Seen, TicketFacts, check, equal, unknown
 from lottery.tickets.load import TicketFiles, checksum

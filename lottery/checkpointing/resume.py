@@ -1,8 +1,7 @@
 """How a run begins: from nothing, or from what its directory holds, if a command may go on with that."""
 
-import argparse
 import shutil
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,36 +10,38 @@ from lottery.checkpointing.atomic_file import DamagedFile, is_sealed
 from lottery.checkpointing.checkpoint import FORMAT, read, write
 from lottery.checkpointing.metrics import best_place
 from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name, occupied
+from lottery.checkpointing.run_settings import RunConfig, differences
 from lottery.checkpointing.set_aside import check_place, is_worth_keeping, kept_place, mend_, set_aside_
-from lottery.cli.flags import LATER
 from utils import InputError, overwrite_done
 
 
 @contextmanager
 def open_run(
-    directory: RunDirectory,
+    run: RunConfig,
     settings: Mapping,
-    args: argparse.Namespace,
     inputs: Sequence[Path | None],
     copies: Sequence[RunDirectory] = (),
 ) -> Iterator["ResumePoint"]:
-    """The directory for this process alone, brought to where the run begins or goes on; `find_resume_point` says which.
+    """Lock the run's directory for this process and bring it to where the run begins or resumes.
 
-    `copies` are directories within it that belong to the run, those of trainings that it makes with main_train.py.
+    `inputs` are files that the run reads, which --overwrite must not remove; `copies` are directories within it that
+    belong to the run, those of trainings that it makes with main_train.py. InputError, with nothing touched, where the
+    command may neither begin there nor resume what is there (`find_resume_point`).
     """
+    directory = RunDirectory(run.save_dir)
     with occupied(directory):
         with together(copies):
             mend_([directory, *copies])
-            resume_point = find_resume_point(
+            found = find_resume_point(
                 directory,
                 settings,
-                resume=args.resume,
-                checkpoint=args.checkpoint,
-                overwrite=args.overwrite,
+                resume=run.resume,
+                checkpoint=run.checkpoint,
+                overwrite=run.overwrite,
                 inputs=inputs,
                 copies=copies,
             )
-            resume_point = make(directory, resume_point, copies)
+            resume_point = make(directory, found, copies)
         yield resume_point
 
 
@@ -221,23 +222,6 @@ def _script_of(checkpoint: Path) -> str | None:
         return read(checkpoint).get("settings", {}).get("script")
     except InputError:
         return None
-
-
-def differences(there: Mapping, here: Mapping, names: Container[str] | None = None) -> list[str]:
-    """The settings (of these `names`, if given) that differ, in words; more pruning rounds than before extend a run and
-    are no difference.
-
-    A setting that only one side knows is none either: a round that is yet to come, or a flag that came later, unless it
-    is known what was done before there was one.
-    """
-    there = {name: value for name, value in LATER.items() if name in here} | dict(there)
-    extended = there.get("pruning_times", 0) < here.get("pruning_times", 0)
-    return [
-        f"{name} was {there[name]}, is {here[name]}"
-        for name in there
-        if name in here and there[name] != here[name] and not (name == "pruning_times" and extended)
-        if names is None or name in names
-    ]
 
 
 def is_best_network(best: Mapping, saved: Mapping) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lottery.checkpointing.checkpoint import masked_state, split_state, write
 from lottery.checkpointing.resume import open_run
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.cli.flags import command
+from lottery.cli.configs import command, run_config
 from lottery.elastic.mapping import (
     Count,
     Mapping,
@@ -65,10 +65,10 @@ def transfer_ticket(args: argparse.Namespace) -> None:
         )
     chosen = settings(args, format_mapping(mapping), checksum(ticket), files.mask.settings)
     directory = RunDirectory(args.save_dir)
-    with open_run(directory, chosen, args, inputs=[args.init_dir, args.mask_dir]) as resume_point:
+    with open_run(run_config(args, SCRIPT), chosen, inputs=[args.init_dir, args.mask_dir]) as resume_point:
         if not resume_point.saved:
             write(directory.checkpoint(None), content(carried.ticket, chosen, args, given))
-        told = [f"note: {note}" for note in (*given.told, *given.notes, *resume_point.notes)]
+        told = [f"note: {note}" for note in (*given.description, *given.notes, *resume_point.notes)]
         before, after = counts(ticket.mask, source.units), counts(carried.ticket.mask, target.units)
         told += report(args, chosen["block_mapping"], before, after, directory.checkpoint(None))
         print(*told, sep="\n")

@@ -18,14 +18,17 @@ from dataset import Images, to_input
 from lottery.checkpointing.checkpoint import on_cpu, split_state, write
 from lottery.checkpointing.resume import open_run
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.cli.flags import command, settings
+from lottery.cli.configs import command, from_flags, run_config, ticket_config
+from lottery.cli.transition import settings
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS, Ranking, kept_by_iteration, quotas
 from lottery.pruning_at_init.scores import SCORES, ScoringInputs
-from lottery.tickets.load import TicketFile, TicketFiles, checksum, given_ticket
+from lottery.tickets.load import TicketFile, TicketFiles, checksum, load_ticket
 from lottery.tickets.prac_set_files import GivenSet, check_sets, read_sets, set_notes
 from lottery.tickets.save import known_examples, untrained
+from lottery.training.config import DataConfig, ModelConfig
 from lottery.training.context import ModelAndData, build_model_and_data
 from lottery.training.devices import pick_device
+from lottery.training.environment import set_determinism
 from lottery.training.host_memory import keep_freed_memory
 from lottery.training.network_notes import classifier_setting, network_notes
 from lottery.training.precision import products
@@ -41,9 +44,11 @@ ROUNDING = 1e-9  # of the largest score of a layer, in float64
 def find_ticket(args: argparse.Namespace, script: str) -> None:
     """Read data, network and weights, score and prune, and write the ticket. InputError before anything is written."""
     keep_freed_memory()
-    material = build_model_and_data(args, pick_device(args.gpu))
+    device = pick_device(args.gpu)
+    set_determinism(device, args.deterministic)
+    material = build_model_and_data(from_flags(DataConfig, args), from_flags(ModelConfig, args), args.seed, device)
     trained = args.weights == "trained"
-    files, ticket, _, notes = given_ticket(args, material, trained)
+    files, ticket, _, notes = load_ticket(ticket_config(args), material, trained)
     whole = dense(material.model, args.prune_classifier)
     if trained:
         files.check_kept(on_cpu(whole), material.model)
@@ -54,7 +59,7 @@ def find_ticket(args: argparse.Namespace, script: str) -> None:
     chosen = settings(args, script, material.contents | decided(args, ticket, whole, kept, examples, material))
     directory = RunDirectory(args.save_dir)
     inputs = [args.init_dir, args.prac_set, args.like]
-    with open_run(directory, chosen, args, inputs=inputs) as resume_point:
+    with open_run(run_config(args, script), chosen, inputs=inputs) as resume_point:
         if resume_point.saved:
             mask = split_state(resume_point.saved["state_dict"])[1]
         else:

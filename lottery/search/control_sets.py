@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from dataset import highest, overlap, random_by_class, random_subset
-from lottery.search.prac_sets import PracSets, RoundEnd
+from lottery.search.examples import RoundEnd
+from lottery.search.prac_sets import PracSets
 from lottery.search.reference_run import ReferenceRun
 from lottery.training.context import TrainingContext
 from utils import OTHER_MEMBERS, InputError, generator
@@ -48,6 +49,8 @@ class ControlSets:
         errors: Callable[[], Tensor],
         seed: int,
     ):
+        self.settings: dict = {}  # the run that is followed records its own (`ReferenceRun.recorded`)
+        self.notes: list[str] = []
         self.sets, self.members, self.own, self.labels = sets, members, own, labels  # labels: (N,)
         self.early, self.measure, self.seed = early, errors, seed
         self.epochs = 0  # of this round
@@ -134,7 +137,7 @@ def has_others(members: str, entries: Tensor, whole: Tensor, labels: Tensor) -> 
 
 
 def build_control_sets(members: str, reference: ReferenceRun, context: TrainingContext) -> ControlSets:
-    """The policy of a control; InputError where the run that it follows allows no such members."""
+    """The sets of a control; InputError where the run that it follows allows no such members."""
     sets = [torch.from_numpy(entries).to(context.device) for entries in reference.sets]
     made = {name: reference.settings[name] for name in ("data_prune", "threshold", "data_rate", "cep")}
     if members == "cep" and made["cep"] == "none":

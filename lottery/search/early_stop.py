@@ -1,11 +1,11 @@
 """When a round may end before its schedule does: the early-bird test, set to work in one round."""
 
-import argparse
 from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
 from lottery.checkpointing.checkpoint import pack, unpack
+from lottery.search.config import EarlyStopConfig
 from lottery.training.loop import Epoch
 from pruner import EarlyBird, Mask, count, magnitude, prune
 
@@ -17,12 +17,12 @@ class EarlyStop:
     forgetting is counted over whole epochs.
     """
 
-    def __init__(self, args: argparse.Namespace, warmup: int, mask: Mask, interval: int | None):
-        self.mask, self.kept, self.rate, self.interval = mask, count(mask), args.rate, interval
+    def __init__(self, config: EarlyStopConfig, rate: float, warmup: int, mask: Mask, interval: int | None):
+        self.mask, self.kept, self.rate, self.interval = mask, count(mask), rate, interval
         self.bird: EarlyBird | None = None
-        if args.eb_eps is not None:
-            self.bird = EarlyBird(args.eb_eps, args.queue_length, warmup, args.eb_arm)
-        self.eps = args.eb_eps
+        if config.eb_eps is not None:
+            self.bird = EarlyBird(config.eb_eps, config.queue_length, warmup, config.eb_arm)
+        self.eps = config.eb_eps
         self.newest: float | None = None  # the last distance of the last epoch, if one was measured in it
 
     def looks(self, steps: int) -> range:

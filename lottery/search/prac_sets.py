@@ -1,12 +1,4 @@
-"""Which examples a round trains on: the one difference between plain IMP and PrAC.
-
-A policy is asked for the first set, watches each epoch, and at a round's end gives the next set and a report on it.
-What it must remember goes into the checkpoint by `state_dict`.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+"""The PrAC set: examples that are forgotten during training, or flip when the network is pruned."""
 
 import torch
 from torch import Tensor
@@ -21,77 +13,12 @@ from dataset import (
     random_subset,
     union,
 )
+from lottery.search.config import PracConfig
+from lottery.search.examples import RoundEnd
+from lottery.training.context import TrainingContext
 from utils import RANDOM_SET, generator
 
 SHOWN = 16  # examples of a kind that are named in a round's report
-
-
-@dataclass
-class RoundEnd:
-    """A finished round k, as a policy sees it: its set, and what three networks say of all n0 examples that train.
-
-    Each look runs n0 examples forward; `looks` counts them for the ledger.
-    """
-
-    k: int
-    indices: Tensor  # (n,) the set it trained on
-    best: Callable[[], Tensor]  # (n0,) classes, by the network at its best epoch
-    final: Callable[[], Tensor]  # by the network after its last epoch
-    pruned: Callable[[], Tensor]  # by that network under the next mask
-    looks: int = 0
-
-    def look(self, network: Callable[[], Tensor]) -> Tensor:
-        self.looks += 1
-        return network()
-
-
-class ExampleSelection(Protocol):
-    """Which examples each round trains on."""
-
-    def first(self) -> Tensor:
-        """The set of round 0."""
-
-    def begin_round(self) -> None:
-        """A round begins."""
-
-    def observe(self, indices: Tensor, right: Tensor) -> None:
-        """An epoch is over: for each of (n,) `indices` whether it was right when trained on, (n,) bool."""
-
-    def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
-        """The set of round k + 1, sorted, and what to report about it."""
-
-    def describe(self) -> str:
-        """The flags that made the sets, and which of them would make larger ones."""
-
-    def state_dict(self) -> dict:
-        """What a resumed run needs."""
-
-    def load_state_dict(self, state: dict) -> None: ...
-
-
-class FixedSets:
-    """Sets known beforehand: round k uses the k-th, and the last one from there on."""
-
-    def __init__(self, sets: list[Tensor]):
-        self.sets = sets
-
-    def first(self) -> Tensor:
-        return self.sets[0]
-
-    def begin_round(self) -> None: ...
-
-    def observe(self, indices: Tensor, right: Tensor) -> None: ...
-
-    def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
-        return self.sets[min(end.k + 1, len(self.sets) - 1)], {}
-
-    def describe(self) -> str:
-        return "given"
-
-    def state_dict(self) -> dict:
-        return {}
-
-    def load_state_dict(self, state: dict) -> None: ...
 
 
 class PracSets:
@@ -115,10 +42,25 @@ class PracSets:
         cep: str,
         seed: int,
     ):
+        self.settings: dict = {}
+        self.notes: list[str] = []
         self.whole, self.data_prune, self.threshold, self.data_rate = whole, data_prune, threshold, data_rate
         self.cep, self.seed, self.examples = cep, seed, examples
         self.dense_predictions: Tensor | None = None
         self.begin_round()
+
+    @classmethod
+    def from_config(cls, config: PracConfig, context: TrainingContext) -> "PracSets":
+        """Those of a search, on the training split of its data."""
+        return cls(
+            context.whole,
+            len(context.train),
+            data_prune=config.data_prune,
+            threshold=config.threshold,
+            data_rate=config.data_rate,
+            cep=config.cep,
+            seed=context.seed,
+        )
 
     def first(self) -> Tensor:
         return self.whole

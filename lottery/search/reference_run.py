@@ -1,6 +1,5 @@
 """The course of a finished PrAC run, for a control that follows it: its sets, and how long each round trained."""
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from lottery.checkpointing.checkpoint import read
-from lottery.checkpointing.resume import differences
 from lottery.checkpointing.run_directory import RunDirectory, checkpoint_name
+from lottery.checkpointing.run_settings import differences
+from lottery.search.config import LIKE_RUN, STEPS_OF, Reference
 from lottery.tickets.prac_set_files import read_sequence
 from utils import InputError, digest
 
 SCRIPT = "main_PrAC_imp.py"
-LIKE_RUN, STEPS_OF = "like_run", "steps_of"  # the flags that name the run
 DATA = ("data checksum", "split checksum", "val_fraction")
 # Settings without which a control would not have the steps of the run that it follows.
 SCHEDULE = ("epochs", "batch_size", "decreasing_lr", "warmup", "prac_epochs", "prune_type", "rewind_epoch")
@@ -64,20 +63,18 @@ class ReferenceRun:
         return {name: self.settings[name] for name in MADE if name in self.settings} | digests
 
 
-def find_reference_run(args: argparse.Namespace) -> ReferenceRun | None:
-    """The course of the run that a command is to follow; None if there is none.
+def find_reference_run(reference: Reference | None, rounds: int) -> ReferenceRun | None:
+    """The finished PrAC run that a control follows for so many rounds; None if there is none to follow.
 
-    InputError for a directory without a run of main_PrAC_imp.py that made its own sets and has finished as many rounds
-    as are asked for.
+    InputError for a directory without a run of main_PrAC_imp.py that made its own sets and has finished as many rounds.
     """
-    flag = next((flag for flag in (LIKE_RUN, STEPS_OF) if getattr(args, flag, None)), None)
-    if flag is None:
+    if reference is None:
         return None
-    path, rounds = getattr(args, flag), range(args.pruning_times)
+    flag, path = reference
     directory = RunDirectory(path)
-    settings = _settings(directory, f"--{flag} {path}", args.pruning_times)
-    trained = [_round(directory.checkpoint(k)) for k in rounds]
-    left, *_ = _round(directory.checkpoint(len(rounds)))
+    settings = _settings(directory, f"--{flag} {path}", rounds)
+    trained = [_round(directory.checkpoint(k)) for k in range(rounds)]
+    left, *_ = _round(directory.checkpoint(rounds))
     sets, epochs, steps = zip(*trained, strict=True)
     return ReferenceRun(flag, path, settings, (*sets, left), epochs, steps)
 

@@ -1,9 +1,11 @@
 """How long each round of a search trains, and where it rewinds to."""
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lottery.search.config import LIKE_RUN, PruningConfig
+from lottery.search.reference_run import ReferenceRun
+from lottery.tickets.load import check_step
 from lottery.training.costs import Vanilla
 from lottery.training.recipe import Recipe, steps_per_epoch
 from utils import InputError
@@ -28,22 +30,6 @@ class Schedule:
     # Of a search that follows another run (course.py), by round:
     stops: tuple[int, ...] = ()  # the epochs after which it ends, or
     lengths: tuple[int, ...] = ()  # the epochs that its schedule has
-
-    @classmethod
-    def from_flags(
-        cls, args: argparse.Namespace, recipe: Recipe, whole: int, first: int, given: int | None
-    ) -> "Schedule":
-        return cls(
-            recipe,
-            whole,
-            first,
-            args.prune_type,
-            args.rewind_epoch,
-            args.rewind_iteration,
-            args.rewind_lr,
-            args.prac_epochs == "fixed",
-            given,
-        )
 
     def round(self, k: int, examples: int) -> tuple[Recipe, int]:
         """Round k's recipe on a set P of so many examples, and the step of it to begin with.
@@ -94,7 +80,7 @@ class Schedule:
         recipe, begin = self.round(0, self.first)
         steps = recipe.epochs * self.steps(self.first)
         if self.rewind_lr:
-            check_begin(self.given, steps)
+            check_step(self.given, steps)
         if self.prune_type != "rewind_lt":
             return
         if self.rewind_iteration is None and self.rewind_epoch >= recipe.epochs:
@@ -125,16 +111,40 @@ def nearest_epochs(steps: Sequence[int], per_epoch: int) -> tuple[int, ...]:
     return tuple(max(1, (2 * wanted + per_epoch) // (2 * per_epoch)) for wanted in steps)
 
 
-def check_begin(step: int | None, steps: int, asked: str = "--rewind_lr") -> None:
-    """InputError if a training of so many `steps` cannot begin after this one, where a ticket stands, as the flag that
-    is `asked` for has it."""
-    if step is None:
-        raise InputError(
-            f"{asked}: --init_dir does not say after how many optimiser steps its weights stand; a checkpoint that "
-            "a pruning script of this suite made with --prune_type lt or rewind_lt does"
-        )
-    if step >= steps:
-        raise InputError(
-            f"{asked} would begin after step {step}, where the ticket stands; this training has only {steps} "
-            "optimiser steps"
-        )
+def build_schedule(
+    pruning: PruningConfig,
+    prac_epochs: str,
+    recipe: Recipe,
+    whole: int,
+    first: int,
+    given: int | None,
+    reference: ReferenceRun | None = None,
+) -> Schedule:
+    """The schedule of a search; of one that follows a run: on sets as large its rounds end where those did, on all the
+    data they have the nearest whole epochs to as many steps."""
+    schedule = Schedule(
+        recipe,
+        whole,
+        first,
+        pruning.prune_type,
+        pruning.rewind_epoch,
+        pruning.rewind_iteration,
+        pruning.rewind_lr,
+        fixed=prac_epochs == "fixed",
+        given=given,
+    )
+    if reference is None:
+        return schedule
+    if reference.flag == LIKE_RUN:
+        return replace(schedule, stops=reference.epochs)
+    return replace(schedule, lengths=nearest_epochs(reference.steps, schedule.vanilla.steps_per_epoch))
+
+
+def rounding_notes(schedule: Schedule, reference: ReferenceRun | None) -> list[str]:
+    """What rounding to whole epochs made of the steps that a search was to take."""
+    if reference is None or not schedule.lengths:
+        return []
+    each = schedule.vanilla.steps_per_epoch
+    rounds = enumerate(zip(schedule.lengths, reference.steps, strict=True))
+    parts = (f"round {k} has {epochs} ({epochs * each:,} steps for {steps:,})" for k, (epochs, steps) in rounds)
+    return [f"{reference}, in whole epochs of {each} steps: {', '.join(parts)}"]

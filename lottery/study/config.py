@@ -24,7 +24,7 @@ A flag is written without its dashes; `true` stands for a flag without a value, 
 from collections.abc import Mapping
 from pathlib import Path
 
-from lottery.cli.flags import expand_home
+from lottery.cli.types import expand_home
 from lottery.retraining.rules import RULES
 from lottery.study.jobs import (
     FOLLOWING,

@@ -4,10 +4,10 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from lottery.checkpointing.run_directory import RunDirectory
+from lottery.cli.scripts import flag_names
 from lottery.tickets.controls import is_maskless
 
 TRAIN, CARRY, INIT, STABILITY = "main_train.py", "main_elastic.py", "main_init.py", "main_stability.py"
@@ -117,7 +117,7 @@ def search_flags(content: Mapping, point: Flags, method: Mapping) -> Flags:
         own.pop("like")
     if method["script"] != INIT:
         return shared | content.get("search", {}) | own
-    known = {action.dest for action in import_module(Path(INIT).stem).parser()._actions}
+    known = flag_names(INIT)
     return {name: value for name, value in shared.items() if name in known} | own
 
 

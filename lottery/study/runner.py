@@ -1,13 +1,11 @@
 """The runs of a study as processes: several at a time, each with its share of the machine."""
 
-import importlib
 import json
 import os
 import shlex
 import subprocess
 import sys
 import time
-from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lottery.checkpointing.run_directory import RunDirectory
+from lottery.cli.scripts import cli_module
 from lottery.study.jobs import Job, Study
 from utils import InputError
 
@@ -78,10 +77,9 @@ def check_jobs(study: Study) -> None:
         if job.save_dir in rounds:
             raise InputError(f"two runs of the study would share {job.save_dir}: the grid needs other values")
         try:
-            args = parsed(job)
+            rounds[job.save_dir] = pruning_times(job)
         except InputError as error:
             raise InputError(f"{job.script} {shlex.join(job.flags)}: {error}") from None
-        rounds[job.save_dir] = getattr(args, "pruning_times", 0)
         if job.prunings and job.prunings > rounds[job.after.save_dir]:
             raise InputError(
                 f"{job.save_dir}: no ticket after {job.prunings} prunings, the search has --pruning_times "
@@ -94,11 +92,11 @@ def check_jobs(study: Study) -> None:
             )
 
 
-def parsed(job: Job) -> Namespace:
-    """A job's flags, as its script reads and checks them. Of a ticket, which may be yet to be made, a script looks at
-    this stage at nothing but whether there is a file: this one stands in for it, its directory for that of a run."""
-    stand_in = Path(__file__).parent if job.follows else Path(__file__)
-    return importlib.import_module(Path(job.script).stem).read_flags(job.words_with(stand_in if job.after else None))
+def pruning_times(job: Job) -> int:
+    """The rounds of a search, 0 for other scripts. InputError for flags that its script would refuse; the files that
+    the job before it makes are not looked for."""
+    made_later = () if job.after is None else (job.follows,) if job.follows else ("init_dir", "mask_dir")
+    return getattr(cli_module(job.script).read_flags(job.words, made_later), "pruning_times", 0)
 
 
 def is_done(job: Job) -> bool:

@@ -6,7 +6,6 @@
 Each file is read once. All that comes back is on the CPU and shares nothing with the network.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,9 +15,10 @@ from torch import nn
 from lottery.checkpointing.atomic_file import is_sealed
 from lottery.checkpointing.checkpoint import on_cpu
 from lottery.tickets import starting_weights
+from lottery.tickets.config import TicketConfig
 from lottery.tickets.state_dict_formats import names_in
 from lottery.tickets.ticket_file import TicketFile
-from lottery.training.context import TrainingContext
+from lottery.training.context import ModelAndData
 from lottery.training.network_notes import fresh_note
 from lottery.training.step import copy_weights
 from models.units import NORMALIZATION
@@ -26,7 +26,7 @@ from pruner import Mask, Ticket, Weights, classifiers, same
 from utils import InputError, digest
 
 
-class GivenTicket(NamedTuple):
+class LoadedTicket(NamedTuple):
     """A ticket from a script's flags: its files, what its weights are to its mask (a key of
     `starting_weights.STARTS`; None for a dense network with weights of its own), and what is to be said of them."""
 
@@ -35,13 +35,16 @@ class GivenTicket(NamedTuple):
     start: str | None
     notes: list[str]
 
-    @property
-    def settings(self) -> dict:
-        """What it adds to a run's settings beside `ticket_settings`."""
-        return {"ticket start": self.start} if self.start else {}
+    def settings(self, trained: Ticket, with_step: bool) -> dict:
+        """What a ticket from files adds to a run's settings: the checksum of what is `trained`, itself or a control of
+        it; its step, where the run begins there; and what its weights are to its mask."""
+        if not self.files.each:
+            return {}
+        step = {"ticket step": trained.step} if with_step else {}
+        return {"ticket checksum": checksum(trained)} | step | ({"ticket start": self.start} if self.start else {})
 
     @property
-    def told(self) -> list[str]:
+    def description(self) -> list[str]:
         """What is given, in words."""
         return starting_weights.told(self.start, self.files.mask and self.files.mask.path, self.files.init_path)
 
@@ -61,30 +64,41 @@ class GivenTicket(NamedTuple):
         return files.origin | {"start": self.start, "checksum": checksum(self.ticket), **names} | others
 
 
-def given_ticket(args: argparse.Namespace, context: TrainingContext, trained: bool = False) -> GivenTicket:
-    """The ticket of a script's flags and its files, checked against network, data and split.
+def load_ticket(config: TicketConfig, loaded: ModelAndData, trained: bool = False) -> LoadedTicket:
+    """The ticket in the files that are asked for, checked against network, data and split.
 
-    With `trained` it starts from the trained weights in --init_dir, not from those that their training started from.
+    With `trained` it starts from the trained weights in `init_dir`, not from those that their training started from.
     """
-    given = TicketFiles.read(args.init_dir, args.mask_dir).given(
-        context.model, args.new_classifier, trained, here=vars(args)
+    found = TicketFiles.read(config.init_dir, config.mask_dir).given(
+        loaded.model,
+        config.new_classifier,
+        trained,
+        here={"seed": loaded.seed, "arch": loaded.model_config.arch, "stem": loaded.model_config.stem},
     )
-    notes = fresh_note(context.model) if args.new_classifier else []
-    for file in given.files.each:
-        notes += file.check_data(*context.contents.values(), context.split.validation)
-    return given._replace(notes=given.notes + notes)
-
-
-def ticket_settings(args: argparse.Namespace, ticket: Ticket) -> dict:
-    """What a given ticket adds to a run's settings; nothing if none is given."""
-    if not (args.init_dir or args.mask_dir):
-        return {}
-    return {"ticket checksum": checksum(ticket)} | ({"ticket step": ticket.step} if args.rewind_lr else {})
+    notes = fresh_note(loaded.model) if config.new_classifier else []
+    for file in found.files.each:
+        notes += file.check_data(*loaded.contents.values(), loaded.split.validation)
+    return found._replace(notes=found.notes + notes)
 
 
 def checksum(ticket: Ticket) -> str:
     """Tells tickets apart, in a run's settings."""
     return digest(*(value.numpy() for part in (ticket.mask, ticket.weights) for _, value in sorted(part.items())))
+
+
+def check_step(step: int | None, steps: int, asked: str = "--rewind_lr") -> None:
+    """InputError if a training of so many `steps` cannot begin after this one, where a ticket stands, as the flag that
+    is `asked` for has it."""
+    if step is None:
+        raise InputError(
+            f"{asked}: --init_dir does not say after how many optimiser steps its weights stand; a checkpoint that "
+            "a pruning script of this suite made with --prune_type lt or rewind_lt does"
+        )
+    if step >= steps:
+        raise InputError(
+            f"{asked} would begin after step {step}, where the ticket stands; this training has only {steps} "
+            "optimiser steps"
+        )
 
 
 # --- the files of a ticket --------------------------------------------------------------------------------------------
@@ -111,7 +125,7 @@ class TicketFiles(NamedTuple):
 
     def given(
         self, model: nn.Module, new_classifier: bool = False, trained: bool = False, here: Mapping | None = None
-    ) -> GivenTicket:
+    ) -> LoadedTicket:
         """`ticket`, and what its weights are to its mask; `here` are the settings that the model's weights were drawn
         with."""
         ticket, notes = self.ticket(model, new_classifier, trained)
@@ -126,7 +140,7 @@ class TicketFiles(NamedTuple):
             drawn_alike=drawn_alike,
             spared=spared,
         )
-        return GivenTicket(self, ticket, start, notes)
+        return LoadedTicket(self, ticket, start, notes)
 
     def ticket(self, model: nn.Module, new_classifier: bool = False, trained: bool = False) -> tuple[Ticket, list[str]]:
         """The ticket, and what there is to say about it.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dataset import check_indices, read_indices
 from lottery.checkpointing.checkpoint import read
-from lottery.checkpointing.resume import differences
+from lottery.checkpointing.run_settings import differences
 from utils import InputError
 
 DATA = ("dataset", "data checksum")  # settings that say which examples the numbers are of

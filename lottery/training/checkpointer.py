@@ -17,6 +17,7 @@ from lottery.checkpointing.checkpoint import FORMAT, masked_state, read, split_s
 from lottery.checkpointing.metrics import Metrics, write_summary
 from lottery.checkpointing.resume import ResumePoint
 from lottery.checkpointing.run_directory import RunDirectory
+from lottery.checkpointing.run_settings import RunConfig
 from lottery.checkpointing.save_timer import SaveTimer
 from lottery.checkpointing.signals import shielded
 from lottery.training.context import TrainingContext
@@ -31,7 +32,7 @@ from utils import InputError, RunError
 
 @dataclass(frozen=True)
 class CheckpointState:
-    """A trial as it stood after an epoch: what goes into its checkpoint.
+    """A training as it stood after an epoch: what goes into its checkpoint.
 
     A value that is a function is called when it is written, so that what is costly is done only then.
     """
@@ -78,32 +79,23 @@ def copied(value):
 
 
 class Checkpointer:
-    """Keeps a run: the newest epoch and the best one, in memory at once and on disk when it is time.
+    """Saves and resumes a run: the newest epoch and the best one, at once in memory and on disk when it is time.
 
-    A training's beginning and its end are written at once, epochs in between at the pace of --save_interval. `flush`
-    writes what is only in memory, for the end of a run, however it comes. `about` is what the records say of the run
-    beside its settings.
+    A training's beginning and its end are written at once, epochs in between at most once every `save_interval`
+    seconds. `flush` writes what is only in memory, for the end of a run, however it comes. `about` is what the records
+    say of the run beside its settings.
     """
 
-    def __init__(
-        self,
-        context: TrainingContext,
-        directory: RunDirectory,
-        settings: dict,
-        about: dict,
-        *,
-        interval: float,
-        tensorboard: bool = False,
-    ):
-        self.context, self.directory, self.settings, self.about = context, directory, settings, about
-        self.save_timer = SaveTimer(interval)
-        self.metrics = Metrics(directory.metrics, directory.events if tensorboard else None)
+    def __init__(self, context: TrainingContext, run: RunConfig, settings: dict, about: dict):
+        self.context, self.directory, self.settings, self.about = context, RunDirectory(run.save_dir), settings, about
+        self.save_timer = SaveTimer(run.save_interval)
+        self.metrics = Metrics(self.directory.metrics, self.directory.events if run.tensorboard else None)
         self.newest: CheckpointState | None = None  # not on disk yet
         self.best: CheckpointState | None = None
 
     def save(self, training: TrainingRun, init_weight: Weights | None, init_step: int | None, **more: object) -> None:
-        """The trial as it stands, the weights that its ticket starts from, if they are known, and the steps to them;
-        with `more` that its script needs to go on."""
+        """Keep the training as it stands, the weights that its ticket starts from and the optimiser steps to them, if
+        they are known, and `more` that its script needs to go on."""
         due = not training.history or training.over or self.save_timer.due()
         now = self.state(training, init_weight, init_step, more)
         now = now if due else now.frozen()
@@ -148,11 +140,14 @@ class Checkpointer:
         }
         return CheckpointState(training.round, training.ticket.mask, values | more)
 
-    def resume(self, training: TrainingRun, rounds: Sequence[dict] = ()) -> None:
-        """The records, too, go on from where this trial stands, after these finished rounds."""
+    def resume(self, resume_point: ResumePoint, recipe: Recipe, rounds: Sequence[dict] = ()) -> TrainingRun:
+        """The training as it was saved, its weights, mask and momentum in the step; the records are brought to where it
+        stands, after these finished `rounds`. Logs from where it goes on."""
+        training = restore_training(resume_point, recipe, self.context)
         self.metrics.resume(
             training.round or 0, density(training.ticket.mask), training.history, rounds, read_history=self.read_history
         )
+        return training
 
     def read_history(self, round: int) -> list[dict] | None:
         """The epochs of a finished round, from its checkpoint; None if that is gone or damaged."""
@@ -188,7 +183,7 @@ class Checkpointer:
 
 
 def restore_training(resume_point: ResumePoint, recipe: Recipe, context: TrainingContext) -> TrainingRun:
-    """The trial as it was saved, its weights, mask and momentum in the step; says from where it goes on."""
+    """The training as it was saved, its weights, mask and momentum in the step; logs from where it goes on."""
     saved = resume_point.saved
     weights, mask = split_state(saved["state_dict"])
     mask = {name: layer.to(context.device) for name, layer in mask.items()} or context.dense()

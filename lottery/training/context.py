@@ -1,6 +1,5 @@
-"""What a script trains with, made from its flags: device, data, split, network, step."""
+"""What a script trains with: data, split and network on their device, and the step that trains it."""
 
-import argparse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from dataset import Images, Split, read_permutation
 from lottery.readers.registry import Source, read_source
+from lottery.training.config import DataConfig, ModelConfig, TrainingConfig
 from lottery.training.data_split import divide
 from lottery.training.devices import pick_device, room_for
 from lottery.training.environment import environment, set_determinism
@@ -29,38 +29,30 @@ from utils import FRESH_WEIGHTS, INITIAL_WEIGHTS, InputError, digest, listed, se
 
 @dataclass(frozen=True)
 class ModelAndData:
-    """What there is before anything is trained: data, their split and the network with its initial weights, on their
-    device."""
+    """Data, their split and the network with its initial weights, on their device, before anything is trained."""
 
     device: torch.device
     train: Images
     test: Images
     split: Split
     model: nn.Module
+    model_config: ModelConfig
+    seed: int
     initial: Callable[[int], Weights]  # the network's initial weights, on the CPU, drawn for a purpose
     contents: dict[str, str]  # checksums of data and split
     notes: list[str]  # what there is to say about the files of data and split
 
 
-@dataclass
-class TrainingContext:
-    """Data and network on their device. `step` owns the network's weights; a training writes into it."""
+@dataclass(frozen=True)
+class TrainingContext(ModelAndData):
+    """Data and network, and what trains and evaluates it. `step` owns the network's weights: training changes them."""
 
-    device: torch.device
-    train: Images
-    test: Images
-    split: Split
-    model: nn.Module
     step: Step
     evaluator: Evaluator
     recipe: Recipe
-    seed: int
     order_seed: int  # order and augmentation of examples, and dropout, follow from it
     progress: Progress
     prune_classifier: bool
-    initial: Callable[[int], Weights]  # the network's initial weights, on the CPU, drawn for a purpose
-    contents: dict[str, str]  # checksums of data and split
-    notes: list[str]  # what there is to say about the files of data and split
     environment: dict[str, str | int | bool]  # what bit-equality with another run depends on beside the settings
 
     @property
@@ -83,7 +75,7 @@ class TrainingContext:
         return ticket._replace(mask=self.dense() | mask)
 
     def log_setup(self, notes: Iterable[str] = ()) -> None:
-        """Where chance and arithmetic come from in this run, and what there is to note about its files."""
+        """Log seeds, versions, hardware and numbers of examples, and the notes about files."""
         described = ", ".join(f"{name} {value}" for name, value in self.environment.items())
         order = "" if self.order_seed == self.seed else f"order seed {self.order_seed}, "
         self.progress.log(f"seed {self.seed}, {order}{described}")
@@ -97,55 +89,67 @@ class TrainingContext:
         return self.evaluator(self.train, self.whole)
 
 
-def build_context(args: argparse.Namespace) -> TrainingContext:
-    """The material, and what trains with it. InputError where flags, files and network do not go together."""
+def build_context(
+    config: TrainingConfig, prune_classifier: bool = False, order_seed: int | None = None
+) -> TrainingContext:
+    """Read the data, build the network and what trains it.
+
+    `order_seed` decides order and augmentation of examples, and dropout; the run's seed does if it is None. InputError
+    where flags, files and network do not go together.
+    """
     keep_freed_memory()
-    recipe, progress = recipe_of(args), Progress(args.print_freq)
-    device = pick_device(args.gpu, progress.log)
-    precision = pick_precision(args.precision, device)
-    found = build_model_and_data(args, device)
+    run, progress = config.run, Progress(config.run.print_freq)
+    device = pick_device(config.device.gpu, progress.log)
+    precision = pick_precision(config.arithmetic.precision, device)
+    set_determinism(device, config.device.deterministic)
+    found = build_model_and_data(config.data, config.model, run.seed, device)
+    arithmetic = {
+        "precision": precision,
+        "compile": config.arithmetic.compile,
+        "deterministic": config.device.deterministic,
+    }
     return TrainingContext(
         **vars(found),
-        step=Step(found.model, found.train, recipe, precision, args.compile, progress.log),
+        step=Step(found.model, found.train, config.recipe, precision, config.arithmetic.compile, progress.log),
         evaluator=Evaluator(found.model, precision, progress.log),
-        recipe=recipe,
-        seed=args.seed,
-        order_seed=args.seed if getattr(args, "order_seed", None) is None else args.order_seed,
+        recipe=config.recipe,
+        order_seed=run.seed if order_seed is None else order_seed,
         progress=progress,
-        prune_classifier=getattr(args, "prune_classifier", False),
-        environment=environment(device) | arithmetic(args, precision),
+        prune_classifier=prune_classifier,
+        environment=environment(device) | arithmetic,
     )
 
 
-def build_model_and_data(args: argparse.Namespace, device: torch.device) -> ModelAndData:
+def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device: torch.device) -> ModelAndData:
     """Read the data, build the network. InputError where flags, files and network do not go together."""
-    set_determinism(device, args.deterministic)
-    if args.split_file:
-        read_permutation(args.split_file)  # before the data, which may take long to decode
-    source = read_source(args.dataset, args.data, args.image_size)
-    division = divide(args, source)
+    if data.split_file:
+        read_permutation(data.split_file)  # before the data, which may take long to decode
+    source = read_source(data.dataset, data.data, data.image_size)
+    division = divide(data, source)
     images = image_spec(source)
-    model = placed(initial_model(args, images), device)
-    check_prunable(model, args.arch)
-    train, test = images_on(device, source, augmented=not args.no_augmentation)
+    network = placed(initial_model(model, seed, images), device)
+    check_prunable(network, model.arch)
+    train, test = images_on(device, source, augmented=not data.no_augmentation)
     return ModelAndData(
         device=device,
         train=train,
         test=test,
         split=Split(*(indices.to(device) for indices in division.split)),
-        model=model,
-        initial=partial(initial_weights, args, images),
+        model=network,
+        model_config=model,
+        seed=seed,
+        initial=partial(initial_weights, model, seed, images),
         contents={
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
             "split checksum": division.checksum,
         },
-        notes=[*source.notes, *division.notes, *unsaved_note(model), *same_weights_note(args, images, model)],
+        notes=[
+            *source.notes,
+            *division.notes,
+            *unsaved_note(network),
+            *same_weights_note(model, seed, images, network),
+        ],
     )
-
-
-def arithmetic(args: argparse.Namespace, precision: str) -> dict[str, str | bool]:
-    """How this run computes, beside the machine it computes on."""
-    return {"precision": precision, "compile": args.compile, "deterministic": args.deterministic}
 
 
 def image_spec(source: Source) -> dict:
@@ -159,16 +163,16 @@ def image_spec(source: Source) -> dict:
     }
 
 
-def initial_model(args: argparse.Namespace, images: Mapping, purpose: int = INITIAL_WEIGHTS) -> nn.Module:
-    """The network with initial weights drawn from --seed alone, on the CPU, so that every device starts alike."""
-    seed_generators(torch_seed(args.seed, purpose=purpose))
-    return build_model(args.arch, stem=args.stem, **images)
+def initial_model(model: ModelConfig, seed: int, images: Mapping, purpose: int = INITIAL_WEIGHTS) -> nn.Module:
+    """The network with initial weights drawn from the seed alone, on the CPU, so that every device starts alike."""
+    seed_generators(torch_seed(seed, purpose=purpose))
+    return build_model(model.arch, stem=model.stem, **images)
 
 
-def initial_weights(args: argparse.Namespace, images: Mapping, purpose: int) -> Weights:
+def initial_weights(model: ModelConfig, seed: int, images: Mapping, purpose: int) -> Weights:
     """Those weights, drawn for this purpose; the network has been tried on such images before, and is not again."""
-    untried = images if args.arch in MLPS else {**images, "image_size": None}
-    return copy_weights(initial_model(args, untried, purpose))
+    untried = images if model.arch in MLPS else {**images, "image_size": None}
+    return copy_weights(initial_model(model, seed, untried, purpose))
 
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
@@ -178,14 +182,14 @@ def placed(model: nn.Module, device: torch.device) -> nn.Module:
     return model.to(device, memory_format=torch.channels_last)
 
 
-def same_weights_note(args: argparse.Namespace, images: Mapping, model: nn.Module) -> list[str]:
+def same_weights_note(model: ModelConfig, seed: int, images: Mapping, network: nn.Module) -> list[str]:
     """That runs of several seeds start alike, where a user's network brings its own weights."""
-    if args.arch in ARCHITECTURES:
+    if model.arch in ARCHITECTURES:
         return []
-    others = initial_weights(args, images, FRESH_WEIGHTS)
-    if any(not torch.equal(value.cpu(), others[name]) for name, value in tensors(model).items()):
+    others = initial_weights(model, seed, images, FRESH_WEIGHTS)
+    if any(not torch.equal(value.cpu(), others[name]) for name, value in tensors(network).items()):
         return []
-    return [f"--arch {args.arch} begins with the same weights whatever --seed is: seeds differ in other draws alone"]
+    return [f"--arch {model.arch} begins with the same weights whatever --seed is: seeds differ in other draws alone"]
 
 
 def check_prunable(model: nn.Module, arch: str) -> None:
@@ -216,15 +220,3 @@ def images_on(device: torch.device, source: Source, augmented: bool) -> tuple[Im
         train_images, train_labels, *test = (torch.from_numpy(array).to(device) for array in arrays)
     train = Images(train_images, train_labels, source.padding if augmented else 0, source.flips and augmented)
     return train, Images(*test)
-
-
-def recipe_of(args: argparse.Namespace) -> Recipe:
-    return Recipe(
-        epochs=args.epochs,
-        milestones=args.decreasing_lr,
-        warmup=args.warmup,
-        lr=args.lr,
-        momentum=args.momentum,
-        weight_decay=args.weight_decay,
-        batch_size=args.batch_size,
-    )

@@ -1,12 +1,12 @@
 """Which training examples train and which validate: by a split file, by the data set's own folders, or by default."""
 
-import argparse
 from typing import NamedTuple
 
 import numpy as np
 
 from dataset import VAL_FRACTION, Split, default_permutation, read_permutation, split, split_last
 from lottery.readers.registry import Source
+from lottery.training.config import DataConfig
 from utils import InputError, digest
 
 
@@ -18,43 +18,43 @@ class Division(NamedTuple):
     notes: list[str]
 
 
-def divide(args: argparse.Namespace, source: Source) -> Division:
+def divide(data: DataConfig, source: Source) -> Division:
     """The split of the training set that the flags ask for; InputError for one that leaves nothing to train on."""
-    if source.validation and not args.split_file:
-        return by_folders(args, source)
+    if source.validation and not data.split_file:
+        return by_folders(data, source)
     examples = len(source.train_labels)
-    if args.split_file:
-        permutation = read_permutation(args.split_file, examples)
+    if data.split_file:
+        permutation = read_permutation(data.split_file, examples)
     else:
-        permutation = default_permutation(args.dataset, source.train_labels)
-    found = split(permutation, args.val_fraction)
+        permutation = default_permutation(data.dataset, source.train_labels)
+    found = split(permutation, data.val_fraction)
     if len(found.train) < 2:
         raise InputError(
-            f"--val_fraction {args.val_fraction} leaves {len(found.train)} of {len(permutation)} examples to train on, "
+            f"--val_fraction {data.val_fraction} leaves {len(found.train)} of {len(permutation)} examples to train on, "
             "at least 2 are needed"
         )
-    return Division(found, digest(permutation.astype(np.int64)), split_notes(args, permutation, source))
+    return Division(found, digest(permutation.astype(np.int64)), split_notes(data, permutation, source))
 
 
-def by_folders(args: argparse.Namespace, source: Source) -> Division:
+def by_folders(data: DataConfig, source: Source) -> Division:
     """The images of val/ validate, all others train; with --val_fraction 0 none validates and val/ is not used."""
-    if args.val_fraction not in (0, VAL_FRACTION):
+    if data.val_fraction not in (0, VAL_FRACTION):
         raise InputError(
-            f"--val_fraction {args.val_fraction}: the images of val/ validate; leave it away, give 0 to have none "
+            f"--val_fraction {data.val_fraction}: the images of val/ validate; leave it away, give 0 to have none "
             "validate, or give a --split_file"
         )
     examples = np.arange(len(source.train_labels))
-    if args.val_fraction == 0:
+    if data.val_fraction == 0:
         examples = examples[: -source.validation]
-    validating = source.validation if args.val_fraction else 0
+    validating = source.validation if data.val_fraction else 0
     note = f"the {validating} images of val/ validate, all of train/ trains"
     notes = [note if validating else "--val_fraction 0: the images of val/ are not used"]
     return Division(split_last(examples, validating), digest(examples, np.array([validating])), notes)
 
 
-def split_notes(args: argparse.Namespace, permutation: np.ndarray, source: Source) -> list[str]:
+def split_notes(data: DataConfig, permutation: np.ndarray, source: Source) -> list[str]:
     """What there is to say about a split that leaves examples out."""
-    name = f"--split_file {args.split_file}" if args.split_file else "the shipped split"
+    name = f"--split_file {data.split_file}" if data.split_file else "the shipped split"
     listed, examples = len(permutation), len(source.train_labels)
     notes = []
     if source.validation and permutation.max() < examples - source.validation:

@@ -2,6 +2,9 @@
 
 import itertools
 from dataclasses import dataclass, replace
+from typing import Annotated
+
+from lottery.checkpointing.run_settings import RecordedAs
 
 
 @dataclass(frozen=True)
@@ -9,7 +12,7 @@ class Recipe:
     """How long and at which learning rates: SGD with momentum, weight decay on everything, steps of x0.1."""
 
     epochs: int = 182
-    milestones: tuple[int, ...] = (91, 136)
+    milestones: Annotated[tuple[int, ...], RecordedAs("decreasing_lr")] = (91, 136)
     warmup: int = 0
     lr: float = 0.1
     momentum: float = 0.9

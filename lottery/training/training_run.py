@@ -1,4 +1,4 @@
-"""One network's training with its books: accuracies, the best epoch, what it cost.
+"""State of one training run: its history, the best epoch, elapsed time.
 
 Searches train one after another, `main_train.py` trains one. After each epoch the caller adds what it observes and
 saves; so a killed run repeats at most the epoch it was in.
@@ -19,12 +19,12 @@ from lottery.training.recipe import Recipe, steps_per_epoch
 from pruner import Ticket, count, density, empty_layers, layer_counts, whole_density
 from utils import RunError
 
-WAYS = ("step", "step_fallback", "folded")  # what `ways_of` tells
+STEP_FIELDS = ("step", "step_fallback", "folded")  # keys of `step_fields`
 
 
 @dataclass
 class TrainingRun:
-    """A training: its ticket, examples and recipe, and its books so far."""
+    """One training: its ticket, examples and recipe, and a row for each epoch so far."""
 
     ticket: Ticket
     indices: Tensor  # (n,) the examples it trains on
@@ -78,7 +78,7 @@ class TrainingRun:
         return "training" if self.round is None else f"round {self.round}"
 
     def lap(self) -> float:
-        """Enter the time since the last call in the books; returns it."""
+        """Add the time since the last call to `seconds`; returns it."""
         now = time.perf_counter()
         passed, self.clock = now - self.clock, now
         self.seconds += passed
@@ -88,9 +88,9 @@ class TrainingRun:
 def train_epochs(
     training: TrainingRun, context: TrainingContext, snapshot_at: Container[int] = ()
 ) -> Iterator[tuple[Epoch, dict]]:
-    """Train on from where the books end; after each epoch yield it and its new row in the history.
+    """Train on from where the history ends; after each epoch yield it and its new row in the history.
 
-    The step must hold the trial's weights, mask and momentum. The test set is looked at only when validation is the
+    The step must hold the training's weights, mask and momentum. The test set is looked at only when validation is the
     best so far, since that is where it is reported; if nothing validates, after every epoch.
     RunError if the loss or a weight is no longer a number.
     """
@@ -131,18 +131,18 @@ def _row(epoch: Epoch, training: TrainingRun, context: TrainingContext) -> dict:
         "test": context.evaluator.accuracy(context.test) if best_so_far else None,
         "steps": epoch.steps,
         "examples": len(epoch.examples),
-        **ways_of(context),
+        **step_fields(context),
     }
 
 
-def ways_of(context: TrainingContext) -> dict[str, str | bool | None]:
+def step_fields(context: TrainingContext) -> dict[str, str | bool | None]:
     """For the records: how a step ran ("graph", "compiled graph", "compiled" or "plain"), why no faster way was used
     if one failed, and whether batch norm was folded for evaluation."""
     accelerated = context.step.accelerated
     return {"step": accelerated.used, "step_fallback": accelerated.fallback, "folded": context.evaluator.folded}
 
 
-# --- what it came to --------------------------------------------------------------------------------------------------
+# --- results --------------------------------------------------------------------------------------------------
 
 
 def summary(training: TrainingRun, context: TrainingContext, forward_passes: int = 0) -> dict:
@@ -166,12 +166,11 @@ def summary(training: TrainingRun, context: TrainingContext, forward_passes: int
         "steps_per_epoch": training.steps_per_epoch,
         "steps": training.steps,
         "steps_planned": training.planned_steps,
-        "examples": sum(
-            row.get("examples", len(training.indices)) for row in training.history
-        ),  # older runs do not say
+        # Rows of older runs do not say how many examples an epoch had, nor how its steps ran.
+        "examples": sum(row.get("examples", len(training.indices)) for row in training.history),
         "forward_passes": forward_passes,
         "seconds": training.seconds,
-        **{name: training.history[-1].get(name) for name in WAYS},  # older runs do not say
+        **{name: training.history[-1].get(name) for name in STEP_FIELDS},
     }
 
 

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import main_stability
 import main_train
 from dataset import Images, to_input
 from lottery.analysis import stability_run
 from lottery.analysis.stability import angle, barrier, distance, interpolate, reestimate_
 from lottery.checkpointing import checkpoint
 from lottery.checkpointing.checkpoint import read
+from lottery.cli import stability as stability_cli
 from lottery.training import checkpointer
 from lottery.training.evaluation import Evaluator
 from lottery.training.step import copy_weights
@@ -159,13 +159,13 @@ def test_the_ends_are_the_trained_networks_and_the_barrier_is_that_of_the_points
 
 
 def test_order_seeds_follow_from_the_seed():
-    seeds = [main_stability.read_flags(["--seed", str(seed), "--save_dir", "x"]).order_seeds for seed in (0, 0, 1)]
+    seeds = [stability_cli.read_flags(["--seed", str(seed), "--save_dir", "x"]).order_seeds for seed in (0, 0, 1)]
     assert seeds[0] == seeds[1] != seeds[2] and len(set(seeds[0] + seeds[2])) == 4
 
 
 def test_a_copy_has_the_flags_that_are_not_of_the_line():
     words = "--epochs 3 --points=5 --lr 0.5 --gpu -1 --order_seeds 8,9 --decreasing_lr 1,2 --save_dir there --overwrite"
-    args = main_stability.training_of(main_stability.read_flags(words.split()), 1)
+    args = stability_cli.training_of(stability_cli.read_flags(words.split()), 1)
     assert args.command_line == (
         "--epochs 3 --lr 0.5 --gpu -1 --decreasing_lr 1,2 --overwrite --order_seed 9 --save_dir there/copy_2".split()
     )

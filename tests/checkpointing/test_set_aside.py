@@ -129,9 +129,9 @@ def test_records_whose_checkpoints_are_gone_and_damaged_checkpoints_are_worth_ke
 
 
 def test_layers_that_are_selected_are_worth_keeping(tmp_path):
-    open_run = {"history": [], "rounds": [], "momentum": {}, "point": {"layers": []}}
+    begun = {"history": [], "rounds": [], "momentum": {}, "point": {"layers": []}}
     for layers, worth in [([], False), ([{"kept_channels": [0]}], True)]:
-        write(RunDirectory(tmp_path).checkpoint(1), open_run | {"point": {"layers": layers}})
+        write(RunDirectory(tmp_path).checkpoint(1), begun | {"point": {"layers": layers}})
         assert is_worth_keeping(RunDirectory(tmp_path)) == worth
 
 

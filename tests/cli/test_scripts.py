@@ -9,17 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-import main_channels
-import main_elastic
-import main_greedy
-import main_imp
-import main_init
-import main_PrAC_imp
-import main_robustness
-import main_stability
-import main_train
 from lottery.checkpointing.checkpoint import read
-from lottery.cli import flags
+from lottery.cli import flags, train
+from lottery.cli.scripts import MODULES, cli_module
 from lottery.training.environment import changes
 from tests.helpers import ROOT, needs_cuda, one_sentence
 
@@ -28,23 +20,9 @@ ALL = [*PRUNING, "main_train"]
 QUICK = "--dataset digits --arch tests.networks:tiny --epochs 2 --decreasing_lr 1 --batch_size 64".split()
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        main_imp,
-        main_PrAC_imp,
-        main_train,
-        main_elastic,
-        main_greedy,
-        main_init,
-        main_channels,
-        main_stability,
-        main_robustness,
-    ],
-    ids=lambda script: script.__name__,
-)
+@pytest.mark.parametrize("script", MODULES)
 def test_help_explains_every_flag_with_its_default(script, capsys):
-    parser = script.parser()
+    parser = cli_module(script).parser()
     with pytest.raises(SystemExit) as end:
         parser.parse_args(["--help"])
     text = " ".join(capsys.readouterr().out.split())
@@ -72,7 +50,7 @@ DEFAULTS = {"batch_size": 128, "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4,
 
 @pytest.mark.parametrize("script", ALL)
 def test_every_flag_of_the_2021_scripts_is_there_with_its_default(script):
-    args = vars(__import__(script).read_flags(["--save_dir", "x"]))
+    args = vars(cli_module(f"{script}.py").read_flags(["--save_dir", "x"]))
     for flag in REFERENCE_FLAGS[script].split():
         assert flag in args
         assert flag not in DEFAULTS or args[flag] == DEFAULTS[flag]
@@ -170,7 +148,7 @@ def test_an_empty_save_dir_is_refused(call):
 def test_a_home_that_the_shell_left_alone_is_the_users(monkeypatch, tmp_path):
     """--save_dir=~/x comes as it was typed; a shell that gives ./~ or the home of nobody means a file of that name."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    home = main_train.read_flags(["--save_dir=~/x"]).save_dir
+    home = train.read_flags(["--save_dir=~/x"]).save_dir
     assert home == tmp_path / "x"
     assert [str(flags.path(text)) for text in ("./~/x", "~nobody-here/x", "a/~")] == ["~/x", "~nobody-here/x", "a/~"]
 
@@ -358,6 +336,4 @@ def test_a_readme_command_runs(call, tmp_path, script, words):
 
 
 def test_shared_flags_are_declared_once():
-    assert {action.dest for action in flags.parser("")._actions} <= {
-        action.dest for action in main_train.parser()._actions
-    }
+    assert flags.parser("").flag_names <= train.parser().flag_names

@@ -16,6 +16,7 @@ import torch
 import main_greedy
 from lottery.checkpointing.atomic_file import Path
 from lottery.checkpointing.checkpoint import read
+from lottery.cli import greedy
 from lottery.greedy.neurons import evaluation as point_module
 from lottery.greedy.neurons import run as two_layer
 from lottery.greedy.neurons.run import sub_data_set
@@ -146,7 +147,7 @@ def test_other_tasks_run_too(tmp_path, flags):
 
 def test_every_thousandth_iteration_is_the_default():
     flags = "--dataset digits --save_dir x --iterations 2500".split()
-    assert main_greedy.read_flags(flags).prune_at == (0, 1000, 2000)
+    assert greedy.read_flags(flags).prune_at == (0, 1000, 2000)
 
 
 def test_a_smaller_set_of_the_same_seed_lies_in_a_larger_one():

@@ -18,13 +18,15 @@ from torch import nn
 from torch.func import functional_call
 
 import main_imp
-import main_init
 import pruner
 from dataset import to_input
 from lottery.checkpointing.checkpoint import read, split_state, write
+from lottery.cli import init
+from lottery.cli.configs import from_flags
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS, kept_by_iteration, quotas
 from lottery.pruning_at_init.run import Batches, examples_of, keep
 from lottery.pruning_at_init.scores import SCORES, TEMPERATURE, ScoringInputs, grasp, snip, synflow
+from lottery.training.config import DataConfig, ModelConfig
 from lottery.training.context import build_model_and_data
 from lottery.training.step import copy_weights
 from models.units import NORMALIZATION
@@ -452,8 +454,10 @@ def test_the_mask_is_that_of_the_score_on_the_examples_that_train(call, tmp_path
     """From data and flags to the mask, put together by hand."""
     content, _ = find(call, tmp_path, "--criterion", "snip", "--density", 0.2, "--batch_size", 100)
     words = ["--criterion", "snip", "--density", "0.2", "--save_dir", "x", "--batch_size", "100"]
-    args = main_init.read_flags([*DIGITS, *words])
-    material = build_model_and_data(args, torch.device("cpu"))
+    args = init.read_flags([*DIGITS, *words])
+    material = build_model_and_data(
+        from_flags(DataConfig, args), from_flags(ModelConfig, args), args.seed, torch.device("cpu")
+    )
     indices = examples_of(args, material, [])
     assert torch.equal(indices.sort().values, material.split.train) and not torch.equal(indices, material.split.train)
     batches = [(to_input(material.train.images[part]), material.train.labels[part]) for part in indices.split(100)]
@@ -527,8 +531,10 @@ def test_every_iteration_is_inverted(call, tmp_path):
     """Of what is left those with the least flow are kept again: from scores to mask, put together by hand."""
     words = "--criterion synflow --density 0.4 --iterations 3 --ranking uniform --inverted".split()
     content, _ = find(call, tmp_path, *words)
-    args = main_init.read_flags([*DIGITS, *words, "--save_dir", "x"])
-    material = build_model_and_data(args, torch.device("cpu"))
+    args = init.read_flags([*DIGITS, *words, "--save_dir", "x"])
+    material = build_model_and_data(
+        from_flags(DataConfig, args), from_flags(ModelConfig, args), args.seed, torch.device("cpu")
+    )
     weights, mask = copy_weights(material.model), pruner.dense(material.model)
     batches = [(to_input(material.train.images[:2]), material.train.labels[:2])]
     for part in (0.4 ** (1 / 3), 0.4 ** (2 / 3), 0.4):
@@ -552,8 +558,8 @@ def test_trained_weights_scored_by_magnitude_are_the_ticket_of_a_pruning(search,
     assert content["init_step"] == 10 and content["settings"]["weights"] == "trained"
     assert verify([str(file)]) == 0
     tune = [*DIGITS, *QUICK, "--rule", "fine_tuning", "--mask_dir"]
-    for name, (init, mask) in {"made": (file, file), "pruned": (dense, ticket)}.items():
-        assert call("main_train", *tune, mask, "--init_dir", init, "--save_dir", tmp_path / name)[0] == 0
+    for name, (start, mask) in {"made": (file, file), "pruned": (dense, ticket)}.items():
+        assert call("main_train", *tune, mask, "--init_dir", start, "--save_dir", tmp_path / name)[0] == 0
     made, pruned = (read(tmp_path / name / "checkpoint.pth.tar")["state_dict"] for name in ("made", "pruned"))
     assert all(torch.equal(value, pruned[name]) for name, value in made.items())
 

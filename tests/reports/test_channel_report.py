@@ -53,9 +53,9 @@ def made(folder, rows, dense=90.0, seed=0, delta=1.0, finished=True, **settings)
     """A run's records; with `dense` None one of given weights."""
     folder.mkdir(parents=True)
     settings = SETTINGS | {"seed": seed} | settings
-    open_run = [] if dense is None else [{"round": 0, "end": network(dense)}]
+    begun = [] if dense is None else [{"round": 0, "end": network(dense)}]
     summary = {"command": "python main_channels.py", "environment": {"torch": "2"}, "settings": settings}
-    summary |= {"examples": {"train": 10}, "rounds": open_run + rows, "finished": finished, "delta": delta}
+    summary |= {"examples": {"train": 10}, "rounds": begun + rows, "finished": finished, "delta": delta}
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 

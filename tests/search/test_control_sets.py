@@ -15,7 +15,8 @@ from lottery.reports.chapters.prac_sets import sets_parts
 from lottery.reports.comparison.methods import tasks_of
 from lottery.results.runs import read_runs
 from lottery.search.control_sets import ControlSets, has_others
-from lottery.search.prac_sets import PracSets, RoundEnd
+from lottery.search.examples import RoundEnd
+from lottery.search.prac_sets import PracSets
 from lottery.search.schedule import nearest_epochs
 from lottery.study.config import read_study
 from lottery.study.runner import check_jobs, slurm_script

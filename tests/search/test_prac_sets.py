@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lottery.search.prac_sets import FixedSets, PracSets, RoundEnd
+from lottery.search.examples import FixedSets, RoundEnd
+from lottery.search.prac_sets import PracSets
 from lottery.tickets.prac_set_files import check_sets, read_sets
 from lottery.training.costs import Vanilla, saved, saved_by, saved_with_training
 from lottery.training.recipe import Recipe, steps_per_epoch

@@ -461,23 +461,23 @@ class FakeProcess:
 @pytest.fixture
 def fake(monkeypatch):
     """Runs that are not run: the commands in order, with their places, and which of them fail."""
-    open_run, failing = [], set()
+    begun, failing = [], set()
 
     def begin(job, place):
-        open_run.append((job, place))
+        begun.append((job, place))
         job.save_dir.parent.mkdir(parents=True, exist_ok=True)
         runner.log_of(job).write_text("working\nmain_imp.py: error: it is broken\n\n")
         return runner.Running(job, place, FakeProcess(1 if job.save_dir.name in failing else 0))
 
     monkeypatch.setattr(runner, "begin", begin)
     monkeypatch.setattr(runner, "PATIENCE", 0)
-    return open_run, failing
+    return begun, failing
 
 
 def test_a_training_waits_for_its_search(quick, fake):
-    open_run, _ = fake
+    begun, _ = fake
     assert runner.Runner(quick, [Place(-1, 1)] * 3).run() == {}
-    order = [job for job, _ in open_run]
+    order = [job for job, _ in begun]
     assert sorted(map(id, order)) == sorted(map(id, quick.jobs))
     for job in quick.jobs:
         assert job.after is None or order.index(job.after) < order.index(job)
@@ -486,22 +486,22 @@ def test_a_training_waits_for_its_search(quick, fake):
 
 
 def test_a_failure_stops_only_what_needs_it(quick, fake, tmp_path):
-    open_run, failing = fake
+    begun, failing = fake
     failing.add("IMP")
     failed = runner.Runner(quick, [Place(-1, 1)] * 2).run()
     folder = tmp_path / "runs" / "seed_0"
     assert len(failed) == 6 and failed[folder / "IMP"] == "exit status 1: main_imp.py: error: it is broken"
     assert failed[folder / "IMP_ticket_1"] == f"it needs the ticket of {folder / 'IMP'}, which failed"
-    assert len(open_run) == len(quick.jobs) - 4
+    assert len(begun) == len(quick.jobs) - 4
 
 
 def test_a_failed_carrying_stops_the_training_of_its_ticket_alone(elastic, fake, tmp_path):
-    open_run, failing = fake
+    begun, failing = fake
     failing.add("IMP_ticket_2_from_mlp2_carried")
     failed = runner.Runner(elastic, [Place(-1, 1)] * 2).run()
     assert {path.name for path in failed} == {"IMP_ticket_2_from_mlp2_carried", "IMP_ticket_2_from_mlp2"}
-    assert len(open_run) == len(elastic.jobs) - 4, "two targets, two seeds: a training for each"
-    order = [job for job, _ in open_run]
+    assert len(begun) == len(elastic.jobs) - 4, "two targets, two seeds: a training for each"
+    order = [job for job, _ in begun]
     for job in order:
         assert job.after is None or order.index(job.after) < order.index(job)
 

@@ -182,5 +182,5 @@ def test_a_training_begins_with_half_precision_weights_of_a_parallel_network(tmp
     out = run("train", f"{flags} --init_dir {tmp_path}/half.pt --mask_dir {ticket}", tmp_path / "train")
     assert "cast from float16 to float32" in out and "has module.0.weight for network.0.weight" in out
     assert "which it was not found with" in out, "rounded weights are others"
-    open_run = read(tmp_path / "train/checkpoint.pth.tar")["init_weight"]["network.0.weight"]
-    assert torch.equal(open_run, start["0.weight"].half().float())
+    begun = read(tmp_path / "train/checkpoint.pth.tar")["init_weight"]["network.0.weight"]
+    assert torch.equal(begun, start["0.weight"].half().float())

@@ -24,8 +24,8 @@ def test_the_order_is_that_of_the_run_with_this_seed_and_the_start_is_not(tmp_pa
     assert equal(ordered["init_weight"], plain["init_weight"])
     assert not equal(ordered["state_dict"], plain["state_dict"])
     torch.save(plain["init_weight"], tmp_path / "initial.pt")
-    run("train", f"{SHORT} --seed 5 --init_dir {tmp_path / 'initial.pt'}", tmp_path / "open_run")
-    assert equal(ordered["state_dict"], checkpoint(tmp_path / "open_run")["state_dict"])
+    run("train", f"{SHORT} --seed 5 --init_dir {tmp_path / 'initial.pt'}", tmp_path / "begun")
+    assert equal(ordered["state_dict"], checkpoint(tmp_path / "begun")["state_dict"])
 
 
 def test_controls_are_drawn_from_the_seed_whatever_the_order(tmp_path):

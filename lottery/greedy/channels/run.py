@@ -18,7 +18,8 @@ from lottery.checkpointing.checkpoint import read, write
 from lottery.checkpointing.metrics import write_summary
 from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.cli.flags import about, settings
+from lottery.cli.configs import run_config, training_config
+from lottery.cli.transition import about, settings
 from lottery.greedy.channels.baselines import Baseline
 from lottery.greedy.channels.savings import gains
 from lottery.greedy.channels.selector import Selector
@@ -28,7 +29,7 @@ from lottery.greedy.channels.tables import layer_line, point_lines, result_lines
 from lottery.greedy.names import GREEDY
 from lottery.greedy.required_pretraining import first_matches
 from lottery.tickets.load import checksum
-from lottery.training.checkpointer import Checkpointer, best_weights, restore_training
+from lottery.training.checkpointer import Checkpointer, best_weights
 from lottery.training.context import TrainingContext, build_context
 from lottery.training.evaluation import Evaluator
 from lottery.training.progress import draw_curves, epoch_line
@@ -43,15 +44,13 @@ SCRIPT = "main_channels.py"
 
 def discover(args: argparse.Namespace) -> None:
     """Set up, begin or go on, and do what is left. InputError before anything is written."""
-    context = build_context(args)
+    context = build_context(training_config(args, SCRIPT), order_seed=None)
     setting = setting_of(args, context)
     told = {"weights checksum": checksum(setting.given)} if setting.given else {}
     chosen = settings(args, SCRIPT, context.contents | told)
     directory, story = RunDirectory(args.save_dir), about(args, SCRIPT) | {"weights": setting.origin}
-    checkpointer = Checkpointer(
-        context, directory, chosen, story, interval=args.save_interval, tensorboard=args.tensorboard
-    )
-    with open_run(directory, chosen, args, inputs=[args.init_dir]) as resume_point, context.progress:
+    checkpointer = Checkpointer(context, run_config(args, SCRIPT), chosen, story)
+    with open_run(run_config(args, SCRIPT), chosen, inputs=[args.init_dir]) as resume_point, context.progress:
         context.log_setup([*setting.notes, *resume_point.notes])
         ChannelSelectionRun(args, context, directory, checkpointer, setting).run(resume_point)
 
@@ -237,9 +236,8 @@ class ChannelSelectionRun:
         saved = resume_point.saved
         self.rounds, self.point = saved["rounds"], saved["point"]
         recipe = self.context.recipe if saved["state"] == 0 else self.fine_tuning
-        self.training = restore_training(resume_point, recipe, self.context)
-        before = [row for row in self.rounds if row["round"] < self.training.round]
-        self.checkpointer.resume(self.training, before)
+        before = [row for row in self.rounds if row["round"] < saved["state"]]
+        self.training = self.checkpointer.resume(resume_point, recipe, before)
         done = sum(row["epochs"] for row in before) + len(self.training.history)
         self.context.progress.begin(done * self.training.steps_per_epoch)
         self.summarize()

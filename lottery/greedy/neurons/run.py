@@ -18,7 +18,8 @@ from lottery.checkpointing.metrics import write_lines, write_summary
 from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.save_timer import SaveTimer
-from lottery.cli.flags import about, settings
+from lottery.cli.configs import run_config
+from lottery.cli.transition import about, settings
 from lottery.greedy.neurons.evaluation import Choice, examine
 from lottery.greedy.neurons.tables import point_lines, table
 from lottery.greedy.neurons.task import LOSSES, inputs_of, targets_of
@@ -52,7 +53,7 @@ def discover(args: argparse.Namespace) -> None:
     chosen = settings(args, SCRIPT, {"data checksum": digest(*arrays)})
     directory, progress = RunDirectory(args.save_dir), Progress(args.print_freq)
     run = NeuronSelectionRun(args, directory, chosen, train, test, progress)
-    with open_run(directory, chosen, args, inputs=[]) as resume_point, progress:
+    with open_run(run_config(args, SCRIPT), chosen, inputs=[]) as resume_point, progress:
         progress.log(*(f"note: {note}" for note in source.notes))
         run.open(resume_point)
         run.run()

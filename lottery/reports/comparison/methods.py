@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lottery.cli.flags import LATER
+from lottery.checkpointing.run_settings import VALUES_BEFORE
 from lottery.reports.comparison.method_names import beginning, describe, members, set_control
 from lottery.results.runs import FOREIGN, Run
 from lottery.results.stability_runs import StabilityRun
@@ -245,7 +245,7 @@ def differing(a: Mapping, b: Mapping, names: Iterable[str]) -> list[str]:
 def same_method(a: Mapping, b: Mapping) -> bool:
     """Equal settings, the seed aside. Each seed may have been given sets, or a run to follow, of its own; one seed has
     one."""
-    a, b = LATER | dict(a), LATER | dict(b)
+    a, b = VALUES_BEFORE | dict(a), VALUES_BEFORE | dict(b)
     names = [name for name in a if name not in NOT_METHOD and not name.startswith(BY_SEED)]
     own = [name for name in a if name.startswith(BY_SEED)] if a.get("seed") == b.get("seed") else []
     return beginning(a) == beginning(b) and members(a) == members(b) and not differing(a, b, names + own)

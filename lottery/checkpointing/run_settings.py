@@ -1,0 +1,107 @@
+"""What a command asks of a run, and which of it decides the results.
+
+Each script's flags become frozen dataclasses once (lottery/cli/configs.py). A field that decides what a run finds is
+recorded in every checkpoint under the name of its flag, and a command goes on with a run only if all that both know of
+is equal. Fields of other kinds are marked where they are defined:
+
+    epochs: int = 182                                                  # recorded
+    save_dir: Annotated[Path, NOT_RECORDED]                            # where things lie, how a run shows itself
+    init_dir: Annotated[Path | None, WHETHER_GIVEN] = None             # a file: its contents are recorded by checksums
+    milestones: Annotated[tuple[int, ...], RecordedAs("decreasing_lr")] = (91, 136)
+
+Importing this module does not import torch.
+"""
+
+import os
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_type_hints
+
+# Settings that came later than the first files of their scripts, with what was done before there were any; and the
+# layer that is not pruned, recorded where it is not the one that every network had before.
+VALUES_BEFORE = {
+    "rule": None,
+    "order_seed": None,
+    "inverted": False,
+    "weights": "starting",
+    "classifier": "the last linear layer in order of registration",
+}
+
+
+class Mark(Enum):
+    """How a field is recorded, if not by its value."""
+
+    NOT_RECORDED = auto()  # it may differ when a run goes on: it decides nothing that the run finds
+    WHETHER_GIVEN = auto()  # a file or directory that is read, which may lie elsewhere
+
+
+class RecordedAs(NamedTuple):
+    """A field that is recorded under another name than its own, that of its flag."""
+
+    name: str
+
+
+NOT_RECORDED, WHETHER_GIVEN = Mark.NOT_RECORDED, Mark.WHETHER_GIVEN
+
+
+def recorded(config: Any) -> dict[str, Any]:
+    """The settings in a dataclass, and in the dataclasses within it, in values that a checkpoint can hold."""
+    found: dict[str, Any] = {}
+    hints = get_type_hints(type(config), include_extras=True)
+    for each in fields(config):
+        value, marks = getattr(config, each.name), getattr(hints[each.name], "__metadata__", ())
+        if is_dataclass(value):
+            found |= recorded(value)
+        elif WHETHER_GIVEN in marks:
+            found[each.name] = value is not None
+        elif NOT_RECORDED not in marks:
+            name = next((mark.name for mark in marks if isinstance(mark, RecordedAs)), each.name)
+            found[name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def run_settings(script: str, *configs: Any, contents: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a run's results: the script, all recorded fields, and checksums of the `contents` it was given."""
+    found: dict[str, Any] = {"script": script}
+    for config in configs:
+        found |= recorded(config)
+    return found | dict(contents)
+
+
+def differences(there: Mapping, here: Mapping, names: Container[str] | None = None) -> list[str]:
+    """The settings (of these `names`, if given) that differ, in words: "epochs was 8, is 9".
+
+    A larger `pruning_times` than before extends a run and is no difference. A setting that only one side knows is none
+    either (a round that is yet to come, or a flag that came later), unless it is known what was done before there was
+    one (`VALUES_BEFORE`).
+    """
+    there = {name: value for name, value in VALUES_BEFORE.items() if name in here} | dict(there)
+    extended = there.get("pruning_times", 0) < here.get("pruning_times", 0)
+    return [
+        f"{name} was {there[name]}, is {here[name]}"
+        for name in there
+        if name in here and there[name] != here[name] and not (name == "pruning_times" and extended)
+        if names is None or name in names
+    ]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: where it writes, how it shows itself, whether it begins or goes on, and the seed of all its draws."""
+
+    script: Annotated[str, NOT_RECORDED]  # the file name of the script, which owns the directory
+    save_dir: Annotated[Path, NOT_RECORDED]
+    command: Annotated[str, NOT_RECORDED] = ""  # as it was typed, for the records
+    seed: int = 0
+    resume: Annotated[bool, NOT_RECORDED] = False
+    checkpoint: Annotated[Path | None, NOT_RECORDED] = None  # with `resume`: the file to go on from
+    overwrite: Annotated[bool, NOT_RECORDED] = False
+    save_interval: Annotated[float, NOT_RECORDED] = 60.0  # seconds of work that a kill may cost
+    print_freq: Annotated[int, NOT_RECORDED] = 50  # optimiser steps between redraws of the progress bar
+    tensorboard: Annotated[bool, NOT_RECORDED] = False
+
+    def about(self, data: os.PathLike | None = None) -> dict[str, str]:
+        """What a record of the run says beside its settings: the command, and where the data lay."""
+        return {"command": self.command} | ({} if data is None else {"data": str(data)})

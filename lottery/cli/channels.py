@@ -1,0 +1,197 @@
+"""A small dense network out of a trained convolutional one, by greedy forward selection of its channels.
+
+    python main_channels.py --dataset cifar10 --arch res20s --init_dir dense/model_SA_best.pth.tar \\
+        --keep 0.5 --fine_tune_epochs 20 --save_dir channels/res20s --export res20s_half.pt2
+
+Layer by layer, front to back, it starts from nothing and adds the channel that lowers the loss most (Ye et al., ICML
+2020); then it fine-tunes. Channels of residual streams stay. Without --init_dir it trains the dense network itself, for
+--epochs, and selects at each iteration of --prune_at (Wolfe et al., arXiv 2108.00259); --baselines does as much with
+other channels. {k}checkpoint.pth.tar is a ticket for main_train.py, {k}sliced.pt the network without its dropped
+channels. To go on, give the same command again.
+"""
+
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Container, Sequence
+
+from lottery.cli import checks, flags
+from lottery.cli.parser import Parser
+from lottery.cli.types import count_from_0, not_negative, number, path, positive, positive_int, rising, share
+from lottery.greedy.channels.budgets import asked_layers, check_budget
+from lottery.greedy.names import AVERAGE, BASELINES, CHANNEL_WEIGHTS, ONES, TOLERANCES, WHOLE
+from utils import InputError
+
+KEEP = "0.5"  # where neither --keep nor --top1_tol is given
+
+
+def parser() -> Parser:
+    parser = flags.parser(__doc__)
+    parser.set_defaults(epochs=None)
+    _add_weights(parser.add_argument_group("trained weights"))
+    _add_goal(parser.add_argument_group("how many channels, of which layers"))
+    _add_selection(parser.add_argument_group("selection"))
+    _add_after(parser.add_argument_group("after it"))
+    return parser
+
+
+def _add_weights(group) -> None:
+    group.add_argument(
+        "--init_dir",
+        type=path,
+        metavar="FILE",
+        help="the trained network: a checkpoint, of which the weights that its training left are taken (best: "
+        "model_SA_best.pth.tar of main_train.py), or a state_dict, torchvision's, too",
+    )
+    group.add_argument(
+        "--prune_at",
+        type=rising("iterations", 0, "0,500,1000", may_be_empty=False),
+        metavar="0,500,1000",
+        help="without --init_dir: iterations of the pre-training, which --epochs is the length of, to select at, each "
+        "for itself; its end if not given",
+    )
+    group.add_argument(
+        "--delta",
+        type=not_negative,
+        default=1.0,
+        help="points of accuracy below the fully pre-trained network that are good enough",
+    )
+
+
+def _add_goal(group) -> None:
+    group.add_argument(
+        "--keep",
+        metavar="SHARE|N",
+        help=f"budget: the share of a layer's channels to keep, at least one, such as {KEEP}, or their number, such as "
+        f"16; {KEEP} if neither it nor --top1_tol is given",
+    )
+    group.add_argument(
+        "--top1_tol",
+        type=share,
+        help="instead: add channels until the accuracy on the examples selected by is at most this share lower",
+    )
+    group.add_argument(
+        "--tolerance_of",
+        choices=TOLERANCES,
+        default=WHOLE,
+        help="whole: the tolerance is of all layers together, against the network as it was before the first, and each "
+        "of L layers may use one more L-th of it; layer: each may use all of it, against the network as it was before "
+        "this layer, as in the authors' code, so that it compounds",
+    )
+    group.add_argument(
+        "--layers",
+        metavar="NAME[=BUDGET],...",
+        help="convolutions to select in, by name or pattern (layer1.*), each with a budget of its own if it is to have "
+        "one: 'layer[12].*=0.4,layer3.1.conv1=16'; all that can be pruned if not given",
+    )
+
+
+def _add_selection(group) -> None:
+    group.add_argument(
+        "--repeats",
+        action="store_true",
+        help="a channel may be picked more than once, as in the theory, which makes it weigh more; the authors' code "
+        "has none. A layer's selection then ends at twice as many picks as it has channels, whatever else it waits for",
+    )
+    group.add_argument(
+        "--candidates",
+        type=count_from_0,
+        default=50,
+        help="channels that each step tries, drawn at random; 0: all",
+    )
+    group.add_argument(
+        "--channel_weights",
+        choices=CHANNEL_WEIGHTS,
+        default=AVERAGE,
+        help="what kept channels are multiplied with: average: of D channels one that was picked c times in n picks "
+        "with D c / n, so that a layer's sum stays as large; ones: nothing",
+    )
+    group.add_argument(
+        "--select_examples",
+        type=positive_int,
+        help="examples of the training split to select by; 1024, or all if there are fewer, if not given",
+    )
+    group.add_argument("--select_batch", type=positive_int, default=128, help="of them in each step, at random")
+    group.add_argument(
+        "--layer_tuning",
+        type=number(float, "a number from 0 to 1", lambda value: 0 <= value <= 1),
+        default=0.0,
+        help="after each layer's selection train on this share of an epoch, at --fine_tune_lr (the authors: 0.1)",
+    )
+    group.add_argument(
+        "--memory",
+        type=count_from_0,
+        default=2048,
+        metavar="MIB",
+        help="for what the examples are before a layer; where that needs more, it is computed anew in each step",
+    )
+
+
+def _baselines(text: str) -> tuple[str, ...]:
+    """An argparse type: 'random,magnitude', or one of them, as a tuple."""
+    names = text.split(",")
+    if not set(names) <= set(BASELINES) or len(set(names)) < len(names):
+        raise ArgumentTypeError(f"must be {' or '.join(BASELINES)}, or both with a comma between, got {text!r}")
+    return tuple(names)
+
+
+def _add_after(group) -> None:
+    group.add_argument(
+        "--fine_tune_epochs", type=count_from_0, default=10, help="epochs that train what was selected; 0: none"
+    )
+    group.add_argument(
+        "--fine_tune_lr",
+        type=positive,
+        default=0.01,
+        help="their learning rate, which drops to a tenth at one half and at three quarters",
+    )
+    group.add_argument(
+        "--baselines",
+        type=_baselines,
+        metavar=",".join(BASELINES),
+        help="beside each selection also keep as many channels of each layer at random, or those whose filters have "
+        "the largest L1 norm (Li et al., ICLR 2017), and treat them in the same way, fine-tuning and all, which takes "
+        "nearly as long again for each; none if not given",
+    )
+    group.add_argument(
+        "--export",
+        type=path,
+        metavar="FILE.pt2",
+        help="write the (newest) small network as a program that needs torch alone: "
+        "torch.export.load(FILE).module()(images)",
+    )
+
+
+def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> Namespace:
+    """The flags, checked as far as can be done without data, network or torch."""
+    args = parser().parse_args(argv)
+    _check_weights(args)
+    checks.check(args, made_later)
+    if args.keep is not None and args.top1_tol is not None:
+        raise InputError("--keep is a budget and --top1_tol another way to end a selection: give one of them")
+    if args.keep is None and args.top1_tol is None:
+        args.keep = KEEP
+    if args.keep is not None:
+        check_budget(args.keep, "--keep")
+    asked_layers(args.layers)
+    args.baselines = args.baselines or ()
+    if args.repeats and args.channel_weights == ONES:
+        raise InputError("--repeats makes channels weigh more, --channel_weights ones weighs all alike: give one")
+    if args.export and not args.export.absolute().parent.is_dir():
+        raise InputError(f"--export {args.export} cannot be written: its directory does not exist")
+    if args.export and args.export.is_dir():
+        raise InputError(f"--export {args.export} is a directory, a file is needed")
+    return args
+
+
+def _check_weights(args: Namespace) -> None:
+    """Where the trained network comes from must be said in one way."""
+    if args.init_dir is None and args.epochs is None:
+        raise InputError(
+            "there are no pre-trained weights to select from: give --init_dir FILE, or --epochs N to train them here"
+        )
+    if args.init_dir is not None:
+        for flag in ("epochs", "prune_at"):
+            if getattr(args, flag) is not None:
+                raise InputError(
+                    f"--{flag} is for training the dense network, which --init_dir gives as trained: give one of them"
+                )
+        args.epochs = 0

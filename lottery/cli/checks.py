@@ -1,0 +1,114 @@
+"""Checks of flags that need no data, network or torch: done before anything heavy is imported or any work begun."""
+
+import argparse
+import importlib.util
+import os
+from collections.abc import Container
+from contextlib import suppress
+from pathlib import Path
+
+from lottery.readers.registry import DATASETS, check_source
+from lottery.search.config import REWIND_EPOCH
+from models import check_arch
+from utils import InputError
+
+FILES = ("split_file", "prac_set", "init_dir", "mask_dir", "like", "like_run", "steps_of")  # flags that name files
+RUNS = ("like_run", "steps_of")  # those of them that name a run's directory
+# Of names around that of a directory: of a file in it while it is written, and what its old run's has in addition.
+LONGEST_NAME, LONGEST_ENDING = 60 * "x", ".old.moving"
+SHOWN = 80  # letters of a path that is too long
+
+
+def check(args: argparse.Namespace, made_later: Container[str] = ()) -> None:
+    """What can be said without data, network or torch; fills in --data and --dataset. InputError otherwise.
+
+    Flags that are `made_later` name files that an earlier run of a study is still to make: they are not looked for.
+    """
+    check_data(args)
+    check_arch(args.arch, args.stem)
+    check_save_dir(args.save_dir)
+    check_files(args, *(name for name in FILES if name not in made_later))
+    check_resuming(args)
+    if args.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise InputError("--tensorboard needs a package that is not installed: pip install tensorboard")
+    if args.warmup > args.epochs:
+        raise InputError(f"--warmup {args.warmup} is longer than --epochs {args.epochs}")
+
+
+def check_data(args: argparse.Namespace) -> None:
+    """Which data set; fills in --data and --dataset where they are not given."""
+    if args.data is not None and args.dataset is None:
+        raise InputError(f"--data {args.data} without --dataset: say which one it is of {', '.join(DATASETS)}")
+    args.dataset = args.dataset or "digits"
+    args.data = args.data or Path("data")
+    check_source(args.dataset, args.data, args.image_size)
+
+
+def check_resuming(args: argparse.Namespace) -> None:
+    """Whether to begin or to go on can be said in one way only."""
+    check_files(args, "checkpoint")
+    if args.checkpoint and not args.resume:
+        raise InputError(f"--checkpoint {args.checkpoint} is read with --resume only: add it")
+    if args.overwrite and args.resume:
+        raise InputError("--overwrite starts anew and --resume goes on: give one of them")
+
+
+def check_files(args: argparse.Namespace, *names: str) -> None:
+    """InputError for one of these flags, where it is given, that names no file, or no directory if it is one of RUNS;
+    --prac_set may name either."""
+    for name in names:
+        path = getattr(args, name, None)
+        if path is not None and not path.exists():
+            raise InputError(f"--{name} {path} does not exist")
+        if path is not None and path.is_dir() and name not in ("prac_set", *RUNS):
+            raise InputError(f"--{name} {path} is a directory, a file is needed")
+        if path is not None and not path.is_dir() and name in RUNS:
+            raise InputError(f"--{name} {path} is a file, the directory of a PrAC run is needed")
+
+
+def check_save_dir(path: Path) -> None:
+    check_directory("--save_dir", path)
+
+
+def check_directory(flag: str, path: Path) -> None:
+    """It, or the nearest directory above it that is there, must be one that can be written."""
+    if any(letter < " " or letter == "\x7f" for letter in str(path)):
+        raise InputError(f"{flag} {str(path)!r} has a line break or another control character in its name")
+    try:
+        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        for longer in (path / LONGEST_NAME, Path(f"{path.absolute()}{LONGEST_ENDING}")):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                longer.stat()  # or the system says that it is too long, which `exists` hides from Python 3.14 on
+    except OSError as error:
+        shown = str(path) if len(str(path)) < SHOWN else f"{str(path)[:SHOWN]}…"
+        raise InputError(f"{flag} {shown} cannot be used: {error.strerror}") from None
+    if not there.is_dir():
+        raise InputError(f"{flag} {path} cannot be a directory: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY
+        reason = f"the file system of {there} is read-only" if read_only else f"no permission in {there}"
+        raise InputError(f"{flag} {path} cannot be written: {reason}")
+
+
+def check_pruning(args: argparse.Namespace, made_later: Container[str] = ()) -> None:
+    """The checks of both pruning scripts; fills in --rewind_epoch."""
+    check(args, made_later)
+    if args.rewind_epoch is not None and args.rewind_iteration is not None:
+        raise InputError("--rewind_epoch and --rewind_iteration both say where to rewind to: give one of them")
+    if args.rewind_epoch is None and args.rewind_iteration is None:
+        args.rewind_epoch = REWIND_EPOCH
+    if args.prune_type == "rewind_lt" and args.rewind_epoch is not None and args.rewind_epoch >= args.epochs:
+        raise InputError(f"--rewind_epoch must be smaller than --epochs {args.epochs}, got {args.rewind_epoch}")
+    if args.rewind_lr and args.prune_type == "pt":
+        raise InputError(
+            "--rewind_lr needs --prune_type lt or rewind_lt: with pt weights go back to the end of training"
+        )
+    if args.rewind_lr and args.prune_type == "lt" and not args.init_dir:
+        raise InputError("--rewind_lr goes with --prune_type rewind_lt, or with lt from --init_dir; got lt")
+    check_ticket(args)
+
+
+def check_ticket(args: argparse.Namespace) -> None:
+    """InputError for flags that say something about a ticket where none is given."""
+    if args.new_classifier and not (args.init_dir or args.mask_dir):
+        raise InputError("--new_classifier is about a ticket: give --init_dir, --mask_dir or both")

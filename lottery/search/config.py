@@ -1,0 +1,91 @@
+"""What a search for tickets is asked for, as frozen dataclasses with the flags' names and defaults.
+
+Importing this module does not import torch.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from lottery.checkpointing.run_settings import WHETHER_GIVEN
+from lottery.tickets.config import TicketConfig
+from lottery.training.config import TrainingConfig
+
+REWIND_EPOCH = 2  # of rewind_lt, where neither an epoch nor an iteration is given
+LIKE_RUN, STEPS_OF = "like_run", "steps_of"  # flags that name a finished PrAC run to follow
+
+
+class Reference(NamedTuple):
+    """The finished PrAC run that a control follows, and the flag that names it: `LIKE_RUN` or `STEPS_OF`."""
+
+    flag: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class PruningConfig:
+    """Rounds of training, pruning and rewinding (Frankle & Carbin, ICLR 2019; Frankle et al., ICML 2020)."""
+
+    pruning_times: int = 16  # rounds: trainings, each followed by a pruning
+    rate: float = 0.2  # share of the kept weights that a round prunes
+    prune_type: str = "lt"  # what kept weights go back to: lt, rewind_lt or pt
+    rewind_epoch: int | None = REWIND_EPOCH  # rewind_lt: the 0-based epoch after which weights are kept, or
+    rewind_iteration: int | None = None  # the optimiser steps of round 0 after which they are
+    prune_classifier: bool = False
+    rewind_lr: bool = False  # whether a round begins in the schedule where its weights stand
+    random_prune: bool = False  # a control: prune at random
+
+
+@dataclass(frozen=True)
+class EarlyStopConfig:
+    """The early-bird test of a round (You et al., ICLR 2020); off without `eb_eps`."""
+
+    eb_eps: float | None = None  # mask distance below which the mask counts as settled
+    queue_length: int = 5  # distances in a row that must be below it
+    eb_interval: str = "epoch"  # compare masks after every epoch, or after an epoch's `steps` on all the data
+    eb_arm: str = "exceed"  # count distances from the first above eb_eps on, or (none) from the start
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """A search: what trains, what it begins with, how it prunes and when a round ends."""
+
+    training: TrainingConfig
+    ticket: TicketConfig = field(default_factory=TicketConfig)
+    pruning: PruningConfig = field(default_factory=PruningConfig)
+    early_stop: EarlyStopConfig = field(default_factory=EarlyStopConfig)
+    prac_set: Annotated[Path | None, WHETHER_GIVEN] = None  # search on this set, or on those of this PrAC run
+    prac_epochs: str = "scaled"  # epochs on a set P of the training split D0: times |P|/|D0|, or (fixed) unchanged
+
+    @property
+    def reference(self) -> Reference | None:
+        """The run that this search follows, if it is a control."""
+        return None
+
+
+@dataclass(frozen=True)
+class ImpConfig(SearchConfig):
+    """A search of main_imp.py: on all examples, or on given sets."""
+
+    steps_of: Annotated[Path | None, WHETHER_GIVEN] = None  # train each round for as many steps as this PrAC run's
+
+    @property
+    def reference(self) -> Reference | None:
+        return Reference(STEPS_OF, self.steps_of) if self.steps_of else None
+
+
+@dataclass(frozen=True)
+class PracConfig(SearchConfig):
+    """A search of main_PrAC_imp.py: each round on the PrAC set that the one before it left."""
+
+    data_prune: str = "zero_out"  # how CET is chosen: zero_out, constent or random
+    threshold: int = 0  # forgetting events to be exceeded
+    data_rate: float = 0.2  # constent: share of the examples dropped in a round
+    cep: str = "trained"  # which two networks disagree: trained, pruned or none
+    no_early_stop: bool = False
+    like_run: Annotated[Path | None, WHETHER_GIVEN] = None  # a control: sets as large as those of this PrAC run
+    members: str | None = None  # which examples they hold (control_sets.MEMBERS)
+
+    @property
+    def reference(self) -> Reference | None:
+        return Reference(LIKE_RUN, self.like_run) if self.like_run else None

@@ -1,0 +1,101 @@
+"""Which examples a round trains on: the one difference between plain IMP and PrAC.
+
+A selection gives the first set, observes each epoch, and at the end of a round gives the next set and a report on it.
+What it must remember goes into the checkpoint by `state_dict`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from lottery.search.config import SearchConfig
+from lottery.tickets.prac_set_files import check_sets, read_sets, set_notes
+from lottery.training.context import TrainingContext
+from utils import digest
+
+
+@dataclass
+class RoundEnd:
+    """A finished round k, as a policy sees it: its set, and what three networks say of all n0 examples that train.
+
+    Each look runs n0 examples forward; `looks` counts them for the ledger.
+    """
+
+    k: int
+    indices: Tensor  # (n,) the set it trained on
+    best: Callable[[], Tensor]  # (n0,) classes, by the network at its best epoch
+    final: Callable[[], Tensor]  # by the network after its last epoch
+    pruned: Callable[[], Tensor]  # by that network under the next mask
+    looks: int = 0
+
+    def look(self, network: Callable[[], Tensor]) -> Tensor:
+        self.looks += 1
+        return network()
+
+
+class ExampleSelection(Protocol):
+    """Which examples each round trains on.
+
+    `settings` is what it adds to the settings that decide the results, `notes` what there is to say about it.
+    """
+
+    settings: dict
+    notes: list[str]
+
+    def first(self) -> Tensor:
+        """The set of round 0."""
+
+    def begin_round(self) -> None:
+        """A round begins."""
+
+    def observe(self, indices: Tensor, right: Tensor) -> None:
+        """An epoch is over: for each of (n,) `indices` whether it was right when trained on, (n,) bool."""
+
+    def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
+        """The set of round k + 1, sorted, and what to report about it."""
+
+    def describe(self) -> str:
+        """The flags that made the sets, and which of them would make larger ones."""
+
+    def state_dict(self) -> dict:
+        """What a resumed run needs."""
+
+    def load_state_dict(self, state: dict) -> None: ...
+
+
+class FixedSets:
+    """Sets known beforehand: round k uses the k-th, and the last one from there on."""
+
+    def __init__(self, sets: Sequence[Tensor], settings: dict | None = None, notes: Sequence[str] = ()):
+        self.sets, self.settings, self.notes = list(sets), settings or {}, list(notes)
+
+    def first(self) -> Tensor:
+        return self.sets[0]
+
+    def begin_round(self) -> None: ...
+
+    def observe(self, indices: Tensor, right: Tensor) -> None: ...
+
+    def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
+        return self.sets[min(end.k + 1, len(self.sets) - 1)], {}
+
+    def describe(self) -> str:
+        return "given"
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state: dict) -> None: ...
+
+
+def given_sets(config: SearchConfig, context: TrainingContext) -> FixedSets:
+    """The sets of --prac_set, checked; InputError for sets of other examples than those that train here."""
+    here = {"dataset": config.training.data.dataset, "image_size": config.training.data.image_size, **context.contents}
+    given = read_sets(config.prac_set, config.pruning.pruning_times)
+    return FixedSets(
+        check_sets(given, context.whole, here),
+        settings={f"PrAC set of round {k}": digest(each.entries) for k, each in enumerate(given)},
+        notes=set_notes(given, here),
+    )

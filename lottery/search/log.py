@@ -1,0 +1,48 @@
+"""What a search shows while it goes on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lottery.search.early_stop import EarlyStop
+from lottery.training.context import TrainingContext
+from lottery.training.costs import Vanilla, cost_lines
+from lottery.training.progress import draw_curves, epoch_line, round_lines, round_table
+from lottery.training.training_run import TrainingRun, plan_lines, short_warnings
+from pruner import density
+
+
+def round_begins(training: TrainingRun, rounds: Sequence[dict], planned: int, context: TrainingContext) -> None:
+    """The progress bar's total, as far as it is known before rounds stop early, and the plan of this round."""
+    done = sum(row["steps"] for row in rounds)
+    context.progress.expect(done + training.planned_steps * (planned - training.round), training.describe())
+    context.progress.log(*plan_lines(training, context))
+
+
+def epoch_ends(row: dict, training: TrainingRun, context: TrainingContext) -> None:
+    context.progress.log(epoch_line(row, training.recipe.epochs))
+
+
+def round_ends(
+    training: TrainingRun, rounds: Sequence[dict], early_stop: EarlyStop, vanilla: Vanilla, context: TrainingContext
+) -> None:
+    """The newest of the finished rounds, what all of them cost, and what is odd about it."""
+    context.progress.log(*round_lines(rounds[-1], len(context.whole)), *cost_lines(rounds, vanilla))
+    warnings = short_warnings(training) + early_stop.warnings()
+    context.progress.log(*(f"warning: {training.describe()}: {line}" for line in warnings))
+
+
+def draw_round(training: TrainingRun, path: Path) -> None:
+    """The round's accuracies by epoch, as a picture."""
+    sparsity = 100 * (1 - density(training.ticket.mask))
+    draw_curves(training.history, path, f"round {training.round}, {sparsity:.2f} % sparse")
+
+
+def search_ends(
+    training: TrainingRun, rounds: Sequence[dict], vanilla: Vanilla, ticket: Path, context: TrainingContext
+) -> None:
+    """The table of finished rounds, if there are any, and where the newest ticket is."""
+    if not rounds:
+        return
+    sparsity = 1 - density(training.ticket.mask)
+    context.progress.log("", *round_table(rounds), *cost_lines(rounds, vanilla))
+    context.progress.log(f"the newest ticket, {100 * sparsity:.2f} % sparse, is in {ticket}")

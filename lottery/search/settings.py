@@ -1,0 +1,24 @@
+"""What decides the results of a search, as its checkpoints record it."""
+
+from lottery.checkpointing.run_settings import run_settings
+from lottery.search.config import SearchConfig
+from lottery.search.reference_run import ReferenceRun
+from lottery.tickets.load import LoadedTicket
+from lottery.training.context import TrainingContext
+from lottery.training.network_notes import classifier_setting
+
+
+def search_settings(
+    config: SearchConfig, context: TrainingContext, loaded: LoadedTicket, reference: ReferenceRun | None = None
+) -> dict:
+    """The recorded fields of the flags, and checksums of data, split, ticket and of the run that a control follows.
+
+    InputError where this search could be no control for that run: other data, or another schedule.
+    """
+    contents = context.contents | loaded.settings(loaded.ticket, with_step=config.pruning.rewind_lr)
+    contents |= classifier_setting(context.model)
+    found = run_settings(config.training.run.script, config, contents=contents)
+    if reference is None:
+        return found
+    reference.check(found)
+    return found | reference.recorded()

@@ -1,0 +1,21 @@
+"""Which ticket a run begins with, as a frozen dataclass. Importing this module does not import torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from lottery.checkpointing.run_settings import WHETHER_GIVEN
+
+
+@dataclass(frozen=True)
+class TicketConfig:
+    """A ticket from files: starting weights and mask, from one checkpoint or from two. Without either the dense
+    network, freshly drawn."""
+
+    init_dir: Annotated[Path | None, WHETHER_GIVEN] = None  # the file of the starting weights
+    mask_dir: Annotated[Path | None, WHETHER_GIVEN] = None  # the file of the mask
+    new_classifier: bool = False  # leave the ticket's classifier out
+
+    @property
+    def given(self) -> bool:
+        return bool(self.init_dir or self.mask_dir)

@@ -1,0 +1,59 @@
+"""What a training is asked for: device, data, network and recipe, each as a frozen dataclass.
+
+Defaults are those of the flags. Importing this module does not import torch.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from lottery.checkpointing.run_settings import NOT_RECORDED, RunConfig
+from lottery.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """Where a run computes. None of it is meant to change results; rounding may differ between devices."""
+
+    gpu: Annotated[int | None, NOT_RECORDED] = None  # CUDA device; -1: the CPU; None: the first usable GPU or the CPU
+    deterministic: Annotated[bool, NOT_RECORDED] = False
+
+
+@dataclass(frozen=True)
+class ArithmeticConfig:
+    """How a training computes."""
+
+    precision: str = "auto"  # auto, fp32, tf32 or bf16
+    compile: Annotated[str, NOT_RECORDED] = "auto"  # auto, on or off
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which examples train, validate and test."""
+
+    dataset: str = "digits"
+    data: Annotated[Path, NOT_RECORDED] = Path("data")  # the data set's directory
+    image_size: int | None = None
+    split_file: Annotated[Path | None, NOT_RECORDED] = None  # the split itself is recorded by its checksum
+    val_fraction: float = 0.1
+    no_augmentation: bool = False
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network."""
+
+    arch: str = "res20s"
+    stem: str = "imagenet"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """All that a training needs: the run it belongs to, where it computes, its data, network and recipe."""
+
+    run: RunConfig
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    arithmetic: ArithmeticConfig = field(default_factory=ArithmeticConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    recipe: Recipe = field(default_factory=Recipe)
