@@ -10,7 +10,7 @@ Importing this package does not import torch; building a network does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,17 +48,21 @@ def build_model(
     mean: Sequence[float],
     std: Sequence[float],
     stem: str = "imagenet",
+    network: Callable[[int], nn.Module] | None = None,
 ) -> nn.Module:
     """The network `arch`, its weights drawn from torch's global generator.
+
+    From Python `network` may be a function of the number of classes that returns one; `arch` is then its name.
 
     `mean` and `std` have `channels` (1 or 3) entries. Convolutional networks see three channels: grey images are
     repeated, and so is their one mean. A network that cannot take such images, or does not return (n, classes), is
     refused with an InputError; without an `image_size` it is not tried, and may not be an MLP.
     """
-    check_arch(arch, stem)
+    if network is None:
+        check_arch(arch, stem)
     from .build import build_checked
 
-    return build_checked(arch, stem, classes, channels, image_size, mean, std)
+    return build_checked(arch, stem, classes, channels, image_size, mean, std, network)
 
 
 def _check_function(arch: str) -> None:

@@ -1,11 +1,11 @@
 """From a name to a network; `models.build_model` says what is built, and checks it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
 from .cifar_resnet import CifarResNet
-from .custom import UserNetwork, call_user_function
+from .custom import UserNetwork, call_user_function, checked_network
 from .families import CIFAR_RESNETS, MLPS, PROJECTION, RESNETS, VGGS
 from .imagenet_resnet import ImageNetResNet
 from .mlp import MLP
@@ -22,12 +22,14 @@ def build_checked(
     image_size: int | None,
     mean: Sequence[float],
     std: Sequence[float],
+    function: Callable[[int], nn.Module] | None = None,
 ) -> nn.Module:
-    normalize = normalization(mean, std, image_channels=channels, network_channels=channels if arch in MLPS else 3)
+    is_mlp = function is None and arch in MLPS
+    normalize = normalization(mean, std, image_channels=channels, network_channels=channels if is_mlp else 3)
     if image_size is None:
-        assert arch not in MLPS, "the first layer of an MLP depends on it"
-        return build(arch, stem, classes, 0, normalize)
-    network = build(arch, stem, classes, channels * image_size**2, normalize)
+        assert not is_mlp, "the first layer of an MLP depends on it"
+        return build(arch, stem, classes, 0, normalize, function)
+    network = build(arch, stem, classes, channels * image_size**2, normalize, function)
     images = {"classes": classes, "channels": channels, "image_size": image_size}
     check_network(network, arch, **images)
     if isinstance(network, UserNetwork):
@@ -36,8 +38,20 @@ def build_checked(
     return network
 
 
-def build(arch: str, stem: str, classes: int, inputs: int, normalize: nn.Module) -> nn.Module:
-    """The network `arch` behind `normalize`; `inputs`, the pixels times channels of an image, matter to an MLP only."""
+def build(
+    arch: str,
+    stem: str,
+    classes: int,
+    inputs: int,
+    normalize: nn.Module,
+    function: Callable[[int], nn.Module] | None = None,
+) -> nn.Module:
+    """The network `arch`, or that of a user's `function`, behind `normalize`.
+
+    `inputs`, the pixels times channels of an image, matter to an MLP only.
+    """
+    if function is not None:
+        return UserNetwork(checked_network(arch, function(classes)), normalize)
     if arch in CIFAR_RESNETS:
         return CifarResNet(CIFAR_RESNETS[arch], classes, normalize, projection=arch.endswith(PROJECTION))
     if arch in RESNETS:

@@ -52,11 +52,13 @@ def recorded(config: Any) -> dict[str, Any]:
     hints = get_type_hints(type(config), include_extras=True)
     for each in fields(config):
         value, marks = getattr(config, each.name), getattr(hints[each.name], "__metadata__", ())
+        if NOT_RECORDED in marks:
+            continue
         if is_dataclass(value):
             found |= recorded(value)
         elif WHETHER_GIVEN in marks:
             found[each.name] = value is not None
-        elif NOT_RECORDED not in marks:
+        else:
             name = next((mark.name for mark in marks if isinstance(mark, RecordedAs)), each.name)
             found[name] = list(value) if isinstance(value, tuple) else value
     return found

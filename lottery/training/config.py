@@ -3,11 +3,13 @@
 Defaults are those of the flags. Importing this module does not import torch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from lottery.checkpointing.run_settings import NOT_RECORDED, RunConfig
+from lottery.readers.registry import Source
 from lottery.training.recipe import Recipe
 
 
@@ -37,6 +39,8 @@ class DataConfig:
     split_file: Annotated[Path | None, NOT_RECORDED] = None  # the split itself is recorded by its checksum
     val_fraction: float = 0.1
     no_augmentation: bool = False
+    # From Python: a data set that is in memory (readers/arrays.py), instead of files; `dataset` is then its name.
+    source: Annotated[Source | None, NOT_RECORDED] = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class ModelConfig:
 
     arch: str = "res20s"
     stem: str = "imagenet"
+    # From Python: a function of the number of classes that returns the network; `arch` is then its name.
+    network: Annotated[Callable[[int], Any] | None, NOT_RECORDED] = None
 
 
 @dataclass(frozen=True)

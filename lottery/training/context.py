@@ -124,7 +124,7 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
     """Read the data, build the network. InputError where flags, files and network do not go together."""
     if data.split_file:
         read_permutation(data.split_file)  # before the data, which may take long to decode
-    source = read_source(data.dataset, data.data, data.image_size)
+    source = data.source or read_source(data.dataset, data.data, data.image_size)
     division = divide(data, source)
     images = image_spec(source)
     network = placed(initial_model(model, seed, images), device)
@@ -166,12 +166,13 @@ def image_spec(source: Source) -> dict:
 def initial_model(model: ModelConfig, seed: int, images: Mapping, purpose: int = INITIAL_WEIGHTS) -> nn.Module:
     """The network with initial weights drawn from the seed alone, on the CPU, so that every device starts alike."""
     seed_generators(torch_seed(seed, purpose=purpose))
-    return build_model(model.arch, stem=model.stem, **images)
+    return build_model(model.arch, stem=model.stem, network=model.network, **images)
 
 
 def initial_weights(model: ModelConfig, seed: int, images: Mapping, purpose: int) -> Weights:
     """Those weights, drawn for this purpose; the network has been tried on such images before, and is not again."""
-    untried = images if model.arch in MLPS else {**images, "image_size": None}
+    needs_size = model.network is None and model.arch in MLPS
+    untried = images if needs_size else {**images, "image_size": None}
     return copy_weights(initial_model(model, seed, untried, purpose))
 
 
@@ -184,7 +185,7 @@ def placed(model: nn.Module, device: torch.device) -> nn.Module:
 
 def same_weights_note(model: ModelConfig, seed: int, images: Mapping, network: nn.Module) -> list[str]:
     """That runs of several seeds start alike, where a user's network brings its own weights."""
-    if model.arch in ARCHITECTURES:
+    if model.network is None and model.arch in ARCHITECTURES:
         return []
     others = initial_weights(model, seed, images, FRESH_WEIGHTS)
     if any(not torch.equal(value.cpu(), others[name]) for name, value in tensors(network).items()):

@@ -1,0 +1,61 @@
+"""A data set that is in memory already, as the readers give theirs: for use from Python, without files or flags."""
+
+import numpy as np
+
+from lottery.readers.image_files import LARGEST, SMALLEST, pixel_counts
+from lottery.readers.registry import Source, mean_and_std, padding_for
+from utils import InputError
+
+
+def source_from_arrays(
+    train_images: np.ndarray,
+    train_labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+    *,
+    name: str = "arrays",
+    flips: bool = False,
+    padding: int | None = None,
+) -> Source:
+    """A `Source` of square uint8 images (n, H, W, C) or (n, H, W), C being 1 or 3, and integer labels (n,) from 0 up.
+
+    `flips` says whether a horizontal flip keeps the label, `padding` how many pixels the random crop may shift an image
+    (None: 4 from 28 pixels up, else an eighth of the size). The normalisation is measured on the training images.
+    InputError for arrays that are none of this.
+    """
+    train, test = _images(train_images, "training"), _images(test_images, "test")
+    if train.shape[1:] != test.shape[1:]:
+        raise InputError(f"training and test images must be alike, got {train.shape[1:]} and {test.shape[1:]}")
+    labels = _labels(train_labels, len(train), "training")
+    classes = int(labels.max()) + 1
+    tested = _labels(test_labels, len(test), "test")
+    if int(tested.max()) >= classes:
+        raise InputError(f"test labels must be among the {classes} classes of the training labels, got {tested.max()}")
+    mean, std = mean_and_std(pixel_counts(train))
+    padding = padding_for(train.shape[1]) if padding is None else padding
+    names = tuple(map(str, range(classes)))
+    return Source(name, train, labels, test, tested, names, mean, std, padding, flips)
+
+
+def _images(images: np.ndarray, part: str) -> np.ndarray:
+    found = np.ascontiguousarray(images)
+    found = found[..., None] if found.ndim == 3 else found
+    right = (
+        found.ndim == 4 and found.dtype == np.uint8 and found.shape[1] == found.shape[2] and found.shape[3] in (1, 3)
+    )
+    if not right or not len(found) or not SMALLEST <= found.shape[1] <= LARGEST:
+        raise InputError(
+            f"{part} images must be square uint8 arrays (n, H, W, 1 or 3) of {SMALLEST} to {LARGEST} pixels, got "
+            f"{images.dtype} {images.shape}"
+        )
+    return found
+
+
+def _labels(labels: np.ndarray, images: int, part: str) -> np.ndarray:
+    found = np.asarray(labels)
+    if found.shape != (images,) or found.dtype.kind not in "iu" or int(found.min()) < 0:
+        raise InputError(
+            f"{part} labels must be whole numbers from 0 up, one for each of {images} images, got {found.dtype} "
+            f"{found.shape}"
+        )
+    return found.astype(np.int64)
