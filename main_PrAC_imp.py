@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from lottery.cli import prac_imp as cli
+from lottery.cli.script import run_script
 from lottery.search.config import PracConfig
-from utils import run_script
 
 
 def find_tickets(config: PracConfig) -> None:

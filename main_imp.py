@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 
 from lottery.cli import imp as cli
+from lottery.cli.script import run_script
 from lottery.search.config import ImpConfig
-from utils import run_script
 
 
 def find_tickets(config: ImpConfig) -> None:

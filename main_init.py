@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from lottery.cli import init as cli
-from utils import run_script
+from lottery.cli.script import run_script
 
 
 def work(argv: Sequence[str] | None) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from lottery.cli import stability as cli
 from lottery.cli.configs import ticket_training_config
+from lottery.cli.script import run_script
 from lottery.retraining.config import RetrainingConfig
-from utils import run_script
 
 
 def work(argv: Sequence[str] | None) -> None:

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 
 from lottery.cli import train as cli
+from lottery.cli.script import run_script
 from lottery.retraining.config import RetrainingConfig
-from utils import run_script
 
 
 def train_ticket(config: RetrainingConfig) -> None:

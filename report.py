@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from lottery.cli import checks
 from lottery.cli import report as cli
-from utils import run_script
+from lottery.cli.script import run_script
 
 
 def work(argv: Sequence[str] | None) -> None:

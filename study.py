@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from lottery.cli import checks
 from lottery.cli import study as cli
-from utils import RunError, run_script
+from lottery.cli.script import run_script
+from utils import RunError
 
 
 def work(argv: Sequence[str] | None) -> None:

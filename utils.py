@@ -1,97 +1,40 @@
-"""What every script needs around its work: errors a user can act on, exit statuses, where chance comes from."""
+"""Errors a user can act on, random streams, and a few helpers that every layer uses."""
 
 import random
-import shlex
-import sys
 import tomllib
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 
-from lottery.checkpointing.signals import Interrupted, interruptible
-
-OUT_OF_MEMORY = "A smaller --batch_size needs less, and so does --precision bf16"
-
 
 class InputError(ValueError):
-    """The user asked for something that cannot be done; the message names what came and what is allowed."""
+    """The user asked for something impossible; the message names what was given and what is allowed."""
 
 
 class RunError(RuntimeError):
-    """A run that had begun cannot go on; what it found so far is on disk."""
+    """A run that has begun cannot continue; what it found so far is on disk."""
 
 
-def run_script(
-    work: Callable[[Sequence[str] | None], None],
-    name: str,
-    argv: Sequence[str] | None,
-    goes_on: bool = True,
-    out_of_memory: str = OUT_OF_MEMORY,
-) -> int:
-    """Do a script's work on its arguments, those of the command line if None; its exit status.
-
-    0 done; 2 bad input; 1 a run that could not go on; 130 or 143 ended by SIGINT or SIGTERM, then with the command
-    that goes on where it was, if the script `goes_on`. `out_of_memory` says what then needs less.
-    """
-    _Done.overwrite = False
-    try:
-        with interruptible():
-            work(argv)
-    except InputError as error:
-        return complain(name, f"error: {error}", 2)
-    except (RunError, OSError) as error:
-        return complain(name, f"error: {error}", 1)
-    except Interrupted as signal:
-        again = f"; what it found is kept. To go on: {command_again(name, argv)}" if goes_on else ""
-        return complain(name, f"{signal}{again}", signal.status)
-    except (MemoryError, RuntimeError, ImportError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return complain(name, f"error: out of memory; what was written is kept. {out_of_memory}", 1)
-    return 0
-
-
-WORDS_OF_MEMORY = (
+OUT_OF_MEMORY_MESSAGES = (
     "out of memory",
     "can't allocate memory",
     "could not create a primitive",
-    "STATUS_ALLOC_FAILED",  # cuBLAS's and cuDNN's
-    "NOT_INITIALIZED when calling `cublasCreate",  # which has no word of its own for a GPU that is full
+    "STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
+    "NOT_INITIALIZED when calling `cublasCreate",  # cuBLAS has no message of its own for a full GPU
     "failed to map segment",  # of a library that is imported late
 )
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Python's, torch's, its libraries' or the loader's: all but the first are told by their words."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in WORDS_OF_MEMORY)
-
-
-def command_again(name: str, argv: Sequence[str] | None) -> str:
-    """The command that goes on with what this one began."""
-    script, given = (sys.argv[0], sys.argv[1:]) if argv is None else (name, argv)
-    return shlex.join(["python", script, *(flag for flag in given if flag != "--overwrite" or not _Done.overwrite)])
-
-
-class _Done:
-    """What a script has done that its command is not to do again when it goes on."""
-
-    overwrite = False  # the run that was there is moved aside
-
-
-def overwrite_done() -> None:
-    """From now on --overwrite has done its work."""
-    _Done.overwrite = True
-
-
-def complain(name: str, message: str, status: int) -> int:
-    print(f"{name}: {message}", file=sys.stderr)
-    return status
+    """Whether Python, torch, a library of its or the loader ran out of memory; most say so only in their message."""
+    return isinstance(error, MemoryError) or any(message in str(error) for message in OUT_OF_MEMORY_MESSAGES)
 
 
 def read_toml(path: Path) -> dict:
-    """What a TOML file holds; InputError for one that is none, or cannot be read."""
+    """The contents of a TOML file; InputError if it cannot be read or is not TOML."""
     try:
         return tomllib.loads(path.read_text())
     except OSError as error:
@@ -106,24 +49,49 @@ def listed(names: Sequence, shown: int = 3) -> str:
     return ", ".join(map(str, names[:shown])) + more
 
 
-# Purposes for which chance is drawn; each has a stream of its own, so that no choice of one shifts another.
-(EPOCH, INITIAL_WEIGHTS, RANDOM_PRUNE, RANDOM_SET, NETWORK, FRESH_WEIGHTS, RANDOM_MASK, SCORED_EXAMPLES,
- RANDOM_SCORES, CHANNELS, OTHER_MEMBERS, RANDOM_CHANNELS, ORDERS, STATISTICS, ATTACKS) = range(15)  # fmt: skip
+# --- randomness -------------------------------------------------------------------------------------------------------
 
 
-def generator(seed: int, round: int = 0, epoch: int = 0, purpose: int = EPOCH) -> np.random.Generator:
-    """The generator of one (seed, round, epoch): chance is a pure function of these, so a resumed run needs no
-    generator state."""
-    return np.random.default_rng(np.random.SeedSequence([seed, round, epoch], spawn_key=(purpose,)))
+class RandomStream(IntEnum):
+    """What random numbers are drawn for. Each purpose has a stream of its own, so that no draw shifts another.
+
+    The values are part of every result: never change or reuse one.
+    """
+
+    EPOCH = 0  # order and augmentation of an epoch's examples
+    INITIAL_WEIGHTS = 1
+    RANDOM_PRUNE = 2
+    RANDOM_SET = 3
+    NETWORK = 4  # dropout and other draws of the network itself
+    FRESH_WEIGHTS = 5  # of the control that re-initialises a ticket
+    RANDOM_MASK = 6
+    SCORED_EXAMPLES = 7  # that pruning at initialisation scores weights on
+    RANDOM_SCORES = 8
+    CHANNELS = 9
+    CONTROL_SETS = 10
+    RANDOM_CHANNELS = 11
+    ORDER_SEEDS = 12  # of the two copies in a stability analysis
+    STATISTICS = 13  # examples that batch norm statistics are measured on
+    ATTACKS = 14
 
 
-def torch_seed(seed: int, round: int = 0, epoch: int = 0, purpose: int = NETWORK) -> int:
-    """A seed for torch's own generator, which a network with dropout draws from."""
+def generator(
+    seed: int, round: int = 0, epoch: int = 0, purpose: RandomStream = RandomStream.EPOCH
+) -> np.random.Generator:
+    """The generator of one (seed, round, epoch) and purpose.
+
+    Every draw is a pure function of these, so a resumed run needs no generator state.
+    """
+    return np.random.default_rng(np.random.SeedSequence([seed, round, epoch], spawn_key=(int(purpose),)))
+
+
+def torch_seed(seed: int, round: int = 0, epoch: int = 0, purpose: RandomStream = RandomStream.NETWORK) -> int:
+    """A seed for torch's global generator, which initialisation and dropout draw from."""
     return int(generator(seed, round, epoch, purpose).integers(2**62))
 
 
 def seed_generators(seed: int) -> None:
-    """Seed torch's generators, Python's and NumPy's global one: a user's network may draw from any of them."""
+    """Seed torch's generators and the global ones of Python and NumPy: a user's network may draw from any of them."""
     import torch
 
     torch.manual_seed(seed)
@@ -132,7 +100,7 @@ def seed_generators(seed: int) -> None:
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """A checksum of arrays: two runs with the same one saw the same data, split or set."""
+    """A CRC-32 of arrays, as hex: equal for runs that saw the same data, split or set."""
     crc = 0
     for array in arrays:
         crc = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), crc)

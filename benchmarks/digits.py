@@ -13,7 +13,7 @@ from lottery.training.recipe import Recipe
 from lottery.training.step import copy_weights
 from models import build_model
 from pruner import Ticket, dense, magnitude, prune
-from utils import INITIAL_WEIGHTS, torch_seed
+from utils import RandomStream, torch_seed
 
 ARCH, DROPPED = "res20s", 0.5
 
@@ -36,7 +36,7 @@ def read(device: torch.device) -> Digits:
 
 def new_model(digits: Digits, seed: int) -> nn.Module:
     """The network, on the CPU, with the weights that a script's --seed gives."""
-    torch.manual_seed(torch_seed(seed, purpose=INITIAL_WEIGHTS))
+    torch.manual_seed(torch_seed(seed, purpose=RandomStream.INITIAL_WEIGHTS))
     source = digits.source
     return build_model(
         ARCH,

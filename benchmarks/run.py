@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.options import check_names, names
 from lottery.cli import flags
-from utils import run_script
+from lottery.cli.script import run_script
 
 EXAMPLES = {"cpu": 1536, "cuda": 45_000}
 WORKERS = {"cpu": 2, "cuda": 4}

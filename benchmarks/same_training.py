@@ -18,7 +18,8 @@ from pathlib import Path
 
 from benchmarks.options import check_names, names
 from lottery.cli import flags
-from utils import InputError, run_script
+from lottery.cli.script import run_script
+from utils import InputError
 
 DEFAULT = "straightforward-fp32,ours-fp32,ours-bf16,emulated-tf32"
 STEPS, SHOWN, BATCHES = 50, (1, 2, 5, 10, 50), (128, 32)

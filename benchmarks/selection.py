@@ -12,8 +12,8 @@ import sys
 import time
 
 from lottery.cli import flags
+from lottery.cli.script import run_script
 from lottery.greedy.names import LOSSES, TARGETS
-from utils import run_script
 
 
 def parser() -> flags.Parser:

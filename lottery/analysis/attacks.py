@@ -22,7 +22,7 @@ from torch import Tensor, nn
 import models.normalization  # noqa: F401  without it advertorch cannot be imported
 from dataset import Images, to_input
 from lottery.training.precision import products
-from utils import ATTACKS, seed_generators, torch_seed
+from utils import RandomStream, seed_generators, torch_seed
 
 attacks = import_module("advertorch.attacks")
 
@@ -71,7 +71,7 @@ def robust_accuracies(
     with products(device, "fp32"):
         for place, batch in enumerate(indices.split(BATCH)):
             images, labels = to_input(data.images[batch]), data.labels[batch]
-            seed_generators(torch_seed(seed, epoch=place, purpose=ATTACKS))
+            seed_generators(torch_seed(seed, epoch=place, purpose=RandomStream.ATTACKS))
             for name, change in ways.items():
                 changed = change(images, labels)
                 with torch.no_grad():

@@ -25,7 +25,7 @@ from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
 from models import build_model
 from pruner import Weights
-from utils import ATTACKS, InputError, digest, generator
+from utils import InputError, RandomStream, digest, generator
 
 SCRIPT = "main_robustness.py"
 
@@ -128,7 +128,7 @@ def attack_run(job: Job, args: argparse.Namespace, device: torch.device, progres
     """Each of the run's networks that has not been attacked like this before; the records, which keep what came of
     other attacks, grow by one at a time."""
     file, attack = RunDirectory(job.run.path).robustness, attack_of(args)
-    drawn = generator(args.seed, purpose=ATTACKS)
+    drawn = generator(args.seed, purpose=RandomStream.ATTACKS)
     indices = random_subset(torch.arange(len(job.test), device=device), args.examples or len(job.test), drawn)
     threat = Threat(args.eps, args.pgd_steps, args.pgd_step_size)
     before = attacks_in(file)

@@ -28,7 +28,7 @@ from lottery.training.environment import changes
 from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
 from pruner import Weights
-from utils import INITIAL_WEIGHTS, STATISTICS, InputError, digest, generator
+from utils import InputError, RandomStream, digest, generator
 
 SCRIPT = "main_stability.py"
 MEASURED = ("test_error", "test_loss", "train_error", "train_loss")  # at every point; errors in percent
@@ -68,7 +68,7 @@ def train_copy(config: RetrainingConfig, context: TrainingContext, found: Ticket
     config = replace(config, training=replace(config.training, run=run))
     progress = Progress(run.print_freq)
     progress.log("", f"{run.save_dir.name}: order seed {config.order_seed}")
-    load_weights_(context.model, context.initial(INITIAL_WEIGHTS))
+    load_weights_(context.model, context.initial(RandomStream.INITIAL_WEIGHTS))
     TicketTraining(config, replace(context, order_seed=config.order_seed, progress=progress), found).run()
 
 
@@ -104,7 +104,7 @@ class Line:
     ends: list[str] = field(default_factory=list)  # checksums of the copies that they are of
 
     def __post_init__(self):
-        drawn = generator(self.args.seed, purpose=STATISTICS)
+        drawn = generator(self.args.seed, purpose=RandomStream.STATISTICS)
         self.examples = random_subset(self.context.whole, self.args.statistics_examples, drawn)
         self.save_timer = SaveTimer(self.args.save_interval)
 

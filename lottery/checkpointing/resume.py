@@ -6,13 +6,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lottery.checkpointing import overwrite_flag
 from lottery.checkpointing.atomic_file import DamagedFile, is_sealed
 from lottery.checkpointing.checkpoint import FORMAT, read, write
 from lottery.checkpointing.metrics import best_place
 from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name, occupied
 from lottery.checkpointing.run_settings import RunConfig, differences
 from lottery.checkpointing.set_aside import check_place, is_worth_keeping, kept_place, mend_, set_aside_
-from utils import InputError, overwrite_done
+from utils import InputError
 
 
 @contextmanager
@@ -135,7 +136,7 @@ def make(directory: RunDirectory, resume_point: ResumePoint, copies: Sequence[Ru
                 file.unlink()
             shutil.rmtree(each.events, ignore_errors=True)
     if resume_point.clear:
-        overwrite_done()
+        overwrite_flag.mark_done()
     if resume_point.elsewhere:
         round = resume_point.saved["state"]
         best = RunDirectory(resume_point.source.parent).best(round)

@@ -17,7 +17,7 @@ from collections.abc import Container, Sequence
 from lottery.cli import train as main_train
 from lottery.cli.parser import Parser
 from lottery.cli.types import number
-from utils import ORDERS, InputError, generator
+from utils import InputError, RandomStream, generator
 
 POINTS, STATISTICS_EXAMPLES = 21, 2000
 
@@ -70,7 +70,9 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> a
     if args.checkpoint:
         raise InputError("--checkpoint is of one training; two copies go on from what --save_dir holds")
     if args.order_seeds is None:
-        args.order_seeds = tuple(generator(args.seed, purpose=ORDERS).choice(2**31, 2, replace=False).tolist())
+        args.order_seeds = tuple(
+            generator(args.seed, purpose=RandomStream.ORDERS).choice(2**31, 2, replace=False).tolist()
+        )
     return args
 
 

@@ -36,7 +36,7 @@ from lottery.training.recipe import batches
 from models import ARCHITECTURES
 from models.probe import in_short
 from pruner import Mask, Scores, Ticket, count, dense, drop, drop_in_layers, empty_layers, layer_counts, size
-from utils import RANDOM_SCORES, SCORED_EXAMPLES, InputError, digest, generator, is_out_of_memory, listed
+from utils import InputError, RandomStream, digest, generator, is_out_of_memory, listed
 
 ROUNDING = 1e-9  # of the largest score of a layer, in float64
 
@@ -117,7 +117,7 @@ def examples_of(args: argparse.Namespace, material: ModelAndData, given: Sequenc
         (found,) = check_sets(given, found, vars(args) | material.contents)
     if args.score_examples and args.score_examples > len(found):
         raise InputError(f"--score_examples {args.score_examples}: only {len(found)} examples train")
-    order = generator(args.seed, purpose=SCORED_EXAMPLES).permutation(len(found))[: args.score_examples]
+    order = generator(args.seed, purpose=RandomStream.SCORED_EXAMPLES).permutation(len(found))[: args.score_examples]
     return found[torch.from_numpy(order).to(found.device)]
 
 
@@ -149,7 +149,7 @@ def prune_to(
     shown = material.split.train[:2] if examples is None else examples  # where only the shape of an image matters
     data, mask = Batches(material.train, shown, args.batch_size), whole
     for iteration, number in enumerate(kept_by_iteration(size(whole), kept, args.iterations)):
-        random = generator(args.seed, round=iteration, purpose=RANDOM_SCORES)
+        random = generator(args.seed, round=iteration, purpose=RandomStream.RANDOM_SCORES)
         with products(material.device, "fp32"):
             scores = scored(args, ScoringInputs(material.model, weights, mask, data, random))
         check_scores(scores, mask, args)

@@ -18,7 +18,7 @@ from lottery.search.examples import RoundEnd
 from lottery.search.prac_sets import PracSets
 from lottery.search.reference_run import ReferenceRun
 from lottery.training.context import TrainingContext
-from utils import OTHER_MEMBERS, InputError, generator
+from utils import InputError, RandomStream, generator
 
 BY_CLASS = ("random", "easy")  # members that are drawn of each class as many as the set has; others are ranked
 EARLY = 10  # scores are of the network after one part in so many of the dense training
@@ -74,7 +74,7 @@ class ControlSets:
         many more there would have been, and how many are in the set of the run that is followed; for `el2n` also after
         how many epochs it was scored."""
         like = self.sets[end.k + 1]
-        random = generator(self.seed, end.k, purpose=OTHER_MEMBERS)
+        random = generator(self.seed, end.k, purpose=RandomStream.CONTROL_SETS)
         chosen, given = self.drawn(like, random) if self.members in BY_CLASS else self.ranked(end, len(like), random)
         own = min(given, len(like))
         report = {"next_set": len(chosen), "as_members": own, "filled": len(like) - own, "cut": given - own}

@@ -34,7 +34,7 @@ from lottery.training.step import copy_weights
 from lottery.training.training_run import TrainingRun, summary, train_epochs
 from models.network_state import tensors
 from pruner import Mask, Scores, Ticket, Weights, apply_, count, kept_after, magnitude, prune, random_scores
-from utils import RANDOM_PRUNE, InputError, RunError, generator
+from utils import InputError, RandomStream, RunError, generator
 
 
 class ImpSearch:
@@ -163,7 +163,9 @@ class ImpSearch:
         """What each kept weight is worth; the lowest are pruned."""
         mask = self.training.ticket.mask
         if self.pruning.random_prune:
-            return random_scores(mask, generator(self.context.seed, self.training.round, purpose=RANDOM_PRUNE))
+            return random_scores(
+                mask, generator(self.context.seed, self.training.round, purpose=RandomStream.RANDOM_PRUNE)
+            )
         return magnitude(weights, mask)
 
     def round_end(self, final: Weights, mask: Mask) -> RoundEnd:

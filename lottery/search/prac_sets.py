@@ -16,7 +16,7 @@ from dataset import (
 from lottery.search.config import PracConfig
 from lottery.search.examples import RoundEnd
 from lottery.training.context import TrainingContext
-from utils import RANDOM_SET, generator
+from utils import RandomStream, generator
 
 SHOWN = 16  # examples of a kind that are named in a round's report
 
@@ -79,7 +79,9 @@ class PracSets:
         report = {"cet": len(cet), "cep": len(cep), "cet_and_cep": overlap(cet, cep), "next_set": len(chosen)}
         report |= {"most_forgotten": self._most_forgotten(end), "disagreeing": self._disagreements(cep, views)}
         if self.data_prune == "random":
-            chosen = random_subset(self.whole, len(chosen), generator(self.seed, end.k, purpose=RANDOM_SET))
+            chosen = random_subset(
+                self.whole, len(chosen), generator(self.seed, end.k, purpose=RandomStream.RANDOM_SET)
+            )
         return chosen, report
 
     def _cet(self, end: RoundEnd) -> Tensor:

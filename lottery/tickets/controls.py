@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from utils import FRESH_WEIGHTS, INITIAL_WEIGHTS, RANDOM_MASK, InputError, generator
+from utils import InputError, RandomStream, generator
 
 FEW = 0.01  # share of the dropped weights that may be zero by chance
 
@@ -42,7 +42,7 @@ def reinit(ticket: Ticket, chance: RandomSource) -> Ticket:
 
     InputError for a network that has the same weights whatever is drawn.
     """
-    initial, fresh = chance.weights(INITIAL_WEIGHTS), chance.weights(FRESH_WEIGHTS)
+    initial, fresh = chance.weights(RandomStream.INITIAL_WEIGHTS), chance.weights(RandomStream.FRESH_WEIGHTS)
     if all(bool((fresh[name] == initial[name]).all()) for name in ticket.mask):
         raise InputError(
             "--control reinit: this network has the same weights whatever the seed (does its constructor seed torch "
@@ -59,7 +59,7 @@ def random_mask(ticket: Ticket, chance: RandomSource) -> Ticket:
     InputError if the starting weights are masked: most of those that such a mask keeps would start, and be, at zero.
     """
     _check_dense_start(ticket)
-    random = generator(chance.seed, purpose=RANDOM_MASK)
+    random = generator(chance.seed, purpose=RandomStream.RANDOM_MASK)
     return ticket._replace(mask={name: _shuffled(layer, random) for name, layer in ticket.mask.items()})
 
 

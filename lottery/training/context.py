@@ -24,7 +24,7 @@ from models import ARCHITECTURES, build_model
 from models.families import MLPS
 from models.network_state import tensors
 from pruner import Mask, Ticket, Weights, dense, prunable
-from utils import FRESH_WEIGHTS, INITIAL_WEIGHTS, InputError, digest, listed, seed_generators, torch_seed
+from utils import InputError, RandomStream, digest, listed, seed_generators, torch_seed
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,9 @@ def image_spec(source: Source) -> dict:
     }
 
 
-def initial_model(model: ModelConfig, seed: int, images: Mapping, purpose: int = INITIAL_WEIGHTS) -> nn.Module:
+def initial_model(
+    model: ModelConfig, seed: int, images: Mapping, purpose: int = RandomStream.INITIAL_WEIGHTS
+) -> nn.Module:
     """The network with initial weights drawn from the seed alone, on the CPU, so that every device starts alike."""
     seed_generators(torch_seed(seed, purpose=purpose))
     return build_model(model.arch, stem=model.stem, network=model.network, **images)
@@ -187,7 +189,7 @@ def same_weights_note(model: ModelConfig, seed: int, images: Mapping, network: n
     """That runs of several seeds start alike, where a user's network brings its own weights."""
     if model.network is None and model.arch in ARCHITECTURES:
         return []
-    others = initial_weights(model, seed, images, FRESH_WEIGHTS)
+    others = initial_weights(model, seed, images, RandomStream.FRESH_WEIGHTS)
     if any(not torch.equal(value.cpu(), others[name]) for name, value in tensors(network).items()):
         return []
     return [f"--arch {model.arch} begins with the same weights whatever --seed is: seeds differ in other draws alone"]

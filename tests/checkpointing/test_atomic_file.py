@@ -1,7 +1,5 @@
 """Files that are whole or absent, and that tell whether they are as they were written."""
 
-import os
-import signal
 import zipfile
 
 import pytest
@@ -9,8 +7,7 @@ import torch
 
 from lottery.checkpointing.atomic_file import LABEL, SEAL, DamagedFile, check_seal, is_sealed, write_whole
 from lottery.checkpointing.checkpoint import read, write
-from lottery.checkpointing.signals import Interrupted, interruptible, shielded
-from utils import InputError, RunError, overwrite_done, run_script
+from utils import RunError
 
 CONTENT = {"state_dict": {"conv.weight": torch.arange(5000.0), "bn.running_mean": torch.ones(3)}, "epoch": 4}
 
@@ -92,82 +89,3 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
     with pytest.raises(RunError, match=r"file cannot be written \(the disk is full: No space left"):
         write_whole(tmp_path / "file", fail)
     assert (tmp_path / "file").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
-
-
-# --- signals ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_signal_ends_the_work_and_says_how_to_go_on(number, status, capsys):
-    def work(argv):
-        overwrite_done()  # as a run does once the one before is set aside
-        try:
-            os.kill(os.getpid(), number)
-            pytest.fail("it went on")
-        finally:
-            os.kill(os.getpid(), number)  # impatience does not cut short what is being saved
-            print("saved")
-
-    assert run_script(work, "main_imp.py", ["--save_dir", "a dir", "--overwrite"]) == status
-    out, err = capsys.readouterr()
-    assert out == "saved\n" and err.endswith("To go on: python main_imp.py --save_dir 'a dir'\n")
-
-
-def test_what_must_be_whole_is_not_interrupted():
-    done = []
-    with pytest.raises(Interrupted), interruptible():
-        with shielded(), shielded():
-            os.kill(os.getpid(), signal.SIGTERM)
-            done.append("inner")
-        done.append("after")
-    assert done == ["inner"]
-
-
-def test_handlers_are_put_back():
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Interrupted), interruptible():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_a_script_that_cannot_go_on_does_not_say_it_could(capsys):
-    assert run_script(lambda argv: os.kill(os.getpid(), signal.SIGINT), "verify.py", [], goes_on=False) == 130
-    assert "To go on" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
-        RuntimeError("could not create a primitive"),
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
-        ImportError("_backend_agg.so: failed to map segment from shared object"),
-    ],
-)
-def test_out_of_memory_is_one_sentence(error, capsys):
-    def work(argv):
-        raise error
-
-    assert run_script(work, "main_imp.py", []) == 1
-    err = capsys.readouterr().err
-    assert "out of memory" in err and "--batch_size" in err and len(err.splitlines()) == 1
-
-
-@pytest.mark.parametrize("told", ["shape mismatch", "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasSgemm`"])
-def test_a_bug_is_not_hidden(told):
-    def work(argv):
-        raise RuntimeError(told)
-
-    with pytest.raises(RuntimeError, match=told):
-        run_script(work, "main_imp.py", [])
-
-
-def test_a_wrong_input_within_is_status_2(capsys):
-    def work(argv):
-        raise InputError("no")
-
-    assert run_script(work, "x.py", []) == 2

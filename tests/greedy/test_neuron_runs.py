@@ -29,7 +29,7 @@ from tests.helpers import NEURONS_FAST as FAST
 from tests.helpers import ROOT, at_call
 from tests.helpers import select_neurons as run
 from tests.stress.same_files import differences
-from utils import INITIAL_WEIGHTS, torch_seed
+from utils import RandomStream, torch_seed
 
 QUICK = "--dataset digits --hidden 120 --examples 500 --iterations 250 --prune_at 0,130,200 --neurons 40 --fine_tune 60"
 
@@ -83,7 +83,7 @@ def test_the_subnetworks_are_kept(whole):
     """Those of iteration 0 are neurons of the initial network, which the seed alone decides."""
     found = read(whole[0] / "checkpoint.pth.tar")["subnetworks"]
     assert list(found) == [0, 130, 200]
-    first = initial(120, 65, 1, "relu", torch_seed(0, purpose=INITIAL_WEIGHTS))
+    first = initial(120, 65, 1, "relu", torch_seed(0, purpose=RandomStream.INITIAL_WEIGHTS))
     assert found[0]["picks"].tolist() == points(whole[0])[0]["picks"]
     for name in "ab":
         assert torch.equal(found[0]["selected"][name], getattr(first, name)[found[0]["picks"]])

@@ -19,12 +19,12 @@ import torch
 
 from lottery.checkpointing.checkpoint import read
 from lottery.checkpointing.run_directory import OWN
+from lottery.cli.script import run_script
 from tests.stress import campaign
 from tests.stress.campaign import Campaign, conclude, keep, run_cases, workplace
 from tests.stress.processes import ROOT, Ended, Job, finish, prepare, running
 from tests.stress.runs import VARIANTS, Runs, saving
 from tests.stress.same_files import unlike
-from utils import run_script
 
 COLUMNS = ["cases", "unchanged", "mended", "refused", "told by verify.py"]
 HALVES = 2  # half-finished runs of each variant

@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from lottery.checkpointing.run_directory import OWN
+from lottery.cli.script import run_script
 from tests.stress import campaign
 from tests.stress.campaign import Campaign, conclude, keep, run_cases, workplace
 from tests.stress.processes import Ended, Process, finish, prepare, running
 from tests.stress.runs import VARIANTS, Runs, saving
 from tests.stress.same_files import content, differences, whole_picture
-from utils import InputError, run_script
+from utils import InputError
 
 COLUMNS = ["cases", "ended with a sentence", "not reached"]
 MEBIBYTE = 2**20

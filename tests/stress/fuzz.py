@@ -25,10 +25,11 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.report import lines_of
+from lottery.cli.script import run_script
 from tests.stress import campaign
 from tests.stress.campaign import workplace
 from tests.stress.processes import ROOT, Job, prepare
-from utils import RunError, run_script
+from utils import RunError
 
 EXAMPLES = 1437  # of the digits that train or validate
 STATUSES = (0, 1, 2)

@@ -20,12 +20,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lottery.checkpointing.run_directory import RunDirectory
+from lottery.cli.script import run_script
 from tests.stress import campaign
 from tests.stress.campaign import Campaign, conclude, keep, workplace
 from tests.stress.processes import LONGEST, Ended, Process, finish, prepare, running
 from tests.stress.runs import VARIANTS, Runs, saving
 from tests.stress.same_files import differences
-from utils import RunError, run_script
+from utils import RunError
 
 COLUMNS = ["SIGKILL", "in a write", "fresh", "SIGINT, SIGTERM", "runs"]
 INTERVALS = ("0", "0.3", "60")  # seconds at stake: every epoch is written, some are, only beginnings and ends are

@@ -12,7 +12,7 @@ from lottery.tickets.controls import CONTROLS, RandomSource, coincidence, contro
 from lottery.training.step import copy_weights
 from pruner import Ticket
 from tests.helpers import Tiny, one_sentence
-from utils import FRESH_WEIGHTS, InputError, generator, torch_seed
+from utils import InputError, RandomStream, generator, torch_seed
 from verify import main as verify
 
 QUICK = "--dataset digits --arch tests.networks:tiny --epochs 1 --decreasing_lr 1 --batch_size 64".split()
@@ -55,7 +55,7 @@ def test_a_control_changes_one_part_of_a_ticket_and_leaves_the_ticket_alone(tick
 
 def test_reinit_is_the_networks_own_initialisation(ticket):
     found = control("reinit", ticket)
-    assert all(torch.equal(value, fresh(FRESH_WEIGHTS)[name]) for name, value in found.weights.items())
+    assert all(torch.equal(value, fresh(RandomStream.FRESH_WEIGHTS)[name]) for name, value in found.weights.items())
 
 
 def test_a_random_mask_keeps_as_many_in_each_layer(ticket):

@@ -18,7 +18,7 @@ from lottery.readers.registry import read_source
 from lottery.training.recipe import batches
 from tests import networks
 from tests.helpers import run_in_process
-from utils import INITIAL_WEIGHTS, torch_seed
+from utils import RandomStream, torch_seed
 
 SEED, EPOCHS, BATCH, LR, MOMENTUM, DECAY = 0, 4, 32, 0.05, 0.9, 1e-4
 NEVER = 10**6  # forgetting events of an example that was never right
@@ -157,7 +157,7 @@ def train_again(search, k, done, start, masks):
 
 
 def initial(search):
-    torch.manual_seed(torch_seed(SEED, purpose=INITIAL_WEIGHTS))
+    torch.manual_seed(torch_seed(SEED, purpose=RandomStream.INITIAL_WEIGHTS))
     model = getattr(networks, search.name)(num_classes=10)
     return {f"network.{name}": value for name, value in model.state_dict().items()}
 

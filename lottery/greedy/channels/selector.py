@@ -33,7 +33,7 @@ from lottery.training.loop import finite, fit
 from lottery.training.precision import autocast, products
 from lottery.training.recipe import Recipe
 from pruner import Mask
-from utils import CHANNELS, RANDOM_CHANNELS, RunError, generator
+from utils import RandomStream, RunError, generator
 
 MEBIBYTE = 2**20
 LAYER_BITS = 16  # of a training between two layers the number of the layer, in the number of its round
@@ -62,10 +62,10 @@ class Selector:
             parts, examples = self.cut(layer)
             before = accuracy(parts, examples)
             if baseline:
-                random = generator(self.args.seed, k, number, purpose=RANDOM_CHANNELS)
+                random = generator(self.args.seed, k, number, purpose=RandomStream.RANDOM_CHANNELS)
                 found = Selected(chosen(baseline, self.context.model, layer.group, random), [], reached=True)
             else:
-                random = generator(self.args.seed, k, number, purpose=CHANNELS)
+                random = generator(self.args.seed, k, number, purpose=RandomStream.CHANNELS)
                 found = select(parts, examples, self.goal(number, layer, before, right), self.rule, random)
             weights = weights_of(found, layer, self.args.channel_weights)
             after = accuracy(parts, examples, weights)
@@ -103,7 +103,7 @@ class Selector:
         context = self.context
         size = max(2, round(self.args.layer_tuning * len(context.whole)))
         place = (k << LAYER_BITS) + number + 1
-        indices = random_subset(context.whole, size, generator(self.args.seed, place, purpose=CHANNELS))
+        indices = random_subset(context.whole, size, generator(self.args.seed, place, purpose=RandomStream.CHANNELS))
         for _ in fit(context.step, indices, replace(recipe, epochs=1, milestones=()), seed=context.seed, round=place):
             pass
         if not finite(context.model):

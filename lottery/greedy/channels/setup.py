@@ -16,7 +16,7 @@ from lottery.training.context import TrainingContext
 from lottery.training.precision import products
 from lottery.training.recipe import steps_per_epoch
 from pruner import Ticket
-from utils import CHANNELS, InputError, generator
+from utils import InputError, RandomStream, generator
 
 MOST_EXAMPLES = 1024  # to select by, where --select_examples does not say
 
@@ -95,4 +95,4 @@ def examples_of(args: argparse.Namespace, context: TrainingContext) -> Tensor:
     if wanted and wanted > there:
         raise InputError(f"--select_examples {wanted} is more than the {there} examples that train")
     wanted = wanted or min(MOST_EXAMPLES, there)
-    return random_subset(context.whole, wanted, generator(args.seed, purpose=CHANNELS))
+    return random_subset(context.whole, wanted, generator(args.seed, purpose=RandomStream.CHANNELS))

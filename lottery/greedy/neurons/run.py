@@ -34,7 +34,7 @@ from lottery.training.loop import finite
 from lottery.training.progress import Progress
 from lottery.training.step import copy_weights, load_weights_
 from models.mean_field import MeanField, initial
-from utils import INITIAL_WEIGHTS, RANDOM_PRUNE, RANDOM_SET, InputError, RunError, digest, generator, torch_seed
+from utils import InputError, RandomStream, RunError, digest, generator, torch_seed
 
 SCRIPT = "main_greedy.py"
 STRETCH = 100  # iterations between looks at the clock, whether it is time to save
@@ -77,7 +77,7 @@ def sub_data_set(there: int, wanted: int | None, seed: int) -> Tensor:
     """So many of the training set's examples, all if None. A smaller set of the same seed lies in a larger one."""
     if wanted is not None and wanted > there:
         raise InputError(f"--examples {wanted} is more than the {there} examples of the training set")
-    return random_subset(torch.arange(there), wanted or there, generator(seed, purpose=RANDOM_SET))
+    return random_subset(torch.arange(there), wanted or there, generator(seed, purpose=RandomStream.RANDOM_SET))
 
 
 @dataclass
@@ -105,7 +105,7 @@ class NeuronSelectionRun:
 
     def fresh(self, neurons: int, which: int) -> MeanField:
         """A network with initial weights of its own."""
-        seed = torch_seed(self.args.seed, round=which, purpose=INITIAL_WEIGHTS)
+        seed = torch_seed(self.args.seed, round=which, purpose=RandomStream.INITIAL_WEIGHTS)
         inputs, outputs = self.train.inputs.shape[1], self.train.targets.shape[1]
         return initial(neurons, inputs, outputs, self.args.activation, seed).to(self.device)
 
@@ -143,7 +143,7 @@ class NeuronSelectionRun:
         """Select from the dense network as it is now."""
         args, now = self.args, self.iteration
         choice = Choice(args.neurons, args.loss, args.memory * MEBIBYTE)
-        random = generator(args.seed, now, purpose=RANDOM_PRUNE)
+        random = generator(args.seed, now, purpose=RandomStream.RANDOM_PRUNE)
         point, picks = examine(self.network, self.train, self.test, choice, random)
         self.points[now] = {"iteration": now} | point
         self.subnetworks[now] = {"picks": picks, "selected": copy_weights(self.network.subnetwork(picks))}

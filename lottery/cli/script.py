@@ -1,0 +1,53 @@
+"""What every script does around its work: turn errors and signals into one sentence and an exit status."""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+
+from lottery.checkpointing import overwrite_flag
+from lottery.checkpointing.signals import Interrupted, interruptible
+from utils import InputError, RunError, is_out_of_memory
+
+OUT_OF_MEMORY = "A smaller --batch_size needs less, and so does --precision bf16"
+
+
+def run_script(
+    work: Callable[[Sequence[str] | None], None],
+    name: str,
+    argv: Sequence[str] | None,
+    goes_on: bool = True,
+    out_of_memory: str = OUT_OF_MEMORY,
+) -> int:
+    """Run `work` on the script's arguments (those of the command line if None) and return its exit status.
+
+    0: done. 2: bad input. 1: the run failed. 130 or 143: ended by SIGINT or SIGTERM; a script that `goes_on` then
+    prints the command that resumes it. `out_of_memory` is the advice printed when memory runs out.
+    """
+    overwrite_flag.reset()
+    try:
+        with interruptible():
+            work(argv)
+    except InputError as error:
+        return _fail(name, f"error: {error}", 2)
+    except (RunError, OSError) as error:
+        return _fail(name, f"error: {error}", 1)
+    except Interrupted as signal:
+        again = f"; what it found is kept. To go on: {resuming_command(name, argv)}" if goes_on else ""
+        return _fail(name, f"{signal}{again}", signal.status)
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return _fail(name, f"error: out of memory; what was written is kept. {out_of_memory}", 1)
+    return 0
+
+
+def resuming_command(name: str, argv: Sequence[str] | None) -> str:
+    """The command that resumes this run: the same one, without --overwrite if that has been carried out."""
+    script, given = (sys.argv[0], sys.argv[1:]) if argv is None else (name, argv)
+    kept = [flag for flag in given if flag != "--overwrite" or not overwrite_flag.is_done()]
+    return shlex.join(["python", script, *kept])
+
+
+def _fail(name: str, message: str, status: int) -> int:
+    print(f"{name}: {message}", file=sys.stderr)
+    return status

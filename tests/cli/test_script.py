@@ -1,0 +1,70 @@
+"""`run_script`: what a script prints and which exit status it returns when its work fails or is interrupted."""
+
+import os
+import signal
+
+import pytest
+import torch
+
+from lottery.checkpointing import overwrite_flag
+from lottery.cli.script import run_script
+from utils import InputError
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_ends_the_work_and_says_how_to_go_on(number, status, capsys):
+    def work(argv):
+        overwrite_flag.mark_done()  # as a run does once the one before is set aside
+        try:
+            os.kill(os.getpid(), number)
+            pytest.fail("it went on")
+        finally:
+            os.kill(os.getpid(), number)  # impatience does not cut short what is being saved
+            print("saved")
+
+    assert run_script(work, "main_imp.py", ["--save_dir", "a dir", "--overwrite"]) == status
+    out, err = capsys.readouterr()
+    assert out == "saved\n" and err.endswith("To go on: python main_imp.py --save_dir 'a dir'\n")
+
+
+def test_a_script_that_cannot_go_on_does_not_say_it_could(capsys):
+    assert run_script(lambda argv: os.kill(os.getpid(), signal.SIGINT), "verify.py", [], goes_on=False) == 130
+    assert "To go on" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("could not create a primitive"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        ImportError("_backend_agg.so: failed to map segment from shared object"),
+    ],
+)
+def test_out_of_memory_is_one_sentence(error, capsys):
+    def work(argv):
+        raise error
+
+    assert run_script(work, "main_imp.py", []) == 1
+    err = capsys.readouterr().err
+    assert "out of memory" in err and "--batch_size" in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("told", ["shape mismatch", "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasSgemm`"])
+def test_a_bug_is_not_hidden(told):
+    def work(argv):
+        raise RuntimeError(told)
+
+    with pytest.raises(RuntimeError, match=told):
+        run_script(work, "main_imp.py", [])
+
+
+def test_a_wrong_input_within_is_status_2(capsys):
+    def work(argv):
+        raise InputError("no")
+
+    assert run_script(work, "x.py", []) == 2
