@@ -122,8 +122,17 @@ def read_metrics(path: Path, counts: Sequence[str] = ("round", "epoch")) -> tupl
     return lines, broken
 
 
+def read_summary(path: Path) -> dict | None:
+    """The content of a summary.json; None if there is none, or it is no whole JSON object. Callers check its keys."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def write_summary(path: Path, content: dict) -> None:
-    """All of the summary, if it is not what stands there."""
+    """Write summary.json, unless it has this content already."""
     _write(path, json.dumps(content, indent=1).encode() + b"\n")
 
 

@@ -153,6 +153,16 @@ def test_records_come_back_from_the_checkpoints(runs, tmp_path, damage):
     assert seen == expected and len(summary(tmp_path)["rounds"]) == 3
 
 
+def test_a_summary_is_read_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "summary.json"
+    assert records.read_summary(path) is None
+    records.write_summary(path, {"rounds": [1]})
+    assert records.read_summary(path) == {"rounds": [1]}
+    for damaged in (b"", b'{"rounds": [1', b"[1]", b"null", b"\xff\xfe"):
+        path.write_bytes(damaged)
+        assert records.read_summary(path) is None
+
+
 def test_what_no_checkpoint_knows_stays_away(runs, tmp_path):
     """A search that goes on from elsewhere has no lines of the rounds before, nor their checkpoints."""
     run("PrAC", f"{REWIND} --eb_eps 0.02 --resume --checkpoint {runs / 'PrAC' / '2checkpoint.pth.tar'}", tmp_path)
