@@ -28,7 +28,7 @@ from lottery.elastic.mapping import (
     stage_counts,
     stretch,
 )
-from lottery.tickets.load import GivenTicket, TicketFiles, checksum
+from lottery.tickets.load import LoadedTicket, TicketFiles, checksum
 from lottery.tickets.save import known_examples, untrained
 from lottery.tickets.starting_weights import same_start
 from lottery.tickets.state_dict_formats import dims, renaming
@@ -50,7 +50,7 @@ def transfer_ticket(args: argparse.Namespace) -> None:
     files = TicketFiles.read(args.init_dir, args.mask_dir)
     source, target = members(args, plain_names(files.init.starting_state))
     mapping = asked_mapping(source.units, target.units, args.order, args.block_mapping)
-    given = files.given(source.network)
+    given = files.load(source.network)
     ticket = given.ticket
     if not ticket.mask:
         raise InputError(f"--mask_dir {args.mask_dir} holds no mask: the dense network is no ticket to carry over")
@@ -183,7 +183,7 @@ def settings(args: argparse.Namespace, block_mapping: str, ticket_checksum: str,
     }
 
 
-def content(ticket: Ticket, chosen: dict, args: argparse.Namespace, given: GivenTicket) -> dict:
+def content(ticket: Ticket, chosen: dict, args: argparse.Namespace, given: LoadedTicket) -> dict:
     """The ticket's checkpoint, with where its source lies and what was known of that one."""
     return {
         **untrained(ticket, chosen, command(args, SCRIPT)),

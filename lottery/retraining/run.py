@@ -8,7 +8,7 @@ from lottery.checkpointing.run_settings import run_settings
 from lottery.retraining.config import TicketTrainingConfig
 from lottery.retraining.rules import RULES, recipe_under, takes_trained
 from lottery.tickets.controls import CONTROLS, RandomSource, coincidence, controlled
-from lottery.tickets.load import LoadedTicket, TicketFiles, check_step, load_ticket, own_parts
+from lottery.tickets.load import LoadedTicket, TicketFiles, check_step, load_ticket, own_modules
 from lottery.training.checkpointer import Checkpointer
 from lottery.training.context import TrainingContext
 from lottery.training.costs import Vanilla
@@ -33,7 +33,7 @@ def ticket_to_train(config: TicketTrainingConfig, context: TrainingContext) -> T
     loaded = load_ticket(config.ticket, context, takes_trained(config.rule))
     ticket, notes = trained_ticket(loaded, config.control, context)
     if takes_trained(config.rule):
-        loaded.files.check_kept(ticket.mask, context.model, own_parts(context.model, config.ticket.new_classifier))
+        loaded.files.check_kept(ticket.mask, context.model, own_modules(context.model, config.ticket.new_classifier))
     first_step = 0
     if config.rewind_lr:
         check_step(ticket.step, schedule_steps(context), f"--rule {config.rule}" if config.rule else "--rewind_lr")

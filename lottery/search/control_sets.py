@@ -1,8 +1,8 @@
-"""Controls for the PrAC set: in every round as many examples as a finished PrAC run had, but other ones.
+"""Controls for the PrAC set: each round trains on as many examples as in a finished PrAC run, but on other ones.
 
-A set is worth something if a search on it finds better tickets than one on as many other examples, for as many steps:
-on random ones of the same classes, on those that it leaves out, on those that one part of it alone, or the published
-score of another method, would choose. Round 0 trains on all examples, as that of the run did.
+A PrAC set is worth something if a search on it finds better tickets than searches on other sets of the same size, for
+as many steps: random examples of the same classes, examples that the set leaves out, those that CET or CEP alone would
+choose, or those that the score of another method (EL2N) would. Round 0 trains on all examples, as in the run.
 
 Shapes: N examples in the training set, n0 of them train, n in a set.
 """
@@ -34,9 +34,9 @@ class ControlSets:
     cet      those of this run's set before that it forgot most often
     cep      those on which two networks of this run disagree; cut at random to the size of the set
 
-    Equals are drawn at random, and so is what fills a set where its members are too few. Errors are taken once,
-    after `early` epochs of round 0: they were proposed for early training, and there every example has been trained on
-    alike, while at the end of a later round they are small on its own set because it was trained on that.
+    Ties are broken at random, and short sets are topped up at random. EL2N errors are measured once, after `early`
+    epochs of round 0: they were proposed for early training, when every example has been trained on equally often. In
+    later rounds they would be small on a round's own set because it was trained on that.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class ControlSets:
             self.errors = self.measure()
 
     def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
-        """The set, and of its examples: how many are what `members` says, how many were drawn at random to fill it, how
-        many more there would have been, and how many are in the set of the run that is followed; for `el2n` also after
-        how many epochs it was scored."""
+        """The next set, and for the summary: its size, how many examples are as `members` says (`as_members`), were
+        drawn at random to top it up (`filled`) or left out as too many (`cut`), and how many are in the set of the run
+        (`in_run_set`); for `el2n` also the epochs before scoring."""
         like = self.sets[end.k + 1]
         random = generator(self.seed, end.k, purpose=RandomStream.CONTROL_SETS)
         chosen, given = self.drawn(like, random) if self.members in BY_CLASS else self.ranked(end, len(like), random)
@@ -82,7 +82,7 @@ class ControlSets:
         return chosen, report | {"in_run_set": overlap(chosen, like)}
 
     def drawn(self, like: Tensor, random: np.random.Generator) -> tuple[Tensor, int]:
-        """Of each class as many as the set `like`, and for how many of them their class had enough."""
+        """As many examples of each class as in `like`, and how many of them the pool of their class could supply."""
         pool = without(self.own.whole, like) if self.members == "easy" else self.own.whole
         counts = self.class_counts(like)
         given = int(torch.minimum(counts, self.class_counts(pool)).sum())
@@ -91,17 +91,17 @@ class ControlSets:
         return random_by_class(pool, self.labels, counts.tolist(), random), given
 
     def ranked(self, end: RoundEnd, keep: int, random: np.random.Generator) -> tuple[Tensor, int]:
-        """Those for which most speaks, and for how many, of all, anything does."""
+        """The highest-scoring examples, and how many have a score above 0 at all."""
         scores = self.scores(end)
         chosen = highest(self.own.whole, scores, keep, random)
         return chosen, keep if self.members == "el2n" else int((scores > 0).sum())
 
     def class_counts(self, indices: Tensor) -> Tensor:
-        """(classes,) of each class so many."""
+        """(classes,): how many of these examples each class has."""
         return torch.bincount(self.labels[indices], minlength=int(self.labels.max()) + 1)
 
     def scores(self, end: RoundEnd) -> Tensor:
-        """(n0,), the higher the sooner an example is chosen; 0 says nothing for it."""
+        """(n0,): higher scores are chosen first; 0 means no reason to choose the example."""
         if self.members == "el2n":
             return end.look(lambda: self.errors) if end.k == 0 else self.errors  # looked once, in round 0
         if self.members == "cet":
@@ -129,7 +129,7 @@ def without(indices: Tensor, others: Tensor) -> Tensor:
 
 
 def has_others(members: str, entries: Tensor, whole: Tensor, labels: Tensor) -> bool:
-    """Whether a control of a set may hold other examples than the set itself, not all of its classes or of the data."""
+    """Whether a control for the set `entries` can hold other examples than the set itself."""
     if members != "random":
         return len(entries) < len(whole)
     there, of_all = (torch.bincount(labels[indices], minlength=int(labels.max()) + 1) for indices in (entries, whole))
@@ -137,7 +137,7 @@ def has_others(members: str, entries: Tensor, whole: Tensor, labels: Tensor) -> 
 
 
 def build_control_sets(members: str, reference: ReferenceRun, context: TrainingContext) -> ControlSets:
-    """The sets of a control; InputError where the run that it follows allows no such members."""
+    """The sets of a control; InputError if the run that it follows allows no such members."""
     sets = [torch.from_numpy(entries).to(context.device) for entries in reference.sets]
     made = {name: reference.settings[name] for name in ("data_prune", "threshold", "data_rate", "cep")}
     if members == "cep" and made["cep"] == "none":

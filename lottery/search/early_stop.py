@@ -1,4 +1,4 @@
-"""When a round may end before its schedule does: the early-bird test, set to work in one round."""
+"""When a round may end before its schedule does: the early-bird test (You et al., ICLR 2020) in one round."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,9 +11,9 @@ from pruner import EarlyBird, Mask, count, magnitude, prune
 
 
 class EarlyStop:
-    """Compares the masks that pruning would give, after each epoch or every `interval` steps; off without --eb_eps.
+    """Compares the masks that pruning would give after each epoch, or every `interval` steps; off without --eb_eps.
 
-    With an interval, masks are compared where it ends, in mid-epoch too; the round then ends with that epoch, so that
+    With an interval, masks are compared at its end, even in mid-epoch. The round still ends with a whole epoch, so that
     forgetting is counted over whole epochs.
     """
 
@@ -26,7 +26,7 @@ class EarlyStop:
         self.newest: float | None = None  # the last distance of the last epoch, if one was measured in it
 
     def looks(self, steps: int) -> range:
-        """The steps, of so many in the round, after which it wants to see the weights; none if at each epoch's end."""
+        """The steps, of `steps` in the round, after which weights are compared; none if that is at epoch ends."""
         return range(self.interval, steps + 1, self.interval) if self.bird and self.interval else range(0)
 
     def settled(self, epoch: Epoch, weights: Mapping[str, Tensor]) -> bool:
@@ -47,7 +47,7 @@ class EarlyStop:
         return [weights for steps, weights in sorted(epoch.snapshots.items()) if steps % self.interval == 0]
 
     def summary(self) -> dict:
-        """For the round's summary: all distances, and whether they armed the stop."""
+        """For the round's summary: all mask distances, and whether they armed the stop."""
         if self.bird is None:
             return {}
         return {"distances": list(self.bird.distances), "armed": self.bird.armed, "interval": self.interval}

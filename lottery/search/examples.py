@@ -18,9 +18,9 @@ from utils import digest
 
 @dataclass
 class RoundEnd:
-    """A finished round k, as a policy sees it: its set, and what three networks say of all n0 examples that train.
+    """A finished round k: the set it trained on, and the predictions of three networks for all n0 training examples.
 
-    Each look runs n0 examples forward; `looks` counts them for the ledger.
+    Each look runs n0 examples forward; `looks` counts them for the costs.
     """
 
     k: int
@@ -51,22 +51,22 @@ class ExampleSelection(Protocol):
         """A round begins."""
 
     def observe(self, indices: Tensor, right: Tensor) -> None:
-        """An epoch is over: for each of (n,) `indices` whether it was right when trained on, (n,) bool."""
+        """After an epoch: `right`, bool (n,), says which of the examples `indices`, (n,), were predicted correctly."""
 
     def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
-        """The set of round k + 1, sorted, and what to report about it."""
+        """The sorted set of round k + 1, and entries for the round's summary."""
 
     def describe(self) -> str:
-        """The flags that made the sets, and which of them would make larger ones."""
+        """The flags that made the sets, and which of them would make larger ones, for an error message."""
 
     def state_dict(self) -> dict:
-        """What a resumed run needs."""
+        """What a resumed run needs; goes into the checkpoint."""
 
     def load_state_dict(self, state: dict) -> None: ...
 
 
 class FixedSets:
-    """Sets known beforehand: round k uses the k-th, and the last one from there on."""
+    """Sets that are known beforehand: round k uses the k-th, or the last one if there are fewer."""
 
     def __init__(self, sets: Sequence[Tensor], settings: dict | None = None, notes: Sequence[str] = ()):
         self.sets, self.settings, self.notes = list(sets), settings or {}, list(notes)
@@ -91,7 +91,7 @@ class FixedSets:
 
 
 def given_sets(config: SearchConfig, context: TrainingContext) -> FixedSets:
-    """The sets of --prac_set, checked; InputError for sets of other examples than those that train here."""
+    """The sets of --prac_set. InputError for sets that hold other examples than those that train here."""
     here = {"dataset": config.training.data.dataset, "image_size": config.training.data.image_size, **context.contents}
     given = read_sets(config.prac_set, config.pruning.pruning_times)
     return FixedSets(

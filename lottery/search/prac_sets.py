@@ -51,7 +51,7 @@ class PracSets:
 
     @classmethod
     def from_config(cls, config: PracConfig, context: TrainingContext) -> "PracSets":
-        """Those of a search, on the training split of its data."""
+        """The PrAC sets of a search, chosen from its training split."""
         return cls(
             context.whole,
             len(context.train),
@@ -92,7 +92,7 @@ class PracSets:
         return forgotten(events, end.indices, self.threshold)
 
     def views(self, end: RoundEnd) -> tuple[Tensor, Tensor] | None:
-        """What the two networks of CEP make of each example of the training split, (n0,); None if there are not two."""
+        """The predictions of the two networks of CEP, each (n0,); None in a round that has no two to compare."""
         if self.cep == "pruned":
             return end.look(end.final), end.look(end.pruned)
         if self.cep == "trained" and end.k == 0:
@@ -102,7 +102,7 @@ class PracSets:
         return None
 
     def _most_forgotten(self, end: RoundEnd) -> list[dict]:
-        """A few examples that this round forgot, and how often; before them those it never learned (times None)."""
+        """A few examples that this round never learned (times None) or forgot most often, for the report."""
         events = self.forgetting.events()
         shown = most_forgotten(events, forgotten(events, end.indices, threshold=0), SHOWN)
         shown = shown[events[shown].argsort(descending=True, stable=True)]
@@ -110,7 +110,7 @@ class PracSets:
         return [{"example": i, "times": None if times == NEVER_LEARNED else times} for i, times in pairs]
 
     def _disagreements(self, cep: Tensor, views: tuple[Tensor, Tensor] | None) -> list[dict]:
-        """A few examples of CEP, evenly from all of it, and the classes that the two networks give them."""
+        """A few examples of CEP, evenly spaced, and the classes that the two networks predict, for the report."""
         if views is None or not len(cep):
             return []
         shown = cep[:: -(-len(cep) // SHOWN)].contiguous()

@@ -1,4 +1,4 @@
-"""The course of a finished PrAC run, for a control that follows it: its sets, and how long each round trained."""
+"""A finished PrAC run that a control follows: its sets, and how long each of its rounds trained."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from utils import InputError, digest
 
 SCRIPT = "main_PrAC_imp.py"
 DATA = ("data checksum", "split checksum", "val_fraction")
-# Settings without which a control would not have the steps of the run that it follows.
+# Settings that must be equal for a control to take as many steps as the run that it follows.
 SCHEDULE = ("epochs", "batch_size", "decreasing_lr", "warmup", "prac_epochs", "prune_type", "rewind_epoch")
 SCHEDULE += ("rewind_iteration", "rewind_lr", "init_dir", "mask_dir", "ticket step")
-# And those without which it would differ in more than its members.
+# Settings that must be equal for it to differ in nothing but the members of its sets.
 RECIPE = ("lr", "momentum", "weight_decay", "no_augmentation", "rate", "random_prune", "prune_classifier", "seed")
 RECIPE += ("arch", "stem", "network")
 STEP_SIZE = ("batch_size",)
-# Settings that made the sets of a run and ended its rounds, and so those of a control like it.
+# Settings that made the sets of a run and ended its rounds: a control records those of the run.
 MADE = ("data_prune", "threshold", "data_rate", "cep", "eb_eps", "queue_length", "eb_interval", "eb_arm")
 MADE += ("no_early_stop",)
 
 
 @dataclass(frozen=True)
 class ReferenceRun:
-    """What a PrAC run did, as far as a control follows it. `flag` is how the command names it."""
+    """What a control takes from a finished PrAC run; `flag` is the flag that names the run."""
 
     flag: str
     path: Path
@@ -42,7 +42,7 @@ class ReferenceRun:
         return f"--{self.flag} {self.path}"
 
     def check(self, settings: Mapping) -> None:
-        """InputError where a run with these settings, on other data or by another schedule, could be no control."""
+        """InputError if a run with these settings could be no control: other data, another schedule, another recipe."""
         if found := self.unlike(settings, DATA):
             raise InputError(f"{self} was found on other data or another split: {'; '.join(found)}")
         if found := self.unlike(settings, SCHEDULE if self.flag == LIKE_RUN else STEP_SIZE):
@@ -51,11 +51,11 @@ class ReferenceRun:
             raise InputError(f"{self} would differ from this run in more than its members: {'; '.join(found)}")
 
     def unlike(self, settings: Mapping, names: tuple[str, ...]) -> list[str]:
-        """Those of these settings that differ here, in words."""
+        """The differences in the settings of these names, in words."""
         return differences(self.settings, settings, names)
 
     def recorded(self) -> dict:
-        """What it adds to the settings of a control: what decides that, wherever this run may lie."""
+        """What it adds to the settings of a control: the steps, or sets and epochs, that it takes over."""
         if self.flag == STEPS_OF:
             return {f"{STEPS_OF}, round {k}": steps for k, steps in enumerate(self.steps)}
         rounds = enumerate(zip(self.sets, self.epochs, strict=False))  # the last set has not been trained on
@@ -80,7 +80,7 @@ def find_reference_run(reference: Reference | None, rounds: int) -> ReferenceRun
 
 
 def _settings(directory: RunDirectory, told: str, rounds: int) -> dict:
-    """The settings of a run that can be followed for so many rounds."""
+    """The settings of the run; InputError if it cannot be followed for so many rounds."""
     files = directory.checkpoints()
     newest = read(files[0]) if files else {}
     settings = newest.get("settings", {})
@@ -94,7 +94,7 @@ def _settings(directory: RunDirectory, told: str, rounds: int) -> dict:
 
 
 def _round(file: Path) -> tuple[np.ndarray, int, int]:
-    """The set of a round, and the epochs and optimiser steps it has trained."""
+    """The set of a round, and how many epochs and optimiser steps it trained."""
     content = read(file)
     if checkpoint_name(content) != file.name:
         raise InputError(f"{file} is another file under this name: it was written as {checkpoint_name(content)}")

@@ -1,4 +1,4 @@
-"""How long each round of a search trains, and where it rewinds to."""
+"""How long each round of a search trains, and to which step it rewinds: numbers only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,9 +34,9 @@ class Schedule:
     def round(self, k: int, examples: int) -> tuple[Recipe, int]:
         """Round k's recipe on a set P of so many examples, and the step of it to begin with.
 
-        Epochs scale with |P| / |D0|, unless they are fixed, or are those that `lengths` says; milestones and warm-up
-        scale with them. With --rewind_lr a round begins where its weights stand: round 0 where a given ticket does,
-        later ones at the rewinding point, scaled in the same way; each runs at least one epoch.
+        Epochs scale with |P| / |D0|, unless they are fixed or given by `lengths`; milestones and warm-up scale alike.
+        With --rewind_lr a round begins where its weights stand: round 0 at the step of a given ticket, later rounds at
+        the rewinding point, scaled in the same way. Each round runs at least one epoch.
         """
         part = self.part(examples)
         recipe = self.recipe if part == self.whole else self.recipe.scaled(part, self.whole)
@@ -48,7 +48,7 @@ class Schedule:
         return recipe, min(begin, (recipe.epochs - 1) * self.steps(examples))
 
     def ends(self, k: int, epochs: int) -> bool:
-        """Whether round k ends after so many epochs, as that of the run that it follows did."""
+        """Whether round k ends after so many epochs because that of the run it follows did."""
         return bool(self.stops) and epochs >= self.stops[k]
 
     def rewound(self, examples: int) -> int:
@@ -101,7 +101,7 @@ class Schedule:
 
     @property
     def vanilla(self) -> Vanilla:
-        """The yardstick of every saving."""
+        """What savings are measured against."""
         return Vanilla(self.recipe.epochs, steps_per_epoch(self.whole, self.recipe.batch_size))
 
 

@@ -30,19 +30,18 @@ if TYPE_CHECKING:
 
 
 class RandomSource(NamedTuple):
-    """What a control may draw: numbers from the `seed`, for a purpose of its own (utils.py), and `weights`, which are
-    the network's own initialisation drawn for a purpose."""
+    """What a control may draw from: the `seed`, and `weights`, the network's initialisation drawn for a purpose."""
 
     seed: int
     weights: Callable[[int], Weights]
 
 
-def reinit(ticket: Ticket, chance: RandomSource) -> Ticket:
+def reinit(ticket: Ticket, source: RandomSource) -> Ticket:
     """The ticket's mask on weights drawn afresh, which are not those that a search with this seed starts from.
 
     InputError for a network that has the same weights whatever is drawn.
     """
-    initial, fresh = chance.weights(RandomStream.INITIAL_WEIGHTS), chance.weights(RandomStream.FRESH_WEIGHTS)
+    initial, fresh = source.weights(RandomStream.INITIAL_WEIGHTS), source.weights(RandomStream.FRESH_WEIGHTS)
     if all(bool((fresh[name] == initial[name]).all()) for name in ticket.mask):
         raise InputError(
             "--control reinit: this network has the same weights whatever the seed (does its constructor seed torch "
@@ -51,7 +50,7 @@ def reinit(ticket: Ticket, chance: RandomSource) -> Ticket:
     return ticket._replace(weights=fresh, step=0)
 
 
-def random_mask(ticket: Ticket, chance: RandomSource) -> Ticket:
+def random_mask(ticket: Ticket, source: RandomSource) -> Ticket:
     """The ticket's starting weights under a uniformly random mask with as many kept weights in each layer: the ticket's
     own mask, shuffled within each layer (Frankle et al., "Pruning Neural Networks at Initialization: Why Are We Missing
     the Mark?", ICLR 2021).
@@ -59,11 +58,11 @@ def random_mask(ticket: Ticket, chance: RandomSource) -> Ticket:
     InputError if the starting weights are masked: most of those that such a mask keeps would start, and be, at zero.
     """
     _check_dense_start(ticket)
-    random = generator(chance.seed, purpose=RandomStream.RANDOM_MASK)
+    random = generator(source.seed, purpose=RandomStream.RANDOM_MASK)
     return ticket._replace(mask={name: _shuffled(layer, random) for name, layer in ticket.mask.items()})
 
 
-def one_shot(ticket: Ticket, chance: RandomSource) -> Ticket:
+def one_shot(ticket: Ticket, source: RandomSource) -> Ticket:
     """The ticket's starting weights under the mask that keeps the largest of them, ranked over all layers at once, and
     exactly as many as the ticket's mask.
 
@@ -76,7 +75,7 @@ def one_shot(ticket: Ticket, chance: RandomSource) -> Ticket:
     return ticket._replace(mask=drop(_whole(ticket.mask), magnitude(ticket.weights, ticket.mask), dropped))
 
 
-def dense(ticket: Ticket, chance: RandomSource) -> Ticket:
+def dense(ticket: Ticket, source: RandomSource) -> Ticket:
     """The ticket's starting weights without a mask. Trained weights (rules.py) are the dense network's, trained on.
 
     InputError if the starting weights are masked: those that the mask drops would start at zero.
@@ -86,18 +85,15 @@ def dense(ticket: Ticket, chance: RandomSource) -> Ticket:
 
 
 class Control(NamedTuple):
-    """A control: its name in a report, behind that of the ticket's method; what it is; what it makes of a ticket; for
-    which tickets it equals the ticket, and whether that is allowed, since it tells how the ticket was found; whether it
-    puts weights drawn afresh in the place of the ticket's; and whether it does without the mask, so that it is the same
-    for all tickets of a search."""
+    """A control for a ticket."""
 
-    name: str
+    name: str  # in a report, after the name of the ticket's method
     help: str
-    of: Callable[[Ticket, RandomSource], Ticket]
-    coincides: str
-    may_coincide: bool = False
-    fresh: bool = False
-    maskless: bool = False
+    make: Callable[[Ticket, RandomSource], Ticket]
+    coincides: str  # when it equals the ticket
+    may_coincide: bool = False  # whether that is allowed: it tells how the ticket was found
+    fresh: bool = False  # whether it has freshly drawn weights instead of the ticket's
+    maskless: bool = False  # whether it has no mask, and so is the same for all tickets of a search
 
 
 CONTROLS = {
@@ -127,23 +123,25 @@ CONTROLS = {
 
 
 def is_maskless(control: str | None) -> bool:
-    """Whether a control of this name, which may be one of another version, does without the mask."""
+    """Whether the control of this name has no mask; False for a name that this version does not know."""
     return control in CONTROLS and CONTROLS[control].maskless
 
 
-def controlled(control: str, ticket: Ticket, chance: RandomSource) -> Ticket:
-    """The control of this name in place of the ticket. InputError for a ticket that has no mask, and for one that its
-    control would be equal to, unless that is how tickets of its kind are found."""
+def controlled(control: str, ticket: Ticket, source: RandomSource) -> Ticket:
+    """The control of this name, made from the ticket.
+
+    InputError for a ticket without a mask, and for one that equals its control, unless that `may_coincide`.
+    """
     if not ticket.mask:
         raise InputError(f"--control {control} needs a ticket's mask: there is none in --mask_dir")
-    found = CONTROLS[control].of(ticket, chance)
+    found = CONTROLS[control].make(ticket, source)
     if (equal := coincidence(control, found, ticket)) and not CONTROLS[control].may_coincide:
         raise InputError(f"{equal[0]}: there is nothing to compare it with")
     return found
 
 
 def coincidence(control: str, found: Ticket, ticket: Ticket) -> list[str]:
-    """What is to be said where a control equals its ticket in all that the mask decides about."""
+    """A note if the control equals its ticket in mask and kept weights."""
     same = all(_same_layer(found, ticket, name) for name in ticket.mask)
     return [f"--control {control} is the ticket itself: {CONTROLS[control].coincides}"] if same else []
 
@@ -154,8 +152,8 @@ def _same_layer(a: Ticket, b: Ticket, name: str) -> bool:
 
 
 def _check_dense_start(ticket: Ticket) -> None:
-    """InputError for weights that were masked, by this ticket's mask or by one that came before it: weights that were
-    drawn or trained are hardly ever zero. A layer that is all zero was initialised so."""
+    """InputError for weights that have been masked, by this mask or an earlier one: drawn or trained weights are hardly
+    ever zero. A layer that is all zero was initialised so."""
     dropped = [ticket.weights[name][~layer] for name, layer in ticket.mask.items() if ticket.weights[name].any()]
     number = sum(len(values) for values in dropped)
     zero = number - sum(int(values.count_nonzero()) for values in dropped)

@@ -1,9 +1,9 @@
-"""Tickets from files, ours or the 2021 code's: a mask and starting weights, checked against the network.
+"""Load a ticket, a mask and starting weights, from files of this suite or of the 2021 code, and check it.
 
     files = TicketFiles.read(Path("5checkpoint.pth.tar"), Path("5checkpoint.pth.tar"))
     ticket, notes = files.ticket(model)
 
-Each file is read once. All that comes back is on the CPU and shares nothing with the network.
+Each file is read once. The tensors returned are on the CPU and share no memory with the network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,11 @@ from utils import InputError, digest
 
 
 class LoadedTicket(NamedTuple):
-    """A ticket from a script's flags: its files, what its weights are to its mask (a key of
-    `starting_weights.STARTS`; None for a dense network with weights of its own), and what is to be said of them."""
+    """A ticket and where it comes from.
+
+    `start` says how its weights relate to its mask, as a key of `starting_weights.STARTS`; None for the dense network
+    with freshly drawn weights. `notes` are what a user should know about the files.
+    """
 
     files: "TicketFiles"
     ticket: Ticket
@@ -36,8 +39,11 @@ class LoadedTicket(NamedTuple):
     notes: list[str]
 
     def settings(self, trained: Ticket, with_step: bool) -> dict:
-        """What a ticket from files adds to a run's settings: the checksum of what is `trained`, itself or a control of
-        it; its step, where the run begins there; and what its weights are to its mask."""
+        """What a ticket from files adds to a run's settings.
+
+        The checksum of what is `trained` (the ticket, or a control made of it), its step if the run begins there
+        (`with_step`), and how its weights relate to its mask. Empty without files.
+        """
         if not self.files.each:
             return {}
         step = {"ticket step": trained.step} if with_step else {}
@@ -45,15 +51,13 @@ class LoadedTicket(NamedTuple):
 
     @property
     def description(self) -> list[str]:
-        """What is given, in words."""
-        return starting_weights.told(self.start, self.files.mask and self.files.mask.path, self.files.init_path)
+        """One line that says what was loaded; none for the dense network with freshly drawn weights."""
+        return starting_weights.describe(self.start, self.files.mask and self.files.mask.path, self.files.init_path)
 
     @property
     def origin(self) -> dict | None:
-        """For the records: `TicketFiles.origin`, with both files, the checksum, and what the weights are to the mask.
-
-        Of weights that are another run's also where they come from.
-        """
+        """Where the ticket comes from, for the run's records: `TicketFiles.origin`, both files, the checksum, and how
+        the weights relate to the mask. If the weights are another run's, their origin as well."""
         if self.start is None:
             return None
         files = (
@@ -65,15 +69,16 @@ class LoadedTicket(NamedTuple):
 
 
 def load_ticket(config: TicketConfig, loaded: ModelAndData, trained: bool = False) -> LoadedTicket:
-    """The ticket in the files that are asked for, checked against network, data and split.
+    """Load the ticket of `config` and check it against network, data and split.
 
-    With `trained` it starts from the trained weights in `init_dir`, not from those that their training started from.
+    With `trained` its weights are the trained ones in `init_dir`, instead of those that their training started from.
+    InputError if a file does not fit the network, or was made with examples that validate here.
     """
-    found = TicketFiles.read(config.init_dir, config.mask_dir).given(
+    found = TicketFiles.read(config.init_dir, config.mask_dir).load(
         loaded.model,
         config.new_classifier,
         trained,
-        here={"seed": loaded.seed, "arch": loaded.model_config.arch, "stem": loaded.model_config.stem},
+        drawn_with={"seed": loaded.seed, "arch": loaded.model_config.arch, "stem": loaded.model_config.stem},
     )
     notes = fresh_note(loaded.model) if config.new_classifier else []
     for file in found.files.each:
@@ -82,13 +87,15 @@ def load_ticket(config: TicketConfig, loaded: ModelAndData, trained: bool = Fals
 
 
 def checksum(ticket: Ticket) -> str:
-    """Tells tickets apart, in a run's settings."""
+    """A checksum of mask and weights: equal for equal tickets."""
     return digest(*(value.numpy() for part in (ticket.mask, ticket.weights) for _, value in sorted(part.items())))
 
 
 def check_step(step: int | None, steps: int, asked: str = "--rewind_lr") -> None:
-    """InputError if a training of so many `steps` cannot begin after this one, where a ticket stands, as the flag that
-    is `asked` for has it."""
+    """InputError if a training of `steps` optimiser steps cannot begin after `step`, where a ticket stands.
+
+    `asked` is the flag that asks for it, for the message.
+    """
     if step is None:
         raise InputError(
             f"{asked}: --init_dir does not say after how many optimiser steps its weights stand; a checkpoint that "
@@ -105,7 +112,7 @@ def check_step(step: int | None, steps: int, asked: str = "--rewind_lr") -> None
 
 
 class TicketFiles(NamedTuple):
-    """Where a ticket's starting weights (`--init_dir`) and its mask (`--mask_dir`) are taken from, if at all."""
+    """The files of a ticket's starting weights (`--init_dir`) and mask (`--mask_dir`); None where not given."""
 
     init: TicketFile | None
     mask: TicketFile | None
@@ -123,19 +130,21 @@ class TicketFiles(NamedTuple):
     def init_path(self) -> Path | None:
         return self.init and self.init.path
 
-    def given(
-        self, model: nn.Module, new_classifier: bool = False, trained: bool = False, here: Mapping | None = None
+    def load(
+        self, model: nn.Module, new_classifier: bool = False, trained: bool = False, drawn_with: Mapping | None = None
     ) -> LoadedTicket:
-        """`ticket`, and what its weights are to its mask; `here` are the settings that the model's weights were drawn
-        with."""
+        """The ticket, with how its weights relate to its mask.
+
+        `drawn_with` are the settings (seed, arch, stem) that the model's initial weights were drawn with.
+        """
         ticket, notes = self.ticket(model, new_classifier, trained)
-        spared = own_parts(model, new_classifier)
-        drawn_alike = bool(self.mask and here) and starting_weights.draws_alike(self.mask.settings, here)
-        begun = recorded(self.init, model, spared) if self.init and trained else ticket.weights
-        start = starting_weights.start_of(
+        spared = own_modules(model, new_classifier)
+        drawn_alike = bool(self.mask and drawn_with) and starting_weights.draws_alike(self.mask.settings, drawn_with)
+        began = recorded_start(self.init, model, spared) if self.init and trained else ticket.weights
+        start = starting_weights.classify_start(
             ticket,
-            recorded(self.mask, model, spared),
-            begun=begun,
+            recorded_start(self.mask, model, spared),
+            began=began,
             given=self.init is not None,
             drawn_alike=drawn_alike,
             spared=spared,
@@ -143,14 +152,14 @@ class TicketFiles(NamedTuple):
         return LoadedTicket(self, ticket, start, notes)
 
     def ticket(self, model: nn.Module, new_classifier: bool = False, trained: bool = False) -> tuple[Ticket, list[str]]:
-        """The ticket, and what there is to say about it.
+        """The ticket, and notes about its files.
 
-        Without starting weights the network's own, freshly drawn, are the ticket's; without a mask its mask is empty,
-        which is the dense network. With `new_classifier` the network's own classifier is the ticket's, dense, whatever
-        the files have for it. With `trained` it starts from trained weights; its step stays the one that the file's
-        starting weights stand at, since that is where a rule (rules.py) begins, here and in whatever trains on.
+        Without a file of weights it has the network's own, freshly drawn; without a file of a mask its mask is empty,
+        which is the dense network. With `new_classifier` the classifier is the network's own, dense, whatever the files
+        hold. With `trained` it has trained weights, while its step stays that of the file's starting weights: this is
+        where a rule (retraining/rules.py) begins.
         """
-        spared = own_parts(model, new_classifier)
+        spared = own_modules(model, new_classifier)
         weights, step, notes = on_cpu(copy_weights(model)), 0, []
         if self.init and trained:
             (weights, _, notes), step = self.init.trained_weights(model, spared), self.init.step
@@ -173,12 +182,14 @@ class TicketFiles(NamedTuple):
         return Ticket(mask, weights, step), list(dict.fromkeys(notes))
 
     def trained_under(self, mask: Mask, model: nn.Module, spared: Sequence[str]) -> bool:
-        """Whether the weights of `init` were trained under this mask, not before it was pruned."""
+        """Whether the trained weights of `init` were trained under this mask, rather than before it was pruned."""
         return bool(mask) and not self.init.starts_trained and same(self.init.mask(model, spared), mask)
 
     def check_kept(self, mask: Mask, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)) -> None:
-        """InputError if a mask keeps weights that had been dropped when those of `init` were trained: they would start,
-        and be, at zero. What the mask does not decide about, it keeps; `spared` modules have other weights."""
+        """InputError if the mask keeps weights that were already dropped when those of `init` were trained.
+
+        They would start at zero. Weights that the mask does not mention are kept; `spared` modules have other weights.
+        """
         lost = sum(
             int((mask[name] & ~layer).sum() if name in mask else (~layer).sum())
             for name, layer in self.init.mask(model, spared).items()
@@ -190,26 +201,27 @@ class TicketFiles(NamedTuple):
             )
 
     def as_it_stands(self) -> Ticket:
-        """The ticket of two files, compared with no network."""
+        """The ticket of the two files, not checked against a network."""
         return Ticket(self.mask.trained[1], self.init.starting_state, self.init.step)
 
     @property
     def origin(self) -> dict | None:
-        """Where the ticket comes from: the file of its mask, or else of its weights."""
+        """The origin of the mask's file, or else of the weights'; None without files."""
         file = self.mask or self.init
         return file and file.origin
 
 
-def recorded(file: TicketFile | None, model: nn.Module, spared: Sequence[str]) -> Weights | None:
-    """The weights that the ticket in a file starts from, under the names of this network; None if it does not say."""
+def recorded_start(file: TicketFile | None, model: nn.Module, spared: Sequence[str]) -> Weights | None:
+    """The weights that a file says its ticket starts from, by the names of this network; None if it does not say."""
     if file is None or (found := file.recorded_start) is None:
         return None
     names = names_in(model, found, spared)
     return {names[name]: value for name, value in found.items()}
 
 
-def own_parts(model: nn.Module, new_classifier: bool) -> tuple[str, ...]:
-    """Names of the modules that are the network's own, whatever a ticket has for them: normalisation always."""
+def own_modules(model: nn.Module, new_classifier: bool) -> tuple[str, ...]:
+    """Modules whose weights are the network's own, whatever a ticket holds: normalisation always, and a new
+    classifier."""
     if not new_classifier:
         return (NORMALIZATION,)
     if not (last := classifiers(model)):

@@ -1,7 +1,7 @@
-"""PrAC sets that were found before, with this or another architecture: reading and checking them.
+"""Read and check PrAC sets that were found earlier, with this or another architecture.
 
-A set is a list of example numbers, and means nothing without the data that were numbered: an image that is added to a
-folder moves the numbers of those after it.
+A set is an array of example indices, which mean nothing without the data they count: an image added to a folder shifts
+the indices of all images after it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,10 @@ DATA = ("dataset", "data checksum")  # settings that say which examples the numb
 
 @dataclass(frozen=True)
 class GivenSet:
-    """A PrAC set in a file: (n,) example numbers, sorted, and the settings of the run that found it; None where the
-    file, a .npy or a checkpoint of the 2021 code, does not say on which data it was found."""
+    """A PrAC set in a file: example indices (n,), sorted, and the settings of the run that found it.
+
+    `settings` is None for a .npy file or a checkpoint of the 2021 code, which do not say on which data it was found.
+    """
 
     file: Path
     entries: np.ndarray
@@ -31,9 +33,9 @@ class GivenSet:
 
 
 def read_sets(path: Path, rounds: int) -> list[GivenSet]:
-    """The sets in `path`: one of each round for the directory of a PrAC run, else one for all rounds.
+    """The sets in `path`: one per round if it is the directory of a PrAC run, else one for all rounds.
 
-    InputError for a directory that has fewer rounds than are asked for, and for a file that holds no set.
+    InputError for a directory with too few rounds, and for a file that holds no set.
     """
     if not path.is_dir():
         return [_read_set(path)]
@@ -56,17 +58,17 @@ def _read_set(path: Path) -> GivenSet:
 
 
 def read_sequence(content: dict, path: Path) -> np.ndarray:
-    """The examples that a checkpoint, ours or the 2021 code's, was trained on."""
+    """The example indices that a checkpoint of this suite or of the 2021 code was trained on."""
     sequence = content["sequence"]
     entries = sequence.numpy() if isinstance(sequence, Tensor) else sequence
     return check_indices(entries, f"the set in {path}")
 
 
 def check_sets(sets: Sequence[GivenSet], train: Tensor, here: Mapping) -> list[Tensor]:
-    """The sets as tensors on the device of the training split `train`, (n0,).
+    """The sets as tensors on the device of `train`, the indices (n0,) of the training split.
 
-    InputError for a set that was found on other data than those `here` describes (a run's settings), and for one with
-    examples that this run does not train on.
+    `here` are the run's settings. InputError for a set that was found on other data, that holds examples outside the
+    training split, or that has fewer than two examples.
     """
     known = train.cpu().numpy()
     for given in sets:
@@ -82,8 +84,7 @@ def check_sets(sets: Sequence[GivenSet], train: Tensor, here: Mapping) -> list[T
 
 
 def check_numbering(given: GivenSet, here: Mapping) -> None:
-    """InputError for a set whose numbers are of other examples, as far as the file says; images of another size cannot
-    be compared."""
+    """InputError if the file says that its indices count other data. Images resized otherwise cannot be compared."""
     if given.settings is None or resized(given, here):
         return
     if found := differences(given.settings, here, DATA):
@@ -94,13 +95,13 @@ def check_numbering(given: GivenSet, here: Mapping) -> None:
 
 
 def resized(given: GivenSet, here: Mapping) -> bool:
-    """Whether the set was found on images of the same kind of data set, scaled to another size."""
+    """Whether the set was found on the same kind of data set, resized to another number of pixels."""
     alike = given.settings.get("dataset") == here["dataset"]
     return alike and given.settings.get("image_size") != here["image_size"]
 
 
 def set_notes(sets: Sequence[GivenSet], here: Mapping) -> list[str]:
-    """What cannot be known of sets that passed `check_sets`: whether their numbers are of the examples `here`."""
+    """Notes on sets that passed `check_sets`, but do not say whether their indices count the same examples."""
     notes = []
     for given in sets:
         if given.settings is None:

@@ -1,11 +1,11 @@
-"""What starting weights are to the mask they are trained under: those it was found with, or others.
+"""How starting weights relate to the mask they are trained under: the ones it was found with, or others.
 
-A mask without its weights is no ticket (Frankle & Carbin, ICLR 2019), and it is easily given without: by --mask_dir
-alone, or with another run's file as --init_dir. A checkpoint holds the weights that its tickets start from
-(`init_weight`), so the numbers decide, not the names of files: the same weights from another file, or drawn with the
-same seed, make the same ticket. Only what the mask keeps is compared; what it drops is never seen.
+A mask without its weights is no ticket (Frankle & Carbin, ICLR 2019), and it is easy to leave them out: by giving
+--mask_dir alone, or another run's file as --init_dir. A checkpoint holds the weights that its tickets start from
+(`init_weight`), so the values decide, not the file names: the same weights from another file, or drawn with the same
+seed, make the same ticket. Only weights that the mask keeps are compared.
 
-    start = start_of(ticket, found_with, given=True, spared=("normalize",), ...)   # a key of STARTS
+    start = classify_start(ticket, found_with, given=True, spared=("normalize",), ...)   # a key of STARTS
 
 Importing this module does not import torch.
 """
@@ -30,13 +30,12 @@ DRAWING = ("seed", "arch", "stem")  # settings that the weights drawn follow fro
 
 
 class Start(NamedTuple):
-    """A kind of start: its name in a report, behind that of the ticket's method; what a search that began so is called;
-    what it is, with the files `mask` and `init`; and the control (controls.py) that it amounts to, if any."""
+    """A kind of starting weights."""
 
-    name: str
-    begun: str
-    help: str
-    amounts_to: str | None = None
+    name: str  # in a report, after the name of the ticket's method
+    begun: str  # what a report says of a search that began so
+    help: str  # what it is, with the files {mask} and {init}
+    amounts_to: str | None = None  # the control (controls.py) that training it amounts to
 
 
 STARTS = {
@@ -73,28 +72,29 @@ STARTS = {
 }
 
 
-def start_of(
+def classify_start(
     ticket: Ticket,
     found_with: Weights | None,
     *,
-    begun: Weights | None,
+    began: Weights | None,
     given: bool,
     drawn_alike: bool,
     spared: Sequence[str],
 ) -> str | None:
-    """Which of STARTS a ticket's weights are to its mask; None for the dense network with weights of its own.
+    """How a ticket's weights relate to its mask, as a key of STARTS; None for the dense network, freshly drawn.
 
-    `found_with` are the weights that the mask's file says its ticket starts from, None where it says nothing; `begun`
-    those that the training of the ticket's weights started from, the weights themselves if they are not trained ones;
-    None where that is not known. `given` says whether the weights come from a file, `drawn_alike` whether drawn ones
-    are those that the mask's search drew. Modules that are `spared` have weights of their own.
+    `found_with`: the weights that the mask's file says its ticket starts from; None if it does not say.
+    `began`: the weights that the training of the ticket's weights started from, which are the weights themselves if
+    they have not been trained; None if not known.
+    `given`: whether the weights come from a file. `drawn_alike`: whether freshly drawn weights are those that the
+    mask's search drew. `spared` modules are not compared.
     """
-    fitting = (each for each in (ticket.weights, begun) if each is not None and found_with is not None)
+    fitting = (each for each in (ticket.weights, began) if each is not None and found_with is not None)
     if any(same_start(each, found_with, ticket.mask, spared) for each in fitting):
         return TICKET
     if not ticket.mask:
         return DENSE if given else None
-    if found_with is None or begun is None:
+    if found_with is None or began is None:
         return UNKNOWN
     if given:
         return OTHER
@@ -102,7 +102,7 @@ def start_of(
 
 
 def same_start(weights: Weights, others: Weights, mask: Mask, spared: Sequence[str] = ()) -> bool:
-    """Whether two networks start alike under a mask: equal in all that it keeps or does not decide about."""
+    """Whether two networks are equal in every weight that the mask keeps or does not mention."""
     return all(
         name in others and _same(value, others[name], mask.get(name))
         for name, value in weights.items()
@@ -111,7 +111,7 @@ def same_start(weights: Weights, others: Weights, mask: Mask, spared: Sequence[s
 
 
 def _same(value: Tensor, other: Tensor, kept: Tensor | None) -> bool:
-    """Equal in the coarser of their number formats, which is all that a file of half precision can tell."""
+    """Equal in the coarser of their number formats: a file in half precision holds no more."""
     if value.shape != other.shape:
         return False
     coarser = min(value, other, key=lambda each: each.element_size()).dtype
@@ -120,13 +120,13 @@ def _same(value: Tensor, other: Tensor, kept: Tensor | None) -> bool:
 
 
 def draws_alike(search: Mapping, here: Mapping) -> bool:
-    """Whether a network with the settings `here` draws the weights that a search with those of `search` began with."""
+    """Whether a network with settings `here` draws the weights that a search with settings `search` began with."""
     begins_afresh = search.get("script") in SEARCHES and not search.get("init_dir")
     return begins_afresh and all(search.get(name) == here.get(name) for name in DRAWING)
 
 
-def told(start: str | None, mask: Path | None, init: Path | None) -> list[str]:
-    """What is trained, or carried, or pruned further, in words; nothing of a dense network with weights of its own."""
+def describe(start: str | None, mask: Path | None, init: Path | None) -> list[str]:
+    """One line that says what was loaded; none for the dense network with freshly drawn weights."""
     if start is None:
         return []
     weights = f"the weights of {init}" if init else "weights drawn afresh"

@@ -1,4 +1,4 @@
-"""Weights from a file, brought to the names and number formats of a network.
+"""Convert a state_dict from another tool to the names and number formats of a network.
 
 Other tools keep the same tensors under other names: behind ``module.`` (DataParallel), ``_orig_mod.`` (torch.compile)
 or ``model.`` (a wrapper of one's own), and a user's network without ``network.``, behind which `models.custom` has it.
@@ -66,7 +66,7 @@ def _without(names: Collection[str], spared: Collection[str]) -> set[str]:
 
 
 def renamed(path: Path, names: Mapping[str, str]) -> list[str]:
-    """What there is to say of names that a file has for others."""
+    """A note if the file's names differ from the network's."""
     found = next(((there, here) for there, here in names.items() if there != here and here not in names), None)
     return [f"{path} has {found[0]} for {found[1]}, and so on: it is read as this network's"] if found else []
 

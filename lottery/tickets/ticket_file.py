@@ -1,4 +1,4 @@
-"""One file that a ticket, or a part of it, is taken from: what it holds, checked against a network and its data."""
+"""One file that holds a ticket or a part of it, checked against a network and its data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ HOLD_TRAINED = ("main_channels.py",)  # scripts whose tickets hold trained weigh
 
 @dataclass(frozen=True)
 class TicketFile:
-    """A file that a ticket, or a part of it, is taken from: a checkpoint or a plain state_dict."""
+    """A checkpoint or a plain state_dict, read once when it is first needed."""
 
     path: Path
 
@@ -33,8 +33,8 @@ class TicketFile:
 
     @cached_property
     def starting_state(self) -> Weights:
-        """The starting weights in it, of whatever network: in a checkpoint its `init_weight`, or a state_dict such as
-        ``epoch_3_rewind_weight.pt``."""
+        """The starting weights in the file, not checked against a network: `init_weight` of a checkpoint, or a plain
+        state_dict such as ``epoch_3_rewind_weight.pt``."""
         if self.content.get("init_weight", ...) is None:
             raise InputError(f"{self.path} was written before the rewinding point: it holds no starting weights yet")
         state = self.content.get("init_weight") or unwrapped(self.content)
@@ -45,36 +45,36 @@ class TicketFile:
 
     @property
     def recorded_start(self) -> Weights | None:
-        """The weights that the ticket in it starts from, if it says so, which a plain state_dict does not."""
+        """The weights that the file says its ticket starts from; None for a plain state_dict, which does not say."""
         return self.starting_state if self.content.get("init_weight") else None
 
     @cached_property
     def trained(self) -> tuple[Weights, Mask]:
-        """The weights as they were trained, and the mask; it is empty if the network is dense."""
+        """The trained weights, and the mask, empty if the network is dense."""
         return split_state(self.tensors(unwrapped(self.content)))
 
     @property
     def step(self) -> int | None:
-        """Where in the schedule the starting weights stand, if the file says so."""
+        """The optimiser step of the schedule after which the starting weights stand; None if the file does not say."""
         return self.content.get("init_step")
 
     @property
     def settings(self) -> dict:
-        """Of the run that wrote it; empty for a file of the 2021 code."""
+        """The settings of the run that wrote the file; empty for the 2021 code."""
         return self.content.get("settings") or {}
 
     @property
     def origin(self) -> dict:
-        """What it is of: the prunings that its ticket took, and the settings of its search, as far as they are known.
+        """Where the ticket comes from: file, number of prunings and settings of its search, as far as known.
 
-        An elastic ticket has a `source` in turn: where the ticket that was carried over comes from.
+        An elastic ticket also has its `source`: the origin of the ticket that was transferred.
         """
         content = self.content
         found = {"file": str(self.path), "prunings": content.get("state"), "settings": content.get("settings")}
         return found | ({"source": content["source"]} if "source" in content else {})
 
     def tensors(self, state: object) -> Weights:
-        """`state` if it is a state_dict, without what modules add to theirs."""
+        """`state` without the extra state of modules; InputError unless it is a state_dict of dense tensors."""
         state = {name: value for name, value in state.items() if not is_extra(name)} if isinstance(state, dict) else {}
         values = [value for value in state.values() if isinstance(value, Tensor)]
         if any(value.layout != torch.strided or value.is_meta for value in values):
@@ -86,19 +86,18 @@ class TicketFile:
     # --- against a network --------------------------------------------------------------------------------------------
 
     def starting_weights(self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)) -> tuple[Weights, list[str]]:
-        """The weights a ticket starts from, and what there is to say about them.
+        """The weights that a ticket starts from, by the names of `model`, and notes about them.
 
-        For the `spared` modules the model's own are used; a difference in normalisation is mentioned.
+        `spared` modules get the model's own weights; another input normalisation is noted.
         """
         return self.fitting(self.starting_state, model, spared)
 
     def trained_weights(
         self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)
     ) -> tuple[Weights, Mask, list[str]]:
-        """The weights that a training left, or a state_dict of them; the mask they were trained under, empty for a
-        dense network; and what there is to say about them. InputError if nothing has been trained there.
+        """Trained weights, the mask they were trained under (empty if dense), and notes about them.
 
-        For the `spared` modules the model's own weights are used.
+        `spared` modules get the model's own weights. InputError if the file's training has not begun.
         """
         content = self.content
         if "state_dict" in content and content.get("history") == [] and not self.starts_trained:
@@ -111,12 +110,12 @@ class TicketFile:
 
     @property
     def starts_trained(self) -> bool:
-        """Whether its ticket has trained weights although no training of its own has begun."""
+        """Whether its ticket starts from trained weights, so that they are there before its own training begins."""
         return self.settings.get("script") in HOLD_TRAINED or self.settings.get("weights") == "trained"
 
     def fitting(self, state: Weights, model: nn.Module, spared: Sequence[str]) -> tuple[Weights, list[str]]:
-        """`state` with the names and number formats of the model and its own weights for the `spared` modules, and what
-        there is to say of that and of another normalisation; InputError if it does not fit."""
+        """`state` in the names and number formats of the model, with the model's own weights for `spared` modules, and
+        notes on what was renamed, cast or normalised otherwise. InputError if it does not fit."""
         own = on_cpu(copy_weights(model))
         names = names_in(model, state, spared)
         state = {names[name]: value for name, value in state.items()}
@@ -132,7 +131,7 @@ class TicketFile:
         return found, renamed(self.path, names) + notes
 
     def mask(self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)) -> Mask:
-        """The mask, without that of `spared` modules; empty if the network is dense. InputError if it does not fit."""
+        """The mask, without `spared` modules; empty if the network is dense. InputError if it does not fit."""
         weights, mask = self.trained
         names = names_in(model, weights, spared)
         check_fit(self.path, {names[name]: value for name, value in weights.items()}, tensors(model), spared)
@@ -142,15 +141,15 @@ class TicketFile:
         return {name: layer for name, layer in mask.items() if not owners(name, spared)}
 
     def mask_notes(self, model: nn.Module, spared: Sequence[str]) -> list[str]:
-        """What there is to say of how the mask was read."""
+        """Notes on renamed tensors."""
         return renamed(self.path, names_in(model, self.trained[0], spared))
 
     # --- against data -------------------------------------------------------------------------------------------------
 
     def check_data(self, data_checksum: str, split_checksum: str, validation: Tensor) -> list[str]:
-        """InputError if its round had examples that validate here; a note if its data or split is another.
+        """InputError if its round trained on examples that validate here; a note if its data or split differ.
 
-        Whether a checkpoint of the 2021 code comes from this data set cannot be known; it is taken to.
+        A checkpoint of the 2021 code does not say what data it was made on: they are taken to be the same.
         """
         if self.settings.get("data checksum", data_checksum) != data_checksum:
             return [f"{self.path} was found on other data: another set, or files added, removed or changed since"]
@@ -167,18 +166,18 @@ class TicketFile:
 
     @property
     def sequence(self) -> np.ndarray:
-        """The examples it was found with, as far as it says."""
+        """The examples it was found with, int64 (n,); empty if the file does not say."""
         return read_sequence(self.content, self.path) if "sequence" in self.content else np.empty(0, dtype=np.int64)
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are, in the number format of the first."""
+    """Whether two tensors are close, in the number format of the first."""
     return a.shape == b.shape and torch.allclose(a, b.to(a.dtype))
 
 
 def _usable(value: Tensor, own: Tensor | None) -> bool:
-    """Whether all of a tensor is finite, but for what is not in the network's own either, such as -inf in a mask for
-    attention."""
+    """Whether all values are finite, apart from those that are not in the network's own either, such as -inf in an
+    attention mask."""
     finite = value.isfinite()
     alike = own is not None and own.shape == value.shape
     return bool((finite | (value == own) if alike else finite).all())

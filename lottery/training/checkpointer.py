@@ -120,7 +120,7 @@ class Checkpointer:
     def state(
         self, training: TrainingRun, init_weight: Weights | None, init_step: int | None, more: dict
     ) -> CheckpointState:
-        """Now: the weights and momentum are the network's own. A finished training needs no momentum any more."""
+        """The training as it stands; weights and momentum are not copied. A finished training needs no momentum."""
         values = {
             "state": training.round,
             "epoch": training.epoch,
@@ -150,14 +150,14 @@ class Checkpointer:
         return training
 
     def read_history(self, round: int) -> list[dict] | None:
-        """The epochs of a finished round, from its checkpoint; None if that is gone or damaged."""
+        """The history of a finished round, from its checkpoint; None if that is gone or damaged."""
         try:
             return read(self.directory.checkpoint(round))["history"]
         except (InputError, KeyError):
             return None
 
     def summarize(self, rounds: Sequence[dict], vanilla: Vanilla, *, round: int, finished: bool) -> None:
-        """Where the run stands, as it is known from finished rounds."""
+        """Write summary.json: settings, environment, and the finished `rounds` with their costs."""
         write_summary(
             self.directory.summary,
             {
@@ -176,7 +176,7 @@ class Checkpointer:
 
     @cached_property
     def flops(self) -> dict[str, float]:
-        """Of a forward pass of one example, by weight; imported late, since a run should begin soon."""
+        """FLOPs of a forward pass of one example, by weight. Imported late, so that a run begins sooner."""
         from lottery.training.flops import forward_flops
 
         return forward_flops(self.context.model, to_input(self.context.train.images[:1]))

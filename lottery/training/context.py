@@ -66,11 +66,11 @@ class TrainingContext(ModelAndData):
         return {"train": len(self.whole), "validation": len(self.split.validation), "test": len(self.test)}
 
     def dense(self) -> Mask:
-        """The mask that keeps every weight this run may prune."""
+        """The mask that keeps every weight that this run may prune."""
         return dense(self.model, self.prune_classifier)
 
     def complete(self, ticket: Ticket) -> Ticket:
-        """The ticket with a mask for every weight this run may prune, on the device; what it has none for is dense."""
+        """The ticket with its mask on the device, completed: layers that it has no mask for are dense."""
         mask = {name: layer.to(self.device) for name, layer in ticket.mask.items()}
         return ticket._replace(mask=self.dense() | mask)
 
@@ -84,7 +84,7 @@ class TrainingContext(ModelAndData):
         self.progress.log(*(f"note: {note}" for note in (*self.notes, *notes)))
 
     def predictions(self, weights: dict[str, Tensor]) -> Tensor:
-        """Classes that a network with these weights gives all of D0, (n0,); the weights in the step are lost."""
+        """The classes that a network with these weights predicts for all of D0, (n0,); overwrites the step's weights."""
         load_weights_(self.model, weights)
         return self.evaluator(self.train, self.whole)
 
@@ -153,7 +153,7 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
 
 
 def image_spec(source: Source) -> dict:
-    """What the network must know of the images, as arguments of `build_model`."""
+    """Size, channels, classes and normalisation of the images, as arguments of `build_model`."""
     return {
         "classes": len(source.classes),
         "channels": source.channels,
@@ -172,7 +172,7 @@ def initial_model(
 
 
 def initial_weights(model: ModelConfig, seed: int, images: Mapping, purpose: int) -> Weights:
-    """Those weights, drawn for this purpose; the network has been tried on such images before, and is not again."""
+    """The network's initial weights, drawn for this purpose, without trying the network on images once more."""
     needs_size = model.network is None and model.arch in MLPS
     untried = images if needs_size else {**images, "image_size": None}
     return copy_weights(initial_model(model, seed, untried, purpose))
@@ -186,7 +186,7 @@ def placed(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def same_weights_note(model: ModelConfig, seed: int, images: Mapping, network: nn.Module) -> list[str]:
-    """That runs of several seeds start alike, where a user's network brings its own weights."""
+    """A note if a user's network starts from the same weights whatever the seed."""
     if model.network is None and model.arch in ARCHITECTURES:
         return []
     others = initial_weights(model, seed, images, RandomStream.FRESH_WEIGHTS)
@@ -196,8 +196,8 @@ def same_weights_note(model: ModelConfig, seed: int, images: Mapping, network: n
 
 
 def check_prunable(model: nn.Module, arch: str) -> None:
-    """InputError for a network, the user's own, whose weights are not plain parameters or not used as they stand, or
-    that has none to prune."""
+    """InputError for a user's network whose weights are computed from others, or changed before use, or that has none to
+    prune."""
     if altered := getattr(model, "altered", ()):
         raise InputError(
             f"--arch {arch}: {listed(altered)} changes weights before it uses them, as weight standardisation does: "

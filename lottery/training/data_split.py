@@ -1,4 +1,4 @@
-"""Which training examples train and which validate: by a split file, by the data set's own folders, or by default."""
+"""Which training examples train and which validate: by a split file, by the folders of the data set, or by default."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from utils import InputError, digest
 
 
 class Division(NamedTuple):
-    """A split, a checksum that tells it from others, and what there is to say about it."""
+    """A split, its checksum, and notes about it."""
 
     split: Split
     checksum: str
@@ -19,7 +19,7 @@ class Division(NamedTuple):
 
 
 def divide(data: DataConfig, source: Source) -> Division:
-    """The split of the training set that the flags ask for; InputError for one that leaves nothing to train on."""
+    """The split of the training set; InputError if it leaves fewer than two examples to train on."""
     if source.validation and not data.split_file:
         return by_folders(data, source)
     examples = len(source.train_labels)
@@ -37,7 +37,7 @@ def divide(data: DataConfig, source: Source) -> Division:
 
 
 def by_folders(data: DataConfig, source: Source) -> Division:
-    """The images of val/ validate, all others train; with --val_fraction 0 none validates and val/ is not used."""
+    """The images of val/ validate and all others train; with --val_fraction 0 val/ is not used."""
     if data.val_fraction not in (0, VAL_FRACTION):
         raise InputError(
             f"--val_fraction {data.val_fraction}: the images of val/ validate; leave it away, give 0 to have none "
@@ -53,7 +53,7 @@ def by_folders(data: DataConfig, source: Source) -> Division:
 
 
 def split_notes(data: DataConfig, permutation: np.ndarray, source: Source) -> list[str]:
-    """What there is to say about a split that leaves examples out."""
+    """Notes on a split that leaves examples out."""
     name = f"--split_file {data.split_file}" if data.split_file else "the shipped split"
     listed, examples = len(permutation), len(source.train_labels)
     notes = []

@@ -1,7 +1,7 @@
 """State of one training run: its history, the best epoch, elapsed time.
 
-Searches train one after another, `main_train.py` trains one. After each epoch the caller adds what it observes and
-saves; so a killed run repeats at most the epoch it was in.
+Searches train one network after another, main_train.py trains one. After each epoch the caller adds what it observed
+and saves, so that a killed run repeats at most the epochs since the last save.
 """
 
 import math
@@ -43,12 +43,12 @@ class TrainingRun:
 
     @property
     def first_epoch(self) -> int:
-        """The one it began with, perhaps in its middle."""
+        """The epoch it began in, perhaps in its middle."""
         return self.first_step // max(1, self.steps_per_epoch)  # an empty set, which ends a search, has no steps
 
     @property
     def done(self) -> int:
-        """The steps of the schedule that are behind it."""
+        """Optimiser steps of the schedule that are done, those before `first_step` included."""
         return self.first_step + self.steps
 
     @property
@@ -66,12 +66,12 @@ class TrainingRun:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps taken."""
+        """Optimiser steps that it has taken."""
         return sum(row["steps"] for row in self.history)
 
     @property
     def planned_steps(self) -> int:
-        """Steps if it does not stop early."""
+        """Optimiser steps that it takes if it does not stop early."""
         return self.recipe.epochs * self.steps_per_epoch - self.first_step
 
     def describe(self) -> str:
@@ -117,7 +117,7 @@ def train_epochs(
 
 
 def _row(epoch: Epoch, training: TrainingRun, context: TrainingContext) -> dict:
-    """An epoch's entry in the history."""
+    """The row of an epoch in the history."""
     validation, best_so_far = None, True
     if len(context.split.validation):
         validation = context.evaluator.accuracy(context.train, context.split.validation)
@@ -136,8 +136,8 @@ def _row(epoch: Epoch, training: TrainingRun, context: TrainingContext) -> dict:
 
 
 def step_fields(context: TrainingContext) -> dict[str, str | bool | None]:
-    """For the records: how a step ran ("graph", "compiled graph", "compiled" or "plain"), why no faster way was used
-    if one failed, and whether batch norm was folded for evaluation."""
+    """For the records: how steps ran ("graph", "compiled graph", "compiled" or "plain"), why a faster way was not used if
+    it failed, and whether batch norm was folded for evaluation."""
     accelerated = context.step.accelerated
     return {"step": accelerated.used, "step_fallback": accelerated.fallback, "folded": context.evaluator.folded}
 
@@ -146,7 +146,7 @@ def step_fields(context: TrainingContext) -> dict[str, str | bool | None]:
 
 
 def summary(training: TrainingRun, context: TrainingContext, forward_passes: int = 0) -> dict:
-    """The row of this network in the final table and in the ledger, with the extra forward passes it took."""
+    """The network's row in summary.json, the final table and the costs, with the extra forward passes it took."""
     mask, best = training.ticket.mask, training.best
     return {
         "round": training.round or 0,
@@ -175,7 +175,7 @@ def summary(training: TrainingRun, context: TrainingContext, forward_passes: int
 
 
 def plan_lines(training: TrainingRun, context: TrainingContext) -> list[str]:
-    """What is about to be trained and how long, and what is odd about that."""
+    """What is about to be trained and for how long, with warnings about empty layers and unused milestones."""
     recipe, mask = training.recipe, training.ticket.mask
     begin = f", beginning after step {training.first_step}" if training.first_step else ""
     kept, whole = density(mask), whole_density(mask, context.model.parameters())
@@ -193,5 +193,5 @@ def plan_lines(training: TrainingRun, context: TrainingContext) -> list[str]:
 
 
 def short_warnings(training: TrainingRun) -> list[str]:
-    """A sentence for a training too short to say much."""
+    """A warning for a training that is too short to say much."""
     return [f"only {training.steps} optimiser steps were taken, too few to say much"] if training.steps < 100 else []

@@ -9,7 +9,7 @@ import report
 from lottery.checkpointing.checkpoint import masked_state, read, write
 from lottery.tickets.controls import CONTROLS
 from lottery.tickets.load import TicketFiles, checksum
-from lottery.tickets.starting_weights import STARTS, draws_alike, told
+from lottery.tickets.starting_weights import STARTS, describe, draws_alike
 from lottery.training.step import copy_weights
 from pruner import Ticket, apply_, dense, magnitude, prune
 from tests.helpers import Tiny, run
@@ -40,7 +40,7 @@ def write_ticket(path, start, settings=SEARCH, rate=0.4, **more):
 
 def given(init, mask, seed=3, trained=False, **more):
     torch.manual_seed(seed)
-    return TicketFiles.read(init, mask).given(Tiny(), trained=trained, here=HERE | {"seed": seed}, **more)
+    return TicketFiles.read(init, mask).load(Tiny(), trained=trained, drawn_with=HERE | {"seed": seed}, **more)
 
 
 # --- the decision -----------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_trained_weights_belong_to_the_mask_if_both_trainings_began_alike(tmp_pa
 def test_a_new_classifier_and_another_normalisation_are_the_networks_own(tmp_path):
     ticket = write_ticket(tmp_path / "ticket.pth.tar", drawn(5))
     torch.manual_seed(3)
-    found = TicketFiles.read(ticket, ticket).given(Tiny(classes=7), new_classifier=True)
+    found = TicketFiles.read(ticket, ticket).load(Tiny(classes=7), new_classifier=True)
     assert found.start == "ticket" and len(found.ticket.weights["fc.bias"]) == 7
 
 
@@ -132,7 +132,7 @@ def test_the_records_have_both_files_and_what_they_are(tmp_path):
 
 @pytest.mark.parametrize("start", STARTS)
 def test_each_kind_is_said_in_one_line(start):
-    (line,) = told(start, "MASK", None if start in ("drawn", "initial") else "INIT")
+    (line,) = describe(start, "MASK", None if start in ("drawn", "initial") else "INIT")
     assert line.startswith("given: ") and ("MASK" in line or start == "dense") and "{" not in line
 
 

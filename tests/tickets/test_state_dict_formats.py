@@ -83,7 +83,7 @@ def test_masks_have_the_names_of_their_weights(tmp_path):
     state = prefixed("module.", {name: value for name, value in state.items() if "normalize" not in name})
     file = tmp_path / "masked.pt"
     saved(file, {"state_dict": state, "init_weight": prefixed("module.", inner(model))})
-    found = TicketFiles.read(file, file).given(model)
+    found = TicketFiles.read(file, file).load(model)
     assert found.start == "ticket" and found.ticket.mask.keys() == ticket.mask.keys()
     assert all(torch.equal(layer, ticket.mask[name]) for name, layer in found.ticket.mask.items())
     assert len(found.notes) == len(set(found.notes)) == 2, "the names, and that there is no checksum"
@@ -116,7 +116,7 @@ def test_a_mask_whose_file_has_rounded_weights_knows_them_rounded(tmp_path, tiny
     half = {name: value.half() if value.is_floating_point() else value for name, value in ticket.weights.items()}
     mask = saved(tmp_path / "half.pt", {"state_dict": masked_state(half, ticket.mask), "init_weight": half}).path
     init = saved(tmp_path / "whole.pt", ticket.weights).path
-    found = TicketFiles.read(init, mask).given(model)
+    found = TicketFiles.read(init, mask).load(model)
     assert found.start == "ticket" and torch.equal(found.ticket.weights["network.0.weight"], model.network[0].weight)
     assert not [note for note in TicketFile(mask).starting_weights(model)[1] if "normalisation" in note]
 
@@ -144,7 +144,7 @@ def test_parameters_are_read_as_plain_tensors(tmp_path, tiny):
     }
     file = saved(tmp_path / "file.pt", {"state_dict": state, "init_weight": state})
     assert not any(value.requires_grad for value in read(tmp_path / "file.pt")["init_weight"].values())
-    found = TicketFiles.read(file.path, file.path).given(tiny)
+    found = TicketFiles.read(file.path, file.path).load(tiny)
     assert found.start == "ticket" and found.origin["checksum"]
 
 
