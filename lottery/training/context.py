@@ -70,7 +70,7 @@ class TrainingContext(ModelAndData):
         return dense(self.model, self.prune_classifier)
 
     def complete(self, ticket: Ticket) -> Ticket:
-        """The ticket with its mask on the device, completed: layers that it has no mask for are dense."""
+        """The ticket with its mask on the device; layers that it has no mask for are dense."""
         mask = {name: layer.to(self.device) for name, layer in ticket.mask.items()}
         return ticket._replace(mask=self.dense() | mask)
 
@@ -84,7 +84,7 @@ class TrainingContext(ModelAndData):
         self.progress.log(*(f"note: {note}" for note in (*self.notes, *notes)))
 
     def predictions(self, weights: dict[str, Tensor]) -> Tensor:
-        """The classes that a network with these weights predicts for all of D0, (n0,); overwrites the step's weights."""
+        """Classes that a network with these weights predicts for D0, (n0,); overwrites the step's weights."""
         load_weights_(self.model, weights)
         return self.evaluator(self.train, self.whole)
 
@@ -196,8 +196,8 @@ def same_weights_note(model: ModelConfig, seed: int, images: Mapping, network: n
 
 
 def check_prunable(model: nn.Module, arch: str) -> None:
-    """InputError for a user's network whose weights are computed from others, or changed before use, or that has none to
-    prune."""
+    """InputError for a user's network whose weights are computed from others or changed before use, or that has none
+    to prune."""
     if altered := getattr(model, "altered", ()):
         raise InputError(
             f"--arch {arch}: {listed(altered)} changes weights before it uses them, as weight standardisation does: "

@@ -136,8 +136,8 @@ def _row(epoch: Epoch, training: TrainingRun, context: TrainingContext) -> dict:
 
 
 def step_fields(context: TrainingContext) -> dict[str, str | bool | None]:
-    """For the records: how steps ran ("graph", "compiled graph", "compiled" or "plain"), why a faster way was not used if
-    it failed, and whether batch norm was folded for evaluation."""
+    """For the records: how steps ran ("graph", "compiled graph", "compiled" or "plain"), why a faster way failed, if it
+    did, and whether batch norm was folded for evaluation."""
     accelerated = context.step.accelerated
     return {"step": accelerated.used, "step_fallback": accelerated.fallback, "folded": context.evaluator.folded}
 
@@ -146,7 +146,7 @@ def step_fields(context: TrainingContext) -> dict[str, str | bool | None]:
 
 
 def summary(training: TrainingRun, context: TrainingContext, forward_passes: int = 0) -> dict:
-    """The network's row in summary.json, the final table and the costs, with the extra forward passes it took."""
+    """The network's row in summary.json, the table and the costs, with the extra forward passes it took."""
     mask, best = training.ticket.mask, training.best
     return {
         "round": training.round or 0,

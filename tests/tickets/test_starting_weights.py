@@ -81,7 +81,7 @@ def test_a_mask_whose_file_has_no_starting_weights_is_unconfirmed(tmp_path):
     ticket = write_ticket(tmp_path / "ticket.pth.tar", drawn(5))
     write(tmp_path / "bare.pt", read(ticket)["state_dict"])
     assert given(ticket, tmp_path / "bare.pt").start == "unknown" == given(None, tmp_path / "bare.pt").start
-    (note,) = given(ticket, tmp_path / "bare.pt").told
+    (note,) = given(ticket, tmp_path / "bare.pt").description
     assert "cannot be known" in note
 
 
