@@ -3,7 +3,7 @@
     python -m benchmarks.run --output speed.json
 
 One process, everything that is compared in turn, medians of repeats. Prints tables and, with --output, writes every
-number. Nothing else should run on the machine. README.md beside this file says what is measured.
+number. Nothing else should run on the machine. docs/performance.md says what is measured.
 """
 
 import argparse

@@ -1,7 +1,5 @@
-"""The scripts at the border: help, bad input, tickets from elsewhere, the README's commands."""
+"""The scripts at the border: help, bad input, tickets from elsewhere."""
 
-import re
-import shlex
 import subprocess
 import sys
 
@@ -299,40 +297,6 @@ def test_what_is_no_longer_bit_exact_is_said():
         gpu = here | {"device": name}
         assert "without --deterministic" in changes(gpu, gpu)[0]
         assert changes(gpu | {"deterministic": True}, gpu | {"deterministic": True}) == []
-
-
-# --- the README -------------------------------------------------------------------------------------------------------
-
-README = (ROOT / "README.md").read_text().replace("\\\n", " ")
-COMMANDS = re.findall(r"(?:^|&& )(?:\.venv/bin/)?python -u (main_\w+)\.py ([^&\n]+)", README, flags=re.M)
-
-
-def test_the_readme_has_its_commands():
-    assert {script for script, _ in COMMANDS} == {*ALL, "main_stability"} and len(COMMANDS) >= 6
-
-
-@pytest.mark.parametrize("script, words", COMMANDS, ids=[f"{s} {w[:40]}" for s, w in COMMANDS])
-def test_a_readme_command_runs(call, tmp_path, script, words):
-    """As it stands, shortened by flags that come later and so win; on digits, on a small network."""
-    words, split = shlex.split(words), []
-    if "--split_file" in words:
-        np.save(tmp_path / "split.npy", np.random.default_rng(0).permutation(1437))
-        split = ["--split_file", tmp_path / "split.npy"]
-    if script in ("main_train", "main_stability"):  # a ticket must be there first
-        assert call("main_imp", *QUICK, *split, "--pruning_times", 1, "--save_dir", tmp_path / "ticket")[0] == 0
-        trained, ticket = (tmp_path / "ticket" / f"{k}checkpoint.pth.tar" for k in (0, 1))
-        files = {"--init_dir": trained if "--rule" in words else ticket, "--mask_dir": ticket}
-        words += [word for flag, file in files.items() if flag in words for word in (flag, file)]
-    words += split
-    if "--prac_set" in words:
-        np.save(tmp_path / "set.npy", np.arange(1000, 1100))
-        words += ["--prac_set", tmp_path / "set.npy", "--split_file", tmp_path / "all.npy", "--prac_epochs", "fixed"]
-        np.save(tmp_path / "all.npy", np.arange(1437))
-    if script in PRUNING:
-        words += ["--pruning_times", 1, "--rewind_epoch", 0]
-    status, out, err = call(script, *words, *QUICK, "--warmup", 0, "--stem", "imagenet", "--save_dir", tmp_path / "run")
-    assert status == 0, err
-    assert any(end in out for end in ("saved against vanilla", "best validation epoch", "error barrier"))
 
 
 def test_shared_flags_are_declared_once():

@@ -1,4 +1,4 @@
-"""Long tests that nothing is lost and nothing is silently wrong; README.md beside this file says which.
+"""Long tests that nothing is lost and nothing is silently wrong; docs/testing.md says which.
 
 They run the scripts on the handwritten digits with a small network, thousands of times, and compare to the bit.
 """
