@@ -71,7 +71,7 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> a
         raise InputError("--checkpoint is of one training; two copies go on from what --save_dir holds")
     if args.order_seeds is None:
         args.order_seeds = tuple(
-            generator(args.seed, purpose=RandomStream.ORDERS).choice(2**31, 2, replace=False).tolist()
+            generator(args.seed, purpose=RandomStream.ORDER_SEEDS).choice(2**31, 2, replace=False).tolist()
         )
     return args
 
