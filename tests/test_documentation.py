@@ -197,6 +197,14 @@ def test_a_page_names_no_flag_that_no_script_has(page):
     assert flags <= known_flags()
 
 
+@by_page
+def test_the_flags_behind_a_scripts_name_are_its_own(page):
+    for script, *words in (code.split() for code in inline_code(page)):
+        if script in MODULES:
+            flags = {word.removeprefix("--") for word in words if word.startswith("--")}
+            assert flags <= flag_names(script), script
+
+
 def known_flags() -> set[str]:
     modules = [import_module(name) for name in PARSED if not name.endswith(".py")]
     return {flag for script in MODULES for flag in flag_names(script)} | {
