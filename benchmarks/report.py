@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lottery.checkpointing.atomic_file import write_whole
+from lottery.checkpointing.atomic_file import write_atomically
 from lottery.training.environment import environment
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +49,7 @@ def write_json(path: Path, content: dict) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
-    write_whole(path, lambda file: file.write(text))
+    write_atomically(path, lambda file: file.write(text))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

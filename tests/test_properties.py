@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 import dataset
 import pruner
 from dataset import NEVER_LEARNED, Forgetting
-from lottery.checkpointing.checkpoint import masked_state, pack, split_state, unpack
+from lottery.checkpointing.checkpoint import masked_state, pack_mask, split_state, unpack_mask
 from lottery.search.schedule import Schedule
 from lottery.training.recipe import Recipe, batches, steps_per_epoch
 from pruner import EarlyBird, count, distance, prune
@@ -119,7 +119,7 @@ def test_two_prunings_of_one_mask_differ_by_what_both_drop_at_most(case, rate):
 
 @given(masks())
 def test_a_packed_mask_comes_back(mask):
-    assert pruner.same(unpack(pack(mask), torch.device("cpu")), mask)
+    assert pruner.same(unpack_mask(pack_mask(mask), torch.device("cpu")), mask)
 
 
 @given(masks(), st.data())
@@ -343,7 +343,7 @@ def test_a_bird_goes_on_from_its_state_with_the_same_decisions(flags, looks, don
     expected = [unbroken.update(epoch, look, 6) for epoch, look in enumerate(looks)]
     found = [first.update(epoch, look, 6) for epoch, look in enumerate(looks[:done])]
     state = first.state_dict()
-    second.load_state_dict(state | {"mask": unpack(pack(state["mask"]), torch.device("cpu"))})
+    second.load_state_dict(state | {"mask": unpack_mask(pack_mask(state["mask"]), torch.device("cpu"))})
     found += [second.update(epoch, look, 6) for epoch, look in enumerate(looks[done:], start=min(done, len(looks)))]
     assert found == expected
     assert second.distances == unbroken.distances and second.queue == unbroken.queue

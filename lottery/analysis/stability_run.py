@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dataset import random_subset
 from lottery.analysis.stability import STABLE, angle, barrier, distance, interpolate, reestimate_
-from lottery.checkpointing.atomic_file import write_whole
+from lottery.checkpointing.atomic_file import write_atomically
 from lottery.checkpointing.checkpoint import FORMAT, read, split_state, write
 from lottery.checkpointing.metrics import write_summary
 from lottery.checkpointing.resume import ResumePoint, open_run
@@ -128,7 +128,7 @@ class Line:
             self.measure_rest(first, second)
         found = self.result(first, second)
         write_summary(self.directory.summary, self.summary(first) | found)
-        draw_line(self.points, self.directory.line, title(found, first.summary["rounds"][0]["sparsity"]))
+        draw_line(self.points, self.directory.stability_figure, title(found, first.summary["rounds"][0]["sparsity"]))
         self.context.progress.log("", *table(self.points), *sentences(found))
 
     def measure_rest(self, first: Copy, second: Copy) -> None:
@@ -251,5 +251,5 @@ def draw_line(points: Sequence[dict], path: Path, heading: str) -> None:
         axes.grid(alpha=0.3)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(heading)
-    write_whole(path, partial(figure.savefig, dpi=120, format="png"))
+    write_atomically(path, partial(figure.savefig, dpi=120, format="png"))
     plt.close(figure)

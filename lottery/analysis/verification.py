@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dataset import VAL_FRACTION, read_permutation, split
-from lottery.checkpointing.atomic_file import is_sealed
+from lottery.checkpointing.atomic_file import has_checksum
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.resume import is_best_network
 from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name
@@ -64,7 +64,7 @@ class Rounds:
 
 def seal(file: Path, content: dict) -> Finding:
     """Whether the file, which has been read and so is not damaged, carries a checksum."""
-    if is_sealed(file):
+    if has_checksum(file):
         return Finding("checksum", True, "as it was written")
     if "format" in content:
         return Finding("checksum", False, "lost: every file of this suite is written with one")

@@ -1,1 +1,1 @@
-"""A run's files: their names, their checksums, who may write them, and where a run goes on."""
+"""A run's files: names, atomic writing, checksums, locking, records, and resuming."""

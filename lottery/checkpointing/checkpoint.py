@@ -1,14 +1,15 @@
-"""Files: written whole or not at all, in the format of the 2021 PrAC-LTH code, so that tickets travel both ways.
+"""Checkpoints in the format of the 2021 PrAC-LTH code, so that either code loads the other's tickets.
 
-A checkpoint is a dict. Of the keys that code knows, ours has `state` (the round), `epoch` (the next one), `state_dict`
-(weights; a masked layer NAME is kept as NAME_orig and NAME_mask, float32), `init_weight` (the rewound weights, plain
-keys), `result` (accuracies by epoch), `best_sa`, and `sequence` (the examples of this round). Everything is a tensor or
-a plain value: files load with ``weights_only=True``, which runs no code from them.
+A checkpoint is a dict. The keys shared with that code are `state` (the round), `epoch` (the next one), `state_dict`
+(weights; a masked layer NAME is stored as NAME_orig and NAME_mask, float32), `init_weight` (the rewinding weights,
+plain keys), `result` (accuracies by epoch), `best_sa`, and `sequence` (the examples of this round). Every value is a
+tensor or a plain value: files load with ``weights_only=True``, which runs no code from them. Files are written
+atomically; their SHA-256 is verified before unpickling.
 """
 
 import importlib
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,22 +17,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lottery.checkpointing.atomic_file import DamagedFile, check_seal, write_whole
+from lottery.checkpointing.atomic_file import DamagedFile, verify_checksum, write_atomically
 from pruner import Mask, Weights
 from utils import InputError
 
-FORMAT = 2  # of the keys that only we read; raised when an old file can no longer be continued
+FORMAT = 2  # of the keys that only this code reads; raised when older files can no longer be resumed
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
 def write(path: Path, content: dict) -> None:
-    """Save `content`, whole and with a checksum; RunError, with the old file as it was, where that cannot be done."""
-    write_whole(path, partial(torch.save, on_cpu(content)), seal=True)
+    """Save `content` atomically and with a checksum. RunError, with the old file untouched, if it cannot be written."""
+    write_atomically(path, partial(torch.save, on_cpu(content)), checksum=True)
 
 
 def on_cpu(content):
-    """The same with every tensor on the CPU, so that a file from a GPU opens anywhere."""
+    """`content` with every tensor on the CPU, so that a file from a GPU opens anywhere."""
     if isinstance(content, Tensor):
         return content.detach().cpu()
     if isinstance(content, dict):
@@ -42,21 +43,19 @@ def on_cpu(content):
 
 
 def read(path: Path) -> dict:
-    """A checkpoint or state_dict, ours or the reference's, on the CPU; plain tensors, also for what was saved as
-    parameters.
+    """Read a checkpoint or state_dict, ours or the 2021 code's, onto the CPU; parameters become plain tensors.
 
-    DamagedFile if it is not as it was written, which a checksum tells before anything is unpickled; InputError if it
-    is something else.
+    DamagedFile if the checksum does not match or the file does not load; InputError if it is no checkpoint.
     """
     try:
         file = path.open("rb")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     with file, torch.serialization.safe_globals(_numpy_globals()):
-        check_seal(file, path)
+        verify_checksum(file, path)
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # a file that is none, or damaged, raises many kinds
+        except Exception as error:  # a damaged or foreign file raises many kinds
             if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
                 raise InputError(
                     f"{path} is refused: it holds more than tensors and plain values; save the state_dict alone"
@@ -68,7 +67,7 @@ def read(path: Path) -> dict:
 
 
 def _numpy_globals() -> list:
-    """What the reference's PrAC checkpoints need beside tensors, by the names of NumPy 1 and of NumPy 2."""
+    """The NumPy functions and types in the 2021 code's PrAC checkpoints, under their names in NumPy 1 and NumPy 2."""
     core = "numpy._core.multiarray" if int(np.__version__.partition(".")[0]) >= 2 else "numpy.core.multiarray"
     multiarray = importlib.import_module(core)
     functions = [
@@ -80,7 +79,7 @@ def _numpy_globals() -> list:
 
 
 def _named(function: Callable, module: str, name: str) -> Callable:
-    """`function` under a name that a file may call it by; torch 2.5 goes by the attributes alone."""
+    """`function` under the name that a file calls it by; torch 2.5 compares these attributes alone."""
 
     def alias(*args):
         return function(*args)
@@ -89,11 +88,36 @@ def _named(function: Callable, module: str, name: str) -> Callable:
     return alias
 
 
+def checkpoint_content(
+    state_dict: Weights,
+    settings: dict,
+    *,
+    round: int | None = None,
+    history: Sequence[dict] = (),
+    momentum: Sequence[Tensor] | None = None,
+    **more: object,
+) -> dict:
+    """The content of a checkpoint: the keys that every one has, and `more` that its script reads back.
+
+    `round` is None where there is only one network. `momentum` is None once a training is over.
+    """
+    return {
+        "state": round,
+        "state_dict": state_dict,
+        "history": list(history),
+        "momentum": momentum,
+        "settings": settings,
+        "format": FORMAT,
+        **more,
+    }
+
+
 # --- weights and masks in one state_dict ------------------------------------------------------------------------------
 
 
 def masked_state(weights: Weights, mask: Mask) -> Weights:
-    """A state_dict as the reference writes it: a layer that lost weights as NAME_orig and NAME_mask."""
+    """The state_dict as the 2021 code writes it: if any weight is dropped, a masked layer NAME is stored as NAME_orig
+    and NAME_mask."""
     state = {}
     dense = all(bool(layer.all()) for layer in mask.values())
     for name, value in weights.items():
@@ -105,8 +129,8 @@ def masked_state(weights: Weights, mask: Mask) -> Weights:
 
 
 def split_state(state: Weights) -> tuple[Weights, Mask]:
-    """The inverse: weights with plain keys, zero where dropped, and the mask (empty for a dense network)."""
-    # A network's own buffer may end in _mask: only beside NAME_orig is it one of ours.
+    """The inverse of `masked_state`: weights with plain keys, zero where dropped, and the mask, empty if dense."""
+    # A network's own buffer may end in _mask: it is a mask only beside NAME_orig.
     names = [key.removesuffix("_orig") for key in state if key.endswith("_orig")]
     mask = {name: state[f"{name}_mask"] for name in names if f"{name}_mask" in state}
     for name, value in mask.items():
@@ -122,11 +146,11 @@ def split_state(state: Weights) -> tuple[Weights, Mask]:
     return weights, mask
 
 
-# --- masks in few bytes -----------------------------------------------------------------------------------------------
+# --- packed masks -----------------------------------------------------------------------------------------------------
 
 
-def pack(mask: Mask | None) -> dict | None:
-    """A mask as one bit a weight."""
+def pack_mask(mask: Mask | None) -> dict | None:
+    """The mask in one bit per weight, as plain data for a checkpoint."""
     if mask is None:
         return None
     return {
@@ -135,8 +159,8 @@ def pack(mask: Mask | None) -> dict | None:
     }
 
 
-def unpack(packed: dict | None, device: torch.device) -> Mask | None:
-    """The inverse of `pack`."""
+def unpack_mask(packed: dict | None, device: torch.device) -> Mask | None:
+    """The inverse of `pack_mask`."""
     if packed is None:
         return None
     mask = {}

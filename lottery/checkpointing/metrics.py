@@ -1,16 +1,16 @@
-"""A run in plain files, for reports and for people's own scripts: what its checkpoints say, without the tensors.
+"""A run's records in plain files, for reports and other scripts: what its checkpoints say, without the tensors.
 
-``metrics.jsonl`` has an object a line for each epoch that is saved; ``summary.json`` the settings, versions and
-hardware, a row for each finished round, and what they cost.
+``metrics.jsonl`` has one JSON object per line for each saved epoch; ``summary.json`` has the settings, versions and
+hardware, one row per finished round, and the costs.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lottery.checkpointing.atomic_file import write_whole, writing
+from lottery.checkpointing.atomic_file import write_atomically, writing
 
-SHOWN = {  # in TensorBoard: column of a line -> name of the curve
+TENSORBOARD_TAGS = {  # column of a line -> tag of the curve
     "train": "accuracy/train",
     "validation": "accuracy/validation",
     "test": "accuracy/test",
@@ -23,12 +23,12 @@ COLUMNS = ("epoch", "steps", "lr", "loss", "train", "validation", "test", "dista
 
 
 class Metrics:
-    """The file of epochs. It grows by a line; only when a run goes on is it brought to where the checkpoint stands."""
+    """metrics.jsonl. Lines are appended; on resuming, the file is first brought in line with the checkpoint."""
 
-    def __init__(self, path: Path, events: Path | None = None):
-        self.path, self.events = path, Events(events) if events else None
+    def __init__(self, path: Path, tensorboard: Path | None = None):
+        self.path, self.tensorboard = path, TensorBoard(tensorboard) if tensorboard else None
         self.round: int | None = None
-        self.written = 0  # rows of this round
+        self.written = 0  # lines of this round
 
     def resume(
         self,
@@ -38,44 +38,44 @@ class Metrics:
         earlier: Sequence[dict] = (),
         read_history: Callable[[int], Sequence[dict] | None] = lambda round: None,
     ) -> None:
-        """Bring the file to where this round's checkpoint stands: a run that was killed may have written more than that
-        knows, or half a line.
+        """Bring the file in line with this round's checkpoint, whose epochs are `history`: a killed run may have
+        written later epochs, or half a line.
 
-        `earlier` are the rows of finished rounds. Where a round has not as many lines as epochs, they are taken from
-        `read_history` the round, if that is known.
+        `earlier` are the summary rows of finished rounds. If a round has a different number of lines than epochs, its
+        lines are rebuilt from `read_history(round)`, unless that returns None.
         """
-        found, lines = read_metrics(self.path)[0], []
+        present, lines = read_metrics(self.path)[0], []
         for row in earlier:
-            own = [line for line in found if line["round"] == row["round"]]
+            own = [line for line in present if line["round"] == row["round"]]
             known = None if len(own) == row["epochs"] else read_history(row["round"])
-            lines += own if known is None else [line_of(row["round"], row["density"], each) for each in known]
-        lines += [line_of(round, density, row) for row in history]
+            lines += own if known is None else [metrics_line(row["round"], row["density"], each) for each in known]
+        lines += [metrics_line(round, density, row) for row in history]
         write_lines(self.path, lines)
         self.round, self.written = round, len(history)
-        if self.events:
-            self.events.resume(lines)
+        if self.tensorboard:
+            self.tensorboard.resume(lines)
 
     def add(self, round: int, density: float, history: Sequence[dict]) -> None:
-        """The rows of this round that are not yet in the file."""
+        """Append the epochs of this round's `history` that are not yet in the file."""
         if round != self.round:
             self.round, self.written = round, 0
-        lines = [line_of(round, density, row) for row in history[self.written :]]
+        lines = [metrics_line(round, density, row) for row in history[self.written :]]
         with writing(self.path), self.path.open("ab") as file:
             file.write(_text(lines))
         self.written = len(history)
-        if self.events:
-            with writing(self.events.folder):
-                self.events.add(lines)
+        if self.tensorboard:
+            with writing(self.tensorboard.folder):
+                self.tensorboard.add(lines)
 
 
-class Events:
-    """The same for TensorBoard, over all optimiser steps of the run."""
+class TensorBoard:
+    """The same numbers as TensorBoard curves over all optimiser steps of the run."""
 
     def __init__(self, folder: Path):
         self.folder, self.steps, self.writer = folder, 0, None
 
     def resume(self, lines: Sequence[dict]) -> None:
-        """After these lines; what a killed run showed beyond them is taken back."""
+        """Continue after these lines; later points of a killed run are purged."""
         self.steps = sum(line["steps"] for line in lines)
 
     def add(self, lines: Sequence[dict]) -> None:
@@ -85,19 +85,20 @@ class Events:
             self.writer = SummaryWriter(self.folder, purge_step=self.steps + 1)
         for line in lines:
             self.steps += line["steps"]
-            for name in SHOWN:
+            for name, tag in TENSORBOARD_TAGS.items():
                 if line[name] is not None:
-                    self.writer.add_scalar(SHOWN[name], line[name], self.steps)
+                    self.writer.add_scalar(tag, line[name], self.steps)
         self.writer.flush()
 
 
-def line_of(round: int, density: float, row: dict) -> dict:
-    """An epoch: accuracies in percent, `test` and `distance` null where none was measured."""
+def metrics_line(round: int, density: float, row: dict) -> dict:
+    """The line of one epoch: accuracies in percent; `test` and `distance` are null where not measured."""
     return {"round": round, "density": density} | {name: row.get(name) for name in COLUMNS}
 
 
-def best_place(rows: Sequence[dict]) -> int:
-    """Of the epoch with the best validation accuracy, the first of equals; of the last one if nothing validates."""
+def best_row_index(rows: Sequence[dict]) -> int:
+    """Index of the epoch with the best validation accuracy (the first among equals), or of the last epoch if there is
+    no validation set."""
     if rows[-1]["validation"] is None:
         return len(rows) - 1
     return max(range(len(rows)), key=lambda place: rows[place]["validation"])
@@ -108,9 +109,9 @@ def _text(lines: Sequence[dict]) -> bytes:
 
 
 def read_metrics(path: Path, counts: Sequence[str] = ("round", "epoch")) -> tuple[list[dict], int]:
-    """The lines of a file of epochs, none if there is no file; and how many more are no such lines, cut or altered.
+    """The valid lines of metrics.jsonl (none if there is no file), and the number of invalid ones, cut or altered.
 
-    `counts` are the whole numbers that each line has to have.
+    A valid line has an integer under each key in `counts`.
     """
     lines, broken = [], 0
     for text in path.read_bytes().splitlines() if path.exists() else []:
@@ -137,10 +138,10 @@ def write_summary(path: Path, content: dict) -> None:
 
 
 def write_lines(path: Path, lines: Sequence[dict]) -> None:
-    """All of a file with an object a line, if it is not what stands there."""
+    """Write a file of one JSON object per line if it changed."""
     _write(path, _text(lines))
 
 
 def _write(path: Path, text: bytes) -> None:
     if not path.exists() or path.read_bytes() != text:
-        write_whole(path, lambda file: file.write(text))
+        write_atomically(path, lambda file: file.write(text))

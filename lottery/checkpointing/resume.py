@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lottery.checkpointing import overwrite_flag
-from lottery.checkpointing.atomic_file import DamagedFile, is_sealed
+from lottery.checkpointing.atomic_file import DamagedFile, has_checksum
+from lottery.checkpointing.backup import back_up_, backup_path, check_backup_path, is_worth_keeping, repair_
 from lottery.checkpointing.checkpoint import FORMAT, read, write
-from lottery.checkpointing.metrics import best_place
+from lottery.checkpointing.metrics import best_row_index
 from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name, occupied
 from lottery.checkpointing.run_settings import RunConfig, differences
 from lottery.checkpointing.set_aside import check_place, is_worth_keeping, kept_place, mend_, set_aside_
@@ -127,14 +128,14 @@ def make(directory: RunDirectory, resume_point: ResumePoint, copies: Sequence[Ru
     for file in directory.leftovers():
         file.unlink()
     if resume_point.kept:
-        set_aside_([directory, *copies], resume_point.kept)
+        back_up_([directory, *copies], resume_point.kept)
         note = f"the run that was in {directory.path} is now in {resume_point.kept}, until the next --overwrite"
         resume_point = replace(resume_point, notes=(*resume_point.notes, note))
     elif resume_point.clear:
         for each in (directory, *copies):
             for file in each.files():
                 file.unlink()
-            shutil.rmtree(each.events, ignore_errors=True)
+            shutil.rmtree(each.tensorboard, ignore_errors=True)
     if resume_point.clear:
         overwrite_flag.mark_done()
     if resume_point.elsewhere:
@@ -158,7 +159,7 @@ def _check_own(source: Path, settings: Mapping) -> dict:
         )
     if saved["format"] != FORMAT:
         raise InputError(f"{source} has file format {saved['format']}, this version goes on from format {FORMAT} only")
-    if not is_sealed(source):
+    if not has_checksum(source):
         raise DamagedFile(f"{source} has lost its checksum: it is not as it was written")
     if checkpoint_name(saved) != source.name and (OWN.fullmatch(source.name) or "momentum" not in saved):
         raise DamagedFile(f"{source} is another file under this name: it was written as {checkpoint_name(saved)}")
@@ -187,7 +188,7 @@ def _check_best(saved: dict, there: RunDirectory, settings: Mapping) -> None:
     if not file.exists():
         raise DamagedFile(f"{file} is missing, which the end of its round needs")
     best = read(file)
-    ours = best.get("format") == FORMAT and is_sealed(file) and not differences(best["settings"], settings)
+    ours = best.get("format") == FORMAT and has_checksum(file) and not differences(best["settings"], settings)
     if not (ours and checkpoint_name(best) == file.name and is_best_network(best, saved)):
         raise DamagedFile(f"{file} is not the best network of this run's {there.checkpoint(saved['state']).name}")
 
@@ -202,8 +203,8 @@ def _overwriting(
         _check_overwrite(copy, "main_train.py", inputs)
     if not any(map(is_worth_keeping, (directory, *copies))):
         return ResumePoint(clear=True)
-    place = kept_place(directory)
-    check_place(place, inputs)
+    place = backup_path(directory)
+    check_backup_path(place, inputs)
     return ResumePoint(clear=True, kept=place)
 
 
@@ -231,7 +232,7 @@ def is_best_network(best: Mapping, saved: Mapping) -> bool:
     It may be the newer of the two, where a run was killed after the one and before the other.
     """
     short, long = sorted([_without_times(best["history"]), _without_times(saved["history"])], key=len)
-    return long[: len(short)] == short and best_place(long) == len(best["history"]) - 1
+    return long[: len(short)] == short and best_row_index(long) == len(best["history"]) - 1
 
 
 def _without_times(history: Sequence[Mapping]) -> list[dict]:

@@ -1,4 +1,4 @@
-"""A run's directory: what its files are called, and that one process at a time works in it."""
+"""A run's directory: the names of its files, and the lock that keeps a second process out."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from lottery.checkpointing.file_system import locked, reason
+from lottery.checkpointing.file_system import lock_file, write_failure
 from utils import InputError
 
 LOCK = ".lock"
@@ -21,9 +21,9 @@ CHECKPOINT = re.compile(r"(\d*)checkpoint\.pth\.tar")
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The files of one run, under the names the 2021 code gave them.
+    """The files of one run, named as in the 2021 PrAC-LTH code.
 
-    A pruning script numbers them by round; `main_train.py` has one network and no numbers (round None).
+    A search numbers them by round; `main_train.py` trains one network, whose files have no number (round None).
     """
 
     path: Path
@@ -38,8 +38,8 @@ class RunDirectory:
         return self.path / f"{_number(round)}net_train.png"
 
     def rewinding(self, epoch: int | None, iteration: int | None = None) -> Path:
-        """The rewinding weights: those after so many optimiser steps, or else those after (0-based) `epoch`, numbered
-        as the 2021 code does, by epochs done."""
+        """The rewinding weights: those after `iteration` optimiser steps if given, otherwise those at the end of
+        (0-based) `epoch`. As in the 2021 code, the name counts the epochs done."""
         point = f"epoch_{epoch + 1}" if iteration is None else f"iteration_{iteration}"
         return self.path / f"{point}_rewind_weight.pt"
 
@@ -56,33 +56,33 @@ class RunDirectory:
         return self.path / "summary.json"
 
     @property
-    def line(self) -> Path:
-        """The picture of the line between two networks (main_stability.py)."""
+    def stability_figure(self) -> Path:
+        """Error along the line between two networks (main_stability.py)."""
         return self.path / "stability.png"
 
     @property
     def robustness(self) -> Path:
-        """Accuracies under attack (main_robustness.py)."""
+        """Accuracy under attack (main_robustness.py)."""
         return self.path / "robustness.json"
 
     @property
-    def events(self) -> Path:
-        """TensorBoard's."""
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
         return self.path / "tensorboard"
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints by round, the highest first; or main_train's only one."""
+        """The checkpoints, highest round first; or the only one of main_train.py."""
         found = {file: CHECKPOINT.fullmatch(file.name) for file in self.files()}
         rounds = {file: int(match[1] or -1) for file, match in found.items() if match}
         return sorted(rounds, key=rounds.get, reverse=True)
 
     def files(self) -> list[Path]:
-        """What a run writes here, by name; nothing else is ever removed."""
+        """The files here that a run writes, recognised by name. Nothing else is ever deleted."""
         there = sorted(self.path.iterdir()) if self.path.is_dir() else []
         return [file for file in there if OWN.fullmatch(file.name)]
 
     def leftovers(self) -> list[Path]:
-        """Half-written files of a run that was killed: a file's name between a dot and a random ending."""
+        """Temporary files of a run that was killed while writing: `.NAME.RANDOM`."""
         there = self.path.iterdir() if self.path.is_dir() else []
         return [file for file in there if file.name[0] == "." and OWN.fullmatch(file.name[1:].rpartition(".")[0])]
 
@@ -92,39 +92,39 @@ def _number(round: int | None) -> str:
 
 
 def checkpoint_name(content: Mapping) -> str:
-    """What a run calls the file with this content. Without momentum it is the network at its best epoch."""
+    """The name a run gives to a file with this content. Without a momentum key it is the network at its best epoch."""
     kind = "checkpoint" if "momentum" in content else "model_SA_best"
     return f"{_number(content['state'])}{kind}.pth.tar"
 
 
 @contextmanager
 def occupied(directory: RunDirectory) -> Iterator[None]:
-    """The directory, made if it is not there, for this process alone; InputError while another one is at work in it.
+    """Hold the directory's lock, creating the directory if needed; InputError while another process holds it.
 
-    The lock ends with the process, however that ends. A directory made for a command that turns out to be wrong is
-    taken away again.
+    The operating system releases the lock when the process ends, however it ends. If the body raises InputError, a
+    directory created here is removed again.
     """
-    made = [folder for folder in (directory.path, *directory.path.parents) if not folder.exists()]
+    created = [folder for folder in (directory.path, *directory.path.parents) if not folder.exists()]
     try:
         directory.path.mkdir(parents=True, exist_ok=True)
-        lock = locked(directory.path / LOCK)
+        lock = lock_file(directory.path / LOCK)
     except Timeout:
         raise InputError(
             f"another run is at work in {directory.path}: wait for its end, or choose another --save_dir"
         ) from None
     except OSError as error:
-        raise InputError(f"--save_dir {directory.path} cannot be used: {reason(error)}") from None
-    wrong = False
+        raise InputError(f"--save_dir {directory.path} cannot be used: {write_failure(error)}") from None
+    refused = False
     try:
         yield
     except InputError:
-        wrong = True
+        refused = True
         raise
     finally:
         with suppress(OSError):  # the directory may be gone, or no longer empty
             for file in {directory.path / LOCK, Path(lock.lock_file) if lock else directory.path / LOCK}:
                 file.unlink(missing_ok=True)
-            for folder in made if wrong else []:
+            for folder in created if refused else []:
                 folder.rmdir()
         if lock:
             lock.release()

@@ -1,14 +1,15 @@
-"""How often a run is saved."""
+"""When a run writes its next checkpoint."""
 
 import time
 from collections.abc import Callable
 
 
 class SaveTimer:
-    """Says after each epoch whether to save now, so that a killed run loses at most `interval` seconds of work or the
-    epoch it was in, whichever is more; with 0 after every epoch.
+    """Decides after each epoch whether to save now.
 
-    A save is due when, by the end of another epoch as long as the last, more than `interval` would be at stake.
+    A killed run loses at most `interval` seconds of work or the epoch it was in, whichever is longer: a save is due if
+    the unsaved work would exceed `interval` by the end of another epoch as long as the last. With an interval of 0 a
+    save is due after every epoch.
     """
 
     def __init__(self, interval: float, clock: Callable[[], float] = time.perf_counter):
@@ -16,11 +17,11 @@ class SaveTimer:
         self.saved = self.asked = clock()
 
     def due(self) -> bool:
-        """Asked once after each epoch."""
+        """Call once after each epoch."""
         now = self.clock()
         epoch, self.asked = now - self.asked, now
         return now - self.saved + epoch > self.interval
 
     def restart(self) -> None:
-        """It has just been saved."""
+        """Call after each save."""
         self.saved = self.asked = self.clock()

@@ -1,4 +1,4 @@
-"""The end of a run from outside: the first SIGINT or SIGTERM stops it at once, but not in the middle of a write."""
+"""Stopping a run from outside: the first SIGINT or SIGTERM ends it at once, but never in the middle of a write."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """A signal asked the run to end; `status` is the exit status that says so."""
+    """A signal asked the run to end; `status` is the exit status to report, 128 + its number."""
 
     def __init__(self, number: int):
         super().__init__("interrupted" if number == signal.SIGINT else "terminated")
@@ -18,17 +18,17 @@ class Interrupted(BaseException):
 
 
 class _State:
-    """Of the process: a signal can come at any point of it."""
+    """State of the whole process, since a signal can arrive at any point of it."""
 
     shields = 0
-    waiting: int | None = None  # a signal that came behind a shield
+    waiting: int | None = None  # a signal that arrived within `shielded`
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within, the first signal raises Interrupted, and further ones are ignored: what is known is being saved.
+    """Within, the first signal raises Interrupted; further ones are ignored while the run saves its state.
 
-    In a thread other than the main one, which no signal reaches, nothing happens.
+    Does nothing in threads other than the main one, which signals do not reach.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -44,7 +44,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """Within, a signal waits for the end: for work that has to be whole."""
+    """Within, a signal is held back until the end, so that files that belong together are all written."""
     _State.shields += 1
     try:
         yield

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lottery.checkpointing.atomic_file import write_whole
+from lottery.checkpointing.atomic_file import write_atomically
 from utils import InputError, RunError
 
 # MD5 of the unpacked files; those that torchvision knows are of the packed ones.
@@ -89,7 +89,7 @@ def unpack_archive(archive: Path, packed_md5: str, files: dict[Path, str]) -> No
     try:
         for file, data in contents.items():
             file.parent.mkdir(exist_ok=True)
-            write_whole(file, lambda opened, data=data: opened.write(data))
+            write_atomically(file, lambda opened, data=data: opened.write(data))
     except (OSError, RunError) as error:
         raise InputError(f"{archive} cannot be unpacked: {error}") from error
 

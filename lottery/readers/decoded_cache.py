@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from lottery.checkpointing.file_system import reason
+from lottery.checkpointing.file_system import write_failure
 from utils import InputError
 
 CONTENTS = "contents"  # the array that holds their hash
@@ -121,7 +121,7 @@ def write_first(root: Path, name: str, save: Callable[[BinaryIO], object]) -> tu
         try:
             return write(folder, name, save), ""
         except OSError as error:
-            reasons.append(f"{folder}: {reason(error)}")
+            reasons.append(f"{folder}: {write_failure(error)}")
     return None, "; ".join(reasons)
 
 

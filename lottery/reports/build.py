@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from lottery.checkpointing.atomic_file import write_whole
+from lottery.checkpointing.atomic_file import write_atomically
 from lottery.reports.chapters.accuracy import accuracy_parts
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
 from lottery.reports.chapters.cost import cost_parts
@@ -106,7 +106,7 @@ def write_report(report: Report, folder: Path) -> None:
     for part in ("figures", "tables"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        write_whole(folder / name, partial(_write, content))
+        write_atomically(folder / name, partial(_write, content))
     print(f"{folder / 'report.html'}, the same in report.md; pictures in figures/, all numbers in tables/")
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lottery.checkpointing.backup import is_backup_path
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.metrics import read_metrics
 from lottery.checkpointing.run_directory import CHECKPOINT, RunDirectory
-from lottery.checkpointing.set_aside import is_kept_place
 from lottery.results import channel_runs, greedy_runs, stability_runs
 from lottery.results.channel_runs import channel_run
 from lottery.results.greedy_runs import GreedyRun, greedy_run
@@ -96,7 +96,7 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[AnyRun], list[str]]:
     paths = list(itertools.filterfalse(is_log, paths))
     given = {path.resolve() for path in paths}
     for path in paths:
-        if is_kept_place(path.resolve(), given):
+        if is_backup_path(path.resolve(), given):
             notes.append(f"{path} is the run that --overwrite replaced; left out, since the new one is given, too.")
             continue
         if path.resolve() in seen:

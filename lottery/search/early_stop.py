@@ -66,9 +66,9 @@ class EarlyStop:
     def state_dict(self) -> Callable[[], dict | None]:
         """What a resumed run needs, as it is now; the mask is packed when the state is asked for."""
         state = self.bird and self.bird.state_dict()
-        return lambda: state and state | {"mask": pack(state["mask"])}
+        return lambda: state and state | {"mask": pack_mask(state["mask"])}
 
     def load_state_dict(self, state: dict | None) -> None:
         if self.bird is not None:
             device = next(iter(self.mask.values())).device
-            self.bird.load_state_dict(state | {"mask": unpack(state["mask"], device)})
+            self.bird.load_state_dict(state | {"mask": unpack_mask(state["mask"], device)})

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from lottery.checkpointing.atomic_file import is_sealed
+from lottery.checkpointing.atomic_file import has_checksum
 from lottery.checkpointing.checkpoint import on_cpu
 from lottery.tickets import starting_weights
 from lottery.tickets.config import TicketConfig
@@ -177,7 +177,7 @@ class TicketFiles(NamedTuple):
         notes += [
             f"{file.path} carries no checksum, as no file of the 2021 code does: it is used unchecked"
             for file in self.each
-            if not is_sealed(file.path)
+            if not has_checksum(file.path)
         ]
         return Ticket(mask, weights, step), list(dict.fromkeys(notes))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lottery.checkpointing.atomic_file import write_whole
+from lottery.checkpointing.atomic_file import write_atomically
 
 
 class Progress:
@@ -152,5 +152,5 @@ def draw_curves(history: Sequence[dict], path: Path, title: str) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend(loc="best")  # said, or a slow machine is warned that it may take long
-    write_whole(path, partial(figure.savefig, dpi=120, format="png"))
+    write_atomically(path, partial(figure.savefig, dpi=120, format="png"))
     plt.close(figure)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from dataset import class_counts
-from lottery.checkpointing.metrics import best_place
+from lottery.checkpointing.metrics import best_row_index
 from lottery.training.context import TrainingContext
 from lottery.training.loop import Epoch, finite, fit
 from lottery.training.recipe import Recipe, steps_per_epoch
@@ -58,7 +58,7 @@ class TrainingRun:
     @property
     def best(self) -> dict:
         """The row of the best validation epoch; of the last one if nothing validates."""
-        return self.history[best_place(self.history)]
+        return self.history[best_row_index(self.history)]
 
     @property
     def steps_per_epoch(self) -> int:

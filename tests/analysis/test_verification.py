@@ -191,7 +191,7 @@ def test_damage_is_found_out(run, verify):
     whole[len(whole) // 2] ^= 4
     file.write_bytes(whole)
     status, told = verify(file, run / "0checkpoint.pth.tar")
-    assert status == 1 and "checksum does not hold" in told.out
+    assert status == 1 and "checksum does not match" in told.out
     assert "1 of 2 files" in told.err
 
 

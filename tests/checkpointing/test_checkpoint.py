@@ -85,10 +85,10 @@ def test_mask_values_other_than_0_and_1_are_refused():
 
 def test_masks_pack_into_bits_and_back(tiny):
     mask = ticket(tiny).mask
-    packed = checkpoint.pack(mask)
+    packed = checkpoint.pack_mask(mask)
     assert sum(layer["bits"].numel() for layer in packed.values()) <= pruner.size(mask) / 8 + len(mask)
-    assert pruner.same(checkpoint.unpack(packed, torch.device("cpu")), mask)
-    assert checkpoint.pack(None) is checkpoint.unpack(None, torch.device("cpu")) is None
+    assert pruner.same(checkpoint.unpack_mask(packed, torch.device("cpu")), mask)
+    assert checkpoint.pack_mask(None) is checkpoint.unpack_mask(None, torch.device("cpu")) is None
 
 
 # --- tickets that do not fit ------------------------------------------------------------------------------------------
@@ -212,3 +212,10 @@ def test_what_is_written_does_not_change_with_further_training(tmp_path, tiny):
     before = copy.deepcopy(weights)
     torch.nn.init.zeros_(tiny.conv1.weight)
     assert all(torch.equal(weights[name], before[name]) for name in weights)
+
+
+def test_a_checkpoint_has_the_common_keys_and_its_own():
+    content = checkpoint.checkpoint_content({"a": torch.ones(2)}, {"seed": 1}, history=({"epoch": 0},), points=[])
+    assert content.keys() == {"state", "state_dict", "history", "momentum", "settings", "format", "points"}
+    assert (content["state"], content["momentum"], content["format"]) == (None, None, checkpoint.FORMAT)
+    assert content["history"] == [{"epoch": 0}] and content["points"] == []

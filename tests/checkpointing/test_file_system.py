@@ -20,9 +20,9 @@ import main_train
 import report
 import study
 from lottery.checkpointing import atomic_file, file_system
-from lottery.checkpointing.atomic_file import write_whole
+from lottery.checkpointing.atomic_file import write_atomically
 from lottery.checkpointing.checkpoint import read, write
-from lottery.checkpointing.file_system import locked, sync_directory
+from lottery.checkpointing.file_system import lock_file, sync_directory
 from lottery.checkpointing.metrics import Metrics, write_summary
 from lottery.readers import decoded_cache
 from lottery.reports.build import write_report
@@ -38,7 +38,7 @@ ROW = {"epoch": 0, "train": 1.0, "validation": 1.0, "test": 1.0, "loss": 1.0, "l
 @pytest.fixture(autouse=True)
 def nothing_told(monkeypatch):
     """A process says once what it does without; here each test is a process of its own."""
-    monkeypatch.setattr(file_system, "_told", set())
+    monkeypatch.setattr(file_system, "_reported", set())
 
 
 def refuse(number, applies=lambda *args: True, real=None):
@@ -148,14 +148,14 @@ def test_where_files_cannot_be_locked_a_second_run_on_this_machine_is_refused_an
 
 def test_where_nothing_can_be_locked_a_run_goes_on_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fcntl, "flock", refuse(errno.ENOSYS))
-    assert locked(tmp_path / ".lock") is None
+    assert lock_file(tmp_path / ".lock") is None
     assert "a second run in the same directory is not noticed" in capsys.readouterr().err
 
 
 def test_where_there_is_no_temporary_directory_either_a_run_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fcntl, "flock", refuse(errno.ENOLCK, lies_in(tmp_path), fcntl.flock))
     monkeypatch.setattr(tempfile, "gettempdir", refuse(errno.ENOENT))
-    assert locked(tmp_path / ".lock") is None
+    assert lock_file(tmp_path / ".lock") is None
     assert "not noticed" in capsys.readouterr().err
 
 
@@ -244,17 +244,17 @@ def test_what_is_no_failure_to_write_is_not_called_one(tmp_path):
         raise InputError("another matter")
 
     with pytest.raises(InputError, match="another matter"):
-        write_whole(tmp_path / "file", fail)
+        write_atomically(tmp_path / "file", fail)
     assert not list(tmp_path.iterdir())
 
 
 def test_want_of_memory_while_writing_is_not_called_a_full_disk(tmp_path, monkeypatch):
-    class NoMemory(atomic_file._Watched):
+    class NoMemory(atomic_file._RecordsFailure):
         def write(self, data):
             self.failure = MemoryError()
             raise self.failure
 
-    monkeypatch.setattr(atomic_file, "_Watched", NoMemory)
+    monkeypatch.setattr(atomic_file, "_RecordsFailure", NoMemory)
     with pytest.raises(MemoryError):
         write(tmp_path / "checkpoint.pth.tar", CONTENT)
 

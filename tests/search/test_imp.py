@@ -339,7 +339,7 @@ def test_a_flipped_bit_is_damage_as_well(runs, tmp_path):
     whole = bytearray(file.read_bytes())
     whole[len(whole) // 3] ^= 16
     file.write_bytes(whole)
-    assert "3checkpoint.pth.tar is damaged: its checksum does not hold" in run(
+    assert "3checkpoint.pth.tar is damaged: its checksum does not match" in run(
         "PrAC", f"{REWIND} --eb_eps 0.02", tmp_path / "PrAC"
     )
     assert_same_files(tmp_path / "PrAC", runs / "PrAC")

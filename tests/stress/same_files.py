@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lottery.checkpointing.atomic_file import is_sealed
+from lottery.checkpointing.atomic_file import has_checksum
 from lottery.checkpointing.checkpoint import read
 from utils import InputError
 
@@ -34,7 +34,7 @@ def unlike(a: Path, b: Path) -> list[str]:
     try:
         if a.suffix == ".png":
             return [f"{file} is no whole picture" for file in (a, b) if not whole_picture(file)]
-        unsealed = [f"{file} is unsealed" for file in (a, b) if file.suffix not in RECORDS and not is_sealed(file)]
+        unsealed = [f"{file} is unsealed" for file in (a, b) if file.suffix not in RECORDS and not has_checksum(file)]
         return [*different(content(a), content(b), a.name), *unsealed]
     except (InputError, ValueError) as error:
         return [f"{a.name}: {error}"]

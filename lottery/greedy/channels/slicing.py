@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lottery.checkpointing.atomic_file import write_whole
+from lottery.checkpointing.atomic_file import write_atomically
 from lottery.checkpointing.checkpoint import read, write
 from lottery.greedy.channels.groups import Group, Slot, is_depthwise, layers_of
 from lottery.training.precision import products
@@ -164,7 +164,7 @@ def export(path: Path, small: nn.Module, images: Tensor) -> None:
         except Exception as error:  # torch.export raises many kinds
             raise RunError(f"--export: torch.export cannot write this network ({in_short(error)})") from None
     check_same(twin, _Called(loaded), images.cpu())
-    write_whole(path, lambda target: target.write(file.getbuffer()))
+    write_atomically(path, lambda target: target.write(file.getbuffer()))
 
 
 class _Called(nn.Module):

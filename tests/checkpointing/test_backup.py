@@ -17,10 +17,10 @@ import main_PrAC_imp
 import main_stability
 import main_train
 import report
-from lottery.checkpointing import set_aside
+from lottery.checkpointing import backup
+from lottery.checkpointing.backup import back_up_, backup_path, is_worth_keeping, repair_
 from lottery.checkpointing.checkpoint import write
 from lottery.checkpointing.run_directory import RunDirectory, occupied
-from lottery.checkpointing.set_aside import is_worth_keeping, kept_place, mend_, set_aside_
 from lottery.checkpointing.signals import Interrupted
 from lottery.search import imp as search
 from lottery.search import setup
@@ -182,8 +182,8 @@ def as_a_link(kept: Path) -> None:
         (with_notes, "which holds notes.txt, no file of a run"),
         (with_another_folder, "which holds figures, no file of a run"),
         (with_notes_among_copies, "which holds notes.txt, no file of a run"),
-        (as_a_file, "what is no directory"),
-        (as_a_link, "what is no directory"),
+        (as_a_file, "which is not a directory"),
+        (as_a_link, "which is not a directory"),
     ],
 )
 def test_what_is_no_run_is_not_replaced(again, spoil, said):
@@ -220,7 +220,7 @@ def test_where_nothing_can_be_put_beside_the_directory_the_run_is_kept_within(ag
         said = run(main_train, again, "--seed", 1, "--overwrite")
     assert content(again / "old") == before and f"is now in {again / 'old'}" in said
     monkeypatch.setattr("os.path.ismount", lambda path: path == again)
-    assert kept_place(RunDirectory(again)) == again / "old"
+    assert backup_path(RunDirectory(again)) == again / "old"
 
 
 def test_behind_a_link_the_run_is_kept_beside_what_it_points_to(again):
@@ -242,7 +242,7 @@ def test_a_crash_at_any_step_loses_no_file(tmp_path, monkeypatch, step, after):
     """Old and new are whole, each in one place, once the next command has put right what was left."""
     run_, copy = RunDirectory(tmp_path / "a"), RunDirectory(tmp_path / "a" / "copy_1")
     for directory in (run_, copy):
-        directory.events.mkdir(parents=True)
+        directory.tensorboard.mkdir(parents=True)
         for name in ("checkpoint.pth.tar", "summary.json", "tensorboard/events"):
             (directory.path / name).write_text(f"{directory.path.name} {name}")
     (tmp_path / "a.old").mkdir()
@@ -263,16 +263,16 @@ def test_a_crash_at_any_step_loses_no_file(tmp_path, monkeypatch, step, after):
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(set_aside.shutil, "move", dying(shutil.move))
-        patch.setattr(set_aside.shutil, "rmtree", dying(shutil.rmtree))
+        patch.setattr(backup.shutil, "move", dying(shutil.move))
+        patch.setattr(backup.shutil, "rmtree", dying(shutil.rmtree))
         patch.setattr(Path, "rename", dying(Path.rename))
         try:
-            set_aside_([run_, copy], kept_place(run_))
+            back_up_([run_, copy], backup_path(run_))
         except Killed:
             reached = True
         else:
             reached = False
-    mend_([run_, copy])
+    repair_([run_, copy])
     assert not (tmp_path / "a.old.moving").exists()
     aside, here = content(tmp_path / "a.old"), content(tmp_path / "a")
     assert here.pop("notes.txt") == b"mine"
@@ -291,7 +291,7 @@ def test_the_command_after_a_crash_goes_on_with_the_old_run(again, monkeypatch):
                 raise Killed
             real(*args)
 
-        patch.setattr(set_aside.shutil, "move", move)
+        patch.setattr(backup.shutil, "move", move)
         run(main_train, again, "--overwrite", "--seed", 1)
         pytest.fail("it moved no third file")
     assert (again.with_name("a.old.moving")).exists()
@@ -315,7 +315,7 @@ def test_a_report_of_all_directories_leaves_out_the_run_that_was_replaced(again,
 
 def test_a_run_beside_a_name_that_ends_alike_is_none_that_was_replaced(tmp_path):
     given = {tmp_path / name for name in ("a", "b.old", "older", "c")}
-    assert [name for name in ("a", "b.old", "c.old", "older") if set_aside.is_kept_place(tmp_path / name, given)] == [
+    assert [name for name in ("a", "b.old", "c.old", "older") if backup.is_backup_path(tmp_path / name, given)] == [
         "c.old"
     ]
 
