@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.hardware import DTYPES
-from lottery.training.precision import products
+from lottery.training.precision import matmul_precision
 
 
 class Convolution(NamedTuple):
@@ -63,14 +63,14 @@ class Alone:
         self.layers = [Layer(convolution, DTYPES[precision], device) for convolution in convolutions]
 
     def train(self, batches: int) -> None:
-        with products(self.device, self.precision):
+        with matmul_precision(self.device, self.precision):
             for _ in range(batches):
                 for layer in self.layers:
                     torch.autograd.grad(layer.forward(), layer.wanted, layer.gradient)
 
     @torch.no_grad()
     def evaluate(self, batches: int) -> None:
-        with products(self.device, self.precision):
+        with matmul_precision(self.device, self.precision):
             for _ in range(batches):
                 for layer in self.layers:
                     layer.forward()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 
-from lottery.training.precision import products
+from lottery.training.precision import matmul_precision
 from lottery.training.timing import clocked, interleave, measured
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -53,7 +53,7 @@ def convolution_task(images: int, precision: str, device: torch.device) -> Calla
 
 def in_precision(run: Callable[[], object], precision: str, device: torch.device) -> Callable[[], float]:
     def task() -> float:
-        with products(device, precision):
+        with matmul_precision(device, precision):
             return clocked(run, device)
 
     return task

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from lottery.training.host_memory import keep_freed_memory
+from lottery.training.environment import keep_freed_memory
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h
 MEBIBYTE = 2**20

@@ -65,7 +65,7 @@ def measure(args) -> dict:
     from lottery.greedy.neurons.training import Plain, train_
     from lottery.readers.registry import read_source
     from lottery.training.devices import pick_device
-    from lottery.training.host_memory import keep_freed_memory
+    from lottery.training.environment import keep_freed_memory
     from lottery.training.timing import clocked
     from models.mean_field import initial
 

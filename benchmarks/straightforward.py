@@ -15,7 +15,7 @@ from benchmarks.rounding import round_products_
 from dataset import Draws, Images, augment, draw_epoch, to_input
 from lottery.training.evaluation import Evaluator
 from lottery.training.loop import fit
-from lottery.training.precision import products
+from lottery.training.precision import matmul_precision
 from lottery.training.recipe import Recipe, batches
 from lottery.training.step import Step
 from pruner import Ticket
@@ -42,7 +42,7 @@ class Straightforward:
 
     def train(self, indices: Tensor, seed: int) -> list[float]:
         """All epochs on `indices`, (n,); the loss of each step."""
-        with products(self.data.images.device, "fp32"):
+        with matmul_precision(self.data.images.device, "fp32"):
             return [loss for number in range(self.recipe.epochs) for loss in self.epoch(indices, seed, number)]
 
     def epoch(self, indices: Tensor, seed: int, number: int) -> Iterator[float]:
@@ -68,7 +68,7 @@ class Straightforward:
     def accuracy(self, test: Images) -> float:
         """Percent of the images it gets right, in batches of 128."""
         self.model.eval()
-        with products(test.images.device, "fp32"):
+        with matmul_precision(test.images.device, "fp32"):
             parts = [self.model(to_input(part).contiguous().to(self.dtype)) for part in test.images.split(128)]
         return 100 * (torch.cat(parts).argmax(1) == test.labels).double().mean().item()
 

@@ -3,15 +3,10 @@
 Every failure is told as one sentence (InputError).
 """
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from types import ModuleType
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
@@ -21,6 +16,7 @@ from .layer_roles import LayerRoles, layer_roles
 from .network_state import generators_kept
 from .normalization import rgb
 from .probe import in_short
+from .torch_settings import global_settings_kept
 from .user_code import ROOT, is_path, lies_in, top, user_code
 
 
@@ -100,51 +96,3 @@ def whose(module: ModuleType) -> str:
     if not lies_in(sys.modules.get(top(module.__name__)), ROOT):
         return ""
     return f"; it was found in this suite, {ROOT}: give a network in a file of your own as path/to/file.py:function"
-
-
-# What a module may set for a whole process, with how it is read and set: it would decide how everything here computes.
-GLOBAL_SETTINGS = (
-    (os.getcwd, os.chdir),
-    (torch.get_default_dtype, torch.set_default_dtype),
-    (torch.get_num_threads, torch.set_num_threads),
-    (torch.is_grad_enabled, torch.set_grad_enabled),
-    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-    (torch.get_default_device, lambda device: torch.set_default_device(None)),  # as it is here: none is set
-    (lambda: torch.backends.cudnn.benchmark, partial(setattr, torch.backends.cudnn, "benchmark")),
-    (lambda: torch.backends.cudnn.deterministic, partial(setattr, torch.backends.cudnn, "deterministic")),
-    (lambda: torch.backends.cudnn.allow_tf32, partial(setattr, torch.backends.cudnn, "allow_tf32")),
-    # The newer switches of number formats, as far as this torch has them. Last: the older ones set them as well.
-    *(
-        (partial(getattr, owner, "fp32_precision"), partial(setattr, owner, "fp32_precision"))
-        for owner in (
-            torch.backends,
-            torch.backends.cuda.matmul,
-            torch.backends.cudnn,
-            *(getattr(torch.backends.cudnn, name, None) for name in ("conv", "rnn")),
-            torch.backends.mkldnn,
-            *(getattr(torch.backends.mkldnn, name, None) for name in ("matmul", "conv", "rnn")),
-        )
-        if hasattr(owner, "fp32_precision")
-    ),
-)
-
-
-@contextmanager
-def global_settings_kept() -> Iterator[None]:
-    """Whatever is set in here for the whole process is set back."""
-    before = [read() for read, _ in GLOBAL_SETTINGS]
-    try:
-        yield
-    finally:
-        for value, (read, write) in zip(before, GLOBAL_SETTINGS, strict=True):
-            if is_changed(read, value):
-                write(value)
-
-
-def is_changed(read: Callable[[], object], before: object) -> bool:
-    """Whether a setting is another than before, or cannot be told: torch raises where newer switches contradict it."""
-    try:
-        return read() != before
-    except RuntimeError:
-        return True

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import models.normalization  # noqa: F401  without it advertorch cannot be imported
 from dataset import Images, to_input
-from lottery.training.precision import products
+from lottery.training.precision import matmul_precision
 from utils import RandomStream, seed_generators, torch_seed
 
 attacks = import_module("advertorch.attacks")
@@ -68,7 +68,7 @@ def robust_accuracies(
     model.eval().requires_grad_(False)
     device, right = data.images.device, dict.fromkeys(MEASURED, 0)
     ways = {"clean": lambda images, _: images} | threat.attacks(model)
-    with products(device, "fp32"):
+    with matmul_precision(device, "fp32"):
         for place, batch in enumerate(indices.split(BATCH)):
             images, labels = to_input(data.images[batch]), data.labels[batch]
             seed_generators(torch_seed(seed, epoch=place, purpose=RandomStream.ATTACKS))

@@ -19,8 +19,7 @@ from lottery.results.runs import SEARCHES, Run, read_run
 from lottery.tickets.load import TicketFile
 from lottery.training.context import image_spec
 from lottery.training.devices import pick_device, room_for
-from lottery.training.environment import environment, set_determinism
-from lottery.training.host_memory import keep_freed_memory
+from lottery.training.environment import environment, keep_freed_memory, set_determinism
 from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
 from models import build_model

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dataset import Images, to_input
-from lottery.training.precision import autocast, products
+from lottery.training.precision import autocast, matmul_precision
 from lottery.training.recipe import batches
 from pruner import Weights
 
@@ -82,7 +82,7 @@ def reestimate_(model: nn.Module, data: Images, indices: Tensor, batch_size: int
         norm.reset_running_stats()
         norm.momentum = None  # torch's sign for a plain mean over batches
         norm.train()
-    with products(device, precision), autocast(device, precision):
+    with matmul_precision(device, precision), autocast(device, precision):
         for batch in batches(len(indices), batch_size):
             model(to_input(data.images[indices[batch]]))
     for norm, momentum in zip(norms, momenta, strict=True):

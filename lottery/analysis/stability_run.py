@@ -24,7 +24,7 @@ from lottery.cli.transition import about, settings
 from lottery.retraining.config import RetrainingConfig
 from lottery.retraining.run import TicketToTrain, TicketTraining, ticket_to_train
 from lottery.training.context import TrainingContext, build_context
-from lottery.training.environment import changes
+from lottery.training.environment import environment_changes
 from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
 from pruner import Weights
@@ -115,7 +115,7 @@ class Line:
         if resume_point.saved:
             self.points, self.ends = resume_point.saved["points"], resume_point.saved["ends"]
             log(f"going on from {resume_point.source}: {len(self.points)} of {self.args.points} points are measured")
-            log(*changes(resume_point.saved["environment"], self.context.environment))
+            log(*environment_changes(resume_point.saved["environment"], self.context.environment))
         else:
             self.save()  # from now on the directory is this run's
 

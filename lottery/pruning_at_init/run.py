@@ -31,7 +31,7 @@ from lottery.training.devices import pick_device
 from lottery.training.environment import set_determinism
 from lottery.training.host_memory import keep_freed_memory
 from lottery.training.network_notes import classifier_setting, network_notes
-from lottery.training.precision import products
+from lottery.training.precision import matmul_precision
 from lottery.training.recipe import batches
 from models import ARCHITECTURES
 from models.probe import in_short
@@ -150,7 +150,7 @@ def prune_to(
     data, mask = Batches(material.train, shown, args.batch_size), whole
     for iteration, number in enumerate(kept_by_iteration(size(whole), kept, args.iterations)):
         random = generator(args.seed, round=iteration, purpose=RandomStream.RANDOM_SCORES)
-        with products(material.device, "fp32"):
+        with matmul_precision(material.device, "fp32"):
             scores = scored(args, ScoringInputs(material.model, weights, mask, data, random))
         check_scores(scores, mask, args)
         if args.inverted:

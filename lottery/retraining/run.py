@@ -12,8 +12,9 @@ from lottery.tickets.load import LoadedTicket, TicketFiles, check_step, load_tic
 from lottery.training.checkpointer import Checkpointer
 from lottery.training.context import TrainingContext
 from lottery.training.costs import Vanilla
-from lottery.training.progress import draw_curves, epoch_line, measured_at, round_table
+from lottery.training.plots import draw_curves
 from lottery.training.recipe import steps_per_epoch
+from lottery.training.tables import epoch_line, measured_at, round_table
 from lottery.training.training_run import TrainingRun, plan_lines, short_warnings, summary, train_epochs
 from pruner import Ticket
 

@@ -22,7 +22,7 @@ from lottery.checkpointing.save_timer import SaveTimer
 from lottery.checkpointing.signals import shielded
 from lottery.training.context import TrainingContext
 from lottery.training.costs import Vanilla, costs
-from lottery.training.environment import changes
+from lottery.training.environment import environment_changes
 from lottery.training.recipe import Recipe, steps_per_epoch
 from lottery.training.training_run import TrainingRun
 from models.network_state import tensors
@@ -202,7 +202,7 @@ def restore_training(resume_point: ResumePoint, recipe: Recipe, context: Trainin
     )
     log = context.progress.log
     log(f"going on from {resume_point.source}: {training.describe()}, {len(training.history)} epochs done")
-    log(*changes(saved["environment"], context.environment))
+    log(*environment_changes(saved["environment"], context.environment))
     return training
 
 

@@ -12,9 +12,8 @@ from lottery.readers.registry import Source, read_source
 from lottery.training.config import DataConfig, ModelConfig, TrainingConfig
 from lottery.training.data_split import divide
 from lottery.training.devices import pick_device, room_for
-from lottery.training.environment import environment, set_determinism
+from lottery.training.environment import environment, keep_freed_memory, set_determinism
 from lottery.training.evaluation import Evaluator
-from lottery.training.host_memory import keep_freed_memory
 from lottery.training.network_notes import unsaved_note
 from lottery.training.precision import pick_precision
 from lottery.training.progress import Progress

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dataset import Images, el2n, to_input
 from lottery.training.batchnorm_folding import Folded
 from lottery.training.fast_step import relative
-from lottery.training.precision import autocast, products
+from lottery.training.precision import autocast, matmul_precision
 from models.custom import UserNetwork
 
 # How far logits of the folded network may lie from the network's own, relative to them; a wrong one is off by about 1.
@@ -52,7 +52,7 @@ class Evaluator:
         if indices is None:
             indices = torch.arange(len(data), device=device)
         self.model.eval()
-        with torch.no_grad(), products(device, self.precision), autocast(device, self.precision):
+        with torch.no_grad(), matmul_precision(device, self.precision), autocast(device, self.precision):
             if self.network is None or (self.may_change and isinstance(self.network, Folded)):
                 self.network = self.choose(to_input(data.images[:128]))
             elif isinstance(self.network, Folded):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dataset import Images, augment, to_input
 from lottery.training.fast_step import FastStep
-from lottery.training.precision import autocast, products
+from lottery.training.precision import autocast, matmul_precision
 from lottery.training.recipe import Recipe
 from models.network_state import tensors
 from pruner import Mask, Ticket, Weights
@@ -72,7 +72,7 @@ class Step:
             images = augment(images, top, left, flip.bool(), self.data.padding)
         labels = self.data.labels[index]
         self.optimizer.zero_grad()
-        with products(self.device, self.precision):
+        with matmul_precision(self.device, self.precision):
             with autocast(self.device, self.precision):
                 logits = network(to_input(images))
             logits = logits.float()

@@ -27,7 +27,7 @@ from lottery.checkpointing.metrics import Metrics, write_summary
 from lottery.readers import decoded_cache
 from lottery.reports.build import write_report
 from lottery.reports.document import Column, Report, Section, Table
-from lottery.training.progress import draw_curves
+from lottery.training.plots import draw_curves
 from tests.helpers import ROOT, run_in_process
 from utils import InputError, RunError
 

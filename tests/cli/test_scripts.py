@@ -291,12 +291,12 @@ def test_on_a_gpu_a_run_that_goes_on_is_bit_exact_with_deterministic(call, tmp_p
 
 def test_what_is_no_longer_bit_exact_is_said():
     here = {"device": "AMD EPYC, AVX512", "threads": 2, "deterministic": False}
-    assert changes(here, dict(here)) == []
-    assert "threads was 1, is 2" in changes(here | {"threads": 1}, here)[0]
+    assert environment_changes(here, dict(here)) == []
+    assert "threads was 1, is 2" in environment_changes(here | {"threads": 1}, here)[0]
     for name in ("NVIDIA H100, CUDA 13.2", "AMD Instinct MI300X, ROCm 6.4.43484"):
         gpu = here | {"device": name}
-        assert "without --deterministic" in changes(gpu, gpu)[0]
-        assert changes(gpu | {"deterministic": True}, gpu | {"deterministic": True}) == []
+        assert "without --deterministic" in environment_changes(gpu, gpu)[0]
+        assert environment_changes(gpu | {"deterministic": True}, gpu | {"deterministic": True}) == []
 
 
 def test_shared_flags_are_declared_once():

@@ -9,7 +9,7 @@ import torch
 
 import utils
 from models import build_model, check_arch, user_code
-from models.custom import GLOBAL_SETTINGS
+from models.torch_settings import GLOBAL_SETTINGS
 from utils import InputError
 
 ROOT = Path(__file__).parents[2]

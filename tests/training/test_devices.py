@@ -8,11 +8,12 @@ import torch
 
 from lottery.greedy.neurons.run import examples_of
 from lottery.readers.registry import read_source
-from lottery.training import devices, precision
+from lottery.training import devices
 from lottery.training.context import images_on
 from lottery.training.devices import pick_device, room_for, runs_on, usable_gpus
 from lottery.training.environment import device_name, set_determinism
-from lottery.training.precision import pick_precision, products, supported_precisions
+from lottery.training.precision import matmul_precision, pick_precision, supported_precisions
+from models.torch_settings import NEWER_TF32_SWITCHES, OLDER_TF32_SWITCHES, read_switches, set_switches_
 from utils import InputError
 
 BUILT = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_120"]
@@ -193,24 +194,25 @@ def test_rocm_is_named_and_searches_for_no_kernels(gpus, monkeypatch):
     assert torch.backends.cudnn.benchmark and ", CUDA " in device_name(CUDA)
 
 
+TF32_SWITCHES = (*OLDER_TF32_SWITCHES, *NEWER_TF32_SWITCHES)
 NEW = hasattr(torch.backends.cuda.matmul, "fp32_precision")
 
 
 @pytest.fixture
 def tf32_switches():
     """torch's switches, put back after the test."""
-    before = precision.switches()
+    before = read_switches(TF32_SWITCHES)
     yield
-    precision.set_switches_(before)
+    set_switches_(before)
 
 
 @pytest.mark.parametrize("asked", ["fp32", "tf32", "bf16"])
 def test_the_switches_are_set_and_put_back(tf32_switches, asked):
-    before = precision.switches()
-    with products(CUDA, asked):
-        inside = precision.switches()
-    assert precision.switches() == before
-    values = {inside[switch] for switch in precision.OLDER}, {inside.get(switch) for switch in precision.NEWER}
+    before = read_switches(TF32_SWITCHES)
+    with matmul_precision(CUDA, asked):
+        inside = read_switches(TF32_SWITCHES)
+    assert read_switches(TF32_SWITCHES) == before
+    values = {inside[switch] for switch in OLDER_TF32_SWITCHES}, {inside.get(switch) for switch in NEWER_TF32_SWITCHES}
     assert values == ({asked != "fp32"}, {None if not NEW else "ieee" if asked == "fp32" else "tf32"})
 
 
@@ -222,7 +224,7 @@ def test_a_users_newer_switch_is_no_obstacle(tf32_switches):
     with pytest.raises(RuntimeError):
         _ = torch.backends.cuda.matmul.allow_tf32
     for asked in ("fp32", "tf32"):
-        with products(CUDA, asked):
+        with matmul_precision(CUDA, asked):
             assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == (asked == "tf32")
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
         assert torch.backends.cudnn.conv.fp32_precision == "ieee"
@@ -233,7 +235,7 @@ def test_a_torch_without_the_newer_switches_will_do(monkeypatch):
         cudnn=SimpleNamespace(allow_tf32=True), cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=False))
     )
     monkeypatch.setattr(torch, "backends", older)
-    with products(CUDA, "fp32"):
+    with matmul_precision(CUDA, "fp32"):
         assert not older.cudnn.allow_tf32
     assert older.cudnn.allow_tf32 and not hasattr(older.cudnn, "conv")
 

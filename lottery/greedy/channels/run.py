@@ -32,9 +32,10 @@ from lottery.tickets.load import checksum
 from lottery.training.checkpointer import Checkpointer, best_weights
 from lottery.training.context import TrainingContext, build_context
 from lottery.training.evaluation import Evaluator
-from lottery.training.progress import draw_curves, epoch_line
+from lottery.training.plots import draw_curves
 from lottery.training.recipe import Recipe
 from lottery.training.step import copy_weights, load_weights_
+from lottery.training.tables import epoch_line
 from lottery.training.training_run import TrainingRun, plan_lines, summary, train_epochs
 from models.network_state import copied
 from pruner import Ticket, density

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery.training.flops import forward_flops
-from lottery.training.precision import autocast, products
+from lottery.training.precision import autocast, matmul_precision
 from lottery.training.timing import interleave, task
 
 BATCHES = (1, 128)  # images at once: as a device answers one, as a server answers many
@@ -38,6 +38,6 @@ def latency(networks: dict[str, nn.Module], images: Tensor, precision: str) -> d
         network.eval()
         return task(lambda: network(images), device)
 
-    with torch.inference_mode(), products(device, precision), autocast(device, precision):
+    with torch.inference_mode(), matmul_precision(device, precision), autocast(device, precision):
         times = interleave({name: passing(network) for name, network in networks.items()}, REPEATS)
     return {name: statistics.median(found) for name, found in times.items()}

@@ -30,7 +30,7 @@ from lottery.greedy.channels.slicing import channel_mask
 from lottery.greedy.names import WHOLE
 from lottery.training.context import TrainingContext
 from lottery.training.loop import finite, fit
-from lottery.training.precision import autocast, products
+from lottery.training.precision import autocast, matmul_precision
 from lottery.training.recipe import Recipe
 from pruner import Mask
 from utils import RandomStream, RunError, generator
@@ -137,7 +137,7 @@ class Selector:
 def arithmetic(context: TrainingContext) -> Iterator[None]:
     """Around forward passes of a selection: the run's precision, and no gradients."""
     device, precision = context.device, context.step.precision
-    with torch.no_grad(), products(device, precision), autocast(device, precision):
+    with torch.no_grad(), matmul_precision(device, precision), autocast(device, precision):
         yield
 
 

@@ -13,7 +13,7 @@ from lottery.greedy.channels.groups import layers_of, trace
 from lottery.greedy.names import GREEDY
 from lottery.tickets.load import TicketFiles
 from lottery.training.context import TrainingContext
-from lottery.training.precision import products
+from lottery.training.precision import matmul_precision
 from lottery.training.recipe import steps_per_epoch
 from pruner import Ticket
 from utils import InputError, RandomStream, generator
@@ -61,7 +61,7 @@ def setting_of(args: argparse.Namespace, context: TrainingContext) -> Setting:
 def check_trace(network: fx.GraphModule, context: TrainingContext) -> None:
     """InputError if the traced network is not the network: then what was found of its layers does not hold."""
     images = to_input(context.train.images[:4])
-    with torch.no_grad(), products(context.device, "fp32"):
+    with torch.no_grad(), matmul_precision(context.device, "fp32"):
         expected, got = context.model.eval()(images), network.eval()(images)
     if not torch.allclose(got, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
         raise InputError("the layers of this network cannot be found: its trace by torch.fx computes something else")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lottery.checkpointing.atomic_file import write_atomically
 from lottery.checkpointing.checkpoint import read, write
 from lottery.greedy.channels.groups import Group, Slot, is_depthwise, layers_of
-from lottery.training.precision import products
+from lottery.training.precision import matmul_precision
 from lottery.training.step import load_weights_
 from models import build_model
 from models.network_state import copied, tensors
@@ -94,7 +94,7 @@ def resize_(module: nn.Module) -> None:
 @torch.no_grad()
 def apart(masked: nn.Module, small: nn.Module, images: Tensor) -> float:
     """The largest difference between two networks' logits in eval mode, in parts of the largest logit."""
-    with products(images.device, "fp32"):
+    with matmul_precision(images.device, "fp32"):
         expected, got = masked.eval()(images), small.eval()(images)
     return float((got - expected).abs().max() / expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny))
 

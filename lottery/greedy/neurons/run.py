@@ -28,8 +28,7 @@ from lottery.greedy.required_pretraining import first_matches
 from lottery.readers.registry import Source, read_source
 from lottery.training.checkpointer import copied
 from lottery.training.devices import pick_device, room_for
-from lottery.training.environment import changes, environment, set_determinism
-from lottery.training.host_memory import keep_freed_memory
+from lottery.training.environment import environment, environment_changes, keep_freed_memory, set_determinism
 from lottery.training.loop import finite
 from lottery.training.progress import Progress
 from lottery.training.step import copy_weights, load_weights_
@@ -198,7 +197,7 @@ class NeuronSelectionRun:
         if resume_point.saved:
             self.restore(resume_point.saved)
             log(f"going on from {resume_point.source}: iteration {self.iteration}, {len(self.points)} selections done")
-            log(*changes(resume_point.saved["environment"], self.environment))
+            log(*environment_changes(resume_point.saved["environment"], self.environment))
         else:
             self.save()  # from now on the directory is this run's
         self.progress.begin(self.steps_done)
