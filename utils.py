@@ -49,6 +49,12 @@ def listed(names: Sequence, shown: int = 3) -> str:
     return ", ".join(map(str, names[:shown])) + more
 
 
+def one_line(error: Exception) -> str:
+    """The error's type and the first line of its message."""
+    message = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
 # --- randomness -------------------------------------------------------------------------------------------------------
 
 

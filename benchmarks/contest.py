@@ -16,7 +16,7 @@ from benchmarks.memory import let_suite_keep_memory
 from benchmarks.ours import Ours
 from benchmarks.plain import Plain
 from lottery.training.evaluation import batch_size
-from lottery.training.timing import interleave, measured_rate, task
+from lottery.training.timing import interleave, rate_report, timed_task
 
 Task = Callable[[], object]
 
@@ -79,7 +79,7 @@ class Contest:
             contestant.enter()
             warm_up()
 
-        return task(run, self.setting.device, prepare)
+        return timed_task(run, self.setting.device, prepare)
 
     def speeds(self, phase: str, tasks: dict, batch: int, job: Callable[[Alone, int], None], epoch: int) -> dict:
         """The contestants and the convolutions alone in turn, these in batches of `batch`; then the floors.
@@ -94,13 +94,13 @@ class Contest:
         times = interleave(tasks | alone, self.setting.repeats)
         images = dict.fromkeys(tasks, examples) | dict.fromkeys(alone, batches * batch)
         bounds = floors(self.work[phase], self.rates, self.setting.precisions, epoch)
-        return {name: measured_rate(seconds, images[name], epoch) for name, seconds in times.items()} | bounds
+        return {name: rate_report(seconds, images[name], epoch) for name, seconds in times.items()} | bounds
 
     def alone(
         self, layers: list[Convolution], precision: str, job: Callable[[Alone, int], None], batches: int
     ) -> Callable[[], float]:
         convolutions = Alone(layers, precision, self.setting.device)
-        return task(partial(job, convolutions, batches), self.setting.device, let_suite_keep_memory)
+        return timed_task(partial(job, convolutions, batches), self.setting.device, let_suite_keep_memory)
 
 
 def makers(model: nn.Module, problem: cases.Problem, setting: Setting) -> dict[str, Callable[[], Plain | Ours]]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from lottery.training.precision import matmul_precision
-from lottery.training.timing import clocked, interleave, measured
+from lottery.training.timing import elapsed_seconds, interleave, time_report
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 CHANNELS, PIXELS = 256, 32  # of the large convolution: as many come in as go out, on images of 32 x 32
@@ -29,7 +29,7 @@ def rates(precisions: Sequence[str], device: torch.device, repeats: int) -> dict
             2 * images * PIXELS**2 * 9 * CHANNELS**2
         )  # the image's border counted in full
     seconds = interleave(tasks, repeats)
-    return {name: measured(times) | {"per_second": work[name] / min(times)} for name, times in seconds.items()}
+    return {name: time_report(times) | {"per_second": work[name] / min(times)} for name, times in seconds.items()}
 
 
 def best_rate(rates: dict, precision: str) -> float:
@@ -54,7 +54,7 @@ def convolution_task(images: int, precision: str, device: torch.device) -> Calla
 def in_precision(run: Callable[[], object], precision: str, device: torch.device) -> Callable[[], float]:
     def task() -> float:
         with matmul_precision(device, precision):
-            return clocked(run, device)
+            return elapsed_seconds(run, device)
 
     return task
 
@@ -62,4 +62,4 @@ def in_precision(run: Callable[[], object], precision: str, device: torch.device
 def copy_task(size: int, device: torch.device) -> Callable[[], float]:
     source = torch.ones(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return lambda: clocked(lambda: target.copy_(source), device)
+    return lambda: elapsed_seconds(lambda: target.copy_(source), device)

@@ -11,7 +11,7 @@ from benchmarks import prac_set
 from benchmarks.memory import let_glibc_return_memory, let_suite_keep_memory, peak_bytes
 from benchmarks.ours import Ours
 from benchmarks.plain import Plain
-from lottery.training.timing import interleave, measured, task
+from lottery.training.timing import interleave, time_report, timed_task
 
 Job = Callable[[], object]
 
@@ -43,9 +43,9 @@ def measure(jobs: Mapping[str, Mapping[str, Job]], device: torch.device, repeats
 
 
 def measure_job(contestants: Mapping[str, Job], device: torch.device, repeats: int) -> dict:
-    tasks = {who: task(job, device, memory_of(who)) for who, job in contestants.items()}
+    tasks = {who: timed_task(job, device, memory_of(who)) for who, job in contestants.items()}
     times = interleave(tasks, repeats)
-    return {who: measured(times[who]) | {"peak_bytes": peak_bytes(job, device)} for who, job in contestants.items()}
+    return {who: time_report(times[who]) | {"peak_bytes": peak_bytes(job, device)} for who, job in contestants.items()}
 
 
 def memory_of(who: str) -> Job:

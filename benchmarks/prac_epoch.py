@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.cases import TRAINING, Problem
 from benchmarks.ours import Ours
 from benchmarks.plain import Plain
-from lottery.training.timing import clocked, interleave
+from lottery.training.timing import elapsed_seconds, interleave
 
 SAVE_INTERVAL = 60.0  # seconds, the default of --save_interval
 PER_EXAMPLE = ("training", "validation", "test")
@@ -38,7 +38,10 @@ def run_parts(contestant: Plain | Ours, folder: Path) -> Lap:
         "test": contestant.look_at_test,
         "early bird": contestant.early_bird,
     }
-    return {name: clocked(part, contestant.device) for name, part in (parts | checkpoints(contestant, folder)).items()}
+    return {
+        name: elapsed_seconds(part, contestant.device)
+        for name, part in (parts | checkpoints(contestant, folder)).items()
+    }
 
 
 def checkpoints(contestant: Plain | Ours, folder: Path) -> dict[str, Callable[[], object]]:

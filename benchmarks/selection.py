@@ -66,7 +66,7 @@ def measure(args) -> dict:
     from lottery.readers.registry import read_source
     from lottery.training.devices import pick_device
     from lottery.training.environment import keep_freed_memory
-    from lottery.training.timing import clocked
+    from lottery.training.timing import elapsed_seconds
     from models.mean_field import initial
 
     keep_freed_memory()
@@ -84,7 +84,7 @@ def measure(args) -> dict:
             lambda made=made: made.append(select_by(choice, made[0], train.targets, made[1])),
         )
         for times, step in zip(parts.values(), steps, strict=True):
-            times.append(clocked(step, device))
+            times.append(elapsed_seconds(step, device))
         seconds.append(time.perf_counter() - start)
         selected = made[-1]
         made.clear()

@@ -10,12 +10,11 @@ from types import ModuleType
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from utils import InputError
+from utils import InputError, one_line
 
 from .layer_roles import LayerRoles, layer_roles
 from .network_state import generators_kept
 from .normalization import rgb
-from .probe import in_short
 from .torch_settings import global_settings_kept
 from .user_code import ROOT, is_path, lies_in, top, user_code
 
@@ -86,9 +85,9 @@ def import_user_module(place: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if not is_path(place) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise InputError(f"no module {name} is installed or lies in {code.folder}") from error
-        raise InputError(f"importing {place} raised {in_short(error)}") from error
+        raise InputError(f"importing {place} raised {one_line(error)}") from error
     except (Exception, SystemExit) as error:
-        raise InputError(f"importing {place} raised {in_short(error)}") from error
+        raise InputError(f"importing {place} raised {one_line(error)}") from error
 
 
 def whose(module: ModuleType) -> str:

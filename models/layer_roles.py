@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
+from utils import one_line
+
 from .network_state import copied, generators_kept
-from .probe import BATCH, in_short
+from .probe import BATCH
 
 PRUNED = nn.Conv2d | nn.Linear
 MATRIX_PRODUCT = re.compile("convolution|mm|mv|linear|rnn", re.IGNORECASE)  # in the names of nodes
@@ -57,7 +59,7 @@ def layer_roles(network: nn.Module, channels: int, image_size: int) -> LayerRole
         with generators_kept(), torch.enable_grad(), warnings.catch_warnings(action="ignore"):
             logits = twin(images)
     except Exception as error:
-        return f"a pass in eval mode fails with {in_short(error)}"
+        return f"a pass in eval mode fails with {one_line(error)}"
     if not isinstance(logits, Tensor) or logits.grad_fn is None:
         return "its logits cannot be differentiated"
     used = uses(logits.grad_fn, images, twin)

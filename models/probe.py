@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from utils import InputError
+from utils import InputError, one_line
 
 from .network_state import copied, first_names, generators_kept, is_extra, surroundings
 
@@ -72,14 +72,14 @@ def check_pass(network: nn.Module, arch: str, classes: int, channels: int, image
         with torch.inference_mode(not network.training):
             output = network(torch.zeros(BATCH, channels, image_size, image_size))
     except Exception as error:
-        raise InputError(f"{arch} fails in {mode} mode with {in_short(error)}") from error
+        raise InputError(f"{arch} fails in {mode} mode with {one_line(error)}") from error
     check_logits(output, arch, classes, f" in {mode} mode")
     if not network.training:
         return
     try:
         output.float().logsumexp(1).sum().backward()
     except Exception as error:
-        raise InputError(f"{arch} cannot be trained: its backward pass fails with {in_short(error)}") from error
+        raise InputError(f"{arch} cannot be trained: its backward pass fails with {one_line(error)}") from error
 
 
 def unsaved_buffers(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -106,7 +106,7 @@ def run(network: nn.Module, device: str, channels: int, size: int) -> object:
 def why_not(network: nn.Module, arch: str, channels: int, size: int, error: Exception) -> str:
     smallest = smallest_size(network, channels, size)
     if smallest is None:
-        return f"{arch} fails on images of {size} pixels with {in_short(error)}"
+        return f"{arch} fails on images of {size} pixels with {one_line(error)}"
     return f"{arch} needs images of {'at least ' if size < smallest else ''}{smallest} pixels, got {size}"
 
 
@@ -133,11 +133,5 @@ def failure(network: nn.Module, device: str, channels: int, size: int) -> str:
     try:
         run(network, device, channels, size)
     except Exception as error:
-        return in_short(error)
+        return one_line(error)
     return ""
-
-
-def in_short(error: Exception) -> str:
-    """The error's type and the first line of its message."""
-    message = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -16,7 +16,7 @@ from benchmarks.plain import Plain
 from benchmarks.run import main as run
 from benchmarks.straightforward import VARIANTS, float64
 from lottery.training.recipe import Recipe
-from lottery.training.timing import interleave, measured_rate
+from lottery.training.timing import interleave, rate_report
 from pruner import Ticket
 
 CPU = torch.device("cpu")
@@ -183,7 +183,7 @@ def test_tasks_take_turns_and_none_is_always_first():
 
 
 def test_a_rate_is_of_the_median():
-    found = measured_rate([3.0, 1.0, 2.0], images=10, images_per_epoch=100)
+    found = rate_report([3.0, 1.0, 2.0], images=10, images_per_epoch=100)
     assert found == {
         "seconds": 2.0,
         "repeats": [3.0, 1.0, 2.0],

@@ -297,7 +297,7 @@ def test_a_network_that_waits_is_not_captured_and_trains_all_the_same(images):
         losses, notes, _, step = trained(gpu, images, model=Waits, rounds=2)
         expected, *_ = trained(gpu, images, "off", rounds=2)
         assert gpu.stream is gpu.default_stream and not gpu.waits_raise
-    assert losses == expected and step.accelerated.used == "plain" and "synchronizing" in step.accelerated.fallback
+    assert losses == expected and step.fast_step.used == "plain" and "synchronizing" in step.fast_step.fallback
     (note,) = notes
     assert "the faster step is not used (RuntimeError: called a synchronizing" in note
     assert "every operation runs on its own" in note
@@ -322,8 +322,8 @@ def test_a_network_that_changes_in_every_step_is_not_captured_and_trains_all_the
     with pretended_gpu() as gpu:
         losses, notes, _, step = trained(gpu, images, model=users(network), rounds=2)
         expected, *_ = trained(gpu, images, "off", model=users(network), rounds=2)
-    assert losses == expected and step.accelerated.used == "plain"
-    assert step.accelerated.fallback == f"RuntimeError: each step changes {changed}, which a recorded one would not"
+    assert losses == expected and step.fast_step.used == "plain"
+    assert step.fast_step.fallback == f"RuntimeError: each step changes {changed}, which a recorded one would not"
     assert len(notes) == 1
 
 
@@ -331,7 +331,7 @@ def test_a_network_that_changes_between_epochs_is_captured_anew(images):
     with pretended_gpu() as gpu:
         losses, notes, _, step = trained(gpu, images, model=users(networks.ByEpoch), rounds=2)
         assert losses == trained(gpu, images, "off", model=users(networks.ByEpoch), rounds=2)[0]
-    assert notes == [] and step.accelerated.used == "graph"
+    assert notes == [] and step.fast_step.used == "graph"
 
 
 def test_a_recording_that_breaks_off_leaves_torch_on_its_stream(images):
@@ -351,10 +351,10 @@ def test_graphs_share_memory_until_all_are_gone(images):
     """Other layers are masked in the second round, so that every graph is recorded anew."""
     with pretended_gpu() as gpu:
         _, notes, _, step = trained(gpu, images, indices=20)
-        assert notes == [] and len(gpu.pools) == 1 and len(step.accelerated.ways) == 2
+        assert notes == [] and len(gpu.pools) == 1 and len(step.fast_step.variants) == 2
         step.load_(Ticket({}, copy_weights(step.model)))
         list(fit(step, torch.arange(20, device="cuda"), RECIPE, seed=1))
-        assert notes == [] and step.accelerated.used == "graph" and len(gpu.pools) == 2
+        assert notes == [] and step.fast_step.used == "graph" and len(gpu.pools) == 2
 
 
 def test_a_network_that_cannot_be_compiled_is_captured(images, monkeypatch):
@@ -367,7 +367,7 @@ def test_a_network_that_cannot_be_compiled_is_captured(images, monkeypatch):
         assert losses == trained(gpu, images, "off", indices=20, rounds=2)[0]
     (note,) = notes
     assert "(RuntimeError: no C compiler); the step is one CUDA graph all the same" in note
-    assert step.accelerated.used == "graph" and step.accelerated.fallback == "RuntimeError: no C compiler"
+    assert step.fast_step.used == "graph" and step.fast_step.fallback == "RuntimeError: no C compiler"
 
 
 def test_a_compiled_network_is_captured(images, monkeypatch):
@@ -375,8 +375,8 @@ def test_a_compiled_network_is_captured(images, monkeypatch):
     with pretended_gpu() as gpu:
         losses, notes, _, step = trained(gpu, images, "on", indices=20)
         assert losses == trained(gpu, images, "off", indices=20)[0] and notes == []
-    assert [way.name for way in step.accelerated.ways.values()] == ["compiled graph", "graph"]
-    assert step.accelerated.used == "compiled graph"
+    assert [way.name for way in step.fast_step.variants.values()] == ["compiled graph", "graph"]
+    assert step.fast_step.used == "compiled graph"
 
 
 # --- faults that were planted: what the tests above see ---------------------------------------------------------------

@@ -153,8 +153,8 @@ class Line:
         context = self.context
         load_weights_(context.model, weights)
         reestimate_(context.model, context.train, self.examples, context.recipe.batch_size, context.evaluator.precision)
-        test_loss, test_error = context.evaluator.measure(context.test)
-        train_loss, train_error = context.evaluator.measure(context.train, context.whole)
+        test_loss, test_error = context.evaluator.loss_and_error(context.test)
+        train_loss, train_error = context.evaluator.loss_and_error(context.train, context.whole)
         return dict(zip(MEASURED, (test_error, test_loss, train_error, train_loss), strict=True))
 
     def result(self, first: Copy, second: Copy) -> dict:

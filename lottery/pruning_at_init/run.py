@@ -34,9 +34,8 @@ from lottery.training.network_notes import classifier_setting, network_notes
 from lottery.training.precision import matmul_precision
 from lottery.training.recipe import batches
 from models import ARCHITECTURES
-from models.probe import in_short
 from pruner import Mask, Scores, Ticket, count, dense, drop, drop_in_layers, empty_layers, layer_counts, size
-from utils import InputError, RandomStream, digest, generator, is_out_of_memory, listed
+from utils import InputError, RandomStream, digest, generator, is_out_of_memory, listed, one_line
 
 ROUNDING = 1e-9  # of the largest score of a layer, in float64
 
@@ -167,7 +166,7 @@ def scored(args: argparse.Namespace, subject: ScoringInputs) -> Scores:
     except RuntimeError as error:
         if args.arch in ARCHITECTURES or is_out_of_memory(error):
             raise
-        raise InputError(f"--criterion {args.criterion} cannot score {args.arch}: {in_short(error)}") from error
+        raise InputError(f"--criterion {args.criterion} cannot score {args.arch}: {one_line(error)}") from error
 
 
 def keep(mask: Mask, scores: Scores, number: int, ranking: Ranking) -> Mask:

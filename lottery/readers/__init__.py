@@ -1,1 +1,1 @@
-"""Data sets on disk, read into arrays of bytes."""
+"""Reading data sets from disk into uint8 arrays."""

@@ -153,6 +153,6 @@ def build_control_sets(members: str, reference: ReferenceRun, context: TrainingC
         PracSets(context.whole, len(context.train), **made, seed=context.seed),
         context.train.labels,
         early=min(reference.epochs[0], max(1, context.recipe.epochs // EARLY)),
-        errors=lambda: context.evaluator.errors(context.train, context.whole),
+        errors=lambda: context.evaluator.el2n(context.train, context.whole),
         seed=context.seed,
     )

@@ -64,7 +64,7 @@ def usable_gpus(wanted: Sequence[int] | None) -> Sequence[int]:
     for gpu in wanted or ():
         devices.check_gpu(gpu, cpu="--gpu without a number")
     found = devices.usable_gpus() if wanted is None else wanted
-    if not found and (why := devices.why_no_gpu()):
+    if not found and (why := devices.why_gpu_is_unused()):
         print(f"note: the runs compute on the CPU: {why}")
     return found
 

@@ -1,1 +1,1 @@
-"""One network trained under a mask, evaluated and saved."""
+"""Training, evaluating and saving one network under a mask."""

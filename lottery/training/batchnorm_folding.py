@@ -1,10 +1,10 @@
-"""Evaluation networks: batch norm folded into the convolutions before it.
+"""Folding batch norm into the convolution before it, for faster evaluation.
 
-In eval mode batch norm is a fixed scale and shift per channel, so a convolution with other weights does its work:
+In eval mode batch norm is a fixed scale and shift per channel, which a convolution with other weights can apply:
 
     w' = w s,  b' = (b - mean) s + beta,  with s = gamma / sqrt(variance + eps)
 
-which saves reading and writing every activation once more.
+This saves reading and writing every activation once more.
 """
 
 from collections import Counter
@@ -17,44 +17,45 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from models.network_state import surroundings_kept
 
 
-class Pair(NamedTuple):
-    """A convolution and the batch norm after it, both the network's own, and the one that does the work of both."""
+class FoldedPair(NamedTuple):
+    """A convolution of the network, the batch norm after it, and the convolution that replaces both."""
 
     convolution: nn.Conv2d
     norm: nn.BatchNorm2d
     folded: nn.Conv2d
 
 
-class Folded:
-    """What `model` computes in eval mode, with each batch norm that alone reads a convolution folded into it.
+class FoldedNetwork:
+    """`model` in eval mode, with each batch norm folded into its convolution if nothing else reads that.
 
-    All other layers are the model's own. `refresh_` takes over the weights that it has at the moment. Raises what
-    torch.fx raises for a network whose forward pass depends on values.
+    All other layers are the model's own. `refresh_` folds the current weights. The constructor raises whatever torch.fx
+    raises for a network that it cannot trace, such as one whose forward pass depends on values.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype):
-        with surroundings_kept(model):  # a network that keeps what it computes would keep what stands for it here
+        with surroundings_kept(model):  # a network that stores activations would keep torch.fx's proxies
             self.network = fx.symbolic_trace(model)
-        self.pairs = [self.fold(node, dtype) for node in foldable(self.network)]
+        self.pairs = [self.fold(node, dtype) for node in foldable_norms(self.network)]
         self.network.recompile()
 
     def __call__(self, images: Tensor) -> Tensor:
         return self.network(images)
 
-    def fold(self, node: fx.Node, dtype: torch.dtype) -> Pair:
-        """Replace the batch norm at `node` and its convolution by one convolution with weights of its own."""
+    def fold(self, node: fx.Node, dtype: torch.dtype) -> FoldedPair:
+        """Replace the batch norm at `node` and its convolution by a new convolution."""
         convolution_node = node.args[0]
         convolution = self.network.get_submodule(convolution_node.target)
         name = f"folded_{len(self.network.graph.nodes)}_{convolution_node.name}"
-        own = like(convolution).to(convolution.weight.device, dtype, memory_format=torch.channels_last)
+        own = empty_copy(convolution).to(convolution.weight.device, dtype, memory_format=torch.channels_last)
         self.network.add_module(name, own)
         convolution_node.target = name
         node.replace_all_uses_with(convolution_node)
         self.network.graph.erase_node(node)
-        return Pair(convolution, self.network.get_submodule(node.target), own)
+        return FoldedPair(convolution, self.network.get_submodule(node.target), own)
 
     @torch.no_grad()
     def refresh_(self) -> None:
+        """Recompute the folded weights from the model's current ones."""
         for convolution, norm, folded in self.pairs:
             weight, bias = fuse_conv_bn_weights(
                 convolution.weight,
@@ -69,9 +70,9 @@ class Folded:
             folded.bias.copy_(bias)
 
 
-def like(convolution: nn.Conv2d) -> nn.Conv2d:
-    """A convolution of the same form, with a bias, whose weights nothing trains."""
-    return nn.utils.skip_init(  # drawing weights that are written over takes longer than all the rest
+def empty_copy(convolution: nn.Conv2d) -> nn.Conv2d:
+    """A convolution of the same shape, with a bias, uninitialised and without gradients."""
+    return nn.utils.skip_init(  # drawing weights would take longer than all the rest
         nn.Conv2d,
         convolution.in_channels,
         convolution.out_channels,
@@ -85,8 +86,8 @@ def like(convolution: nn.Conv2d) -> nn.Conv2d:
     ).requires_grad_(False)
 
 
-def foldable(network: fx.GraphModule) -> list[fx.Node]:
-    """The batch norms with running statistics that alone read a convolution; both are used once."""
+def foldable_norms(network: fx.GraphModule) -> list[fx.Node]:
+    """Batch norms with running statistics whose input is a convolution that nothing else reads, both called once."""
     modules = dict(network.named_modules())
     calls = Counter(node.target for node in network.graph.nodes if node.op == "call_module")
 

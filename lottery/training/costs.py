@@ -1,9 +1,9 @@
-"""What finding a ticket cost, in numbers that can be compared.
+"""The cost of finding a ticket, compared with vanilla iterative magnitude pruning.
 
 A round's row has `steps` (optimiser steps), `examples` (seen in training), `forward_passes` (extra examples run forward
-to build sets) and `seconds`. "Vanilla" is iterative magnitude pruning on all the training data without an early stop:
-every round `epochs` epochs of ceil(|D0| / batch) steps (one fewer where a last batch of one example joins the one
-before it, as it does in every training here).
+to build sets) and `seconds`. "Vanilla" is iterative magnitude pruning on the whole training split without early stop:
+each round takes `epochs` epochs of ceil(|D0| / batch) steps, or one step fewer per epoch where a last batch of one
+example joins the one before it.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Vanilla:
-    """The yardstick: one full training of the whole training split."""
+    """The reference: one full training on the whole training split."""
 
     epochs: int
     steps_per_epoch: int
@@ -23,42 +23,44 @@ class Vanilla:
 
 
 def saved(rounds: Sequence[dict], vanilla: Vanilla) -> float:
-    """The saving of finding the ticket after these k trainings, the dense one included, as the PrAC paper counts it:
+    """Share of the vanilla steps saved in finding the ticket, as the PrAC paper counts it:
 
-    saved(k) = 1 - (steps of the k trainings) / (k * vanilla steps); the ticket's own training is not in it.
+    saved(k) = 1 - (steps of the k trainings) / (k * vanilla steps)
+
+    The k trainings include the dense one, but not the training of the ticket itself.
     """
     return 1 - sum(row["steps"] for row in rounds) / (len(rounds) * vanilla.steps)
 
 
 def saved_with_training(rounds: Sequence[dict], vanilla: Vanilla) -> float:
-    """The saving of finding *and* training the ticket: one more full training on either side."""
+    """Share saved in finding *and* training the ticket: one more full training on either side."""
     return 1 - (sum(row["steps"] for row in rounds) + vanilla.steps) / ((len(rounds) + 1) * vanilla.steps)
 
 
 def saved_by(rounds: Sequence[dict], vanilla: Vanilla) -> dict[str, float]:
-    """`saved` in three parts that add up to it: fewer examples, a shorter schedule, the early stop.
+    """`saved` split into three parts that add up to it: fewer examples, a shorter schedule, the early stop.
 
-    Counted in that order: all epochs on fewer examples, then the planned epochs, then those that were run.
+    They are taken in that order: all epochs on fewer examples, then the planned epochs, then the epochs actually run.
     """
     whole = len(rounds) * vanilla.steps
     data = sum(vanilla.epochs * (vanilla.steps_per_epoch - row["steps_per_epoch"]) for row in rounds)
-    schedule = sum(vanilla.epochs * row["steps_per_epoch"] - planned(row) for row in rounds)
-    stop = sum(planned(row) - row["steps"] for row in rounds)
+    schedule = sum(vanilla.epochs * row["steps_per_epoch"] - planned_steps(row) for row in rounds)
+    stop = sum(planned_steps(row) - row["steps"] for row in rounds)
     return {"data": data / whole, "schedule": schedule / whole, "early stop": stop / whole}
 
 
-def planned(row: dict) -> int:
-    """The steps of a round without its early stop; in rows of older runs, which began with whole epochs, by epochs."""
+def planned_steps(row: dict) -> int:
+    """Steps of a round without its early stop. Rows of older runs lack them: they started at whole epochs."""
     return row.get("steps_planned", row["epochs_planned"] * row["steps_per_epoch"])
 
 
 def total(rounds: Sequence[dict], what: str) -> float:
-    """Sum of one column over the rounds."""
+    """Sum of a column over the rounds."""
     return sum(row[what] for row in rounds)
 
 
 def costs(rounds: Sequence[dict], vanilla: Vanilla) -> dict:
-    """The ledger of these rounds; empty for none."""
+    """Total cost and savings of these rounds, for summary.json; empty if there are none."""
     if not rounds:
         return {}
     sums = {what: total(rounds, what) for what in ("steps", "examples", "forward_passes", "seconds")}
@@ -70,7 +72,7 @@ def costs(rounds: Sequence[dict], vanilla: Vanilla) -> dict:
 
 
 def cost_lines(rounds: Sequence[dict], vanilla: Vanilla) -> list[str]:
-    """The ledger after a round, in words."""
+    """The log lines on cost after a round."""
     cost = costs(rounds, vanilla)
     parts = ", ".join(f"{name} {100 * part:.2f} %" for name, part in cost["saved_by"].items())
     return [

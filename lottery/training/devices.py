@@ -1,4 +1,4 @@
-"""Where a run computes: which GPUs torch can use here, and why it cannot use the others."""
+"""Choosing the device: which GPUs torch can use here, and why it cannot use the others."""
 
 import os
 import re
@@ -13,15 +13,14 @@ from utils import InputError, is_out_of_memory
 
 
 def pick_device(gpu: int | None, log: Callable[[str], object] = print) -> torch.device:
-    """CUDA device number `gpu`; the CPU for -1; for None the first GPU that torch can use, else the CPU.
+    """CUDA device number `gpu`; the CPU for -1; for None the first usable GPU, or the CPU if there is none.
 
-    A GPU that is asked for and cannot be used is an InputError. With None, `log` is told why a GPU of this machine is
-    left unused.
+    InputError if the GPU asked for cannot be used. With None, `log` gets a note if the machine has a GPU that cannot.
     """
     if gpu is None:
         usable = usable_gpus()
         gpu = usable[0] if usable else -1
-        if not usable and (why := why_no_gpu()):
+        if not usable and (why := why_gpu_is_unused()):
             log(f"note: computing on the CPU: {why}")
     elif gpu != -1:
         check_gpu(gpu)
@@ -32,60 +31,61 @@ def pick_device(gpu: int | None, log: Callable[[str], object] = print) -> torch.
 
 
 def usable_gpus() -> list[int]:
-    """The CUDA devices that this torch can compute on. A driver that does not work still lets torch count devices."""
+    """The CUDA devices that torch can compute on; torch counts devices even if the driver does not work."""
     if not torch.cuda.is_available():
         return []
-    return [gpu for gpu in range(torch.cuda.device_count()) if missing_code(gpu) is None]
+    return [gpu for gpu in range(torch.cuda.device_count()) if why_not_usable(gpu) is None]
 
 
 def check_gpu(gpu: int, cpu: str = "--gpu -1") -> None:
-    """InputError unless torch can compute on this CUDA device; `cpu` is how the CPU is asked for."""
+    """InputError unless torch can compute on this CUDA device; `cpu` is the flag that selects the CPU."""
     if not torch.cuda.is_available():
         raise InputError(f"--gpu {gpu}: torch cannot use CUDA here ({why_no_cuda()}); {cpu} is the CPU")
     if gpu >= (count := torch.cuda.device_count()):
         raise InputError(f"--gpu {gpu}: torch sees {count} CUDA device{'s' * (count > 1)}, numbered from 0")
-    if why := missing_code(gpu):
+    if why := why_not_usable(gpu):
         raise InputError(f"--gpu {gpu}: {why}")
 
 
-# --- why not ----------------------------------------------------------------------------------------------------------
+# --- why a GPU cannot be used -----------------------------------------------------------------------------------------
 
 
-def why_no_gpu() -> str | None:
-    """Why no GPU of this machine is used, where torch can use none; None if it has no GPU."""
+def why_gpu_is_unused() -> str | None:
+    """Why torch can use no GPU of this machine; None if it has no GPU."""
     if torch.backends.mps.is_available():
         return "the suite does not use Apple GPUs (MPS)"
     if not has_nvidia_gpu():
         return None
-    why = missing_code(0) if torch.cuda.is_available() else why_no_cuda()
+    why = why_not_usable(0) if torch.cuda.is_available() else why_no_cuda()
     return f"this machine has an NVIDIA GPU, but torch cannot use it ({why})"
 
 
 def has_nvidia_gpu() -> bool:
-    """Whether there is one, or was meant to be, whatever torch can do with it."""
+    """Whether the machine has an NVIDIA GPU or driver, usable or not."""
     files = any(Path(path).exists() for path in ("/proc/driver/nvidia", "/dev/nvidia0"))
     return files or shutil.which("nvidia-smi") is not None or torch.cuda.device_count() > 0
 
 
 def why_no_cuda() -> str:
-    """What torch says when it tries to begin with CUDA, in its first sentence and, if there is one, CUDA's error."""
+    """Why torch cannot initialise CUDA: the first sentence of its error, CUDA's error number, CUDA_VISIBLE_DEVICES."""
     try:
         torch.cuda.init()
-        told = "no reason is known"
+        message = "no reason is known"
     except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that is built without CUDA
-        told = str(error)
-    number = re.search(r"Error \d+: [^.\n]+", told)
+        message = str(error)
+    number = re.search(r"Error \d+: [^.\n]+", message)
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     parts = [
-        re.split(r"\.(?:\s|$)", told.strip(), maxsplit=1)[0],
+        re.split(r"\.(?:\s|$)", message.strip(), maxsplit=1)[0],
         number.group() if number else "",
         "" if hidden is None else f"CUDA_VISIBLE_DEVICES is {hidden!r}",
     ]
     return "; ".join(filter(None, parts))
 
 
-def missing_code(gpu: int) -> str | None:
-    """Why this torch has no code for a GPU, or cannot ask it; None if it has, or, on ROCm, if that is not known."""
+def why_not_usable(gpu: int) -> str | None:
+    """Why this torch cannot compute on a GPU: no kernels for it, or it does not respond. None if it can, and on ROCm,
+    where this is not known."""
     built = torch.cuda.get_arch_list()
     try:
         capability = torch.cuda.get_device_capability(gpu)
@@ -100,11 +100,10 @@ def missing_code(gpu: int) -> str | None:
 
 
 def runs_on(code: str, capability: tuple[int, int]) -> bool:
-    """Whether code that torch was built with, such as sm_86 or compute_90, runs on a GPU of this compute capability.
+    """Whether torch's kernels for `code`, such as sm_86 or compute_90, run on a GPU of this compute capability.
 
-    Binary code (sm) runs on its major version from its minor version up, intermediate code (compute), which the driver
-    compiles, on every later one; with the suffix a, code is for one capability alone. A name of another kind is
-    trusted to run.
+    Binary code (sm) runs on the same major version from its minor version up; intermediate code (compute), which the
+    driver compiles, on every later one; code with suffix a on that capability only. Unknown names are assumed to run.
     """
     known = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", code)
     if known is None:
@@ -122,7 +121,7 @@ def runs_on(code: str, capability: tuple[int, int]) -> bool:
 
 @contextmanager
 def room_for(what: str, device: torch.device) -> Iterator[None]:
-    """Around copying a data set to its device: InputError that says what helps, if it does not fit there."""
+    """Around copying a data set to its device: an InputError with advice if it does not fit there."""
     try:
         yield
     except RuntimeError as error:

@@ -1,7 +1,7 @@
-"""Faster ways to run the optimiser step, each checked against the plain one before it is trusted.
+"""Faster variants of the optimiser step (CUDA graphs, torch.compile), each checked against the plain step.
 
-A step launches hundreds of small kernels; on a GPU the launching takes longer than the work. A CUDA graph launches all
-of them at once. It replays what it has recorded, at the same addresses: whatever changes is written into buffers.
+A step launches hundreds of small kernels; on a GPU the launches take longer than the work. A CUDA graph launches all of
+them at once: it replays what it has recorded, at the same addresses, so every input is written into a fixed buffer.
 """
 
 import warnings
@@ -15,23 +15,22 @@ from torch import Tensor, nn
 
 from models.custom import UserNetwork
 from models.network_state import Surroundings, generators_kept, surroundings, surroundings_kept
-from models.probe import in_short
-from utils import listed
+from utils import listed, one_line
 
 Update = Callable[[Tensor], None]
 
-# How far the change that a faster step makes may lie from the plain one's, relative to the change itself. A step that
-# leaves something out differs by about 1. Rounding is small in what the forward pass gives (loss, batch norm); in the
-# gradients it is magnified where it carries an activation over the edge of a ReLU: 0.3 % for res20s, 2.6 % for
-# vgg16_bn between two ways to compute fp32, 5 and 34 % in bfloat16.
-FORWARD = {"fp32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}
-BACKWARD = {"fp32": 0.1, "tf32": 0.2, "bf16": 0.6}
-RIGHT = 0.7  # of an untrained network's guesses many are close to ties
-SIZES = 2  # of batches that are kept ready: the full one and a round's last
+# How far the change made by a faster step may lie from that of the plain step, relative to the change itself. A step
+# that leaves something out differs by about 1. Rounding errors are small in the forward pass (loss, batch norm); in the
+# gradients they grow where an activation crosses the edge of a ReLU: 0.3 % for res20s and 2.6 % for vgg16_bn between
+# two implementations of fp32, 5 and 34 % in bfloat16.
+FORWARD_TOLERANCE = {"fp32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}
+BACKWARD_TOLERANCE = {"fp32": 0.1, "tf32": 0.2, "bf16": 0.6}
+RIGHT_TOLERANCE = 0.7  # many guesses of an untrained network are close to ties
+KEPT_SIZES = 2  # batch sizes whose variants are kept: the full one and that of the last batch
 
 
 class PlainStep(Protocol):
-    """What is made faster: a step with its state."""
+    """The step that is accelerated, with its state."""
 
     model: nn.Module
     device: torch.device
@@ -46,145 +45,144 @@ class PlainStep(Protocol):
     def momentum(self) -> list[Tensor]: ...
 
 
-class Way(NamedTuple):
-    """A way to run the step: "plain", "compiled", "graph" or "compiled graph"."""
+class StepVariant(NamedTuple):
+    """An implementation of the step, named "plain", "compiled", "graph" or "compiled graph"."""
 
     name: str
     update: Update
 
 
-SLOWER = {  # way -> what the log says of it where a faster one is not used
+VARIANT_NOTES = {  # what the log says of a variant that replaces a faster one
     "plain": "every operation runs on its own",
     "graph": "the step is one CUDA graph all the same, of the network as it is",
 }
 
 
 class FastStep:
-    """Runs a step in the fastest way that does what the plain step does, and says once where that is a slower one.
+    """Runs the fastest variant of a step that computes what the plain step does.
 
-    The first batch of each size is run both ways from the same state. A faster way that cannot be made, fails, or
-    differs by more than rounding is not tried again; the next one is.
+    The first batch of each size is run by both from the same state. A variant that cannot be built, fails, or differs
+    by more than rounding is logged, not tried again, and replaced by the next one.
     """
 
     def __init__(self, step: PlainStep, batch_size: int, compile: str, log: Callable[[str], object]):
         self.step, self.batch_size, self.log = step, batch_size, log
         self.captures = compile != "off" and step.device.type == "cuda"
         self.compiled = torch.compile(step.model, dynamic=False) if compile == "on" else None
-        self.ways: dict[int, Way] = {}  # by examples in a batch, the one used last at the end
-        self.failed: dict[str, str] = {}  # ways that are not used -> why
+        self.variants: dict[int, StepVariant] = {}  # batch size -> variant, most recently used last
+        self.failed: dict[str, str] = {}  # variant -> why it is not used
         self.may_change = isinstance(step.model, UserNetwork)
-        self.recorded: Surroundings | None = None  # of the network when a way was chosen
+        self.recorded: Surroundings | None = None  # when a variant was last chosen
 
     def __call__(self, visits: Tensor) -> None:
         size = visits.shape[1]
-        way = self.ways.pop(size, None) or self.choose(visits)
-        self.ways[size] = way
-        while len(self.ways) > SIZES:
-            del self.ways[next(iter(self.ways))]  # frees an old graph
-        way.update(visits)
+        variant = self.variants.pop(size, None) or self.choose(visits)
+        self.variants[size] = variant
+        while len(self.variants) > KEPT_SIZES:
+            del self.variants[next(iter(self.variants))]  # frees an old graph
+        variant.update(visits)
 
     @property
     def used(self) -> str | None:
-        """The way that full batches run, or the last ones where there is no full one; None before the first step."""
-        way = self.ways.get(self.batch_size) or next(reversed(self.ways.values()), None)
-        return way and way.name
+        """The variant used for full batches, or for the latest batch if none was full; None before the first step."""
+        variant = self.variants.get(self.batch_size) or next(reversed(self.variants.values()), None)
+        return variant and variant.name
 
     @property
     def fallback(self) -> str | None:
-        """Why faster ways than those in use are not used; None if none has failed."""
+        """Why faster variants are not used; None if none has failed."""
         return "; ".join(dict.fromkeys(self.failed.values())) or None
 
     def forget(self) -> None:
-        """The step has other buffers than before: what was recorded is of no use."""
-        self.ways.clear()
+        """Drop all recordings; to be called when the step's buffers are replaced."""
+        self.variants.clear()
 
     def begin_epoch(self) -> None:
-        """What was recorded is of no use, either, if a user's network is another one than it was then: one whose
-        `train` changes a number, for example."""
-        recorded = any(way.name != "plain" for way in self.ways.values())
+        """Drop recordings that no longer match a user's network, for example one whose `train` changes a number."""
+        recorded = any(variant.name != "plain" for variant in self.variants.values())
         if recorded and self.may_change and self.recorded.differs(surroundings(self.step.model)):
             self.forget()
 
-    def choose(self, visits: Tensor) -> Way:
-        """The fastest way for batches of this size; the step's state stays as it is."""
+    def choose(self, visits: Tensor) -> StepVariant:
+        """The fastest valid variant for batches of this size; the step's state is left unchanged."""
         plain, known = partial(self.step.update, network=self.step.model), len(self.failed)
         self.recorded = surroundings(self.step.model)
-        for name in self.faster(visits.shape[1]):
-            if way := self.tried(name, plain, visits):
+        for name in self.faster_variants(visits.shape[1]):
+            if variant := self.try_variant(name, plain, visits):
                 break
         else:
-            way = Way("plain", plain)
+            variant = StepVariant("plain", plain)
         if reasons := dict.fromkeys(list(self.failed.values())[known:]):
-            self.log(f"note: the faster step is not used ({'; '.join(reasons)}); {SLOWER[way.name]}")
-        return way
+            self.log(f"note: the faster step is not used ({'; '.join(reasons)}); {VARIANT_NOTES[variant.name]}")
+        return variant
 
-    def faster(self, size: int) -> list[str]:
-        """The faster ways for batches of this size, the fastest first, but for those that have failed."""
+    def faster_variants(self, size: int) -> list[str]:
+        """The variants to try for batches of this size, fastest first, without those that have failed."""
         compiles = self.compiled is not None and size == self.batch_size
         found = ["compiled graph" if self.captures else "compiled"] if compiles else []
         found += ["graph"] if self.captures else []
         return [name for name in found if name not in self.failed]
 
-    def tried(self, name: str, plain: Update, visits: Tensor) -> Way | None:
-        """This way, if it does what `plain` does."""
+    def try_variant(self, name: str, plain: Update, visits: Tensor) -> StepVariant | None:
+        """The variant of this name if it computes what `plain` does, otherwise None."""
         fast = partial(self.step.update, network=self.compiled) if name.startswith("compiled") else plain
         try:
-            return Way(name, self.checked(plain, fast, visits))
+            return StepVariant(name, self.check_against_plain(plain, fast, visits))
         except Exception as error:  # compilers, drivers and users' networks raise many kinds
-            self.failed[name] = in_short(error)
+            self.failed[name] = one_line(error)
             return None
 
     @property
     def pool(self) -> tuple[int, int] | None:
-        """The memory of the graphs that are ready, for one more; None, for memory of its own, if there are none.
+        """The memory pool of the existing graphs, to be shared by a new one; None if there are none.
 
-        torch lets no graph into a pool that all others have left.
+        torch does not admit a graph to a pool that all others have left.
         """
-        graphs = (way.update for way in self.ways.values() if isinstance(way.update, Captured))
+        graphs = (variant.update for variant in self.variants.values() if isinstance(variant.update, CapturedGraph))
         return next((graph.pool for graph in graphs), None)
 
-    def checked(self, plain: Update, fast: Update, visits: Tensor) -> Update:
-        """`fast`, captured if that is wanted; RuntimeError if it differs from `plain`."""
-        before, devices = copies(self.state()), [self.step.device] if self.captures else []
+    def check_against_plain(self, plain: Update, fast: Update, visits: Tensor) -> Update:
+        """`fast`, captured as a graph if that is wanted; RuntimeError if its result differs from that of `plain`."""
+        before, devices = cloned(self.state()), [self.step.device] if self.captures else []
         try:
             with generators_kept(devices), surroundings_kept(self.step.model):
-                after_plain = self.after(plain, visits, before)
+                after_plain = self.state_after(plain, visits, before)
                 self.check_surroundings()
                 if self.captures:
-                    fast = Captured(fast, visits, self.pool, self.step.optimizer.zero_grad)
-                apart = differences(before, after_plain, self.after(fast, visits, before))
+                    fast = CapturedGraph(fast, visits, self.pool, self.step.optimizer.zero_grad)
+                apart = relative_errors(before, after_plain, self.state_after(fast, visits, before))
         finally:
             restore_(self.state(), before)
             if self.captures:
-                torch.cuda.empty_cache()  # what the plain step needed and the graph does not
-        if not all(part <= allowed for part, allowed in zip(apart, self.allowed, strict=True)):  # NaN is not <=
-            told = ", ".join(f"{part:.2g}" for part in apart)
-            raise RuntimeError(f"its result differs from the plain step's, by {told} of the change")
+                torch.cuda.empty_cache()  # of memory that only the plain step needs
+        if not all(part <= allowed for part, allowed in zip(apart, self.tolerances, strict=True)):  # NaN is not <=
+            errors = ", ".join(f"{part:.2g}" for part in apart)
+            raise RuntimeError(f"its result differs from the plain step's, by {errors} of the change")
         return fast
 
     def check_surroundings(self) -> None:
-        """RuntimeError if the plain step has just changed more of the network than values of its tensors: a recording
-        would repeat what it was at that time."""
+        """RuntimeError if the plain step has just changed more than the values of the network's tensors, which a
+        recording would not repeat."""
         if changed := self.recorded.changed(surroundings(self.step.model)):
             raise RuntimeError(f"each step changes {listed(changed)}, which a recorded one would not")
 
     @property
-    def allowed(self) -> list[float]:
-        """How far apart each group of the state may be."""
-        forward, backward = FORWARD[self.step.precision], BACKWARD[self.step.precision]
-        return [backward, backward, forward, forward, RIGHT]
+    def tolerances(self) -> list[float]:
+        """The allowed relative error of each group of the state."""
+        forward, backward = FORWARD_TOLERANCE[self.step.precision], BACKWARD_TOLERANCE[self.step.precision]
+        return [backward, backward, forward, forward, RIGHT_TOLERANCE]
 
-    def after(self, update: Update, visits: Tensor, before: list[list[Tensor]]) -> list[list[Tensor]]:
-        """The state after one update from `before`, with momentum at rest and chance as it always is."""
+    def state_after(self, update: Update, visits: Tensor, before: list[list[Tensor]]) -> list[list[Tensor]]:
+        """The state after one update from `before`, with zero momentum and a fixed seed."""
         restore_(self.state(), before)
         for momentum in self.step.momentum():
             momentum.zero_()
         torch.manual_seed(0)
         update(visits)
-        return copies(self.state())
+        return cloned(self.state())
 
     def state(self) -> list[list[Tensor]]:
-        """All that a step changes, in groups of a kind."""
+        """Everything a step changes: parameters, momentum, buffers, loss sum, right predictions."""
         step = self.step
         return [
             list(step.parameters.values()),
@@ -195,11 +193,11 @@ class FastStep:
         ]
 
 
-class Captured:
-    """An update recorded as a CUDA graph for batches of one size, and replayed.
+class CapturedGraph:
+    """An update recorded as a CUDA graph for batches of one size.
 
-    Graphs of one `pool` share memory: they run one after another, and nothing in it outlives a replay. With None the
-    graph has a pool of its own, which others can share.
+    Graphs that share a `pool` share memory: they run one after another, and nothing in it outlives a replay. With None
+    the graph gets a new pool.
     """
 
     def __init__(
@@ -208,13 +206,13 @@ class Captured:
         self.visits = visits.clone()
         stream = torch.cuda.current_stream()
         warm_up(partial(update, self.visits), stream)
-        drop_gradients()  # those of the recording lie in its own memory
+        drop_gradients()  # the recording allocates its own
         self.graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(self.graph, pool=pool):
                 update(self.visits)
         finally:
-            torch.cuda.set_stream(stream)  # torch stays on its own where a recording fails
+            torch.cuda.set_stream(stream)  # a failed recording leaves torch on the capturing stream
         self.pool = self.graph.pool()
 
     def __call__(self, visits: Tensor) -> None:
@@ -223,26 +221,27 @@ class Captured:
 
 
 def warm_up(run: Callable[[], object], stream: torch.cuda.Stream) -> None:
-    """Run what is to be recorded, beside `stream`: libraries set themselves up on first use, which cannot be recorded.
+    """Run what is to be recorded three times, beside `stream`: libraries initialise on first use, which cannot be
+    recorded.
 
-    The last time a wait for the device raises: within a recording it would leave the process damaged.
+    In the last run, waiting for the device raises; within a recording it would leave CUDA unusable.
     """
     beside = torch.cuda.Stream()
     beside.wait_stream(stream)
     with torch.cuda.stream(beside):
         run()
         run()
-        with waits_raise():
+        with errors_on_waiting():
             run()
     stream.wait_stream(beside)
 
 
 @contextmanager
-def waits_raise() -> Iterator[None]:
-    """Waiting for the device is an error, as far as torch sees it."""
+def errors_on_waiting() -> Iterator[None]:
+    """Within, waiting for the device raises, as far as torch detects it."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that torch does not see every wait
+        warnings.simplefilter("ignore")  # torch's note that it does not detect every wait
         torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -250,7 +249,7 @@ def waits_raise() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode(before)
 
 
-def copies(groups: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+def cloned(groups: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
     return [[tensor.detach().clone() for tensor in group] for group in groups]
 
 
@@ -261,15 +260,15 @@ def restore_(groups: Sequence[Sequence[Tensor]], saved: Sequence[Sequence[Tensor
             tensor.copy_(value)
 
 
-def differences(before: list[list[Tensor]], plain: list[list[Tensor]], fast: list[list[Tensor]]) -> list[float]:
-    """How far two results of a step are apart, group by group: ||fast - plain|| / ||plain - before||."""
-    return [relative(norm(f, p), norm(p, b)) for b, p, f in zip(before, plain, fast, strict=True)]
+def relative_errors(before: list[list[Tensor]], plain: list[list[Tensor]], fast: list[list[Tensor]]) -> list[float]:
+    """Relative error of a faster step, group by group: ||fast - plain|| / ||plain - before||."""
+    return [relative_error(distance(f, p), distance(p, b)) for b, p, f in zip(before, plain, fast, strict=True)]
 
 
-def relative(apart: float, change: float) -> float:
+def relative_error(apart: float, change: float) -> float:
     return apart / change if change else (0.0 if apart == 0 else float("inf"))
 
 
-def norm(a: list[Tensor], b: list[Tensor]) -> float:
+def distance(a: list[Tensor], b: list[Tensor]) -> float:
     squares = [(x.double() - y.double()).square().sum() for x, y in zip(a, b, strict=True)]
     return float(torch.stack(squares).sum().sqrt()) if squares else 0.0

@@ -1,4 +1,4 @@
-"""What a network costs to run: multiplications and additions, layer by layer."""
+"""FLOPs of a forward pass, layer by layer."""
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,10 @@ OTHER = "other"
 
 @torch.no_grad()
 def forward_flops(model: nn.Module, images: Tensor) -> dict[str, float]:
-    """FLOPs of a forward pass of one image, by the name of the weight that they belong to.
+    """FLOPs of a forward pass of one image, by name of the weight.
 
-    Counted on `images`, (b, C, H, W), by torch: two for each multiplication of convolutions and matrix products. What
-    belongs to no Conv2d or Linear of the network is under "other". The network is left in eval mode.
+    torch counts them on `images`, (b, C, H, W): two per multiply-add of convolutions and matrix products. FLOPs outside
+    the Conv2d and Linear layers are under "other". The network is left in eval mode.
     """
     counter = FlopCounterMode(display=False)
     with counter:

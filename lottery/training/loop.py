@@ -1,8 +1,8 @@
-"""One run: train a network under a mask.
+"""The training loop: train a network under a mask, epoch by epoch.
 
-`fit` runs the epochs and yields after each. To rewind, take one of the snapshots an epoch hands out; to stop early,
-break. Nothing in an epoch waits for the device: an epoch ends with one transfer, and the next one's chance is drawn
-while the device still works.
+`fit` yields after each epoch. To rewind, use the snapshots in `Epoch`; to stop early, break. Nothing within an epoch
+waits for the device: the epoch ends with one transfer, and the random draws of the next are made while the device
+still computes.
 
 Shapes: n examples trained on.
 """
@@ -22,15 +22,15 @@ from utils import seed_generators, torch_seed
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch leaves: its (0-based) number in the schedule and what it saw."""
+    """Result of one epoch."""
 
-    number: int
+    number: int  # in the schedule, from 0
     steps: int
     lr: float  # of its last step
     loss: float  # mean over the examples
-    examples: Tensor  # int64 (n,) those it trained on; of an epoch that was begun in the middle, those of its rest
-    right: Tensor  # bool (n,) whether each was right when trained on
-    snapshots: dict[int, Weights]  # steps since the schedule's start -> the weights after that many
+    examples: Tensor  # int64 (n,) trained on in this epoch, or in the rest of one that was entered in the middle
+    right: Tensor  # bool (n,) whether each was classified right when trained on
+    snapshots: dict[int, Weights]  # steps since the start of the schedule -> weights after that step
 
 
 def fit(
@@ -44,20 +44,20 @@ def fit(
     snapshot_at: Container[int] = (),
     tick: Callable[[], object] = lambda: None,
 ) -> Iterator[Epoch]:
-    """Train on `indices`, (n,), to the end of recipe.epochs epochs and yield after each.
+    """Train on `indices`, (n,), up to epoch recipe.epochs and yield after each epoch.
 
-    It begins after the first `done` steps of the schedule, in the middle of an epoch if need be, with the learning rate
-    and the examples whose turn it is. What chance decides is a function of (seed, round, epoch) alone, in a network
-    with dropout, too, for whole epochs. `snapshot_at` holds the steps, counted from the start of epoch 0, after which
-    the weights are copied; `tick` is called after each step, to show life.
+    Training starts after the first `done` steps of the schedule, in the middle of an epoch if need be, with that
+    epoch's learning rate and remaining examples. Every random draw, dropout in whole epochs included, is derived from
+    (seed, round, epoch). The weights are copied after each step in `snapshot_at`, counted from the start of epoch 0.
+    `tick` is called after each step.
     """
     plan = batches(len(indices), recipe.batch_size)
 
-    def chance(number: int) -> Tensor:
+    def epoch_visits(number: int) -> Tensor:
         return visits(indices, draw_epoch(len(indices), step.data.padding, step.data.flips, (seed, round, number)))
 
     first, skipped = divmod(done, len(plan))
-    coming = chance(first) if first < recipe.epochs else None
+    coming = epoch_visits(first) if first < recipe.epochs else None
     for number in range(first, recipe.epochs):
         now, begin = coming, skipped if number == first else 0
         seed_generators(torch_seed(seed, round, number))
@@ -69,7 +69,7 @@ def fit(
             if (taken := number * len(plan) + place + 1) in snapshot_at:
                 snapshots[taken] = copy_weights(step.model)
             tick()
-        coming = chance(number + 1) if number + 1 < recipe.epochs else None
+        coming = epoch_visits(number + 1) if number + 1 < recipe.epochs else None
         lr = recipe.lr_at(number, len(plan) - 1, len(plan))
         seen = now[0, plan[begin].start :] if begin else indices
         loss = float(step.loss_sum) / len(seen)
@@ -77,7 +77,7 @@ def fit(
 
 
 def finite(model: nn.Module) -> bool:
-    """Whether every parameter is a number, with one transfer from the device for all of them."""
+    """Whether all parameters are finite, with a single transfer from the device."""
     largest = torch._foreach_norm(
         [parameter.detach() for parameter in model.parameters() if parameter.numel()], float("inf")
     )

@@ -1,25 +1,26 @@
-"""What a user should know of pruning a network of their own: which layer is spared, which weights stay dense."""
+"""Notes on pruning a user's own network: which layer is not pruned, which weights stay dense, what is not saved."""
 
 from torch import nn
 
 from pruner import classifiers, last_linear, never_pruned, prunable
 from utils import listed
 
-TOLD_FROM = 0.01  # of a network's parameters: fewer that stay dense change no density worth a word
+NOTED_FROM = 0.01  # share of the parameters that stay dense from which a note is worth it
 
 
 def network_notes(model: nn.Module, prune_classifier: bool) -> list[str]:
-    return [*spared_note(model, prune_classifier), *dense_note(model)]
+    """The notes of a run that prunes `model`."""
+    return [*classifier_note(model, prune_classifier), *dense_note(model)]
 
 
 def classifier_setting(model: nn.Module) -> dict[str, str]:
-    """What the spared layer adds to a run's settings: nothing where it is the last linear layer."""
+    """The classifier's entry in a run's settings; none if it is the last linear layer, as in built-in networks."""
     names = classifiers(model)
     return {} if names == last_linear(model) else {"classifier": ", ".join(names) or "none"}
 
 
-def spared_note(model: nn.Module, prune_classifier: bool) -> list[str]:
-    """Which layer is taken for the classifier, where another could have been meant."""
+def classifier_note(model: nn.Module, prune_classifier: bool) -> list[str]:
+    """Which layers count as the classifier and are not pruned, if that is not simply the last linear layer."""
     if prune_classifier:
         return []
     names = classifiers(model)
@@ -36,14 +37,14 @@ def spared_note(model: nn.Module, prune_classifier: bool) -> list[str]:
     return [f"{listed(names)}, which {make} the logits, {are} not pruned{unless}"]
 
 
-def fresh_note(model: nn.Module) -> list[str]:
-    """Which layer --new_classifier starts anew, where another could have been meant."""
+def new_classifier_note(model: nn.Module) -> list[str]:
+    """Which layers --new_classifier re-initialises, if that is not simply the last linear layer."""
     names = classifiers(model)
     return [] if names == last_linear(model) else [f"--new_classifier: {listed(names)} of this network starts anew"]
 
 
 def unsaved_note(model: nn.Module) -> list[str]:
-    """What a run that goes on does not find again."""
+    """State of the network that training changes and no checkpoint holds."""
     if not (names := getattr(model, "unsaved", ())):
         return []
     return [
@@ -53,10 +54,10 @@ def unsaved_note(model: nn.Module) -> list[str]:
 
 
 def dense_note(model: nn.Module) -> list[str]:
-    """How many weights no mask covers, where they matter."""
+    """How many weights no mask covers, if they are a notable share."""
     dense = never_pruned(model)
     weights, parameters = sum(dense.values()), sum(parameter.numel() for parameter in model.parameters())
-    if weights <= TOLD_FROM * parameters:
+    if weights <= NOTED_FROM * parameters:
         return []
     return [
         f"{weights:,} weights stay dense, {weights / parameters:.1%} of the network's parameters, since only those of "

@@ -1,4 +1,4 @@
-"""How long a network trains and at which learning rates: numbers only, no network."""
+"""The training schedule: epochs, batches and learning rates. Numbers only, no network."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -9,7 +9,10 @@ from lottery.checkpointing.run_settings import RecordedAs
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and at which learning rates: SGD with momentum, weight decay on everything, steps of x0.1."""
+    """Hyperparameters of SGD with momentum, and weight decay on every parameter.
+
+    The learning rate rises linearly over the first `warmup` epochs and drops to a tenth at each of `milestones`.
+    """
 
     epochs: int = 182
     milestones: Annotated[tuple[int, ...], RecordedAs("decreasing_lr")] = (91, 136)
@@ -20,10 +23,10 @@ class Recipe:
     batch_size: int = 128
 
     def scaled(self, part: int, whole: int) -> "Recipe":
-        """Epochs, milestones and warm-up times part/whole, truncated (the PrAC paper, section 3).
+        """Epochs, milestones and warm-up scaled by part/whole and truncated (the PrAC paper, section 3).
 
-        At least one epoch; milestones stay strictly increasing and at least 1, so that none acts before training
-        begins and no two at once.
+        At least one epoch remains. Milestones stay at least 1 and strictly increasing, so that none acts before
+        training begins and no two act at once.
         """
         milestones = [milestone * part // whole for milestone in self.milestones]
         rising = itertools.accumulate(milestones, lambda last, milestone: max(milestone, last + 1), initial=0)
@@ -41,9 +44,9 @@ class Recipe:
 
 
 def batches(n: int, batch_size: int) -> list[slice]:
-    """Positions of each batch of an epoch over n examples; a last batch of one joins the one before it.
+    """The batches of an epoch over n examples, as slices of positions.
 
-    Batch norm has no statistics of a single 1x1 map, so one example alone cannot be a batch.
+    A last batch of a single example joins the one before it: batch norm has no statistics of a single 1x1 map.
     """
     starts = list(range(0, n, batch_size))
     if len(starts) > 1 and n - starts[-1] == 1:

@@ -1,4 +1,4 @@
-"""One optimiser step, and the buffers it works in.
+"""One optimiser step and its buffers.
 
 Shapes: N examples in the training set, b in a batch.
 """
@@ -18,15 +18,14 @@ from pruner import Mask, Ticket, Weights
 
 
 class Step:
-    """One optimiser step: gather, augment, forward, backward, SGD, mask; no wait for the device anywhere.
+    """One optimiser step: gather, augment, forward, backward, SGD, mask. It never waits for the device.
 
-    It owns the parameters, momentum, learning rate and masks in fixed buffers and lives as long as the process: a new
-    round, mask or learning rate only writes into them, so that a captured step stays valid. Dropped weights are zeroed
+    The step lives as long as the process and keeps parameters, momentum, learning rate and mask in fixed buffers: a new
+    round, mask or learning rate is written into them, so that a captured step stays valid. Dropped weights are zeroed
     after every step, which gives the kept ones the same trajectory, to the bit, as masked gradients would.
 
-    With `compile` "auto" the step is captured as a CUDA graph where there is CUDA, with "on" the network is compiled by
-    torch.compile as well (which needs no CUDA), with "off" it runs operation by operation. `log` is told once if the
-    faster way cannot be used.
+    `compile` "auto": on CUDA the step is captured as a graph. "on": the network is compiled by torch.compile as well,
+    on any device. "off": operations run one by one. `log` gets one note if a faster variant cannot be used.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Step:
         self.device = data.images.device
         self.parameters = dict(model.named_parameters())
         self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.kept: dict[str, Tensor] = {}  # the mask as numbers 0 and 1, laid out as the parameters are
+        self.kept: dict[str, Tensor] = {}  # the mask as 0.0 and 1.0, in the memory layout of the parameters
         self.lr = torch.tensor(recipe.lr, device=self.device)
         self.optimizer = torch.optim.SGD(
             self.trained, self.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
@@ -51,21 +50,21 @@ class Step:
             # Fused SGD on a CPU ignores strides: momentum must lie in memory as its weight does.
             self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.right = torch.zeros(len(data), dtype=torch.bool, device=self.device)  # (N,) at each example's last visit
-        self.accelerated = FastStep(self, recipe.batch_size, compile, log)
+        self.right = torch.zeros(len(data), dtype=torch.bool, device=self.device)  # (N,) at the last visit
+        self.fast_step = FastStep(self, recipe.batch_size, compile, log)
 
     def begin_epoch_(self) -> None:
-        """Train mode, and no loss yet."""
+        """Switch to train mode and reset the loss sum."""
         self.model.train()
         self.loss_sum.zero_()
-        self.accelerated.begin_epoch()
+        self.fast_step.begin_epoch()
 
     def __call__(self, visits: Tensor) -> None:
-        """Train on a batch of `dataset.visits`, int64 (4, b), in the fastest way that does as `update` does."""
-        self.accelerated(visits)
+        """Train on a batch of `dataset.visits`, int64 (4, b), by the fastest variant of `update`."""
+        self.fast_step(visits)
 
     def update(self, visits: Tensor, network: Callable[[Tensor], Tensor]) -> None:
-        """The step, operation by operation; `network` computes what the model does."""
+        """The plain step; `network` computes what the model does."""
         index, top, left, flip = visits
         images = self.data.images[index]
         if self.data.augmented:
@@ -90,11 +89,11 @@ class Step:
 
     @torch.no_grad()
     def load_(self, ticket: Ticket) -> None:
-        """Start a run: the ticket's weights under its mask, momentum at rest."""
+        """Load the ticket's weights and mask, and zero the momentum."""
         load_weights_(self.model, ticket.weights)
         if ticket.mask.keys() != self.kept.keys():
             self.kept = {name: torch.empty_like(self.parameters[name]) for name in ticket.mask}
-            self.accelerated.forget()
+            self.fast_step.forget()
         for name, layer in ticket.mask.items():
             self.kept[name].copy_(layer)
         self.apply_mask_()
@@ -108,18 +107,18 @@ class Step:
 
     @torch.no_grad()
     def load_momentum_(self, saved: list[Tensor]) -> None:
-        """Go on from momentum that `momentum` once gave; written into our own buffers, for their strides."""
+        """Load what `momentum` returned earlier; it is copied into the buffers, whose strides matter."""
         for buffer, value in zip(self.momentum(), saved, strict=True):
             buffer.copy_(value)
 
     def momentum(self) -> list[Tensor]:
-        """The momentum buffers, in the order of the parameters that are trained."""
+        """The momentum buffers themselves, in the order of the trained parameters."""
         return [self.optimizer.state[parameter]["momentum_buffer"] for parameter in self.trained]
 
 
 @torch.no_grad()
 def load_weights_(model: nn.Module, weights: Weights) -> None:
-    """Write weights and batch-norm statistics into the model's own tensors; all keys must be there."""
+    """Copy weights and batch-norm statistics into the model's tensors; KeyError unless the keys are equal."""
     own = tensors(model)
     if missing := own.keys() ^ weights.keys():
         raise KeyError(f"weights do not fit the network: {sorted(missing)[:3]}")
@@ -128,5 +127,5 @@ def load_weights_(model: nn.Module, weights: Weights) -> None:
 
 
 def copy_weights(model: nn.Module) -> Weights:
-    """A copy of the model's parameters and persistent buffers that further training does not touch."""
+    """A copy of the model's parameters and persistent buffers."""
     return {name: value.clone() for name, value in tensors(model).items()}

@@ -1,4 +1,4 @@
-"""Clocks: tasks timed in turn, so that what else the machine does falls on all of them alike."""
+"""Benchmark timing: tasks run in turn, so that other load on the machine affects all of them alike."""
 
 import statistics
 import time
@@ -11,13 +11,13 @@ Result = TypeVar("Result")
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until a GPU has done all it was given; a CPU always has."""
+    """Wait until a GPU has finished its queue; nothing to do on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def clocked(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds that `run` takes, the device's work included."""
+def elapsed_seconds(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds that `run` takes, including the device's work."""
     synchronise(device)
     start = time.perf_counter()
     run()
@@ -25,22 +25,22 @@ def clocked(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def task(
+def timed_task(
     run: Callable[[], object], device: torch.device, prepare: Callable[[], object] = lambda: None
 ) -> Callable[[], float]:
-    """`run` as a task that gives its seconds; `prepare` goes before it and is not timed."""
+    """A task that returns the seconds `run` takes; `prepare` runs before it and is not timed."""
 
     def timed() -> float:
         prepare()
-        return clocked(run, device)
+        return elapsed_seconds(run, device)
 
     return timed
 
 
 def interleave(tasks: Mapping[str, Callable[[], Result]], repeats: int) -> dict[str, list[Result]]:
-    """What each task gives, `repeats` times in turn: every round does all of them once, from another one on.
+    """The results of each task, run `repeats` times in turn: each round runs all of them, starting with another one.
 
-    Before that each is done once for nothing, to allocate, choose its kernels, and start its workers.
+    Before that each is run once as a warm-up, to allocate, choose kernels and start workers.
     """
     names = list(tasks)
     for name in names:
@@ -53,15 +53,15 @@ def interleave(tasks: Mapping[str, Callable[[], Result]], repeats: int) -> dict[
     return results
 
 
-def measured(seconds: list[float]) -> dict:
-    """A time as it is reported: the median of its repeats, and these."""
+def time_report(seconds: list[float]) -> dict:
+    """The median of the repeats, and the repeats."""
     return {"seconds": statistics.median(seconds), "repeats": seconds}
 
 
-def measured_rate(seconds: list[float], images: int, images_per_epoch: int) -> dict:
-    """The same for so many images, with images a second, and seconds for the images of a full epoch."""
+def rate_report(seconds: list[float], images: int, images_per_epoch: int) -> dict:
+    """The same for repeats over `images` images, with images per second and seconds per full epoch."""
     median = statistics.median(seconds)
-    return measured(seconds) | {
+    return time_report(seconds) | {
         "images": images,
         "images_per_second": images / median,
         "seconds_per_epoch": images_per_epoch * median / images,

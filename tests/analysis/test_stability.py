@@ -91,13 +91,13 @@ def test_a_network_without_batch_norm_is_left_alone(images):
 
 def test_loss_and_error_are_those_of_the_network(tiny, images):
     indices = torch.arange(5, 38)
-    loss, error = Evaluator(tiny).measure(images, indices)
+    loss, error = Evaluator(tiny).loss_and_error(images, indices)
     with torch.no_grad():
         logits = tiny.eval()(to_input(images.images[indices]))
     assert loss == pytest.approx(F.cross_entropy(logits, images.labels[indices]).item(), rel=1e-5)
     assert error == pytest.approx(100 * (logits.argmax(1) != images.labels[indices]).double().mean().item())
     all_of_them = Images(images.images[indices], images.labels[indices])
-    assert Evaluator(tiny).measure(all_of_them) == (loss, error)
+    assert Evaluator(tiny).loss_and_error(all_of_them) == (loss, error)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

@@ -201,7 +201,7 @@ def test_a_user_s_network_is_evaluated_as_it_is_at_each_call(network):
         passes(model, 4)
         with torch.no_grad():
             expected = model.eval()(to_input(images.images))
-        logits = evaluator.each(images, None, lambda logits, labels: logits)
+        logits = evaluator.map_batches(images, None, lambda logits, labels: logits)
         torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
         found.append(logits)
     assert network is Plain or not torch.equal(found[0], found[2])

@@ -182,7 +182,7 @@ def test_el2n_by_hand():
 def test_errors_and_classes_are_of_the_same_predictions(tiny, images):
     chosen = torch.tensor([3, 7, 20, 39])
     evaluator = Evaluator(tiny)
-    errors, right = evaluator.errors(images, chosen), evaluator(images, chosen) == images.labels[chosen]
+    errors, right = evaluator.el2n(images, chosen), evaluator(images, chosen) == images.labels[chosen]
     tiny.eval()
     with torch.no_grad():
         logits = tiny(images.images[chosen].permute(0, 3, 1, 2).float() / 255)

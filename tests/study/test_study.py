@@ -425,7 +425,7 @@ def test_places_are_gpus_that_torch_can_use(monkeypatch, capsys):
     assert places_of(None, [0, 2, 2]) == [Place(0), Place(2), Place(2)]
     assert places_of(None, None) == [Place(0), Place(1)]
     monkeypatch.setattr(devices, "usable_gpus", lambda: [])
-    monkeypatch.setattr(devices, "why_no_gpu", lambda: "its driver is too old")
+    monkeypatch.setattr(devices, "why_gpu_is_unused", lambda: "its driver is too old")
     assert places_of(2, None) == places_of(2, []) and len(places_of(2, [])) == 2
     assert "the runs compute on the CPU: its driver is too old" in capsys.readouterr().out
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from dataset import Images, to_input
-from lottery.training.batchnorm_folding import Folded
+from lottery.training.batchnorm_folding import FoldedNetwork
 from lottery.training.evaluation import Evaluator
 from lottery.training.step import copy_weights
 from models import build_model
@@ -28,7 +28,7 @@ def test_the_folded_network_computes_what_the_network_does(arch, pairs):
     torch.manual_seed(0)
     model = worn(build_model(arch, classes=5, channels=3, image_size=32, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.2)))
     before = copy_weights(model)
-    folded, images = Folded(model, torch.float32), torch.rand(4, 3, 32, 32)
+    folded, images = FoldedNetwork(model, torch.float32), torch.rand(4, 3, 32, 32)
     folded.refresh_()
     assert len(folded.pairs) == pairs
     assert not any(node.op == "call_module" and "bn" in str(node.target) for node in folded.network.graph.nodes)
@@ -41,7 +41,7 @@ def test_it_follows_the_networks_weights(tiny, images):
     """Convolution, batch norm and classifier: whatever has changed since the last call counts."""
     evaluator = Evaluator(tiny)
     evaluator(images)
-    assert isinstance(evaluator.network, Folded)
+    assert isinstance(evaluator.network, FoldedNetwork)
     worn(tiny)
     with torch.no_grad():
         for parameter in tiny.parameters():
@@ -72,7 +72,7 @@ class Shared(nn.Module):
 def test_only_what_may_be_folded_is_folded(images):
     network = Shared()
     network(to_input(images.images))
-    assert Folded(network.eval(), torch.float32).pairs == []
+    assert FoldedNetwork(network.eval(), torch.float32).pairs == []
 
 
 class Branches(nn.Module):
@@ -97,7 +97,7 @@ def test_a_network_that_cannot_be_traced_predicts_itself_and_says_so_once(tiny, 
 def test_a_folded_network_that_differs_is_not_used(tiny, images, monkeypatch):
     notes, network = [], worn(tiny)
     evaluator = Evaluator(network, log=notes.append)
-    monkeypatch.setattr(Folded, "__call__", lambda folded, images: folded.network(images) * 1.01)
+    monkeypatch.setattr(FoldedNetwork, "__call__", lambda folded, images: folded.network(images) * 1.01)
     assert torch.equal(evaluator(images), network(to_input(images.images)).argmax(1))
     assert len(notes) == 1 and "would differ by 0.01" in notes[0]
 
@@ -126,5 +126,5 @@ def test_a_gpu_predicts_as_the_cpu_does(precision):
     on_gpu = Images(many.images.cuda(), many.labels.cuda())
     evaluator = Evaluator(model.cuda().to(memory_format=torch.channels_last), precision)
     there = evaluator(on_gpu).cpu()
-    assert isinstance(evaluator.network, Folded)
+    assert isinstance(evaluator.network, FoldedNetwork)
     assert (here == there).double().mean() > (0.9 if precision == "bf16" else 0.97)

@@ -106,9 +106,9 @@ def test_the_check_leaves_no_trace(tiny, images, monkeypatch):
     step.load_(pruned_ticket(tiny))
     for momentum in step.momentum():
         momentum.fill_(0.5)
-    before, generator = fast_step.copies(step.accelerated.state()), torch.get_rng_state()
-    step.accelerated.choose(batch_of(8))
-    after = fast_step.copies(step.accelerated.state())
+    before, generator = fast_step.cloned(step.fast_step.state()), torch.get_rng_state()
+    step.fast_step.choose(batch_of(8))
+    after = fast_step.cloned(step.fast_step.state())
     assert all(torch.equal(a, b) for a, b in zip(itertools.chain(*before), itertools.chain(*after), strict=True))
     assert torch.equal(generator, torch.get_rng_state())
 
@@ -119,15 +119,15 @@ def test_at_most_two_sizes_are_kept_ready(tiny, images):
     tiny.train()
     for size in (8, 3, 8, 5, 8, 4):
         step(batch_of(size))
-        assert len(step.accelerated.ways) <= 2 and 8 in step.accelerated.ways
+        assert len(step.fast_step.variants) <= 2 and 8 in step.fast_step.variants
 
 
 def test_differences_are_relative_to_the_change():
     before, plain, fast = [[torch.zeros(4)]], [[torch.full((4,), 2.0)]], [[torch.full((4,), 2.2)]]
-    assert fast_step.differences(before, plain, fast) == pytest.approx([0.1])
-    assert fast_step.differences(before, before, before) == [0.0]
-    assert fast_step.differences(before, before, fast) == [float("inf")]
-    assert fast_step.differences([[]], [[]], [[]]) == [0.0]
+    assert fast_step.relative_errors(before, plain, fast) == pytest.approx([0.1])
+    assert fast_step.relative_errors(before, before, before) == [0.0]
+    assert fast_step.relative_errors(before, before, fast) == [float("inf")]
+    assert fast_step.relative_errors([[]], [[]], [[]]) == [0.0]
 
 
 def test_compiling_gives_the_same_training(tiny, images):
@@ -181,7 +181,7 @@ def test_a_captured_step_trains_as_the_plain_one(images, precision):
             assert all((model.get_parameter(name)[~layer] == 0).all() for name, layer in step.mask.items())
         assert notes == []
         results.append(losses)
-        graphs = [way for way in step.accelerated.ways.values() if way.name == "graph"]
+        graphs = [way for way in step.fast_step.variants.values() if way.name == "graph"]
         assert len(graphs) == (2 if compile == "auto" else 0)
     assert results[1] == pytest.approx(results[0], rel=1e-2 if precision == "bf16" else 1e-3)
 

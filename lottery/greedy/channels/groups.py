@@ -19,8 +19,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from models.network_state import surroundings_kept
-from models.probe import in_short
-from utils import InputError
+from utils import InputError, one_line
 
 
 class Slot(NamedTuple):
@@ -78,7 +77,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
             network = fx.symbolic_trace(model.eval())
     except Exception as error:  # users' networks raise many kinds
         raise InputError(
-            f"the layers of this network cannot be found: torch.fx does not trace it ({in_short(error)}); its forward "
+            f"the layers of this network cannot be found: torch.fx does not trace it ({one_line(error)}); its forward "
             "pass must not depend on values"
         ) from None
     finally:

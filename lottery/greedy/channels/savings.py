@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lottery.training.flops import forward_flops
 from lottery.training.precision import autocast, matmul_precision
-from lottery.training.timing import interleave, task
+from lottery.training.timing import interleave, timed_task
 
 BATCHES = (1, 128)  # images at once: as a device answers one, as a server answers many
 REPEATS = 7
@@ -36,7 +36,7 @@ def latency(networks: dict[str, nn.Module], images: Tensor, precision: str) -> d
 
     def passing(network: nn.Module):
         network.eval()
-        return task(lambda: network(images), device)
+        return timed_task(lambda: network(images), device)
 
     with torch.inference_mode(), matmul_precision(device, precision), autocast(device, precision):
         times = interleave({name: passing(network) for name, network in networks.items()}, REPEATS)

@@ -21,10 +21,9 @@ from lottery.training.precision import matmul_precision
 from lottery.training.step import load_weights_
 from models import build_model
 from models.network_state import copied, tensors
-from models.probe import in_short
 from models.units import NORMALIZATION
 from pruner import Mask
-from utils import InputError, RunError
+from utils import InputError, RunError, one_line
 
 Kept = Mapping[str, Tensor]
 TOLERANCE = 1e-5  # how far logits of the sliced network may lie from the masked one's, in parts of the largest logit
@@ -162,7 +161,7 @@ def export(path: Path, small: nn.Module, images: Tensor) -> None:
             file.seek(0)
             loaded = torch.export.load(file).module()
         except Exception as error:  # torch.export raises many kinds
-            raise RunError(f"--export: torch.export cannot write this network ({in_short(error)})") from None
+            raise RunError(f"--export: torch.export cannot write this network ({one_line(error)})") from None
     check_same(twin, _Called(loaded), images.cpu())
     write_atomically(path, lambda target: target.write(file.getbuffer()))
 
