@@ -1,11 +1,11 @@
-"""What computes: networks by name, each with the normalisation of its images as the first layer.
+"""Networks by name, each with the normalisation of its images as the first layer.
 
     check_arch("res20s", stem="imagenet")
     model = build_model("res20s", classes=10, channels=3, image_size=32, mean=(0.49,) * 3, std=(0.24,) * 3)
 
 A network takes images (n, channels, size, size) in [0, 1] and returns logits (n, classes). Its `state_dict` begins with
-`normalize.mean` and `normalize.std` and otherwise has the keys of the 2021 reference, so tickets travel both ways.
-Importing this package does not import torch; building a network does.
+`normalize.mean` and `normalize.std` and otherwise has the keys of the 2021 PrAC-LTH code, so that either code loads the
+other's tickets. Importing this package does not import torch; building a network does.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = ["ARCHITECTURES", "STEMS", "build_model", "check_arch"]
 
 
 def check_arch(arch: str, stem: str) -> None:
-    """Refuse (InputError) a name that is neither ours nor a user's function, and a stem that does not apply.
+    """InputError for a name that is neither built in nor a user's function, and for a stem that does not apply.
 
-    A user's function is `package.module:function` or `path/to/file.py:function`. Whether it exists is found out by
-    `build_model`, which imports it.
+    A user's function is `package.module:function` or `path/to/file.py:function`; only `build_model`, which imports it,
+    finds out whether it exists.
     """
     if arch not in ARCHITECTURES:
         _check_function(arch)
@@ -50,7 +50,7 @@ def build_model(
     stem: str = "imagenet",
     network: Callable[[int], nn.Module] | None = None,
 ) -> nn.Module:
-    """The network `arch`, its weights drawn from torch's global generator.
+    """Build the network `arch`, its weights drawn from torch's global generator.
 
     From Python `network` may be a function of the number of classes that returns one; `arch` is then its name.
 

@@ -1,4 +1,4 @@
-"""From a name to a network; `models.build_model` says what is built, and checks it."""
+"""Building a network by name and checking it; `models.build_model` documents the arguments."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""ResNets for small images (He et al., CVPR 2016, section 4.2), with the shortcuts of their option A or B."""
+"""ResNets for small images (He et al., CVPR 2016, section 4.2), with shortcuts of option A or B."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +13,7 @@ from .normalization import rgb
 class BasicBlock(nn.Module):
     """relu(x' + bn(conv(relu(bn(conv(x)))))): (n, inputs, h, w) → (n, width, ⌈h/stride⌉, ⌈w/stride⌉).
 
-    The shortcut x' has no parameters: it keeps every `stride`-th pixel and adds zero channels, as many before as after.
+    The shortcut x' has no parameters: it keeps every `stride`-th pixel and pads with zero channels on both sides.
     """
 
     def __init__(self, inputs: int, width: int, stride: int):
@@ -30,13 +30,13 @@ class BasicBlock(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding))
 
     def forward(self, x: Tensor) -> Tensor:
-        # In place: what batch norm gives, its gradient does not need.
+        # In place: the gradient of batch norm does not need its output.
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.relu(self.bn2(self.conv2(out)).add_(self.shortcut(x)), inplace=True)
 
 
 class ProjectionBlock(BasicBlock):
-    """The same, but where the block changes width or size its shortcut is a 1×1 convolution with batch norm."""
+    """The same, but the shortcut of a block that changes width or size is a 1×1 convolution with batch norm."""
 
     def __init__(self, inputs: int, width: int, stride: int):
         super().__init__(inputs, width, stride)
@@ -50,13 +50,13 @@ class ProjectionBlock(BasicBlock):
 
 
 class CifarResNet(nn.Module):
-    """A 3×3 convolution, three stages of `units` blocks, 16, 32 and 64 channels wide, and a linear classifier.
+    """A 3×3 convolution, three stages of `units` blocks with 16, 32 and 64 channels, and a linear classifier.
 
     The stages after the first halve the image; global average pooling takes whatever size is left. Convolutions and
-    classifier start Kaiming-normal (fan in).
+    classifier are initialised Kaiming-normal (fan in).
 
-    With `projection` it is the network of the Elastic Lottery Ticket paper (Chen et al., NeurIPS 2021) and of the
-    framework it builds on: shortcuts of option B, and batch norm scales drawn uniformly from [0, 1) instead of ones.
+    `projection` gives the network of the Elastic Lottery Ticket paper (Chen et al., NeurIPS 2021) and of the framework
+    it builds on: shortcuts of option B, and batch norm scales drawn uniformly from [0, 1).
     """
 
     def __init__(self, units: Sequence[int], classes: int, normalize: nn.Module, projection: bool = False):

@@ -1,6 +1,6 @@
-"""The user's own network, named as `package.module:function` or `path/to/file.py:function`.
+"""A user's own network, given as `package.module:function` or `path/to/file.py:function`.
 
-Every failure is told as one sentence (InputError).
+Every failure is an InputError of one sentence.
 """
 
 import sys
@@ -13,18 +13,18 @@ from torch.nn.parameter import UninitializedParameter
 from utils import InputError, one_line
 
 from .layer_roles import LayerRoles, layer_roles
-from .network_state import generators_kept
 from .normalization import rgb
+from .python_state import generators_kept
 from .torch_settings import global_settings_kept
-from .user_code import ROOT, is_path, lies_in, top, user_code
+from .user_code import ROOT, is_in_folder, is_path, top_level_name, user_code
 
 
 class UserNetwork(nn.Module):
-    """`network` behind the normalisation: it gets (n, 3, size, size), normalised.
+    """`network` behind the normalisation: it gets normalised images (n, 3, size, size).
 
-    `classifier_names`: the layers that make its logits, None while that is not known, then with the reason in
-    `unknown`; `altered`: those whose weights are changed before they are used (`layer_roles.LayerRoles`). `unsaved`:
-    what training changes in it and no checkpoint holds (`probe.check_training`).
+    `classifier_names`: the layers that produce the logits, or None if that is not known, for the reason in `unknown`.
+    `altered`: the layers whose weights are changed before use (both from `layer_roles`). `unsaved`: state that training
+    changes and no checkpoint holds (`probe.check_training`).
     """
 
     classifier_names: tuple[str, ...] | None = None
@@ -41,7 +41,7 @@ class UserNetwork(nn.Module):
         return self.network(self.normalize(rgb(images)))
 
     def find_layer_roles_(self, channels: int, image_size: int) -> None:
-        """Set `classifier_names` and `altered`, or `unknown`, by a pass of such images."""
+        """Set `classifier_names` and `altered`, or else `unknown`, by a forward pass on such images."""
         found = layer_roles(self, channels, image_size)
         if isinstance(found, LayerRoles):
             self.classifier_names, self.altered = found
@@ -50,14 +50,14 @@ class UserNetwork(nn.Module):
 
 
 def call_user_function(arch: str, classes: int) -> nn.Module:
-    """function(num_classes=classes), for `arch` = "package.module:function" or "path/to/file.py:function"."""
+    """The network `function(num_classes=classes)`; InputError if it cannot be imported or returns something else."""
     place, _, name = arch.rpartition(":")
-    with global_settings_kept(), user_code(place)[0].named():
-        with generators_kept():  # what a module draws or seeds when it is imported is not for the network to begin with
+    with global_settings_kept(), user_code(place)[0].active():
+        with generators_kept():  # draws and seeds on import must not change the initial weights
             module = import_user_module(place)
         function = getattr(module, name, None)
         if function is None:
-            raise InputError(f"module {place} has no function {name}{whose(module)}")
+            raise InputError(f"module {place} has no function {name}{wrong_module_hint(module)}")
         try:
             network = function(num_classes=classes)
         except (Exception, SystemExit) as error:
@@ -75,9 +75,9 @@ def checked_network(arch: str, network: object) -> nn.Module:
 
 
 def import_user_module(place: str) -> ModuleType:
-    """The module in a file, or of that name: from the current directory or else from wherever Python looks.
+    """The module in a file, or the module of that name in the current directory or wherever Python looks.
 
-    To be called while names are the user's (`UserCode.named`).
+    Call it while the user's code is active (`UserCode.active`).
     """
     code, name = user_code(place)
     try:
@@ -90,8 +90,8 @@ def import_user_module(place: str) -> ModuleType:
         raise InputError(f"importing {place} raised {one_line(error)}") from error
 
 
-def whose(module: ModuleType) -> str:
-    """What to do where a user's module was meant and one beside ours was found."""
-    if not lies_in(sys.modules.get(top(module.__name__)), ROOT):
+def wrong_module_hint(module: ModuleType) -> str:
+    """Advice if the module found belongs to this suite, where a user's module was probably meant."""
+    if not is_in_folder(sys.modules.get(top_level_name(module.__name__)), ROOT):
         return ""
     return f"; it was found in this suite, {ROOT}: give a network in a file of your own as path/to/file.py:function"

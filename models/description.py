@@ -1,31 +1,31 @@
-"""A family of one's own, described in a TOML file: which parts of its networks are units, and which are fixed.
+"""The TOML file that describes a user's own family of networks: which modules are units, and which are fixed.
 
     kind = "ResNets of basic blocks"
-    stem = ["network.conv1", "network.bn1"]   # what comes before the stages; `normalize` belongs to it by itself
-    classifier = ["network.fc"]               # what comes after them; the last of them gives the logits
+    stem = ["network.conv1", "network.bn1"]   # before the stages; `normalize` is added to it
+    classifier = ["network.fc"]               # after the stages; the last module gives the logits
 
     [[stages]]                                # each stage, in order
-    units = "network.layer1.*"                # * is a unit's number, from 0 up; the network tells how many there are
+    units = "network.layer1.*"                # * is a unit's number, from 0 up; the network determines how many
     fixed = []                                # what a stage has once, such as ConvNeXt's downsampling between stages
-    first = 1                                 # so many units at its beginning have places of their own,
-    last = 0                                  # and so many at its end
+    first = 1                                 # this many units at the beginning keep their place,
+    last = 0                                  # and this many at the end
 
-A name is that of a module, or of a parameter in none of them, as `state_dict` has it; a network that is named
-package.module:function is called `network` there. Together they hold every parameter and buffer once. `stem`, `fixed`,
-`first` and `last` may be left away; they are then [], [], 1 and 0. `units` is
+Names are those of modules, or of parameters outside any listed module, as in the `state_dict`, where a network named
+package.module:function is called `network`. Together they must cover every parameter and buffer exactly once. `stem`,
+`fixed`, `first` and `last` are optional, with defaults [], [], 1 and 0. `units` is
 
     "network.layer1.*"                          where a unit is one module,
     ["blocks.*.conv", "norms.*"]                where it is several, or
     [["features.0", "features.1"], "features.3"]
 
-the names of each unit's modules, or of its one module, where numbers do not tell. Members that differ in more than
-what a * finds have tables of their own, by the name that --source_arch or --target_arch has; what one holds counts
-instead of the above:
+a list with the names of each unit's modules (or its only module) where no number distinguishes units. Members that
+differ in more than the number of units have their own tables, named as in --source_arch or --target_arch, whose entries
+override the above:
 
     [members."torchvision.models:vgg13_bn"]
     stages = [{ units = [["network.features.0", "network.features.1"], ["network.features.3", "network.features.4"]] }]
 
-Nothing here imports torch.
+Importing this module does not import torch.
 """
 
 import json
@@ -47,9 +47,9 @@ STAR = "*"
 
 @dataclass(frozen=True)
 class Description:
-    """A family as its file describes it; `content` is the file's, plain data that a checkpoint can keep.
+    """A validated description. `content` is the file's, plain data that a checkpoint can hold.
 
-    InputError, which names the file and what is wrong in it, for what describes no family.
+    InputError names the file and what is wrong in it.
     """
 
     file: str
@@ -63,7 +63,7 @@ class Description:
         check_alike({where: checked_stages(where, form) for where, form in self._forms().items()})
 
     def _forms(self) -> dict[str, Mapping]:
-        """What the file says of every network, and of each that has a table of its own; by what errors call it."""
+        """The shared description, if complete, and that of each member with its own table, by their name in errors."""
         shared = {key: value for key, value in self.content.items() if key in FORM}
         members = self.content.get("members", {})
         own = {self._where(arch): shared | form for arch, form in members.items()}
@@ -81,16 +81,16 @@ class Description:
 
     @property
     def checksum(self) -> str:
-        """Tells families apart, in a ticket's settings."""
+        """CRC-32 of the content, which identifies the family in a ticket's settings."""
         return f"{zlib.crc32(json.dumps(self.content, sort_keys=True).encode()):08x}"
 
     def classifier(self, arch: str) -> Unit:
         return tuple(self._form(arch)["classifier"])
 
     def member(self, arch: str, names: Iterable[str]) -> Family:
-        """The network `arch`, whose parameters and buffers have these names, as a member of the family.
+        """The network `arch`, whose parameters and buffers have these `names`, as a member of the family.
 
-        InputError, which names the culprit, unless each of them belongs to one of its parts, and no part is without.
+        InputError unless each name belongs to exactly one part and every part has one.
         """
         form, names = self._form(arch), tuple(names)
         stages = tuple(
@@ -103,7 +103,7 @@ class Description:
 
     def _stage(self, form: Mapping, name: str, names: Sequence[str]) -> Stage:
         units, first, last = form["units"], form.get("first", 1), form.get("last", 0)
-        if patterns := patterns_of(units):
+        if patterns := unit_patterns(units):
             found = units_found(self.file, patterns, name, names)
         else:
             found = tuple((unit,) if isinstance(unit, str) else tuple(unit) for unit in units)
@@ -115,21 +115,21 @@ class Description:
 
 
 def read_description(path: Path) -> Description:
-    """The description in a file; InputError for one that is none."""
+    """Read and validate a description file; InputError if it is invalid."""
     return Description(str(path), read_toml(path))
 
 
-# --- units by their pattern -------------------------------------------------------------------------------------------
+# --- units by pattern -------------------------------------------------------------------------------------------------
 
 
-def patterns_of(units: object) -> list[str]:
-    """The patterns of a unit's modules; none where units are listed."""
+def unit_patterns(units: object) -> list[str]:
+    """The patterns of a unit's modules; empty if `units` lists the units by name."""
     every = [units] if isinstance(units, str) else units
     return list(every) if all(isinstance(pattern, str) and STAR in pattern for pattern in every) else []
 
 
 def units_found(file: str, patterns: Sequence[str], stage: str, names: Sequence[str]) -> tuple[Unit, ...]:
-    """A stage's units, as many as the patterns of their modules find; they must find equally many, numbered from 0."""
+    """The units of a stage whose modules match the patterns; all patterns must match equally many, numbered from 0."""
     counts = {pattern: count_found(file, pattern, stage, names) for pattern in patterns}
     fewest, most = min(counts, key=counts.get), max(counts, key=counts.get)
     if counts[fewest] < counts[most]:
@@ -141,7 +141,7 @@ def units_found(file: str, patterns: Sequence[str], stage: str, names: Sequence[
 
 
 def count_found(file: str, pattern: str, stage: str, names: Sequence[str]) -> int:
-    """How many modules, or parameters, the pattern finds."""
+    """The number of modules or parameters that match the pattern."""
     before, after = map(re.escape, pattern.split(STAR))
     whole = re.compile(rf"{before}(0|[1-9]\d{{0,8}}){after}(\.|$)", re.ASCII)
     numbers = {int(found[1]) for found in map(whole.match, names) if found}
@@ -156,7 +156,7 @@ def count_found(file: str, pattern: str, stage: str, names: Sequence[str]) -> in
 
 
 def check_parts(file: str, arch: str, family: Family, names: Sequence[str]) -> None:
-    """InputError unless every name belongs to one module of the family, and every module has one."""
+    """InputError unless every name belongs to exactly one module of the family and every module has one."""
     belongs = {name: owners(name, family.modules) for name in names}
     for name, found in belongs.items():
         if not found:
@@ -183,7 +183,7 @@ def check_members(file: str, members: object) -> None:
 
 
 def checked_stages(where: str, form: Mapping) -> list[Mapping]:
-    """The stages of a network; InputError for what cannot be one."""
+    """The stages of a network's description; InputError if it is invalid."""
     for key in "classifier", "stages":
         if not form.get(key):
             raise InputError(f"{where} has no {key}")
@@ -210,7 +210,7 @@ def check_stage(where: str, stage: object) -> None:
 def check_units(where: str, units: object) -> None:
     if not isinstance(units, str | list) or (isinstance(units, str) and STAR not in units):
         raise InputError(f"{where}: units must be a name with * or a list, got {units!r}")
-    patterns = patterns_of(units)
+    patterns = unit_patterns(units)
     for pattern in patterns:
         if pattern.count(STAR) > 1:
             raise InputError(f"{where}: a unit has one number, one *, got {pattern!r}")
@@ -226,7 +226,7 @@ def check_names(where: str, names: object) -> None:
 
 
 def check_alike(stages: Mapping[str, Sequence[Mapping]]) -> None:
-    """InputError unless all members have equally many stages with the same places."""
+    """InputError unless all members have equally many stages, with the same `first` and `last`."""
     (first, expected), *others = stages.items()
     for where, found in others:
         if len(found) != len(expected):

@@ -1,7 +1,7 @@
-"""The architectures as data: how many units each stage of a network has.
+"""The built-in architectures as data: how many units each stage of a network has.
 
-A *unit* is what a stage repeats: a residual block in a ResNet, a convolution in a VGG. Nothing here imports torch, so
-that a script can check its arguments before it does.
+A *unit* is what a stage repeats: a residual block in a ResNet, a convolution in a VGG. Importing this module does not
+import torch, so that a script can check its arguments first.
 """
 
 from typing import NamedTuple
@@ -32,7 +32,7 @@ STEMS = ("imagenet", "cifar")
 
 
 class VGGForm(NamedTuple):
-    """Convolutions per stage, each with batch norm or without, and how many linear layers come after them."""
+    """Convolutions per stage, whether each has batch norm, and the number of linear layers after them."""
 
     units: tuple[int, ...]
     batch_norm: bool
@@ -57,7 +57,7 @@ VGGS |= {
 
 
 class MLPForm(NamedTuple):
-    """The widths of the hidden layers, and how weights start."""
+    """Widths of the hidden layers, and how the weights are initialised."""
 
     hidden: tuple[int, ...]
     initialization: str

@@ -1,4 +1,4 @@
-"""ResNet-18, -34 and -50 (He et al., CVPR 2016): torchvision's, and its keys, with the normalisation in front."""
+"""ResNets for ImageNet (He et al., CVPR 2016): torchvision's networks and keys, with the normalisation in front."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 class ImageNetResNet(ResNet):
-    """torchvision's network of `units` blocks per stage, and its initialisation.
+    """torchvision's network with `units` blocks per stage, and its initialisation.
 
-    The stem `imagenet` (7×7 with stride 2, then max-pooling) is made for 224 pixels: 32 end as a map of one. The stem
-    `cifar`, 3×3 with stride 1 and no pooling, keeps them to a map of 4×4.
+    The stem `imagenet` (7×7 with stride 2, then max-pooling) is made for 224 pixels and reduces 32 pixels to a map of
+    1×1. The stem `cifar` (3×3 with stride 1, no pooling) leaves a map of 4×4.
     """
 
     def __init__(self, block: str, units: Sequence[int], classes: int, normalize: nn.Module, stem: str):
@@ -23,7 +23,7 @@ class ImageNetResNet(ResNet):
             self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
             self.maxpool = nn.Identity()
-        # What was registered first comes first in the state_dict, as in the other networks.
+        # Registered first, so that it comes first in the state_dict, as in the other networks.
         self._modules = {"normalize": normalize, **self._modules}
 
     def forward(self, images: Tensor) -> Tensor:

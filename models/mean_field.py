@@ -1,9 +1,9 @@
-"""A two-layer network in its mean-field form: an average of neurons.
+"""A two-layer network in mean-field form: an average of neurons.
 
     f(x) = (1/N) sum_i b_i act(a_i . x)
 
-(Chizat & Bach, NeurIPS 2018; Mei et al., PNAS 2018). A gradient reaches a neuron divided by N, so that learning rates
-are given in mean-field units: the step is N times the learning rate, and the same one suits every width.
+(Chizat & Bach, NeurIPS 2018; Mei et al., PNAS 2018). The gradient of a neuron is divided by N, so learning rates are
+given in mean-field units: the step is N times the learning rate, and one learning rate suits every width.
 
 Shapes: N neurons, m examples, d inputs, C outputs.
 """
@@ -17,7 +17,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "tanh
 
 
 class MeanField(nn.Module):
-    """The network with inner weights `a`, (N, d), and outer weights `b`, (N, C)."""
+    """The network with inner weights `a`, (N, d), and outer weights `b`, (N, C); its length is N."""
 
     def __init__(self, a: Tensor, b: Tensor, activation: str = "relu"):
         super().__init__()
@@ -31,18 +31,18 @@ class MeanField(nn.Module):
         return self.hidden(inputs).T @ self.b / len(self)
 
     def hidden(self, inputs: Tensor, neurons: slice = slice(None)) -> Tensor:
-        """(m, d) -> (n, m): the activations act(a_i . x) of some neurons, of all if none are named."""
+        """(m, d) -> (n, m): the activations act(a_i . x) of these n neurons (all by default)."""
         return ACTIVATIONS[self.activation](self.a[neurons] @ inputs.T)
 
     def subnetwork(self, picks: Tensor) -> "MeanField":
-        """A network of its own: the average of the neurons in int64 (K,) `picks`, with repeats."""
+        """The average of the neurons in `picks`, int64 (K,), which may repeat; its weights are copies."""
         return MeanField(self.a.detach()[picks], self.b.detach()[picks], self.activation)
 
 
 def initial(neurons: int, inputs: int, outputs: int, activation: str, seed: int) -> MeanField:
-    """All weights drawn from the standard normal distribution, on the CPU, by `seed` alone.
+    """A network whose weights are drawn from the standard normal distribution, on the CPU, by `seed` alone.
 
-    For inputs of length about 1 every neuron's output is then of order 1, and that of the network of order 1/sqrt(N).
+    For inputs of length about 1, each neuron's output is of order 1 and the network's of order 1/sqrt(N).
     """
     random = torch.Generator().manual_seed(seed)
     shapes = (neurons, inputs), (neurons, outputs)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 class MLP(nn.Module):
     """Layers fc1, fc2, ...: (n, channels, size, size), flattened to (n, inputs), → `hidden` widths → (n, classes).
 
-    Weights start normal, as Glorot or as Kaiming (He) has them for ReLU, and biases at zero.
+    Weights are initialised from Glorot's or Kaiming's (He's) normal distribution, biases to zero.
     """
 
     def __init__(self, inputs: int, hidden: Sequence[int], classes: int, normalize: nn.Module, initialization: str):

@@ -1,8 +1,8 @@
-"""Normalisation as the first layer of a network, and the only place that imports advertorch.
+"""Normalisation as the first layer of a network, and the import of advertorch.
 
-A network that normalises its own images takes them in [0, 1], which is where an attack perturbs them, and its file says
-what it was trained with. advertorch 0.2.3 wants `zero_gradients` from torch.autograd.gradcheck, gone since torch 1.9;
-it is supplied here before the import. Whoever wants more of advertorch imports this module first.
+A network that normalises its own images takes them in [0, 1], where attacks perturb them, and its file records the
+statistics it was trained with. advertorch 0.2.3 needs `zero_gradients` from torch.autograd.gradcheck, which torch 1.9
+removed; it is supplied here. Import this module before any other part of advertorch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def zero_gradients(tensors: Tensor | Iterable) -> None:
-    """Zero the gradient of a tensor, or of each in an iterable (of iterables) of tensors, where there is one."""
+    """Zero the gradient, if any, of a tensor or of each tensor in a nested iterable."""
     if not isinstance(tensors, Tensor):
         for tensor in tensors:
             zero_gradients(tensor)
@@ -32,7 +32,7 @@ from advertorch.utils import NormalizeByChannelMeanStd  # noqa: E402
 def normalization(
     mean: Sequence[float], std: Sequence[float], *, image_channels: int, network_channels: int
 ) -> nn.Module:
-    """The layer (x − mean) / std per channel; the entry of a grey image serves every channel of the network."""
+    """The layer (x − mean) / std per channel; the entries of grey images apply to every channel of the network."""
     assert len(mean) == len(std) == image_channels, f"{len(mean)} means, {len(std)} stds, {image_channels} channels"
     assert image_channels in (1, network_channels), f"{image_channels} channels for a network with {network_channels}"
     mean, std = torch.tensor([mean, std], dtype=torch.float32).expand(2, network_channels)
@@ -40,5 +40,5 @@ def normalization(
 
 
 def rgb(images: Tensor) -> Tensor:
-    """(n, 1 or 3, h, w) → (n, 3, h, w): the one channel of grey images stands for all three."""
+    """(n, 1 or 3, h, w) → (n, 3, h, w): the channel of grey images is repeated."""
     return images.expand(-1, 3, -1, -1)

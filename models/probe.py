@@ -1,7 +1,7 @@
-"""Probing whether a network takes the images it will get, before hours of work depend on it.
+"""Checking that a network accepts its images and can be trained, before hours of work depend on it.
 
-A copy is tried with two images; the network itself and torch's generator are left as they were. The search for a size
-that works first asks the meta device, where tensors have shapes but no values and a forward pass costs milliseconds.
+A copy is tried on two images; the network itself and torch's generator are left unchanged. The search for an image size
+that works runs on the meta device first, where tensors have no values and a forward pass takes milliseconds.
 """
 
 from collections.abc import Mapping
@@ -11,21 +11,22 @@ from torch import nn
 
 from utils import InputError, one_line
 
-from .network_state import copied, first_names, generators_kept, is_extra, surroundings
+from .network_state import copy_network, first_names, is_extra_state
+from .python_state import generators_kept, python_state
 
 BATCH = 2
-LARGEST = 512  # pixels: the search for a size that works ends here
+LARGEST = 512  # pixels, where the search for a size that works ends
 
 
 def check_network(network: nn.Module, arch: str, *, classes: int, channels: int, image_size: int) -> None:
-    """Refuse (InputError) a network that fails in train mode on such images, or does not return (n, classes).
+    """InputError for a network that fails in train mode on such images or does not return (n, classes).
 
-    If it fails, the smallest size that works is named, if there is one.
+    The message names the smallest image size that works, if there is one.
     """
     try:
-        output = run(twin(network, "cpu"), "cpu", channels, image_size)
+        output = forward(training_copy(network, "cpu"), "cpu", channels, image_size)
     except Exception as error:
-        raise InputError(why_not(network, arch, channels, image_size, error)) from error
+        raise InputError(size_error(network, arch, channels, image_size, error)) from error
     check_logits(output, arch, classes)
 
 
@@ -36,29 +37,29 @@ def check_logits(output: object, arch: str, classes: int, mode: str = "") -> Non
 
 
 def check_training(network: nn.Module, arch: str, *, classes: int, channels: int, image_size: int) -> tuple[str, ...]:
-    """Refuse (InputError) a network that cannot be trained on such images and evaluated in turn.
+    """InputError for a network that cannot alternate between training and evaluation on such images.
 
-    Returns what a step of training changes in it and no checkpoint holds: names of Python attributes and of buffers
-    that are not persistent.
+    Returns the state that a training step changes and no checkpoint holds: names of Python attributes and of
+    non-persistent buffers.
     """
     check_kinds(network, arch)
-    tried = twin(network, "cpu")
-    before, temporary = surroundings(tried), {name: value.clone() for name, value in unsaved_buffers(tried).items()}
+    tried = training_copy(network, "cpu")
+    before, temporary = python_state(tried), {name: value.clone() for name, value in unsaved_buffers(tried).items()}
     with generators_kept(), torch.enable_grad():
         for training in True, False, True:  # what one pass leaves behind may break the next one
             check_pass(tried.train(training), arch, classes, channels, image_size)
     if names := sorted(first_names(tried).keys() ^ first_names(network).keys()):
         raise InputError(f"{arch} must have all of its tensors when it is built, got {names[0]} only while it computes")
-    return (*before.lost(surroundings(tried)), *changed_buffers(temporary, unsaved_buffers(tried)))
+    return (*before.unsaved_changes(python_state(tried)), *changed_buffers(temporary, unsaved_buffers(tried)))
 
 
 def check_kinds(network: nn.Module, arch: str) -> None:
-    """Refuse what no step here can train, or no checkpoint hold."""
+    """InputError for parameters that cannot be trained and for state that a checkpoint cannot hold."""
     for name, value in network.named_parameters():
         if not value.is_floating_point():
             raise InputError(f"{arch} must have parameters of real numbers, got {value.dtype} in {name}")
     for name, value in network.state_dict().items():
-        if not (isinstance(value, torch.Tensor) or is_extra(name)):
+        if not (isinstance(value, torch.Tensor) or is_extra_state(name)):
             raise InputError(
                 f"{arch} keeps {name} in a form that is neither a parameter nor a buffer, as quantised layers do: such "
                 "networks cannot be trained or pruned here"
@@ -66,7 +67,7 @@ def check_kinds(network: nn.Module, arch: str) -> None:
 
 
 def check_pass(network: nn.Module, arch: str, classes: int, channels: int, image_size: int) -> None:
-    """One pass in the network's mode; in train mode a backward pass as well."""
+    """One forward pass in the network's current mode, and in train mode a backward pass."""
     mode = "train" if network.training else "eval"
     try:
         with torch.inference_mode(not network.training):
@@ -83,27 +84,27 @@ def check_pass(network: nn.Module, arch: str, classes: int, channels: int, image
 
 
 def unsaved_buffers(network: nn.Module) -> dict[str, torch.Tensor]:
-    """The buffers that are not persistent."""
+    """The non-persistent buffers."""
     saved = first_names(network)
     return {name: value for name, value in network.named_buffers(remove_duplicate=False) if name not in saved}
 
 
 def changed_buffers(before: Mapping[str, torch.Tensor], later: Mapping[str, torch.Tensor]) -> list[str]:
-    """Those that have other values than before, or are new: None until the network has computed, for example."""
+    """The buffers with other values than before, and new ones, such as those that are None until the first pass."""
     return [name for name, value in later.items() if name not in before or not torch.equal(value, before[name])]
 
 
-def twin(network: nn.Module, device: str) -> nn.Module:
-    return copied(network).to(device).train()
+def training_copy(network: nn.Module, device: str) -> nn.Module:
+    return copy_network(network).to(device).train()
 
 
-def run(network: nn.Module, device: str, channels: int, size: int) -> object:
+def forward(network: nn.Module, device: str, channels: int, size: int) -> object:
     images = torch.zeros(BATCH, channels, size, size, device=device)
     with torch.no_grad(), generators_kept():  # dropout draws
         return network(images)
 
 
-def why_not(network: nn.Module, arch: str, channels: int, size: int, error: Exception) -> str:
+def size_error(network: nn.Module, arch: str, channels: int, size: int, error: Exception) -> str:
     smallest = smallest_size(network, channels, size)
     if smallest is None:
         return f"{arch} fails on images of {size} pixels with {one_line(error)}"
@@ -111,27 +112,27 @@ def why_not(network: nn.Module, arch: str, channels: int, size: int, error: Exce
 
 
 def smallest_size(network: nn.Module, channels: int, failed: int) -> int | None:
-    """The smallest size that works, tried one by one: a network may work at one size alone.
+    """The smallest image size that works, or None. All sizes are tried, since a network may work at a single one.
 
-    The meta device has the first word, the CPU the last: older versions of torch let a convolution pass on meta whose
-    kernel is larger than its input.
+    Sizes that work on the meta device are confirmed on the CPU: older versions of torch accept a kernel larger than its
+    input on meta.
     """
     try:
-        on_meta, on_cpu = twin(network, "meta"), twin(network, "cpu")
+        on_meta, on_cpu = training_copy(network, "meta"), training_copy(network, "cpu")
     except Exception:
         return None
-    if failure(on_meta, "meta", channels, LARGEST) and (
-        failure(on_meta, "meta", channels, failed) == failure(on_meta, "meta", channels, LARGEST)
+    if failure_at(on_meta, "meta", channels, LARGEST) and (
+        failure_at(on_meta, "meta", channels, failed) == failure_at(on_meta, "meta", channels, LARGEST)
     ):
-        return None  # one error for all sizes is not about size; trying them all would take a minute
-    sizes = (size for size in range(1, LARGEST + 1) if not failure(on_meta, "meta", channels, size))
-    return next((size for size in sizes if not failure(on_cpu, "cpu", channels, size)), None)
+        return None  # the same error at both sizes is not about size; trying all would take a minute
+    sizes = (size for size in range(1, LARGEST + 1) if not failure_at(on_meta, "meta", channels, size))
+    return next((size for size in sizes if not failure_at(on_cpu, "cpu", channels, size)), None)
 
 
-def failure(network: nn.Module, device: str, channels: int, size: int) -> str:
-    """What goes wrong at this size; nothing: ''."""
+def failure_at(network: nn.Module, device: str, channels: int, size: int) -> str:
+    """The error at this image size, '' if there is none."""
     try:
-        run(network, device, channels, size)
+        forward(network, device, channels, size)
     except Exception as error:
         return one_line(error)
     return ""

@@ -1,9 +1,9 @@
-"""The architectures by their units: which modules may be replicated or dropped together, and which are fixed.
+"""The units of each architecture: which modules are replicated or dropped together, and which are fixed.
 
-A *unit* is a residual block of a ResNet; of a VGG or an MLP it is a convolution or linear layer with its batch norm
-(Chen et al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021, section 3). It is described by the names of its
-modules, so a network of one's own becomes a family by a description alone, which `models.description` reads. Nothing
-here imports torch.
+A *unit* is a residual block of a ResNet, or a convolution or linear layer of a VGG or MLP with its batch norm (Chen et
+al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021, section 3). Units are described by the names of their
+modules; for a user's own networks, `models.description` reads such a description from a file. Importing this module
+does not import torch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,9 +19,11 @@ NORMALIZATION = "normalize"
 
 
 class Stage(NamedTuple):
-    """Units in order. Those at its ends that change the width, or the size of the image, have their places: so many
-    `first` and `last` ones go to those of the other network, one to one, and so do the `fixed` modules, which a stage
-    has once, whatever its depth."""
+    """The units of a stage, in order.
+
+    The `first` and `last` so many units change the width or the image size; they correspond one to one to those of a
+    relative, and so do the `fixed` modules, which a stage has once whatever its depth.
+    """
 
     units: tuple[Unit, ...]
     first: int = 1
@@ -34,14 +36,14 @@ class Stage(NamedTuple):
 
     @property
     def normal(self) -> int:
-        """How many of its units may be replicated or dropped."""
+        """The number of units that may be replicated or dropped."""
         return len(self.units) - self.first - self.last
 
 
 class Family(NamedTuple):
-    """A network as a member of a family: relatives are of the same `kind` and differ in how many units a stage has.
+    """A network as a member of a family: relatives have the same `kind` and differ in the number of units per stage.
 
-    Every parameter and buffer belongs to one module of the stem, of a stage, or of the classifier.
+    Every parameter and buffer belongs to exactly one module of the stem, a stage, or the classifier.
     """
 
     kind: str
@@ -55,15 +57,15 @@ class Family(NamedTuple):
 
 
 def owners(name: str, modules: Iterable[str]) -> list[str]:
-    """Those of `modules` that a parameter or buffer belongs to: whole names count, layer1.1 has nothing of layer1.10's.
+    """Those of `modules` that a parameter or buffer belongs to, comparing whole names: layer1.1 does not own layer1.10.
 
-    A parameter that lies in no module of its own, such as a position embedding, stands for itself.
+    A parameter outside any listed module, such as a position embedding, may be listed itself.
     """
     return [module for module in modules if name == module or name.startswith(f"{module}.")]
 
 
 def family(arch: str) -> Family:
-    """The units of one of our architectures; InputError for another name."""
+    """The units of a built-in architecture; InputError for any other name."""
     if arch in CIFAR_RESNETS:
         kind = "CIFAR ResNets with projection shortcuts" if arch.endswith(PROJECTION) else "CIFAR ResNets"
         return _resnet(kind, CIFAR_RESNETS[arch])
@@ -87,7 +89,7 @@ def _resnet(kind: str, units: Sequence[int]) -> Family:
 
 
 def _vgg(form: VGGForm) -> Family:
-    """Its modules are numbered through; between stages a max-pool takes a number, after each unit a ReLU."""
+    """Modules are numbered consecutively, including a ReLU after each unit and a max-pool between stages."""
     layers = 2 if form.batch_norm else 1
     starts = [0]
     for count in form.units:
@@ -109,6 +111,6 @@ def _numbered(parent: str, first: int, count: int) -> Unit:
 
 
 def _mlp(hidden: int) -> Family:
-    """One stage; its first layer takes the image, its last narrows to what the classifier takes."""
+    """One stage; the first layer takes the image, the last one narrows to the classifier's input."""
     stage = Stage(tuple((f"fc{number}",) for number in range(1, hidden + 1)), first=1, last=1)
     return Family("MLPs", (NORMALIZATION,), (stage,), (f"fc{hidden + 1}",))

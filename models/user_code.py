@@ -1,9 +1,9 @@
-"""Importing a user's own code, whose names are its own.
+"""Importing a user's code whose modules may have the same names as modules of this suite.
 
-A user's `models`, `utils` or `dataset` may be called as modules of this suite are. While a user's code is imported, and
-while its function is called, such a name means the user's module; before and after it means ours. A module whose name
-is taken goes by another one from then on ("user0_models"), by which relative imports find it. The one thing that does
-not work is code that imports such a name, in full, only while the network computes.
+While a user's code is imported, and while its function is called, a name such as `models`, `utils` or `dataset` means
+the user's module; before and after, the suite's. A user's module with a conflicting name is then renamed
+("user0_models"), and relative imports find it under that name. The one thing that does not work is an absolute import
+of such a name while the network computes.
 """
 
 import pkgutil
@@ -16,58 +16,58 @@ from importlib.util import spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).resolve().parent.parent  # where the modules of this suite lie
+ROOT = Path(__file__).resolve().parent.parent  # the directory of this suite
 
 Modules = dict[str, ModuleType]
 
 
 class UserCode:
-    """The modules of one place, a directory.
+    """The modules of one directory.
 
-    Names are looked up here first, then wherever Python looks, then in `beside`, the directory of a file that lies in a
-    package, and last in the directory of this suite. `own` is the name at the top level that means a module of this
-    place, whatever has been imported under it elsewhere.
+    While it is `active`, names are looked up in this folder first, then wherever Python looks, then in `beside` (the
+    directory of a file that lies in a package), and last in this suite. `own` is the top-level name that means a module
+    of this folder even if another module has been imported under it.
     """
 
     def __init__(self, folder: Path, beside: Path | None, own: str | None, number: int):
         self.folder, self.beside, self.own = folder, beside, own
         self.prefix = f"user{number}_"
-        self.known = any(Path(entry).resolve() == folder for entry in sys.path)  # whether Python looks there by itself
-        self.apart: Modules = {}  # of its modules, those whose names are taken
+        self.known = any(Path(entry).resolve() == folder for entry in sys.path)  # whether it is on sys.path anyway
+        self.conflicting: Modules = {}  # its modules whose names the suite has, too
 
     @contextmanager
-    def named(self) -> Iterator[None]:
-        """While this lasts, names are those of this place."""
+    def active(self) -> Iterator[None]:
+        """Within, module names mean those of this folder."""
         path, finders = list(sys.path), list(sys.meta_path)
         entries = [str(self.folder), *path, *([str(self.beside)] if self.beside else [])]
-        hidden = taken_out(self.is_foreign)
-        fallback = Ours(hidden)
+        hidden = pop_modules(self.is_foreign)
+        fallback = SuiteFinder(hidden)
         sys.path[:] = [entry for entry in entries if Path(entry).resolve() != ROOT]
         sys.meta_path.append(fallback)
-        sys.modules.update(self.apart)
+        sys.modules.update(self.conflicting)
         invalidate_caches()
         try:
             yield
         finally:
-            ours = {*names_at(ROOT), *map(top, hidden)} - fallback.used
-            self.apart = taken_out(lambda name, _: name in ours)
+            ours = {*module_names(ROOT), *map(top_level_name, hidden)} - fallback.used
+            self.conflicting = pop_modules(lambda name, _: name in ours)
             sys.modules.update(hidden)
-            self.rename_apart()
+            self.rename_conflicting()
             sys.meta_path[:] = finders
-            # What it imports when the network computes must be found, too, but must not shadow our modules.
+            # What the network imports while it computes must be found, but must not shadow modules of this suite.
             sys.path[:] = list(dict.fromkeys([*path, *entries, *sys.path]))
 
     def is_foreign(self, name: str, module: ModuleType) -> bool:
-        """Whether a module is not to be found here: one of ours, one of another place where Python does not look by
-        itself, or one that has the name of the file that is asked for."""
-        if lies_in(module, self.folder):
+        """Whether a loaded module must be hidden while this folder is active: one of this suite, one of another user
+        folder that is not on sys.path, or one with the name of the requested file."""
+        if is_in_folder(module, self.folder):
             return self.folder == ROOT
         others = {code.folder for code in _PLACES.values() if code.own and not code.known}
-        return name == self.own or any(lies_in(module, folder) for folder in (ROOT, *others))
+        return name == self.own or any(is_in_folder(module, folder) for folder in (ROOT, *others))
 
-    def rename_apart(self) -> None:
-        """Give its modules whose names are taken names of their own, by which relative imports find them."""
-        for name, module in self.apart.items():
+    def rename_conflicting(self) -> None:
+        """Rename its modules with conflicting names; relative imports find them under the new ones."""
+        for name, module in self.conflicting.items():
             if module.__name__ == name and module.__spec__:
                 module.__name__ = module.__spec__.name = f"{self.prefix}{name}"
                 module.__package__ = module.__spec__.parent
@@ -78,7 +78,7 @@ _PLACES: dict[tuple, UserCode] = {}
 
 
 def user_code(place: str) -> tuple[UserCode, str]:
-    """Where "package.module" or "path/to/file.py" is looked for, and its name there."""
+    """The folder of "package.module" or "path/to/file.py", and the module's name there."""
     if not is_path(place):
         return _place(Path.cwd(), None, None), place
     file = Path(place).expanduser().resolve()
@@ -89,7 +89,7 @@ def user_code(place: str) -> tuple[UserCode, str]:
 
 
 def _place(folder: Path, beside: Path | None, own: str | None) -> UserCode:
-    """The same one whenever it is asked for, so that nothing is imported twice."""
+    """One object per place, so that nothing is imported twice."""
     key = folder, beside, own
     if key not in _PLACES:
         _PLACES[key] = UserCode(*key, number=len(_PLACES))
@@ -97,19 +97,19 @@ def _place(folder: Path, beside: Path | None, own: str | None) -> UserCode:
 
 
 def is_path(place: str) -> bool:
-    """Whether it is the path of a file, not the dotted name of a module."""
+    """Whether `place` is the path of a file rather than a dotted module name."""
     return place.endswith(".py") or "/" in place or "\\" in place
 
 
-class Ours:
-    """The last finder asked while names are a user's: it knows the modules of this suite, those `hidden` as they are.
+class SuiteFinder:
+    """The last finder on sys.meta_path while user code is active: it finds the modules of this suite.
 
-    `used` are the names at the top level that it found.
+    Those in `hidden` are returned as they were loaded. `used` collects the top-level names it has found.
     """
 
     def __init__(self, hidden: Mapping[str, ModuleType]):
-        tops = {name for name, module in hidden.items() if lies_in(module, ROOT)}
-        self.hidden = {name: module for name, module in hidden.items() if top(name) in tops}
+        tops = {name for name, module in hidden.items() if is_in_folder(module, ROOT)}
+        self.hidden = {name: module for name, module in hidden.items() if top_level_name(name) in tops}
         self.used: set[str] = set()
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -122,34 +122,34 @@ class Ours:
         return None
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """As ever."""
+        """Let Python create the module."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put back what is hidden: Python takes what then stands under the name."""
+        """Restore the hidden modules in sys.modules, from which Python then takes this one."""
         name = module.__name__
-        sys.modules.update({each: found for each, found in self.hidden.items() if top(each) == name})
+        sys.modules.update({each: found for each, found in self.hidden.items() if top_level_name(each) == name})
 
 
-def top(name: str) -> str:
-    """The part of a module's name at the top level."""
+def top_level_name(name: str) -> str:
+    """The first part of a dotted module name."""
     return name.partition(".")[0]
 
 
-def names_at(folder: Path) -> set[str]:
-    """The names of modules and packages that lie there."""
+def module_names(folder: Path) -> set[str]:
+    """The names of the modules and packages in a folder."""
     return {module.name for module in pkgutil.iter_modules([str(folder)])}
 
 
-def lies_in(module: ModuleType | None, folder: Path) -> bool:
-    """Whether a module at the top level lies in this very folder."""
-    file = getattr(module, "__dict__", {}).get("__file__")  # to ask a lazy module would load it
+def is_in_folder(module: ModuleType | None, folder: Path) -> bool:
+    """Whether a top-level module lies directly in this folder."""
+    file = getattr(module, "__dict__", {}).get("__file__")  # getattr would load a lazy module
     if not isinstance(file, str):
         return False
     place = Path(file)
     return (place.parent.parent if place.name == "__init__.py" else place.parent).resolve() == folder
 
 
-def taken_out(chosen: Callable[[str, ModuleType], bool]) -> Modules:
-    """Modules removed from sys.modules: those `chosen` at the top level, with all that is in them."""
+def pop_modules(chosen: Callable[[str, ModuleType], bool]) -> Modules:
+    """Remove the `chosen` top-level modules and their submodules from sys.modules, and return them."""
     tops = {name for name, module in list(sys.modules.items()) if "." not in name and chosen(name, module)}
-    return {name: sys.modules.pop(name) for name in list(sys.modules) if top(name) in tops - {"__main__"}}
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if top_level_name(name) in tops - {"__main__"}}

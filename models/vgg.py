@@ -1,8 +1,8 @@
-"""VGG (Simonyan & Zisserman, ICLR 2015) as the 2021 reference has it: four max-pools and one linear layer.
+"""VGG (Simonyan & Zisserman, ICLR 2015) as in the 2021 PrAC-LTH code: four max-pools and one linear layer.
 
-Keys do not tell it from torchvision's `features`, which end in a fifth max-pool: with that, a ticket would load and
-compute another network. With several linear layers it is that of the Elastic Lottery Ticket paper (Chen et al., NeurIPS
-2021, table 5).
+torchvision's VGG has the same keys and a fifth max-pool at the end of `features`; with that, a ticket would load and
+compute another function. The variants with several linear layers are those of the Elastic Lottery Ticket paper (Chen et
+al., NeurIPS 2021, table 5).
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ from .normalization import rgb
 
 
 class VGG(nn.Module):
-    """Five stages of 3×3 convolutions, global average pooling, and a linear classifier, which hidden layers as wide
-    as the last stage may precede.
+    """Five stages of 3×3 convolutions, global average pooling, optional hidden linear layers as wide as the last
+    stage, and a linear classifier.
 
-    Images of fewer than 16 pixels do not survive the max-pools. Convolutions start Kaiming-normal (fan out), hidden
-    linear layers, too (fan in), the classifier with a standard deviation of 0.01, and all biases at zero.
+    Images need at least 16 pixels for the four max-pools. Convolutions are initialised Kaiming-normal (fan out), hidden
+    linear layers Kaiming-normal (fan in), the classifier with standard deviation 0.01, and all biases to zero.
     """
 
     def __init__(self, form: VGGForm, classes: int, normalize: nn.Module):
@@ -30,7 +30,7 @@ class VGG(nn.Module):
         last = nn.Linear(VGG_WIDTHS[-1], classes)
         self.classifier = nn.Sequential(*hidden, last) if hidden else last
         self.apply(initialize_)
-        for layer in hidden[::2]:  # with the classifier's deviation their outputs would vanish
+        for layer in hidden[::2]:  # with the classifier's standard deviation their outputs would vanish
             nn.init.kaiming_normal_(layer.weight)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class VGG(nn.Module):
 
 
 def feature_layers(units: Sequence[int], batch_norm: bool) -> Iterator[nn.Module]:
-    """The layers of the stages, in order, with a max-pool *between* stages, so none after the last."""
+    """The layers of all stages in order, with a max-pool between stages but none after the last."""
     inputs = 3
     for stage, (width, repeats) in enumerate(zip(VGG_WIDTHS, units, strict=True)):
         if stage > 0:

@@ -23,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lottery.training.step import load_weights_
-from models.network_state import copied, tensors
+from models.network_state import copy_network, tensors
 from models.units import NORMALIZATION
 from pruner import Mask, Scores, Weights, apply_, magnitude, random_scores
 
@@ -105,7 +105,7 @@ SCORES: dict[str, Callable[[ScoringInputs], Scores]] = {
 
 def _at(model: nn.Module, weights: Weights, mask: Mask) -> nn.Module:
     """A copy of the network with the weights under the mask."""
-    network = copied(model)
+    network = copy_network(model)
     load_weights_(network, weights)
     apply_(dict(network.named_parameters()), mask)
     return network.requires_grad_(True)

@@ -13,7 +13,7 @@ from lottery.checkpointing.checkpoint import on_cpu, read, split_state
 from lottery.tickets.prac_set_files import read_sequence
 from lottery.tickets.state_dict_formats import cast, check_fit, names_in, renamed, unwrapped
 from lottery.training.step import copy_weights
-from models.network_state import is_extra, tensors
+from models.network_state import is_extra_state, tensors
 from models.units import NORMALIZATION, owners
 from pruner import Mask, Weights
 from utils import InputError

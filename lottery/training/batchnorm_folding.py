@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from models.network_state import surroundings_kept
+from models.python_state import python_state_kept
 
 
 class FoldedPair(NamedTuple):
@@ -33,7 +33,7 @@ class FoldedNetwork:
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype):
-        with surroundings_kept(model):  # a network that stores activations would keep torch.fx's proxies
+        with python_state_kept(model):  # a network that stores activations would keep torch.fx's proxies
             self.network = fx.symbolic_trace(model)
         self.pairs = [self.fold(node, dtype) for node in foldable_norms(self.network)]
         self.network.recompile()

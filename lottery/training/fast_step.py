@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.custom import UserNetwork
-from models.network_state import Surroundings, generators_kept, surroundings, surroundings_kept
+from models.python_state import PythonState, generators_kept, python_state, python_state_kept
 from utils import listed, one_line
 
 Update = Callable[[Tensor], None]
@@ -72,7 +72,7 @@ class FastStep:
         self.variants: dict[int, StepVariant] = {}  # batch size -> variant, most recently used last
         self.failed: dict[str, str] = {}  # variant -> why it is not used
         self.may_change = isinstance(step.model, UserNetwork)
-        self.recorded: Surroundings | None = None  # when a variant was last chosen
+        self.recorded: PythonState | None = None  # when a variant was last chosen
 
     def __call__(self, visits: Tensor) -> None:
         size = visits.shape[1]
@@ -100,13 +100,13 @@ class FastStep:
     def begin_epoch(self) -> None:
         """Drop recordings that no longer match a user's network, for example one whose `train` changes a number."""
         recorded = any(variant.name != "plain" for variant in self.variants.values())
-        if recorded and self.may_change and self.recorded.differs(surroundings(self.step.model)):
+        if recorded and self.may_change and self.recorded.differs(python_state(self.step.model)):
             self.forget()
 
     def choose(self, visits: Tensor) -> StepVariant:
         """The fastest valid variant for batches of this size; the step's state is left unchanged."""
         plain, known = partial(self.step.update, network=self.step.model), len(self.failed)
-        self.recorded = surroundings(self.step.model)
+        self.recorded = python_state(self.step.model)
         for name in self.faster_variants(visits.shape[1]):
             if variant := self.try_variant(name, plain, visits):
                 break
@@ -145,7 +145,7 @@ class FastStep:
         """`fast`, captured as a graph if that is wanted; RuntimeError if its result differs from that of `plain`."""
         before, devices = cloned(self.state()), [self.step.device] if self.captures else []
         try:
-            with generators_kept(devices), surroundings_kept(self.step.model):
+            with generators_kept(devices), python_state_kept(self.step.model):
                 after_plain = self.state_after(plain, visits, before)
                 self.check_surroundings()
                 if self.captures:
@@ -163,7 +163,7 @@ class FastStep:
     def check_surroundings(self) -> None:
         """RuntimeError if the plain step has just changed more than the values of the network's tensors, which a
         recording would not repeat."""
-        if changed := self.recorded.changed(surroundings(self.step.model)):
+        if changed := self.recorded.changed(python_state(self.step.model)):
             raise RuntimeError(f"each step changes {listed(changed)}, which a recorded one would not")
 
     @property

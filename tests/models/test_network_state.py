@@ -18,8 +18,9 @@ from lottery.checkpointing.checkpoint import read
 from lottery.training.evaluation import Evaluator
 from lottery.training.step import copy_weights, load_weights_
 from models.custom import UserNetwork
-from models.network_state import copied, first_names, generators_kept, surroundings, surroundings_kept, tensors
+from models.network_state import copy_network, first_names, tensors
 from models.probe import check_training
+from models.python_state import generators_kept, python_state, python_state_kept
 from tests import networks
 from tests.helpers import run_in_process
 from tests.networks import Aliased, Annealed, Centred, Extra, Keeps, Plain, StochasticDepth
@@ -62,7 +63,7 @@ def test_a_network_that_keeps_a_tensor_of_a_pass_can_be_copied():
     model = passes(Keeps())
     with pytest.raises(RuntimeError):
         copy.deepcopy(model)
-    twin = copied(model)
+    twin = copy_network(model)
     assert torch.equal(twin.feature, model.feature) and twin.feature is not model.feature
     assert twin.conv1.weight is not model.conv1.weight and torch.equal(twin.conv1.weight, model.conv1.weight)
 
@@ -118,20 +119,20 @@ def test_what_changes_beside_values_is_seen(change, names):
     model = Counting()
     if names == ["cycle"]:  # what is next in it cannot be seen, so that it always counts as another
         model.cycle = itertools.cycle([1.0, 0.0])
-    before = surroundings(model)
+    before = python_state(model)
     with generators_kept():
         change(model)
-        assert before.changed(surroundings(model)) == names
+        assert before.changed(python_state(model)) == names
 
 
 def test_afterwards_it_is_as_it_was():
     model = Centred()
-    before, mean = surroundings(model), model.mean
-    with surroundings_kept(model), generators_kept():
+    before, mean = python_state(model), model.mean
+    with python_state_kept(model), generators_kept():
         passes(model)
         model.kept, _ = "something", random.random()
         assert model.mean is not mean
-    assert before.changed(surroundings(model)) == [] and model.mean is mean and not hasattr(model, "kept")
+    assert before.changed(python_state(model)) == [] and model.mean is mean and not hasattr(model, "kept")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from models.network_state import surroundings_kept
+from models.python_state import python_state_kept
 from utils import InputError, one_line
 
 
@@ -73,7 +73,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
     """
     training = model.training
     try:
-        with surroundings_kept(model):  # a network that keeps what it computes would keep what stands for it here
+        with python_state_kept(model):  # a network that keeps what it computes would keep what stands for it here
             network = fx.symbolic_trace(model.eval())
     except Exception as error:  # users' networks raise many kinds
         raise InputError(

@@ -37,7 +37,7 @@ from lottery.training.recipe import Recipe
 from lottery.training.step import copy_weights, load_weights_
 from lottery.training.tables import epoch_line
 from lottery.training.training_run import TrainingRun, plan_lines, summary, train_epochs
-from models.network_state import copied
+from models.network_state import copy_network
 from pruner import Ticket, density
 
 SCRIPT = "main_channels.py"
@@ -178,7 +178,7 @@ class ChannelSelectionRun:
     def end_point(self) -> None:
         """Slice the network that this round leaves, measure it, and begin the next one."""
         context, training, kept = self.context, self.training, self.selector.kept(self.point["layers"])
-        masked = copied(context.model)
+        masked = copy_network(context.model)
         if training.history:
             load_weights_(masked, best_weights(self.directory.best(training.round)))
         small = sliced(masked, self.selector.groups, kept)

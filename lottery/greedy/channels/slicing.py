@@ -20,7 +20,7 @@ from lottery.greedy.channels.groups import Group, Slot, is_depthwise, layers_of
 from lottery.training.precision import matmul_precision
 from lottery.training.step import load_weights_
 from models import build_model
-from models.network_state import copied, tensors
+from models.network_state import copy_network, tensors
 from models.units import NORMALIZATION
 from pruner import Mask
 from utils import InputError, RunError, one_line
@@ -52,7 +52,7 @@ def along(channels: Tensor, slot: Slot, ndim: int) -> Tensor:
 
 def sliced(model: nn.Module, groups: Iterable[Group], kept: Kept) -> nn.Module:
     """A copy of the model without the channels that are not kept: an ordinary, smaller network of the same layers."""
-    small, touched = copied(model), set()
+    small, touched = copy_network(model), set()
     with torch.no_grad():
         for group in groups:
             for slot in group.slots(small):
@@ -149,7 +149,7 @@ def export(path: Path, small: nn.Module, images: Tensor) -> None:
     `images`, (b, C, H, W) in [0, 1], b at least 2, is what it is traced with; it takes any number of such images.
     RunError if torch cannot write it.
     """
-    twin = copied(small).cpu().eval()
+    twin = copy_network(small).cpu().eval()
     batch = torch.export.Dim("images", min=1)
     example = images[:2].cpu().contiguous()
     file = io.BytesIO()
