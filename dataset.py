@@ -1,7 +1,7 @@
-"""Which examples a network is trained on.
+"""The training examples: splits, augmentation, and the scores that select examples (forgetting events, EL2N).
 
-An example is its index in the training set on disk, in every array. Shapes: N examples in the training set, n of them
-in a set of `indices` (sorted, without repeats), b in a batch; images are uint8 (H, W, C).
+In every array an example is identified by its index in the training set on disk. Shapes: N examples in the training
+set, n of them in a set of `indices` (sorted, without repeats), b in a batch; images are uint8 (H, W, C).
 """
 
 import math
@@ -21,12 +21,12 @@ from utils import InputError, generator
 SPLITS = Path(__file__).parent / "npy_files"
 
 
-# --- a data set on its device, and its split --------------------------------------------------------------------------
+# --- images and their split -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Images:
-    """Labelled images, all of them on one device; `padding` and `flips` say how they may be augmented."""
+    """Labelled images on one device; `padding` and `flips` say how training augments them."""
 
     images: Tensor  # uint8 (N, H, W, C)
     labels: Tensor  # int64 (N,)
@@ -42,45 +42,45 @@ class Images:
 
 
 def class_counts(data: Images, indices: Tensor) -> list[int]:
-    """How many of `indices` each class has."""
+    """The number of `indices` in each class."""
     classes = int(data.labels.max()) + 1
     return torch.bincount(data.labels[indices], minlength=classes).tolist()
 
 
 class Split(NamedTuple):
-    """The examples that train and those that validate; disjoint, each sorted."""
+    """The training and validation examples: disjoint, each sorted."""
 
     train: Tensor  # int64
     validation: Tensor  # int64
 
 
-VAL_FRACTION = 0.1  # of a split, for validation
+VAL_FRACTION = 0.1  # share of a split used for validation
 
 
 def split(permutation: np.ndarray, val_fraction: float = VAL_FRACTION) -> Split:
-    """The last ceil(n * val_fraction) of a permutation's n entries validate, those before them train."""
-    fraction = Fraction(str(val_fraction))  # of the number as it is written: 0.1 is 1/10
+    """Split a permutation of n entries: the last ceil(n * val_fraction) are for validation."""
+    fraction = Fraction(str(val_fraction))  # exact decimal: 0.1 is 1/10
     return split_last(permutation, math.ceil(len(permutation) * fraction))
 
 
 def split_last(permutation: np.ndarray, validation: int) -> Split:
-    """The last `validation` of a permutation's entries validate, those before them train."""
+    """Split a permutation: the last `validation` entries are for validation."""
     entries = torch.from_numpy(np.asarray(permutation).astype(np.int64))
     train = len(entries) - validation
     return Split(entries[:train].sort().values, entries[train:].sort().values)
 
 
 def read_indices(path: Path, what: str) -> np.ndarray:
-    """A list of examples from a ``.npy`` file; InputError names the file and what is wrong with it."""
+    """Read a list of examples from a ``.npy`` file; InputError names the file (as `what`) and what is wrong with it."""
     try:
         entries = np.load(path, allow_pickle=False)
-    except Exception:  # a damaged file raises many kinds: of NumPy, of zipfile, MemoryError for its shape
+    except Exception:  # a damaged file raises many kinds, among them MemoryError for its shape
         raise InputError(f"{what} {path} cannot be read as a .npy file of whole numbers") from None
     return check_indices(entries, f"{what} {path}")
 
 
 def check_indices(entries, what: str) -> np.ndarray:
-    """`entries` if they are a list of different examples; InputError otherwise."""
+    """Return `entries` if they are distinct example numbers; InputError otherwise."""
     if not isinstance(entries, np.ndarray) or entries.ndim != 1:
         raise InputError(f"{what} must hold one list of example numbers, got {describe(entries)}")
     if entries.dtype.kind not in "iu":
@@ -97,7 +97,7 @@ def describe(entries) -> str:
 
 
 def read_permutation(path: Path, examples: int | None = None) -> np.ndarray:
-    """A split file: different examples of a training set of `examples`, at least 10 of them."""
+    """Read a split file: at least 10 distinct examples of a training set of size `examples`."""
     entries = read_indices(path, "the split file")
     check_enough(len(entries), f"the split file {path} lists")
     if examples is not None and entries.max() >= examples:
@@ -106,22 +106,22 @@ def read_permutation(path: Path, examples: int | None = None) -> np.ndarray:
 
 
 def check_enough(examples: int, what: str) -> None:
-    """Nine tenths of fewer than 10 examples are no training set worth the name, and the rest no validation set."""
+    """InputError for fewer than 10 examples, too few to train and validate on."""
     if examples < 10:
         raise InputError(f"{what} {examples} examples, at least 10 are needed")
 
 
 def default_permutation(dataset: str, labels: np.ndarray) -> np.ndarray:
-    """The shipped permutation of a data set that has one, else a stratified one."""
+    """The data set's permutation shipped in npy_files/, or a stratified one."""
     check_enough(len(labels), f"the training set of {dataset} has")
     shipped = SPLITS / f"{dataset}-train-val.npy"
     return read_permutation(shipped, len(labels)) if shipped.exists() else stratified_permutation(labels)
 
 
 def stratified_permutation(labels: np.ndarray) -> np.ndarray:
-    """(N,): any first part of it holds the classes in their proportions; depends on the labels alone.
+    """(N,) permutation of which every prefix has the classes in proportion; it depends on the labels alone.
 
-    Within a class of m examples the j-th, in a random order, stands at (j + 1/2) / m; all are sorted by that.
+    Within a class of m examples in random order, the j-th gets position (j + 1/2) / m; all examples are sorted by it.
     """
     random = np.random.RandomState(0)
     place = np.empty(len(labels))
@@ -135,16 +135,16 @@ def stratified_permutation(labels: np.ndarray) -> np.ndarray:
 
 
 class Draws(NamedTuple):
-    """The chance of one epoch, drawn before it: the order of its examples, and by position a crop and a flip."""
+    """The random draws of one epoch: the order of its examples, and a crop and a flip for each position."""
 
-    order: Tensor  # int64 (n,), positions in the set
+    order: Tensor  # int64 (n,), positions in `indices`
     top: Tensor  # int64 (n,), in [0, 2 * padding]
     left: Tensor  # int64 (n,)
     flip: Tensor  # bool (n,)
 
 
 def draw_epoch(n: int, padding: int, flips: bool, seed: tuple[int, int, int]) -> Draws:
-    """What chance decides in an epoch over n examples: a pure function of seed = (seed, round, epoch)."""
+    """The draws of an epoch over n examples, a pure function of `seed` = (seed, round, epoch)."""
     random = generator(*seed)
     order = random.permutation(n)
     top, left = random.integers(0, 2 * padding + 1, (2, n))
@@ -153,14 +153,14 @@ def draw_epoch(n: int, padding: int, flips: bool, seed: tuple[int, int, int]) ->
 
 
 def visits(indices: Tensor, draws: Draws) -> Tensor:
-    """int64 (4, n), on the device of `indices`, (n,): an epoch's examples in their order, and the top, left and flip
-    of each. A batch is a slice of its columns."""
+    """int64 (4, n): the example, top, left and flip of each visit of an epoch, in order, on the device of `indices`,
+    (n,). A batch is a slice of columns."""
     rest = torch.stack([draws.top, draws.left, draws.flip.long()])
     return torch.cat([indices[draws.order.to(indices.device)][None], rest.to(indices.device)])
 
 
 def augment(images: Tensor, top: Tensor, left: Tensor, flip: Tensor, padding: int) -> Tensor:
-    """(b, H, W, C) -> (b, H, W, C): pad with zeros, crop each image at its own (top, left), then flip where `flip`."""
+    """(b, H, W, C) -> (b, H, W, C): pad with zeros, crop each image at its (top, left), then mirror where `flip`."""
     b, height, width, _ = images.shape
     padded = F.pad(images, (0, 0, padding, padding, padding, padding))
     rows = top[:, None] + torch.arange(height, device=top.device)  # (b, H)
@@ -181,10 +181,10 @@ NEVER_LEARNED = torch.iinfo(torch.int32).max
 
 
 class Forgetting:
-    """Forgetting events (Toneva et al., ICLR 2019): how often an example went from right to wrong.
+    """Forgetting events (Toneva et al., ICLR 2019): how often each example went from right to wrong.
 
-    An example is judged when it is trained on: augmented, in train mode, before the update. Three vectors over all N
-    examples are enough: times forgotten, right last time, ever right.
+    An example is judged when it is trained on: augmented, in train mode, before the update. The state is three vectors
+    over all N examples: times forgotten, right last time, ever right.
     """
 
     def __init__(self, examples: int, device: torch.device | str = "cpu"):
@@ -193,13 +193,13 @@ class Forgetting:
         self.ever_right = torch.zeros(examples, dtype=torch.bool, device=device)
 
     def update(self, indices: Tensor, right: Tensor) -> None:
-        """Take in one epoch: for each of (n,) `indices` whether it was right, (n,) bool."""
+        """Add one epoch: `right`, (n,) bool, says for each of (n,) `indices` whether it was classified right."""
         self.times[indices] += self.right_last[indices] & ~right
         self.right_last[indices] = right
         self.ever_right[indices] |= right
 
     def events(self) -> Tensor:
-        """(N,) int32 forgetting events; NEVER_LEARNED, above every threshold, for one that was never right."""
+        """(N,) int32 forgetting events; NEVER_LEARNED, above every threshold, for examples that were never right."""
         return torch.where(self.ever_right, self.times, NEVER_LEARNED)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -211,39 +211,36 @@ class Forgetting:
 
 
 def forgotten(events: Tensor, indices: Tensor, threshold: int) -> Tensor:
-    """CET, the critical examples for training: those of `indices` forgotten more than `threshold` times.
-
-    Empty is a legal answer.
-    """
+    """CET, the critical examples for training: those of `indices` forgotten more than `threshold` times, if any."""
     return indices[events[indices] > threshold]
 
 
 def most_forgotten(events: Tensor, indices: Tensor, keep: int) -> Tensor:
-    """The `keep` of `indices` forgotten most often, all of them if there are fewer; equals in order of index."""
+    """The `keep` of `indices` forgotten most often (all if there are fewer), ties in order of index; sorted."""
     order = events[indices].argsort(descending=True, stable=True)
     return indices[order[: max(keep, 0)]].sort().values
 
 
 def disagreeing(a: Tensor, b: Tensor, indices: Tensor) -> Tensor:
-    """CEP, the critical examples for pruning (Hooker et al., 2019): those of `indices`, (n,), on which two networks'
-    predictions a and b, each (n,), differ."""
+    """CEP, the critical examples for pruning (Hooker et al., 2019): those of `indices`, (n,), on which the predictions
+    a and b of two networks, each (n,), differ."""
     return indices[a != b]
 
 
 def union(a: Tensor, b: Tensor) -> Tensor:
-    """Examples in a or b, sorted, each once."""
+    """The examples in a or b, sorted, each once."""
     return torch.cat([a, b]).unique()
 
 
 def overlap(a: Tensor, b: Tensor) -> int:
-    """How many examples a and b share."""
+    """The number of examples in both a and b."""
     return int(torch.isin(a, b).sum())
 
 
 def el2n(logits: Tensor, labels: Tensor) -> Tensor:
-    """The error L2-norm ||softmax(f(x)) - onehot(y)||_2 of each example (Paul, Ganguli & Dziugaite, NeurIPS 2021).
+    """EL2N, the error norm ||softmax(f(x)) - onehot(y)||_2 (Paul, Ganguli & Dziugaite, NeurIPS 2021).
 
-    (b, classes) and (b,) -> float32 (b,), from 0, sure and right, to sqrt(2), sure and wrong.
+    (b, classes) and (b,) -> float32 (b,), from 0 (confident and right) to sqrt(2) (confident and wrong).
     """
     errors = logits.float().softmax(1)
     errors[torch.arange(len(labels), device=labels.device), labels] -= 1
@@ -251,18 +248,20 @@ def el2n(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def highest(indices: Tensor, scores: Tensor, keep: int, random: np.random.Generator) -> Tensor:
-    """The `keep` of (n,) `indices` with the highest (n,) `scores`, sorted; equals are drawn at random, since an order
-    of index may be one of classes."""
+    """The `keep` of (n,) `indices` with the highest (n,) `scores`, sorted.
+
+    Ties are broken at random, since examples may be ordered by class.
+    """
     order = torch.from_numpy(random.permutation(len(indices))).to(indices.device)
     best = order[scores[order].argsort(descending=True, stable=True)[:keep]]
     return indices[best].sort().values
 
 
 def random_by_class(pool: Tensor, labels: Tensor, counts: Sequence[int], random: np.random.Generator) -> Tensor:
-    """Of class c counts[c] of `pool`, drawn at random without repeats, sorted.
+    """Draw counts[c] examples of each class c from `pool`, at random without repeats; sorted.
 
-    `labels` are those of all N examples. Where the pool has too few of a class, others are drawn in their place, of
-    whatever class, so that there are sum(counts) in all; the pool must have as many.
+    `labels` are those of all N examples. If the pool has too few of a class, examples of any class take their place, so
+    that there are sum(counts) in all; the pool must have at least as many.
     """
     shuffled = pool[torch.from_numpy(random.permutation(len(pool))).to(pool.device)]
     taken = torch.zeros(len(pool), dtype=torch.bool, device=pool.device)
@@ -273,6 +272,6 @@ def random_by_class(pool: Tensor, labels: Tensor, counts: Sequence[int], random:
 
 
 def random_subset(indices: Tensor, keep: int, random: np.random.Generator) -> Tensor:
-    """`keep` of `indices`, drawn at random without repeats, sorted."""
+    """Draw `keep` of `indices` at random without repeats; sorted."""
     chosen = torch.from_numpy(random.permutation(len(indices))[:keep]).to(indices.device)
     return indices[chosen.sort().values]
