@@ -1,7 +1,7 @@
-"""CIFAR and MNIST: finding, checking, downloading and reading the original files.
+"""CIFAR and MNIST: finding, verifying, downloading and reading the original files.
 
-Files are judged by their contents, not by their packing: mirrors and distributions pack them anew. No pickle is opened
-before its checksum holds, and no file that is there is ever downloaded over.
+Checksums are those of the contents, since mirrors repack the archives. No pickle is opened before its checksum has been
+verified, and no existing file is ever overwritten by a download.
 """
 
 import contextlib
@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lottery.checkpointing.atomic_file import write_atomically
+from lottery.readers.contents import Contents
 from utils import InputError, RunError
 
-# MD5 of the unpacked files; those that torchvision knows are of the packed ones.
+# MD5 of the unpacked files; torchvision has those of the packed ones.
 UNPACKED = {
     "MNIST": {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -37,22 +38,11 @@ UNPACKED = {
 }
 
 
-class Arrays(NamedTuple):
-    """What the files of a data set hold, and what there is to say about them."""
-
-    train_images: np.ndarray  # uint8 (N, H, W, C)
-    train_labels: np.ndarray  # int64 (N,)
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    classes: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-
 # --- CIFAR ------------------------------------------------------------------------------------------------------------
 
 
-def read_cifar(kind: type, root: Path, download: bool) -> Arrays:
-    """CIFAR-10 or -100, `kind` being torchvision's class, which unpickles a file only once its checksum holds."""
+def read_cifar(kind: type, root: Path, download: bool) -> Contents:
+    """CIFAR-10 or -100; `kind` is torchvision's class, which unpickles a file only after verifying its checksum."""
     files = {
         root / kind.base_folder / name: md5
         for name, md5 in [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
@@ -61,14 +51,14 @@ def read_cifar(kind: type, root: Path, download: bool) -> Arrays:
     if missing and archive.exists() and download:
         unpack_archive(archive, kind.tgz_md5, missing)
     elif len(missing) == len(files):
-        check_may_fetch(kind, root, download)
-        fetch(kind, root, wanted=[archive], made=files)
+        check_may_download(kind, root, download)
+        download_files(kind, root, wanted=[archive], made=files)
     try:
         train, test = kind(root, train=True), kind(root, train=False)
     except RuntimeError as error:  # torchvision does not say which file it was
-        check_files(files)
+        check_checksums(files)
         raise InputError(f"{root / kind.base_folder} cannot be read: {error}") from error
-    return Arrays(
+    return Contents(
         np.ascontiguousarray(train.data),
         np.array(train.targets, dtype=np.int64),
         np.ascontiguousarray(test.data),
@@ -78,14 +68,14 @@ def read_cifar(kind: type, root: Path, download: bool) -> Arrays:
 
 
 def unpack_archive(archive: Path, packed_md5: str, files: dict[Path, str]) -> None:
-    """Make those `files`, which are not there, from the archive's members of their names, whatever packed it.
+    """Extract the missing `files`, a mapping to their MD5s, from the archive, however it is packed.
 
-    InputError, with nothing written, for an archive that does not hold all of them with these MD5s.
+    InputError, with nothing written, if the archive does not hold all of them with these MD5s.
     """
     found = read_members(archive, [f"{file.parent.name}/{file.name}" for file in files])
     contents = {file: found.get(f"{file.parent.name}/{file.name}", b"") for file in files}
-    if any(md5_of(contents[file]) != md5 for file, md5 in files.items()):
-        raise mismatch(archive, packed_md5)
+    if any(md5_checksum(contents[file]) != md5 for file, md5 in files.items()):
+        raise checksum_error(archive, packed_md5)
     try:
         for file, data in contents.items():
             file.parent.mkdir(exist_ok=True)
@@ -95,13 +85,13 @@ def unpack_archive(archive: Path, packed_md5: str, files: dict[Path, str]) -> No
 
 
 def read_members(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
-    """The files of these names in a packed archive, as far as it can be read."""
+    """The members of these names in an archive, as far as it can be read."""
     found, wanted = {}, set(names)
     with (
         contextlib.suppress(tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError),
         tarfile.open(archive) as tar,
     ):
-        for member in tar:  # in their order: going back would unpack everything again
+        for member in tar:  # in order, since seeking back would unpack everything again
             if member.name.removeprefix("./") in wanted and member.isfile():
                 found[member.name.removeprefix("./")] = tar.extractfile(member).read()
     return found
@@ -110,62 +100,62 @@ def read_members(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
 # --- MNIST ------------------------------------------------------------------------------------------------------------
 
 
-def read_mnist(kind: type, root: Path, download: bool) -> Arrays:
-    """MNIST or Fashion-MNIST from <root>/<kind>/raw, where torchvision keeps its four files.
+def read_mnist(kind: type, root: Path, download: bool) -> Contents:
+    """MNIST or Fashion-MNIST from <root>/<kind>/raw, where torchvision keeps the four files.
 
-    A packed file (.gz) is read in preference to an unpacked one, since it must hold the original. It is unpacked in
+    A packed file (.gz) is preferred to an unpacked one, since only it is required to be the original. It is unpacked in
     memory, so the folder may be read-only.
     """
     packed = {root / kind.__name__ / "raw" / name: md5 for name, md5 in kind.resources}
     if not any(file.exists() or file.with_suffix("").exists() for file in packed):
-        check_may_fetch(kind, root, download)
-        fetch(kind, root, wanted=packed, made=[file.with_suffix("") for file in packed])
+        check_may_download(kind, root, download)
+        download_files(kind, root, wanted=packed, made=[file.with_suffix("") for file in packed])
     known = UNPACKED[kind.__name__]
-    found = [original(file, md5, known[file.stem]) for file, md5 in packed.items()]
+    found = [read_original(file, md5, known[file.stem]) for file, md5 in packed.items()]
     files = [each.file for each in found]
     train_images, train_labels, test_images, test_labels = (read_idx(each.file, each.data) for each in found)
     check_mnist(files[:2], train_images, train_labels, kind.classes)
     check_mnist(files[2:], test_images, test_labels, kind.classes)
-    return Arrays(
+    return Contents(
         train_images[..., None],
         train_labels.astype(np.int64),
         test_images[..., None],
         test_labels.astype(np.int64),
         tuple(kind.classes),
-        tuple(each.note for each in found if each.note),
+        notes=tuple(each.note for each in found if each.note),
     )
 
 
 class Found(NamedTuple):
-    """The contents of one of the original files, where they were found, and what there is to say about it."""
+    """The contents of one of the four files, the file they come from, and a note for the log."""
 
     file: Path
     data: bytes
     note: str = ""
 
 
-def original(packed: Path, packed_md5: str, md5: str) -> Found:
-    """What is in the .gz if that is the original or holds it, else in the unpacked file beside it if that is one.
+def read_original(packed: Path, packed_md5: str, md5: str) -> Found:
+    """The contents of the .gz if it holds the original, otherwise those of the unpacked file beside it if that does.
 
-    Without a .gz any unpacked file is taken, and it is said that it is not the original. InputError where none is there
-    or a .gz that is there is not the original, and nothing beside it is.
+    Without a .gz, any unpacked file is used, with a note if it is not the original. InputError if there is no file, or
+    if there is a .gz and neither file is the original.
     """
     plain = packed.with_suffix("")
     if not packed.exists():
         data = read_bytes(plain)
         changed = f"{plain} does not have the contents of the original file (MD5 {md5}); it is used as it is"
-        return Found(plain, data, "" if md5_of(data) == md5 else changed)
-    data = unpack(packed, packed_md5, md5)
+        return Found(plain, data, "" if md5_checksum(data) == md5 else changed)
+    data = unpack_gzip(packed, packed_md5, md5)
     if data is not None:
         return Found(packed, data)
     beside = plain.read_bytes() if plain.is_file() else b""
-    if md5_of(beside) != md5:
-        raise mismatch(packed, packed_md5)
+    if md5_checksum(beside) != md5:
+        raise checksum_error(packed, packed_md5)
     return Found(plain, beside, f"{packed} is damaged or not the original; {plain.name} beside it is, and is used")
 
 
 def check_mnist(files: list[Path], images: np.ndarray, labels: np.ndarray, classes: list[str]) -> None:
-    """Unpacked files may be others than the originals; refuse those that cannot belong together."""
+    """InputError for images and labels that cannot belong together; unpacked files need not be the originals."""
     if len(images) != len(labels) or images.shape[1] != images.shape[2] or images.size == 0:
         raise InputError(
             f"{files[0]} holds images of shape {images.shape} and {files[1]} {len(labels)} labels; "
@@ -179,10 +169,10 @@ def check_mnist(files: list[Path], images: np.ndarray, labels: np.ndarray, class
 
 
 def read_idx(file: Path, data: bytes) -> np.ndarray:
-    """The uint8 array in the contents of an IDX file, whose name says how many axes there are (idx3 or idx1).
+    """The uint8 array in the contents of an IDX file, whose name gives the number of axes (idx3 or idx1).
 
-    The format: two zero bytes, the type (8: bytes), the number of axes, each axis's length as four bytes (most
-    significant first), then the values. Raises InputError for a file of another format or length.
+    Format: two zero bytes, the type (8: bytes), the number of axes, the length of each axis as a big-endian 32-bit
+    integer, then the values. InputError for another format or length.
     """
     axes = 3 if "idx3" in file.name else 1
     shape = [int.from_bytes(data[4 * axis : 4 * axis + 4], "big") for axis in range(1, axes + 1)]
@@ -191,14 +181,14 @@ def read_idx(file: Path, data: bytes) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape).copy()  # a buffer's view is read-only
 
 
-def unpack(file: Path, packed_md5: str, md5: str) -> bytes | None:
-    """The contents of a .gz that is the original, or holds the original, whatever packed it; None for any other."""
+def unpack_gzip(file: Path, packed_md5: str, md5: str) -> bytes | None:
+    """The contents of a .gz that holds the original, however it is packed; None for any other file."""
     data = read_bytes(file)
     try:
         contents = gzip.decompress(data)
     except (OSError, EOFError, zlib.error):
         return None
-    return contents if md5_of(data) == packed_md5 or md5_of(contents) == md5 else None
+    return contents if md5_checksum(data) == packed_md5 or md5_checksum(contents) == md5 else None
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -213,34 +203,34 @@ def read_bytes(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def md5_of(data: bytes) -> str:
+def md5_checksum(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def mismatch(file: Path, md5: str) -> InputError:
+def checksum_error(file: Path, md5: str) -> InputError:
     return InputError(
         f"{file} does not match its checksum (MD5 {md5}): it is damaged, cut short or not the original; "
         f"delete it and put the original there"
     )
 
 
-def check_files(checksums: dict[Path, str]) -> None:
-    """Raise InputError for the first file that is missing or whose MD5 is another one."""
+def check_checksums(checksums: dict[Path, str]) -> None:
+    """InputError for the first file that is missing or has another MD5."""
     for file, md5 in checksums.items():
-        if md5_of(read_bytes(file)) != md5:
-            raise mismatch(file, md5)
+        if md5_checksum(read_bytes(file)) != md5:
+            raise checksum_error(file, md5)
 
 
-def check_may_fetch(kind: type, root: Path, download: bool) -> None:
-    """InputError, with nothing written, for a reader that only looks at what is there."""
+def check_may_download(kind: type, root: Path, download: bool) -> None:
+    """InputError if downloading is not allowed."""
     if not download:
         raise InputError(f"{kind.__name__} is not in {root}")
 
 
-def fetch(kind: type, root: Path, wanted: Iterable[Path], made: Iterable[Path]) -> None:
-    """Have torchvision download the files `wanted` and unpack them to the files `made`.
+def download_files(kind: type, root: Path, wanted: Iterable[Path], made: Iterable[Path]) -> None:
+    """Let torchvision download the files `wanted` and unpack them to the files `made`.
 
-    What a failed attempt leaves behind is removed, or the next one would take it for the user's own damaged file.
+    Remains of a failed attempt are removed; otherwise the next run would take them for the user's damaged files.
     """
     new = [file for file in [*wanted, *made] if not file.exists()]
     try:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from lottery.checkpointing.checkpoint import read
-from lottery.readers import class_folders, image_files
-from lottery.readers.image_folder import list_image_folder
+from lottery.readers import class_folders, image_decoding
+from lottery.readers.folder_layouts import list_image_folder
 from lottery.readers.registry import read_source
 from utils import InputError
 
@@ -236,24 +236,28 @@ def age(root):
     file.with_suffix(".seen").unlink()
 
 
+DIGEST = "lottery.readers.cached_images.file_digest"
+DECODE = "lottery.readers.image_decoding.decode"
+
+
 def forbid(monkeypatch, *functions):
     def fail(*args):
         raise AssertionError("read again")
 
-    for name in functions:
-        monkeypatch.setattr(image_files, name, fail)
+    for function in functions:
+        monkeypatch.setattr(function, fail)
 
 
 def test_unchanged_files_are_not_read_again(root, monkeypatch):
     first = read_source("imagefolder", root)
-    forbid(monkeypatch, "file_digest", "decode")
+    forbid(monkeypatch, DIGEST, DECODE)
     assert np.array_equal(read_source("imagefolder", root).train_images, first.train_images)
 
 
 def test_a_cache_of_an_earlier_version_is_used_as_long_as_nothing_happened_to_the_files(root, monkeypatch):
     first = read_source("imagefolder", root)
     age(root)
-    forbid(monkeypatch, "file_digest", "decode")
+    forbid(monkeypatch, DIGEST, DECODE)
     assert np.array_equal(read_source("imagefolder", root).train_images, first.train_images)
 
 
@@ -261,9 +265,9 @@ def test_a_copied_folder_is_read_once_and_not_decoded_again(root, tmp_path, monk
     first = read_source("imagefolder", root)
     shutil.copytree(root, tmp_path / "copy")  # other inodes, the same times
     with monkeypatch.context() as patch:
-        forbid(patch, "decode")
+        forbid(patch, DECODE)
         assert np.array_equal(read_source("imagefolder", tmp_path / "copy").train_images, first.train_images)
-    forbid(monkeypatch, "file_digest", "decode")
+    forbid(monkeypatch, DIGEST, DECODE)
     assert np.array_equal(read_source("imagefolder", tmp_path / "copy").train_images, first.train_images)
 
 
@@ -319,7 +323,7 @@ def test_folders_and_files_without_permission_are_named(root, monkeypatch):
 
     monkeypatch.setattr(Image, "open", opened)
     with pytest.raises(InputError, match=r"\.png cannot be read \(Permission denied\)"):
-        image_files.read_header(str(root / "train" / "a" / "00.png"))
+        image_decoding.read_header(str(root / "train" / "a" / "00.png"))
 
 
 def test_classes_that_differ_in_unicode_form_only_are_told_apart(root):

@@ -18,7 +18,16 @@ import pytest
 from PIL import Image
 from torchvision import datasets, transforms
 
-from lottery.readers import cifar_mnist, class_folders, decoded_cache, image_files, image_folder, registry
+from lottery.readers import (
+    cifar_mnist,
+    class_folders,
+    contents,
+    decoded_cache,
+    folder_layouts,
+    image_decoding,
+    registry,
+)
+from lottery.readers import digits as digits_reader
 from lottery.readers.registry import DATASETS, check_source, read_source
 from npy_files.make_splits import SPLITS, SUBSETS, permutation
 from utils import InputError
@@ -460,7 +469,7 @@ def forbid_decoding(monkeypatch) -> None:
     def fail(*args):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(image_files, "decode", fail)
+    monkeypatch.setattr(image_decoding, "decode", fail)
 
 
 def test_suffixes_are_torchvisions():
@@ -474,7 +483,7 @@ def test_image_folder_has_torchvisions_order_labels_and_pixels(folder):
         ("test", source.test_images, source.test_labels),
     ):
         twin = datasets.ImageFolder(folder / part)
-        ours = getattr(image_folder.list_image_folder(folder), part)
+        ours = getattr(folder_layouts.list_image_folder(folder), part)
         assert [str(file) for file, _ in ours] == [file for file, _ in twin.samples]
         assert len(images) == len(twin)
         for (image, _), ours_image in zip(twin, images, strict=True):
@@ -507,7 +516,7 @@ def test_normalisation_is_the_training_images_mean_and_standard_deviation(folder
 def test_normalisation_in_pieces_and_of_a_constant_channel(monkeypatch):
     images = random_images(700, 64, 64, 2, seed=3)  # more than one piece
     images[..., 1] = 77
-    mean, std = registry.mean_and_std(image_files.pixel_counts(images))
+    mean, std = contents.mean_and_std(contents.pixel_counts(images))
     scaled = images[..., 0] / 255
     assert mean == pytest.approx((scaled.mean(), 77 / 255), rel=1e-12)
     assert std == pytest.approx((scaled.std(), 1.0), rel=1e-12) and std[1] == 1.0
@@ -603,9 +612,9 @@ def test_sizes_that_need_image_size(tmp_path, size, words):
 
 def test_what_cannot_fit_in_memory_is_refused(monkeypatch):
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 10**6}.get)
-    image_files.check_memory(4096 * 10**6)
+    image_decoding.check_memory(4096 * 10**6)
     with pytest.raises(InputError, match=r"need 8 GB of memory .* has 4 GB; give a smaller --image_size"):
-        image_files.check_memory(8 * 10**9)
+        image_decoding.check_memory(8 * 10**9)
 
 
 # ------------------------------------------------------------------------------------- the cache
@@ -819,7 +828,7 @@ def test_digits(digits):
 
     original = load_digits()
     scaled = np.round(original.images * 255 / 16).astype(np.uint8)
-    test = registry.test_positions(original.target, 360)
+    test = digits_reader.test_positions(original.target, 360)
     train = [place for place in range(1797) if place not in set(test.tolist())]  # in file order
     assert np.array_equal(digits.train_images[..., 0], scaled[train])
     assert np.array_equal(digits.train_labels, original.target[train])
@@ -838,15 +847,15 @@ def test_the_division_of_the_digits_never_changes():
     """Tickets and forgetting counts made with one division mean nothing with another."""
     from sklearn.datasets import load_digits
 
-    positions = registry.test_positions(load_digits().target, 360)
+    positions = digits_reader.test_positions(load_digits().target, 360)
     assert positions[:12].tolist() == [20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 55, 63]
     assert md5(positions.astype("<i4").tobytes()) == "310996ec752c2dafb4fc6d2f0e4b5325"
 
 
 def test_positions_by_hand():
     labels = np.array([0, 1, 0, 1, 0, 0, 1, 0, 0, 0])  # seven and three: their shares of 4 are 2.8 and 1.2
-    assert registry.test_positions(labels, 4).tolist() == [2, 3, 5, 8]  # numbers 1, 3, 5 of class 0, 1 of class 1
-    assert registry.test_positions(labels, 1).tolist() == [5]  # the middle one of class 0, and none of class 1
+    assert digits_reader.test_positions(labels, 4).tolist() == [2, 3, 5, 8]  # numbers 1, 3, 5 of class 0, 1 of class 1
+    assert digits_reader.test_positions(labels, 1).tolist() == [5]  # the middle one of class 0, and none of class 1
 
 
 # ------------------------------------------------------------------------------------- split files

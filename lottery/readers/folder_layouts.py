@@ -1,7 +1,7 @@
-"""The files of data sets that are image files in class folders, in a fixed order.
+"""The layouts of data sets of image files: train/, test/ and val/ with class folders, and Tiny-ImageNet's.
 
-It is that of torchvision's ImageFolder: class folders by name, in each of them the folders by path and the files by
-name. class_folders.py says which files count.
+The order of examples is that of torchvision's ImageFolder: class folders by name, within them folders by path and files
+by name. class_folders.py decides which files count.
 """
 
 from collections import Counter
@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
-from lottery.readers.class_folders import Example, Part, class_names, counted, part_of, shown, stray_images
+from lottery.readers.class_folders import (
+    DataPart,
+    Example,
+    class_names,
+    count_stray_images,
+    list_part,
+    shown,
+    suffix_counts,
+)
 from utils import InputError
 
 
 class Listing(NamedTuple):
-    """The files of a data set; an example's index is its place in `train` + `validation`, or in `test`.
+    """The files of a data set; an example's index is its position in `train` + `validation`, or in `test`.
 
-    `validation` is empty where the layout does not say which examples validate.
+    `validation` is empty if the layout does not determine it.
     """
 
     classes: tuple[str, ...]
@@ -33,10 +41,10 @@ class Listing(NamedTuple):
 
 
 def list_image_folder(root: Path) -> Listing:
-    """<root>/train/<class>/**, <root>/test/<class>/** and <root>/val/<class>/**; val/ is the test set where there is no
-    test/, and validates where there is one.
+    """<root>/train/<class>/**, <root>/test/<class>/** and <root>/val/<class>/**.
 
-    Classes are counted from train/; the others may lack some of them, but have no others.
+    val/ is the validation set if there is a test/, otherwise the test set. train/ defines the classes; the others may
+    lack some of them but have no others.
     """
     train, others = root / "train", [root / name for name in ("test", "val") if (root / name).is_dir()]
     if not train.is_dir():
@@ -53,8 +61,8 @@ def list_image_folder(root: Path) -> Listing:
     for other in others:
         check_classes(other, train, classes)
     parts = [
-        part_of(train, classes, classes, others),
-        *(part_of(other, class_names(other), classes) for other in others),
+        list_part(train, classes, classes, others),
+        *(list_part(other, class_names(other), classes) for other in others),
     ]
     validation = parts[2].examples if len(parts) > 2 else ()
     notes = (*layout_notes(parts), *left_out_notes(root, parts), *link_notes(parts))
@@ -62,7 +70,7 @@ def list_image_folder(root: Path) -> Listing:
 
 
 def check_classes(folder: Path, train: Path, classes: tuple[str, ...]) -> None:
-    """InputError for a folder of test or validation images with other classes than train/, or with none."""
+    """InputError if a folder of test or validation images has classes that train/ lacks, or none at all."""
     names = class_names(folder)
     for name in names:
         if name in classes:
@@ -74,32 +82,32 @@ def check_classes(folder: Path, train: Path, classes: tuple[str, ...]) -> None:
         raise InputError(f"{folder} holds no class folder; put the images into {folder}/<class>/, or remove it")
 
 
-# --- what there is to say ---------------------------------------------------------------------------------------------
+# --- notes ------------------------------------------------------------------------------------------------------------
 
 
-def layout_notes(parts: Sequence[Part]) -> list[str]:
-    """Which folder is what, where that may be taken otherwise."""
+def layout_notes(parts: Sequence[DataPart]) -> list[str]:
+    """That val/ is used as the test set, if so."""
     if parts[1].folder.name == "test":
         return []
     return [f"{parts[1].folder} is the test set, since there is no test/; it does not validate"]
 
 
-def left_out_notes(root: Path, parts: Sequence[Part]) -> list[str]:
-    """How many files are not taken for images, and how many images lie in no class folder."""
+def left_out_notes(root: Path, parts: Sequence[DataPart]) -> list[str]:
+    """The numbers of files that are not images, and of images outside class folders."""
     others = sum((part.others for part in parts), Counter())
     notes = []
     if others:
         notes.append(
-            f"left out {others.total()} files in {root} that are not images of a known kind: {counted(others)}"
+            f"left out {others.total()} files in {root} that are not images of a known kind: {suffix_counts(others)}"
         )
     for part in parts:
-        if strays := stray_images(part.folder):
+        if strays := count_stray_images(part.folder):
             notes.append(f"left out {strays} images that lie directly in {part.folder}, in no class folder")
     return notes
 
 
-def link_notes(parts: Sequence[Part]) -> list[str]:
-    """Where one file stands for several examples, or does not, since links lead to it."""
+def link_notes(parts: Sequence[DataPart]) -> list[str]:
+    """The numbers of skipped links, and of files that are examples of several classes or parts through links."""
     notes = []
     for part in parts:
         if part.repeated:
@@ -119,10 +127,10 @@ def link_notes(parts: Sequence[Part]) -> list[str]:
 
 
 def list_tiny_imagenet(root: Path) -> Listing:
-    """Tiny-ImageNet as unpacked, `root` being tiny-imagenet-200 or the folder that holds it; val/ is the test set.
+    """Tiny-ImageNet as unpacked; `root` is tiny-imagenet-200 or the folder that contains it. val/ is the test set.
 
-    val/ is read as it comes (all images in val/images, classes in val_annotations.txt) and sorted into class folders,
-    as many have it; both give the same order. Raises InputError where files that the lists name are missing.
+    val/ may be in its original form (all images in val/images, classes in val_annotations.txt) or sorted into class
+    folders; both give the same order. Raises InputError if the files do not match these lists.
     """
     if not (root / "train").is_dir() and (root / "tiny-imagenet-200").is_dir():
         root = root / "tiny-imagenet-200"
@@ -132,12 +140,12 @@ def list_tiny_imagenet(root: Path) -> Listing:
             raise InputError(f"{folder} is missing; unpack tiny-imagenet-200.zip and give --data the folder it makes")
     classes = class_names(train)
     check_wnids(root / "wnids.txt", classes)
-    part = part_of(train, classes, classes)
+    part = list_part(train, classes, classes)
     return Listing(classes, part.examples, list_val(val, classes), notes=tuple(link_notes([part])))
 
 
 def check_wnids(file: Path, classes: tuple[str, ...]) -> None:
-    """A half-unpacked archive lacks classes; wnids.txt, where it was kept, tells."""
+    """InputError if the class folders differ from wnids.txt, if present: the archive was not fully unpacked."""
     listed = set(file.read_text().split()) if file.exists() else set(classes)
     if wrong := sorted(listed.symmetric_difference(classes)):
         raise InputError(
@@ -149,28 +157,28 @@ def check_wnids(file: Path, classes: tuple[str, ...]) -> None:
 
 def list_val(val: Path, classes: tuple[str, ...]) -> list[Example]:
     annotations = val / "val_annotations.txt"
-    class_of = read_annotations(annotations) if annotations.exists() else None  # file name -> wnid
+    class_by_file = read_annotations(annotations) if annotations.exists() else None  # file name -> wnid
     if sorted_into := [name for name in class_names(val) if name in classes]:
-        examples = part_of(val, sorted_into, classes).examples
-        if class_of is not None and len(examples) != len(class_of):
+        examples = list_part(val, sorted_into, classes).examples
+        if class_by_file is not None and len(examples) != len(class_by_file):
             raise InputError(
                 f"the class folders in {val} hold {len(examples)} images, {annotations.name} names "
-                f"{len(class_of)}; unpack the archive again"
+                f"{len(class_by_file)}; unpack the archive again"
             )
         return examples
-    if not class_of:
+    if not class_by_file:
         raise InputError(
             f"{val} holds neither class folders nor a val_annotations.txt that names images; unpack the archive again"
         )
     index = {name: number for number, name in enumerate(classes)}
-    if unknown := sorted(set(class_of.values()) - set(classes)):
+    if unknown := sorted(set(class_by_file.values()) - set(classes)):
         raise InputError(f"{annotations} names the class {unknown[0]}, which has no folder in {val.parent / 'train'}")
-    by_class = sorted((wnid, name) for name, wnid in class_of.items())
+    by_class = sorted((wnid, name) for name, wnid in class_by_file.items())
     return [(str(val / "images" / name), index[wnid]) for wnid, name in by_class]
 
 
 def read_annotations(file: Path) -> dict[str, str]:
-    """File name -> class, the first two of the tab-separated columns; the others are boxes."""
+    """File name -> class: the first two tab-separated columns; the others are bounding boxes."""
     rows = [line.split("\t") for line in file.read_text().splitlines() if line.strip()]
     if short := [row for row in rows if len(row) < 2]:
         raise InputError(f"{file} has the line {short[0]}; each line is to hold a file name, a tab and a class")
