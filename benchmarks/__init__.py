@@ -1,4 +1,4 @@
-"""What the suite costs, against a plain PyTorch loop and against what the hardware allows.
+"""Benchmarks of the suite against a plain PyTorch loop and against what the hardware allows.
 
     python -m benchmarks.run --output speed.json
     python -m benchmarks.same_training --output same.json

@@ -1,4 +1,4 @@
-"""What is measured: four networks on random images of CIFAR-10's size, and how many of these."""
+"""Benchmark cases: four networks on random images of CIFAR-10's size."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -43,7 +43,7 @@ def build(case: Case) -> nn.Module:
     )
 
 
-def ticket_of(model: nn.Module) -> Ticket:
+def pruned_ticket(model: nn.Module) -> Ticket:
     """The network after one pruning by magnitude, so that masks have work to do."""
     mask = dense(model)
     return Ticket(prune(mask, magnitude(dict(model.named_parameters()), mask), RATE), copy_weights(model))
@@ -77,7 +77,7 @@ class Problem:
         return torch.arange(self.trained, self.trained + self.validated)
 
 
-def problem_of(examples: int) -> Problem:
+def problem(examples: int) -> Problem:
     """A problem with `examples` that train."""
     validated = max(2, examples * VALIDATION // TRAINING)
     train, test = random_images(examples + validated, padding=4, flips=True), random_images(examples)

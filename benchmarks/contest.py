@@ -1,4 +1,4 @@
-"""One network, measured: the plain loop, the suite in each precision, the convolutions alone, and the floors."""
+"""Benchmark of one network: the plain loop, the suite in each precision, the convolutions alone, and lower bounds."""
 
 import copy
 from collections.abc import Callable
@@ -54,7 +54,7 @@ class Contest:
     def __init__(self, name: str, setting: Setting, rates: dict):
         case, self.setting, self.rates = cases.NETWORKS[name], setting, rates
         self.model = cases.build(case)
-        self.problem = cases.problem_of(cases.examples_for(case, setting.examples, setting.device))
+        self.problem = cases.problem(cases.examples_for(case, setting.examples, setting.device))
         self.work: dict[str, Work] = {
             "training": work(self.model, training=True),
             "evaluation": work(self.model, training=False),
@@ -89,7 +89,7 @@ class Contest:
         examples = self.problem.trained
         batch = min(batch, examples)
         batches = examples // batch
-        layers = layers_of(self.model, batch)
+        layers = recorded_convolutions(self.model, batch)
         alone = {f"convolutions {name}": self.alone(layers, name, job, batches) for name in self.setting.precisions}
         times = interleave(tasks | alone, self.setting.repeats)
         images = dict.fromkeys(tasks, examples) | dict.fromkeys(alone, batches * batch)
@@ -108,7 +108,7 @@ def makers(model: nn.Module, problem: cases.Problem, setting: Setting) -> dict[s
 
     The suite works as its scripts do by default; on CUDA also operation by operation, and with --compile compiled.
     """
-    ticket, recipe, device = cases.ticket_of(model), cases.recipe(), setting.device
+    ticket, recipe, device = cases.pruned_ticket(model), cases.recipe(), setting.device
     made: dict[str, Callable[[], Plain | Ours]] = {
         "plain": lambda: Plain(copy.deepcopy(model), ticket, problem, recipe, device, setting.workers)
     }
@@ -117,22 +117,22 @@ def makers(model: nn.Module, problem: cases.Problem, setting: Setting) -> dict[s
         return Ours(copy.deepcopy(model), ticket, problem, recipe, device, precision, compile)
 
     for precision in setting.precisions:
-        for way, compile in ways_of(setting).items():
-            made[f"ours {precision}{way}"] = partial(ours, precision, compile)
+        for variant, compile in compile_variants(setting).items():
+            made[f"ours {precision}{variant}"] = partial(ours, precision, compile)
     return made
 
 
-def ways_of(setting: Setting) -> dict[str, str]:
-    """Ways to run the step, by what is added to the name: what --compile is then."""
-    ways = {"": "auto"}
+def compile_variants(setting: Setting) -> dict[str, str]:
+    """Suffix of the contestant's name -> its --compile."""
+    variants = {"": "auto"}
     if setting.device.type == "cuda":
-        ways[", eager"] = "off"
+        variants[", eager"] = "off"
     if setting.compile:
-        ways[", compiled"] = "on"
-    return ways
+        variants[", compiled"] = "on"
+    return variants
 
 
-def layers_of(model: nn.Module, batch: int) -> list[Convolution]:
+def recorded_convolutions(model: nn.Module, batch: int) -> list[Convolution]:
     """The network's convolutions, recorded on a copy that holds no data."""
     images = torch.empty(batch, cases.CHANNELS, cases.SIZE, cases.SIZE, device="meta")
     return record(copy.deepcopy(model).to("meta"), images)

@@ -1,4 +1,4 @@
-"""The convolutions of a network alone: what is left when everything else costs nothing.
+"""The convolutions of a network alone: a lower bound, as if everything else cost nothing.
 
 The shapes are recorded once by hooks on the real network. Then each convolution runs by itself, in channels-last
 memory, on tensors already in the precision that is timed: forward, and for training backward, for the gradients of its
@@ -30,14 +30,14 @@ def record(model: nn.Module, images: Tensor) -> list[Convolution]:
     """The convolutions in the order in which they run on `images`, (b, C, H, W), in train mode."""
     found: list[Convolution] = []
 
-    def hook_of(name: str):
+    def recording_hook(name: str):
         def hook(module: nn.Conv2d, arguments: tuple[Tensor]) -> None:
             found.append(describe(name, module, arguments[0]))
 
         return hook
 
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-    handles = [module.register_forward_pre_hook(hook_of(name)) for name, module in layers]
+    handles = [module.register_forward_pre_hook(recording_hook(name)) for name, module in layers]
     model.train()(images)
     for handle in handles:
         handle.remove()

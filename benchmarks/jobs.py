@@ -1,4 +1,4 @@
-"""The work between epochs: its time, and its memory at the peak."""
+"""Benchmark of the work between epochs: time and peak memory."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -43,10 +43,10 @@ def measure(jobs: Mapping[str, Mapping[str, Job]], device: torch.device, repeats
 
 
 def measure_job(contestants: Mapping[str, Job], device: torch.device, repeats: int) -> dict:
-    tasks = {who: timed_task(job, device, memory_of(who)) for who, job in contestants.items()}
+    tasks = {who: timed_task(job, device, allocator_setting(who)) for who, job in contestants.items()}
     times = interleave(tasks, repeats)
     return {who: time_report(times[who]) | {"peak_bytes": peak_bytes(job, device)} for who, job in contestants.items()}
 
 
-def memory_of(who: str) -> Job:
+def allocator_setting(who: str) -> Job:
     return let_suite_keep_memory if who == "ours" else let_glibc_return_memory

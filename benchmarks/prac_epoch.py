@@ -63,11 +63,13 @@ def measure(contestants: dict[str, Plain | Ours], problem: Problem, folder: Path
     for name, laps in interleave(tasks, repeats).items():
         laps = [full_sized(lap, TRAINING / problem.trained) for lap in laps]
         if isinstance(contestants[name], Plain):
-            results[name] = epoch_of(laps, (*WORK, "test", CHECKPOINT))
+            results[name] = median_epoch(laps, (*WORK, "test", CHECKPOINT))
         else:
-            results[name] = epoch_of([paced(lap, WORK) for lap in laps], (*WORK, CHECKPOINT))
+            results[name] = median_epoch([with_checkpoint(lap, WORK) for lap in laps], (*WORK, CHECKPOINT))
             name, work = f"{name}, new best", (*WORK, "test")
-            results[name] = epoch_of([paced(lap, work, ", new best") for lap in laps], (*work, CHECKPOINT))
+            results[name] = median_epoch(
+                [with_checkpoint(lap, work, ", new best") for lap in laps], (*work, CHECKPOINT)
+            )
     return results
 
 
@@ -75,14 +77,14 @@ def full_sized(lap: Lap, scale: float) -> Lap:
     return {part: seconds * (scale if part in PER_EXAMPLE else 1) for part, seconds in lap.items()}
 
 
-def paced(lap: Lap, work: Sequence[str], kind: str = "") -> Lap:
-    """The lap with the checkpoint's part of it: every so many epochs of this `work` it is written, else kept."""
+def with_checkpoint(lap: Lap, work: Sequence[str], kind: str = "") -> Lap:
+    """The lap with an average checkpoint: written every SAVE_INTERVAL seconds of `work`, else kept in memory."""
     epochs = max(1, int(SAVE_INTERVAL / sum(lap[part] for part in work)))
     kept, written = lap[f"kept{kind}"], lap[f"written{kind}"]
     return lap | {CHECKPOINT: kept + (written - kept) / epochs}
 
 
-def epoch_of(laps: list[Lap], parts: Sequence[str]) -> dict:
+def median_epoch(laps: list[Lap], parts: Sequence[str]) -> dict:
     """The median epoch of these parts, and the median of each."""
     totals = [sum(lap[part] for part in parts) for lap in laps]
     shares = [lap["early bird"] / total for lap, total in zip(laps, totals, strict=True)]

@@ -1,4 +1,4 @@
-"""The results as a file and as tables."""
+"""Writing benchmark results to a file and formatting them as tables."""
 
 import datetime
 import json
@@ -46,7 +46,7 @@ def git(*arguments: str) -> str | None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Whole or not at all."""
+    """Write the results atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
     write_atomically(path, lambda file: file.write(text))
@@ -55,7 +55,7 @@ def write_json(path: Path, content: dict) -> None:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def lines_of(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows in aligned columns, the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
@@ -75,7 +75,7 @@ def rate_lines(rates: dict) -> list[str]:
     for name, rate in rates.items():
         unit = "GB/s read and written" if name == "copy" else "TFLOP/s"
         rows.append([f"{name}, {unit}", f"{rate['per_second'] / (1e9 if name == 'copy' else 1e12):.3g}"])
-    return ["", *lines_of(rows)]
+    return ["", *aligned(rows)]
 
 
 def speed_lines(name: str, network: dict) -> list[str]:
@@ -84,7 +84,7 @@ def speed_lines(name: str, network: dict) -> list[str]:
     rows = [[*head, "evaluation images/s", "speed-up", "s/test set"]]
     for who in network["training"]:
         rows.append([who, *speed_cells(network["training"], who), *speed_cells(network["evaluation"], who)])
-    return ["", *lines_of(rows)]
+    return ["", *aligned(rows)]
 
 
 def speed_cells(speeds: dict, who: str) -> list[str]:
@@ -99,7 +99,7 @@ def job_lines(name: str, jobs: dict) -> list[str]:
         plain, ours = contestants.get("plain"), contestants["ours"]
         times = f"{plain['seconds'] / ours['seconds']:.1f}" if plain else ""
         rows.append([job, milliseconds(plain), milliseconds(ours), times, mebibytes(plain), mebibytes(ours)])
-    return ["", *lines_of(rows)]
+    return ["", *aligned(rows)]
 
 
 def milliseconds(measured: dict | None) -> str:
@@ -119,10 +119,10 @@ def epoch_lines(name: str, epochs: dict) -> list[str]:
         ratio = epochs["plain"]["seconds"] / epoch["seconds"]
         share = f"{100 * epoch['early_bird_share']:.2g}"
         rows.append([who, *cells, f"{epoch['seconds']:.3g}", f"{ratio:.2f}", share])
-    return ["", *lines_of(rows)]
+    return ["", *aligned(rows)]
 
 
 def memory_lines(name: str, memory: dict[str, int | None]) -> list[str]:
     rows = [[f"{name}: peak of training and evaluation", "MiB"]]
     rows += [[who, mebibytes({"peak_bytes": peak})] for who, peak in memory.items()]
-    return ["", *lines_of(rows)]
+    return ["", *aligned(rows)]

@@ -47,7 +47,7 @@ def work(argv: list[str] | None) -> None:
 
     from benchmarks import report
 
-    setting = setting_of(args)
+    setting = read_setting(args)
     result = report.circumstances(setting.device) | chosen(setting) | {"networks": {}}
     for part in measure(args.networks, setting):
         result |= part | {"networks": result["networks"] | part.get("networks", {})}
@@ -56,8 +56,8 @@ def work(argv: list[str] | None) -> None:
     print("\n".join(report.tables(result)))
 
 
-def setting_of(args: argparse.Namespace):
-    """The flags, with defaults that depend on the device; InputError for what cannot be measured here."""
+def read_setting(args: argparse.Namespace):
+    """The flags with device-dependent defaults; InputError for what cannot be measured on this device."""
     from benchmarks.cases import NETWORKS
     from benchmarks.contest import Setting
     from benchmarks.hardware import DTYPES
@@ -82,29 +82,29 @@ def setting_of(args: argparse.Namespace):
 
 
 def chosen(setting) -> dict:
-    """The setting, for the file."""
+    """The setting as it stands in the file."""
     return {name: value for name, value in vars(setting).items() if name != "device"}
 
 
 def measure(networks: tuple[str, ...], setting) -> Iterator[dict]:
-    """Everything, part by part; says what it is at."""
+    """Measure part by part, with a line on stderr for each."""
     from benchmarks import contest, footprint, hardware, jobs
 
     device, repeats = setting.device, setting.repeats
-    tell("the device's rates")
+    report_progress("the device's rates")
     rates = hardware.rates(setting.precisions, device, repeats)
     yield {"rates": rates}
-    tell("the PrAC set")
+    report_progress("the PrAC set")
     yield {"jobs": jobs.measure(jobs.set_jobs(device), device, repeats)}
     for name in networks:
-        tell(name)
+        report_progress(name)
         with tempfile.TemporaryDirectory() as folder:
             measured = contest.measure(name, setting, rates, Path(folder))
         yield {"networks": {name: measured | {"memory": footprint.measure(name, setting)}}}
         gc.collect()  # the network's tensors and workers, before the next one's
 
 
-def tell(what: str) -> None:
+def report_progress(what: str) -> None:
     print(f"measuring {what}", file=sys.stderr, flush=True)
 
 

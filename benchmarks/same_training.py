@@ -145,12 +145,12 @@ def accuracies(book: Book, data) -> None:
                 training = begin(VARIANTS[name], data, recipe, seed)
                 training.train(data.indices, seed)
                 known[str(seed)] = training.accuracy(data.test)
-                tell(seed, name, known[str(seed)], time.perf_counter() - start)
+                report_training(seed, name, known[str(seed)], time.perf_counter() - start)
                 book.content["differences"] = differences(book.content["accuracies"])
                 book.write()
 
 
-def tell(seed: int, name: str, accuracy: float, seconds: float) -> None:
+def report_training(seed: int, name: str, accuracy: float, seconds: float) -> None:
     print(f"seed {seed}, {name}: {accuracy:.2f} %, {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
@@ -179,7 +179,7 @@ def half_width(values: list[float]) -> float | None:
 
 def loss_lines(losses: dict) -> list[str]:
     """How far each variant's losses are from float64's: the median over seeds, at some steps."""
-    from benchmarks.report import lines_of
+    from benchmarks.report import aligned
 
     lines = []
     for batch_size, seeds in losses.items():
@@ -187,7 +187,7 @@ def loss_lines(losses: dict) -> list[str]:
         variants = [name for name in next(iter(seeds.values()), {}) if name != "float64"]
         for name in variants:
             rows.append([name, *(f"{distance(seeds, name, step):.2g}" for step in SHOWN)])
-        lines += ["", *lines_of(rows)]
+        lines += ["", *aligned(rows)]
     return lines
 
 
@@ -197,7 +197,7 @@ def distance(seeds: dict, name: str, step: int) -> float:
 
 
 def difference_lines(book: Book) -> list[str]:
-    from benchmarks.report import lines_of
+    from benchmarks.report import aligned
 
     rows = [["test accuracy, %", "mean", "standard deviation", "seeds", "minus straightforward", "95 % interval"]]
     for name, values in book.content["accuracies"].items():
@@ -205,7 +205,7 @@ def difference_lines(book: Book) -> list[str]:
         spread = f"{statistics.stdev(seen):.2f}" if len(seen) > 1 else "-"
         cells = difference_cells(book.content["differences"].get(name))
         rows.append([name, f"{statistics.mean(seen):.2f}", spread, str(len(seen)), *cells])
-    return ["", *lines_of(rows)]
+    return ["", *aligned(rows)]
 
 
 def difference_cells(apart: dict | None) -> list[str]:

@@ -45,7 +45,7 @@ class Small(nn.Module):
 
 @pytest.fixture
 def problem():
-    return cases.problem_of(36)
+    return cases.problem(36)
 
 
 # --- the plain loop ---------------------------------------------------------------------------------------------------
@@ -53,11 +53,11 @@ def problem():
 
 @pytest.fixture
 def loop(network, problem):
-    return Plain(copy.deepcopy(network), cases.ticket_of(network), problem, cases.recipe(), CPU, workers=0)
+    return Plain(copy.deepcopy(network), cases.pruned_ticket(network), problem, cases.recipe(), CPU, workers=0)
 
 
 def test_the_plain_loop_trains_under_its_mask(loop, network, problem):
-    mask = cases.ticket_of(network).mask
+    mask = cases.pruned_ticket(network).mask
     before = copy.deepcopy(loop.model.state_dict())
     loop.history[:] = -1
     accuracy = loop.train()
@@ -70,7 +70,7 @@ def test_the_plain_loop_trains_under_its_mask(loop, network, problem):
 
 def test_the_plain_loops_next_mask_is_ours_and_leaves_it_as_it_was(loop, network):
     loop.train()
-    keys, mask = list(loop.model.state_dict()), cases.ticket_of(network).mask
+    keys, mask = list(loop.model.state_dict()), cases.pruned_ticket(network).mask
     weights = {name: loop.model.get_parameter(f"{name}_orig") for name in mask}
     expected = pruner.prune(mask, pruner.magnitude(weights, mask), cases.RATE)
     found = loop.next_mask()
@@ -83,7 +83,7 @@ def test_the_plain_loops_next_mask_is_ours_and_leaves_it_as_it_was(loop, network
 
 
 def test_the_plain_loop_evaluates_as_the_suite_does(network, problem):
-    parts = cases.ticket_of(network), problem, cases.recipe(), CPU
+    parts = cases.pruned_ticket(network), problem, cases.recipe(), CPU
     theirs = Plain(copy.deepcopy(network), *parts, 0)
     ours = Ours(copy.deepcopy(network), *parts, "fp32", "auto")
     assert theirs.evaluate() == pytest.approx(ours.evaluate())
@@ -117,7 +117,7 @@ def test_both_find_the_same_prac_set():
 @pytest.mark.parametrize("name", cases.NETWORKS)
 def test_the_convolutions_alone_are_the_networks(name):
     model = cases.build(cases.NETWORKS[name])
-    layers = contest.layers_of(model, batch=2)
+    layers = contest.recorded_convolutions(model, batch=2)
     own = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     assert {layer.name: (layer.weight, layer.bias) for layer in layers} == {
         name: (tuple(module.weight.shape), module.bias is not None) for name, module in own
@@ -166,8 +166,8 @@ def test_floors_divide_work_by_rates():
 
 def test_a_checkpoint_counts_its_share():
     lap = {"training": 8.0, "validation": 2.0, "early bird": 0.0, "kept": 1.0, "written": 7.0}
-    assert prac_epoch.paced(lap, prac_epoch.WORK)["checkpoint"] == 1 + 6 / 6
-    assert prac_epoch.paced(lap | {"training": 300.0}, prac_epoch.WORK)["checkpoint"] == 7
+    assert prac_epoch.with_checkpoint(lap, prac_epoch.WORK)["checkpoint"] == 1 + 6 / 6
+    assert prac_epoch.with_checkpoint(lap | {"training": 300.0}, prac_epoch.WORK)["checkpoint"] == 7
     assert prac_epoch.full_sized(lap, 10) == lap | {"training": 80.0, "validation": 20.0}
 
 
@@ -256,7 +256,7 @@ def test_emulated_products_round_every_factor():
 @pytest.mark.parametrize("name", ["straightforward-fp32", "ours-fp32", "emulated-tf32", "ours-bf16"])
 def test_variants_train_the_same_at_first(name, network, problem):
     recipe = Recipe(epochs=2, milestones=(1,), lr=1e-4, batch_size=16)
-    mask = cases.ticket_of(network).mask
+    mask = cases.pruned_ticket(network).mask
     ticket = Ticket(mask, copy.deepcopy(network.state_dict()))
     exact, training = (
         make(copy.deepcopy(network), problem.train, ticket, recipe) for make in (float64, VARIANTS[name])

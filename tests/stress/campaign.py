@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import lines_of
+from benchmarks.report import aligned
 from lottery.cli import flags
 from utils import RunError
 
@@ -84,7 +84,7 @@ def conclude(campaigns: list[Campaign], columns: list[str]) -> None:
     for campaign in campaigns:
         cells = [str(campaign.tally[column]) for column in columns]
         rows.append([campaign.name, *cells, f"{campaign.seconds:.0f}", str(len(campaign.failures))])
-    print("\n".join(lines_of(rows)))
+    print("\n".join(aligned(rows)))
     failed = sum(len(campaign.failures) for campaign in campaigns)
     print(f"seed {campaigns[0].args.seed}: {failed or 'nothing'} failed")
     if failed:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.report import lines_of
+from benchmarks.report import aligned
 from lottery.cli.script import run_script
 from tests.stress import campaign
 from tests.stress.campaign import workplace
@@ -358,7 +358,7 @@ def work(argv: Sequence[str] | None) -> None:
         failure = search(context, args.count, args.seed, began + 60 * args.minutes)
     rows = [["", *(f"status {status}" for status in STATUSES)]]
     rows += [[script, *(str(context.tally[script, status]) for status in STATUSES)] for script in (*SCRIPTS, "verify")]
-    print("\n".join(lines_of(rows)))
+    print("\n".join(aligned(rows)))
     tried = sum(number for (script, _), number in context.tally.items() if script != "verify")
     print(
         f"seed {args.seed}: {tried} commands in {time.monotonic() - began:.0f} s, {'one' if failure else 'none'} failed"
