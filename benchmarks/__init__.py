@@ -3,5 +3,5 @@
     python -m benchmarks.run --output speed.json
     python -m benchmarks.same_training --output same.json
 
-docs/performance.md says what is measured, and holds the results.
+docs/performance.md says what is measured and holds the results.
 """

@@ -52,11 +52,11 @@ def build_model(
 ) -> nn.Module:
     """Build the network `arch`, its weights drawn from torch's global generator.
 
-    From Python `network` may be a function of the number of classes that returns one; `arch` is then its name.
+    From Python, `network` may be a function from the number of classes to a network; `arch` is then its name.
 
-    `mean` and `std` have `channels` (1 or 3) entries. Convolutional networks see three channels: grey images are
-    repeated, and so is their one mean. A network that cannot take such images, or does not return (n, classes), is
-    refused with an InputError; without an `image_size` it is not tried, and may not be an MLP.
+    `mean` and `std` have `channels` (1 or 3) entries. Convolutional networks get three channels: grey images, and their
+    mean and std, are repeated. InputError if the network fails on such images or does not return (n, classes). With
+    `image_size` None the network is not tried; it must not be an MLP, whose first layer depends on the size.
     """
     if network is None:
         check_arch(arch, stem)

@@ -27,7 +27,7 @@ def build_checked(
     is_mlp = function is None and arch in MLPS
     normalize = normalization(mean, std, image_channels=channels, network_channels=channels if is_mlp else 3)
     if image_size is None:
-        assert not is_mlp, "the first layer of an MLP depends on it"
+        assert not is_mlp, "the first layer of an MLP depends on the image size"
         return build(arch, stem, classes, 0, normalize, function)
     network = build(arch, stem, classes, channels * image_size**2, normalize, function)
     images = {"classes": classes, "channels": channels, "image_size": image_size}
@@ -48,7 +48,7 @@ def build(
 ) -> nn.Module:
     """The network `arch`, or that of a user's `function`, behind `normalize`.
 
-    `inputs`, the pixels times channels of an image, matter to an MLP only.
+    `inputs`, the pixels times channels of an image, matters to MLPs only.
     """
     if function is not None:
         return UserNetwork(checked_network(arch, function(classes)), normalize)

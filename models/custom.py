@@ -61,12 +61,12 @@ def call_user_function(arch: str, classes: int) -> nn.Module:
         try:
             network = function(num_classes=classes)
         except (Exception, SystemExit) as error:
-            raise InputError(f"{arch}(num_classes={classes}) raised {in_short(error)}") from error
+            raise InputError(f"{arch}(num_classes={classes}) raised {one_line(error)}") from error
     return checked_network(arch, network)
 
 
 def checked_network(arch: str, network: object) -> nn.Module:
-    """What a user's function returned, if it is a network with parameters of known shapes; InputError otherwise."""
+    """Return `network` if it is a module whose parameters have shapes; InputError otherwise."""
     if not isinstance(network, nn.Module):
         raise InputError(f"{arch} must return a torch.nn.Module, got {type(network).__name__}")
     if any(isinstance(parameter, UninitializedParameter) for parameter in network.parameters()):

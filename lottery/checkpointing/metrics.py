@@ -124,7 +124,7 @@ def read_metrics(path: Path, counts: Sequence[str] = ("round", "epoch")) -> tupl
 
 
 def read_summary(path: Path) -> dict | None:
-    """The content of a summary.json; None if there is none, or it is no whole JSON object. Callers check its keys."""
+    """The content of a summary.json; None if it is missing or no valid JSON object. Callers check its keys."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -133,7 +133,7 @@ def read_summary(path: Path) -> dict | None:
 
 
 def write_summary(path: Path, content: dict) -> None:
-    """Write summary.json, unless it has this content already."""
+    """Write the summary if it changed."""
     _write(path, json.dumps(content, indent=1).encode() + b"\n")
 
 

@@ -13,7 +13,6 @@ from lottery.checkpointing.checkpoint import FORMAT, read, write
 from lottery.checkpointing.metrics import best_row_index
 from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name, occupied
 from lottery.checkpointing.run_settings import RunConfig, differences
-from lottery.checkpointing.set_aside import check_place, is_worth_keeping, kept_place, mend_, set_aside_
 from utils import InputError
 
 
@@ -33,7 +32,7 @@ def open_run(
     directory = RunDirectory(run.save_dir)
     with occupied(directory):
         with together(copies):
-            mend_([directory, *copies])
+            repair_([directory, *copies])
             found = find_resume_point(
                 directory,
                 settings,

@@ -28,8 +28,7 @@ from lottery.tickets.save import known_examples, untrained
 from lottery.training.config import DataConfig, ModelConfig
 from lottery.training.context import ModelAndData, build_model_and_data
 from lottery.training.devices import pick_device
-from lottery.training.environment import set_determinism
-from lottery.training.host_memory import keep_freed_memory
+from lottery.training.environment import keep_freed_memory, set_determinism
 from lottery.training.network_notes import classifier_setting, network_notes
 from lottery.training.precision import matmul_precision
 from lottery.training.recipe import batches

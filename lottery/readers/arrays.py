@@ -1,9 +1,10 @@
-"""A data set that is in memory already, as the readers give theirs: for use from Python, without files or flags."""
+"""A data set from arrays in memory, for use from Python without files or flags."""
 
 import numpy as np
 
-from lottery.readers.image_files import LARGEST, SMALLEST, pixel_counts
-from lottery.readers.registry import Source, mean_and_std, padding_for
+from lottery.readers.contents import mean_and_std, pixel_counts
+from lottery.readers.image_decoding import LARGEST, SMALLEST
+from lottery.readers.registry import Source, padding_for
 from utils import InputError
 
 
@@ -21,7 +22,7 @@ def source_from_arrays(
 
     `flips` says whether a horizontal flip keeps the label, `padding` how many pixels the random crop may shift an image
     (None: 4 from 28 pixels up, else an eighth of the size). The normalisation is measured on the training images.
-    InputError for arrays that are none of this.
+    InputError for any other arrays.
     """
     train, test = _images(train_images, "training"), _images(test_images, "test")
     if train.shape[1:] != test.shape[1:]:

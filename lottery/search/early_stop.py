@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from lottery.checkpointing.checkpoint import pack, unpack
+from lottery.checkpointing.checkpoint import pack_mask, unpack_mask
 from lottery.search.config import EarlyStopConfig
 from lottery.training.loop import Epoch
 from pruner import EarlyBird, Mask, count, magnitude, prune

@@ -6,7 +6,8 @@ from pathlib import Path
 from lottery.search.early_stop import EarlyStop
 from lottery.training.context import TrainingContext
 from lottery.training.costs import Vanilla, cost_lines
-from lottery.training.progress import draw_curves, epoch_line, round_lines, round_table
+from lottery.training.plots import draw_curves
+from lottery.training.tables import epoch_line, round_lines, round_table
 from lottery.training.training_run import TrainingRun, plan_lines, short_warnings
 from pruner import density
 

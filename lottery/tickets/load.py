@@ -19,7 +19,7 @@ from lottery.tickets.config import TicketConfig
 from lottery.tickets.state_dict_formats import names_in
 from lottery.tickets.ticket_file import TicketFile
 from lottery.training.context import ModelAndData
-from lottery.training.network_notes import fresh_note
+from lottery.training.network_notes import new_classifier_note
 from lottery.training.step import copy_weights
 from models.units import NORMALIZATION
 from pruner import Mask, Ticket, Weights, classifiers, same
@@ -80,7 +80,7 @@ def load_ticket(config: TicketConfig, loaded: ModelAndData, trained: bool = Fals
         trained,
         drawn_with={"seed": loaded.seed, "arch": loaded.model_config.arch, "stem": loaded.model_config.stem},
     )
-    notes = fresh_note(loaded.model) if config.new_classifier else []
+    notes = new_classifier_note(loaded.model) if config.new_classifier else []
     for file in found.files.each:
         notes += file.check_data(*loaded.contents.values(), loaded.split.validation)
     return found._replace(notes=found.notes + notes)

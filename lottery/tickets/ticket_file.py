@@ -75,7 +75,8 @@ class TicketFile:
 
     def tensors(self, state: object) -> Weights:
         """`state` without the extra state of modules; InputError unless it is a state_dict of dense tensors."""
-        state = {name: value for name, value in state.items() if not is_extra(name)} if isinstance(state, dict) else {}
+        state = state if isinstance(state, dict) else {}
+        state = {name: value for name, value in state.items() if not is_extra_state(name)}
         values = [value for value in state.values() if isinstance(value, Tensor)]
         if any(value.layout != torch.strided or value.is_meta for value in values):
             raise InputError(f"{self.path} holds tensors that are sparse or without values: give dense ones")

@@ -89,7 +89,7 @@ class Checkpointer:
     def __init__(self, context: TrainingContext, run: RunConfig, settings: dict, about: dict):
         self.context, self.directory, self.settings, self.about = context, RunDirectory(run.save_dir), settings, about
         self.save_timer = SaveTimer(run.save_interval)
-        self.metrics = Metrics(self.directory.metrics, self.directory.events if run.tensorboard else None)
+        self.metrics = Metrics(self.directory.metrics, self.directory.tensorboard if run.tensorboard else None)
         self.newest: CheckpointState | None = None  # not on disk yet
         self.best: CheckpointState | None = None
 

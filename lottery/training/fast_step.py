@@ -147,7 +147,7 @@ class FastStep:
         try:
             with generators_kept(devices), python_state_kept(self.step.model):
                 after_plain = self.state_after(plain, visits, before)
-                self.check_surroundings()
+                self.check_python_state()
                 if self.captures:
                     fast = CapturedGraph(fast, visits, self.pool, self.step.optimizer.zero_grad)
                 apart = relative_errors(before, after_plain, self.state_after(fast, visits, before))
@@ -160,7 +160,7 @@ class FastStep:
             raise RuntimeError(f"its result differs from the plain step's, by {errors} of the change")
         return fast
 
-    def check_surroundings(self) -> None:
+    def check_python_state(self) -> None:
         """RuntimeError if the plain step has just changed more than the values of the network's tensors, which a
         recording would not repeat."""
         if changed := self.recorded.changed(python_state(self.step.model)):

@@ -138,7 +138,7 @@ def _row(epoch: Epoch, training: TrainingRun, context: TrainingContext) -> dict:
 def step_fields(context: TrainingContext) -> dict[str, str | bool | None]:
     """For the records: how steps ran ("graph", "compiled graph", "compiled" or "plain"), why a faster way failed, if it
     did, and whether batch norm was folded for evaluation."""
-    accelerated = context.step.accelerated
+    accelerated = context.step.fast_step
     return {"step": accelerated.used, "step_fallback": accelerated.fallback, "folded": context.evaluator.folded}
 
 

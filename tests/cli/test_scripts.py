@@ -10,7 +10,7 @@ import torch
 from lottery.checkpointing.checkpoint import read
 from lottery.cli import flags, train
 from lottery.cli.scripts import MODULES, cli_module
-from lottery.training.environment import changes
+from lottery.training.environment import environment_changes
 from tests.helpers import ROOT, needs_cuda, one_sentence
 
 PRUNING = ["main_imp", "main_PrAC_imp"]
