@@ -12,9 +12,9 @@ def work(argv: Sequence[str] | None) -> None:
     args = cli.parser().parse_args(argv)
     checks.check_directory("--output", args.output)
 
-    from lottery.reports.build import make_report
+    from lottery.reports.build import ReportConfig, make_report
 
-    make_report(args)
+    make_report(ReportConfig(args.runs, args.output, args.margin, args.data))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,8 +20,8 @@ import main_train
 import pruner
 import study
 from lottery.checkpointing.checkpoint import read, split_state
-from lottery.reports.comparison.methods import SEARCH, tasks_of
-from lottery.results.runs import Run
+from lottery.reports.comparison.methods import SEARCH, group_by_task
+from lottery.results.ticket_runs import Run
 from lottery.search import imp as search
 from lottery.training import checkpointer
 from lottery.training.step import copy_weights
@@ -292,9 +292,15 @@ def control(search, name, k, test, seed=0):
     return found
 
 
+def logged(function, *arguments):
+    """What a function returns, and the sentences that it logs."""
+    notes = []
+    return function(*arguments, notes.append), notes
+
+
 def names(runs, kind=SEARCH):
-    (task,), _ = tasks_of(runs)
-    return [method.name for method in task.of(kind)]
+    (task,), _ = logged(group_by_task, runs)
+    return [method.name for method in task.by_kind(kind)]
 
 
 def without_time(rows, dropping=None):

@@ -1,7 +1,6 @@
 """One run of main_robustness.py: networks that other runs trained, attacked on the images they were tested on."""
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,13 @@ from torch import nn
 
 from dataset import Images, random_subset
 from lottery.analysis.attacks import BATCH, MEASURED, Threat, robust_accuracies
-from lottery.checkpointing.metrics import write_summary
 from lottery.checkpointing.run_directory import RunDirectory
+from lottery.checkpointing.scripts import SEARCHES
 from lottery.cli.configs import command
 from lottery.readers.registry import read_source
-from lottery.results.runs import SEARCHES, Run, read_run
+from lottery.results.robustness_records import read_attacks, write_attacks
+from lottery.results.runs import read_run
+from lottery.results.ticket_runs import Run
 from lottery.tickets.load import TicketFile
 from lottery.training.context import image_spec
 from lottery.training.devices import pick_device, room_for
@@ -54,9 +55,9 @@ def attacked_run(path: Path, rounds: Sequence[int] | None) -> tuple[Run, list[di
         script = run.settings["script"]
         raise InputError(f"{path} is a run of {script}: those of {', '.join(sorted(SEARCHES))} and main_train.py "
                          "have networks to attack")  # fmt: skip
-    rows = [row for row in run.rounds if not run.searches or rounds is None or row["round"] in rounds]
+    rows = [row for row in run.rounds if not run.is_search or rounds is None or row["round"] in rounds]
     there = {row["round"] for row in run.rounds}
-    if missing := set(rounds or ()) - there if run.searches else None:
+    if missing := set(rounds or ()) - there if run.is_search else None:
         raise InputError(f"--rounds {min(missing)}: {path} has finished rounds 0 to {max(there)}")
     for row in rows:
         if not (file := best_file(run, row)).exists():
@@ -66,7 +67,7 @@ def attacked_run(path: Path, rounds: Sequence[int] | None) -> tuple[Run, list[di
 
 def best_file(run: Run, row: dict) -> Path:
     """The network whose test accuracy is reported: at the best validation epoch, or the last one."""
-    return RunDirectory(run.path).best(row["round"] if run.searches else None)
+    return RunDirectory(run.path).best(row["round"] if run.is_search else None)
 
 
 class Targets:
@@ -130,7 +131,7 @@ def attack_run(job: Job, args: argparse.Namespace, device: torch.device, progres
     drawn = generator(args.seed, purpose=RandomStream.ATTACKS)
     indices = random_subset(torch.arange(len(job.test), device=device), args.examples or len(job.test), drawn)
     threat = Threat(args.eps, args.pgd_steps, args.pgd_step_size)
-    before = attacks_in(file)
+    before = read_attacks(file) or []  # a damaged file is replaced
     others = [found for found in before if found["attack"] != attack]
     known = {row["round"]: row for found in before if found["attack"] == attack for row in found["rounds"]}
     for row, weights in job.networks():
@@ -142,7 +143,7 @@ def attack_run(job: Job, args: argparse.Namespace, device: torch.device, progres
             known[row["round"]] = told | {"checksum": checksum, "examples": len(indices)} | found
             made = {"command": command(args, SCRIPT), "attack": attack, "environment": environment(device)}
             made |= {"rounds": [known[k] for k in sorted(known)]}
-            write_summary(file, {"attacks": [*others, made]})
+            write_attacks(file, [*others, made])
         else:
             progress.tick(job.batches_each(args.examples))
         progress.log(line(job.run, known[row["round"]]))
@@ -159,23 +160,12 @@ def attack_of(args: argparse.Namespace) -> dict:
     }
 
 
-def attacks_in(file: Path) -> list[dict]:
-    """Each attack that was made on this run, and its rows; nothing from a file that is damaged or not there."""
-    try:
-        found = json.loads(file.read_bytes())["attacks"]
-        wanted = {"round", "density", "checksum", *MEASURED}
-        whole = all("attack" in each and all(row.keys() >= wanted for row in each["rounds"]) for each in found)
-        return found if whole else []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
-
-
 def heading() -> str:
     return "  ".join(f"{name:>7}" for name in ("density", *MEASURED)) + "  run"
 
 
 def line(run: Run, row: dict) -> str:
     """A network: accuracies in percent."""
-    where = f"{run.path}, round {row['round']}" if run.searches else str(run.path)
+    where = f"{run.path}, round {row['round']}" if run.is_search else str(run.path)
     cells = [f"{row['density']:.4f}", *(f"{row[name]:.2f}" for name in MEASURED)]
     return "  ".join(f"{cell:>7}" for cell in cells) + f"  {where}"

@@ -1,63 +1,92 @@
-"""From directories to a report: read the runs, write the chapters, put the files into place."""
+"""Make a report: read the runs, compare them, write the chapters."""
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from lottery.checkpointing.atomic_file import write_atomically
+from lottery.checkpointing.scripts import Script
 from lottery.reports.chapters.accuracy import accuracy_parts
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
 from lottery.reports.chapters.cost import cost_parts
 from lottery.reports.chapters.greedy_channels import channel_parts
-from lottery.reports.chapters.greedy_neurons import greedy_parts
+from lottery.reports.chapters.greedy_neurons import neuron_parts
 from lottery.reports.chapters.masks import mask_parts
 from lottery.reports.chapters.overlap import overlap_parts
-from lottery.reports.chapters.prac_sets import sets_parts
+from lottery.reports.chapters.prac_sets import prac_set_parts
 from lottery.reports.chapters.robustness import robustness_parts
-from lottery.reports.chapters.run_list import runs_parts
+from lottery.reports.chapters.run_list import run_list_parts
 from lottery.reports.chapters.stability import stability_parts
-from lottery.reports.chapters.verdict import verdict_parts, with_rule
-from lottery.reports.comparison.methods import Task, tasks_of
-from lottery.reports.comparison.stability_families import Family, families_of
-from lottery.reports.comparison.sweeps import Sweep, sweeps_of
+from lottery.reports.chapters.verdict import verdict_parts, with_rules
+from lottery.reports.comparison.methods import Task, group_by_task
+from lottery.reports.comparison.stability_families import Family, group_by_family
+from lottery.reports.comparison.sweeps import Sweep, group_by_sweep
 from lottery.reports.document import Figure, Heading, Listing, Paragraph, Part, Report, Section, Table
 from lottery.reports.html import html
 from lottery.reports.markdown import markdown
-from lottery.results import channel_runs, greedy_runs
 from lottery.results.greedy_runs import GreedyRun
-from lottery.results.runs import Run, read_runs
+from lottery.results.runs import read_runs
 from lottery.results.stability_runs import StabilityRun
+from lottery.results.ticket_runs import Run
 from utils import InputError
 
 
-def make_report(args: argparse.Namespace) -> None:
-    """The whole work of report.py; InputError if there is not one run to show."""
-    runs, notes = read_runs(args.runs)
-    for note in notes:
-        print(f"report.py: note: {note}", file=sys.stderr)
+@dataclass(frozen=True)
+class ReportConfig:
+    runs: Sequence[Path]  # directories of runs
+    output: Path = Path("report")  # directory of the report
+    margin: float = 0.5  # points of test accuracy by which a ticket may fall short and still count as equal
+    data: Path | None = None  # directory of the images, if not the one that the runs recorded
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs sorted by what can be compared."""
+
+    tasks: Sequence[Task]  # searches and retrainings
+    sweeps: Sequence[Sweep]  # greedy selection of neurons or channels
+    families: Sequence[Family]  # stability
+
+    def sweeps_by(self, script: Script) -> list[Sweep]:
+        return [sweep for sweep in self.sweeps if sweep.script == script]
+
+
+def make_report(config: ReportConfig) -> None:
+    """Read the runs and write the report. Notes on runs that are damaged or left out are printed to stderr, and are the
+    report's first chapter. InputError if no run can be read."""
+    notes: list[str] = []
+
+    def log(note: str) -> None:
+        notes.append(note)
+        print_note(note)
+
+    runs = read_runs(config.runs, log)
     if not runs:
         raise InputError("there is no run to report: see the notes above")
-    tasks, more = tasks_of([run for run in runs if isinstance(run, Run)])
-    sweeps, others = sweeps_of([run for run in runs if isinstance(run, GreedyRun)])
-    families, copies = families_of([run for run in runs if isinstance(run, StabilityRun)])
-    for note in (found := more + others + copies):
-        print(f"report.py: note: {note}", file=sys.stderr)
-    write_report(compose(tasks, sweeps, families, notes + found, args), args.output)
+    comparison = Comparison(
+        group_by_task([run for run in runs if isinstance(run, Run)], log),
+        group_by_sweep([run for run in runs if isinstance(run, GreedyRun)], log),
+        group_by_family([run for run in runs if isinstance(run, StabilityRun)], log),
+    )
+    report = compose_report(comparison, notes, config.margin, config.data)
+    for paragraph in report.all(Paragraph):
+        if paragraph.warns:
+            print_note(paragraph.text)
+    write_report(report, config.output)
 
 
-def compose(
-    tasks: Sequence[Task],
-    sweeps: Sequence[Sweep],
-    families: Sequence[Family],
-    notes: Sequence[str],
-    args: argparse.Namespace,
-) -> Report:
-    """All chapters that have something to say."""
-    margin = args.margin
+def print_note(note: str) -> None:
+    print(f"report.py: note: {note}", file=sys.stderr)
+
+
+def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, data: Path | None) -> Report:
+    """All chapters that have content."""
+    tasks, sweeps, families = comparison.tasks, comparison.sweeps, comparison.families
+    neurons, channels = comparison.sweeps_by(Script.GREEDY), comparison.sweeps_by(Script.CHANNELS)
     chapters: dict[str, list[Part]] = {
-        "Verdict": with_rule(chapter(tasks, lambda task, number: verdict_parts(task, number, margin)), margin),
+        "Verdict": with_rules(chapter(tasks, lambda task, number: verdict_parts(task, number, margin)), margin),
         "Accuracy": chapter(tasks, lambda task, number: accuracy_parts(task, number, margin)),
         "Elastic tickets, controls and rules": altered_ticket_parts(tasks, margin),
         "Stability": stability_parts(families),
@@ -65,17 +94,14 @@ def compose(
         "Cost": chapter(tasks, cost_parts),
         "Masks": chapter(tasks, mask_parts),
         "Overlap of tickets": chapter(tasks, overlap_parts),
-        "PrAC sets": chapter(tasks, lambda task, number: sets_parts(task, number, args.data)),
-        "Pre-training and greedy selection": chapter(of_script(sweeps, greedy_runs.SCRIPT), greedy_parts),
-        "Greedy selection of channels": chapter(of_script(sweeps, channel_runs.SCRIPT), channel_parts),
+        "PrAC sets": chapter(tasks, lambda task, number: prac_set_parts(task, number, data)),
+        "Pre-training and greedy selection": chapter(neurons, neuron_parts),
+        "Greedy selection of channels": chapter(channels, channel_parts),
     }
     sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
     sections += [Section(title, anchor(title), parts) for title, parts in chapters.items() if parts]
-    sections.append(Section("Runs", "runs", runs_parts(tasks, sweeps, families)))
-    told = [part.text for section in sections for part in section.parts if isinstance(part, Paragraph) and part.warns]
-    for text in told:
-        print(f"report.py: note: {text}", file=sys.stderr)
-    names = [about.name for about in (*tasks, *sweeps)] or list(dict.fromkeys(family.task for family in families))
+    sections.append(Section("Runs", "runs", run_list_parts(tasks, sweeps, families)))
+    names = [each.name for each in (*tasks, *sweeps)] or list(dict.fromkeys(family.task for family in families))
     return Report(f"Lottery tickets: {'; '.join(names)}", sections)
 
 
@@ -83,22 +109,18 @@ def anchor(title: str) -> str:
     return title.lower().replace(",", "").replace(" ", "-")
 
 
-def of_script(sweeps: Sequence[Sweep], script: str) -> list[Sweep]:
-    return [sweep for sweep in sweeps if sweep.script == script]
-
-
-def chapter(abouts: Sequence[Task] | Sequence[Sweep], parts_of: Callable[..., list[Part]]) -> list[Part]:
-    """What there is to say about each task or sweep, under its name where there are several."""
+def chapter(subjects: Sequence[Task] | Sequence[Sweep], parts: Callable[..., list[Part]]) -> list[Part]:
+    """The parts of each task or sweep, under its name if there are several."""
     found: list[Part] = []
-    for number, about in enumerate(abouts, 1):
-        parts = parts_of(about, number)
-        found += [Heading(about.name)] if parts and len(abouts) > 1 else []
-        found += parts
+    for number, subject in enumerate(subjects, 1):
+        own = parts(subject, number)
+        found += [Heading(subject.name)] if own and len(subjects) > 1 else []
+        found += own
     return found
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Its files, each whole or as it was before."""
+    """Write the report's files, each atomically; other files in the folder stay."""
     contents = {"report.html": html(report).encode(), "report.md": markdown(report).encode()}
     for figure in report.all(Figure):
         contents |= {f"figures/{figure.name}.png": figure.png, f"figures/{figure.name}.svg": figure.svg}

@@ -1,4 +1,4 @@
-"""A report as plain data: sections of paragraphs, figures, tables and commands, for HTML and Markdown alike."""
+"""A report as plain data, rendered by html.py and markdown.py: sections of paragraphs, figures, tables, commands."""
 
 import csv
 import io
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 Cell = str | int | float | bool | None
-LONGEST = 400  # rows; a longer table is in its CSV file alone
+MOST_ROWS = 400  # of a table; longer ones are in their CSV files alone
 
 
 class Column(NamedTuple):
-    """A table's column: its heading, and how its numbers are written."""
+    """A table's column: its heading, and the format of its numbers."""
 
     heading: str
-    form: str = ""
+    form: str = ""  # a format specification
 
     def text(self, cell: Cell) -> str:
-        """What a reader sees; a dash for what is not known."""
+        """A cell as a reader sees it; a dash for None."""
         if cell is None:
             return "–"
         if isinstance(cell, bool):
@@ -27,7 +27,7 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Heading:
-    """The title of what follows within a section."""
+    """A subtitle within a section."""
 
     text: str
 
@@ -35,24 +35,26 @@ class Heading:
 @dataclass(frozen=True)
 class Paragraph:
     text: str
-    warns: bool = False
+    warns: bool = False  # set apart as a warning
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Sentences under one another."""
+    """A bulleted list."""
 
     items: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Commands:
+    """A block of shell commands."""
+
     lines: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture, as the bytes of two files called `name`."""
+    """A figure in two formats; `name` is the stem of its files."""
 
     name: str
     caption: str
@@ -62,7 +64,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers under headings; `folded` if they are for looking up. The CSV file called `name` has them in full."""
+    """A table; `name` is the stem of the CSV file that holds all rows. Folded tables are collapsed at first."""
 
     name: str
     caption: str
@@ -71,19 +73,19 @@ class Table:
     folded: bool = False
 
     @property
-    def shown(self) -> bool:
-        return len(self.rows) <= LONGEST
+    def is_shown(self) -> bool:
+        return len(self.rows) <= MOST_ROWS
 
     def texts(self) -> list[list[str]]:
         return [[column.text(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
 
     def aligned_right(self) -> list[bool]:
-        """By column: whether it holds numbers."""
+        """For each column whether it holds numbers."""
         cells = zip(*self.rows, strict=True) if self.rows else [[] for _ in self.columns]
         return [not any(isinstance(cell, str) for cell in column) for column in cells]
 
     def csv(self) -> bytes:
-        """All rows, numbers in full precision, empty where not known."""
+        """All rows, with numbers in full precision and empty cells for None."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([column.heading for column in self.columns])
@@ -96,10 +98,10 @@ Part = Heading | Paragraph | Listing | Commands | Figure | Table
 
 @dataclass
 class Section:
-    """A chapter; `anchor` is its place in the page."""
+    """A chapter."""
 
     title: str
-    anchor: str
+    anchor: str  # id of its HTML element
     parts: list[Part] = field(default_factory=list)
 
 
@@ -109,4 +111,5 @@ class Report:
     sections: list[Section]
 
     def all(self, kind: type) -> list:
+        """All parts of this type, in order."""
         return [part for section in self.sections for part in section.parts if isinstance(part, kind)]

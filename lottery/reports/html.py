@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no other: pictures are inlined, nothing is fetched, no script runs."""
+"""Render a report as one self-contained HTML file, with inlined figures and without scripts."""
 
 import base64
 from html import escape
@@ -63,7 +63,7 @@ def _figure(figure: Figure) -> str:
 
 def _table(table: Table) -> str:
     file = f"<code>tables/{table.name}.csv</code>"
-    if not table.shown:
+    if not table.is_shown:
         return f"<p>{escape(table.caption)} Its {len(table.rows):,} rows are in {file}.</p>"
     kinds = [' class="number"' if right else "" for right in table.aligned_right()]
     head = "".join(

@@ -1,4 +1,4 @@
-"""The same report as Markdown, its pictures in files beside it."""
+"""Render a report as Markdown, with its figures in files beside it."""
 
 from lottery.reports.document import Commands, Figure, Heading, Listing, Paragraph, Part, Report, Table
 
@@ -30,7 +30,7 @@ def _part(part: Part) -> str:
 
 def _table(table: Table) -> str:
     caption = f"{_plain(table.caption)} (`tables/{table.name}.csv`)"
-    if not table.shown or table.folded:
+    if not table.is_shown or table.folded:
         return f"{caption}: {len(table.rows):,} rows."
     line = "|".join("---:" if right else "---" for right in table.aligned_right())
     heading = "|".join(f" {_plain(column.heading)} " for column in table.columns)
@@ -39,7 +39,7 @@ def _table(table: Table) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown takes as it stands."""
+    """The text with Markdown's special characters escaped."""
     for sign in "\\|*_<[`":
         text = text.replace(sign, f"\\{sign}")
     return text

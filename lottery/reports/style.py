@@ -1,4 +1,4 @@
-"""How figures look: fonts, colours that are told apart in grey and by the colour-blind, the axis of sparsity."""
+"""The style of figures: fonts, colours that remain distinct in greyscale and for the colour-blind, axes, legends."""
 
 import io
 import itertools
@@ -19,8 +19,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from lottery.reports.document import Figure
 
 WIDTH = 7.0  # inches
-LETTERS, SIGN = 96, 10  # of a legend's line; that the sign beside a label and the space between two take up
-SAME = 0.01  # difference of the logarithms of densities that share a label
+LEGEND_WIDTH, SYMBOL_WIDTH = 96, 10  # in letters: of a legend, and of the symbol and space beside each label
+SAME_LABEL = 0.01  # log ratio of densities that share a label
 SETTINGS = {
     "font.size": 9.5,
     "axes.titlesize": 10,
@@ -38,22 +38,22 @@ SETTINGS = {
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.h_pad": 0.06,
 }
-# Okabe and Ito's palette, neighbours far apart in lightness.
+# The palette of Okabe and Ito, in an order in which neighbours differ in lightness.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#56B4E9", "#000000", "#E69F00", "#CC79A7", "#666666")
 MARKERS = "os^Dv<>P"
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1)), (0, (1, 1)))
 
 
-class Look(NamedTuple):
+class LineStyle(NamedTuple):
     color: str
     marker: str
     linestyle: object
 
 
-def look(number: int) -> Look:
-    """Of the method with this number: colour, marker and line of its own. After eight, new combinations of them."""
+def line_style(number: int) -> LineStyle:
+    """The colour, marker and line of the method with this number; from the ninth on new combinations of them."""
     again = number // len(COLOURS)
-    return Look(
+    return LineStyle(
         COLOURS[number % len(COLOURS)],
         MARKERS[(number + again) % len(MARKERS)],
         LINES[(number + 3 * again) % len(LINES)],
@@ -61,47 +61,49 @@ def look(number: int) -> Look:
 
 
 def canvas(rows: int = 1, columns: int = 1, height: float = 4.0, **more) -> tuple[Canvas, list[Axes]]:
-    """A figure of the width of a text, and its axes in reading order."""
+    """A figure of the report's width, and its axes in reading order."""
     plt.rcParams.update(matplotlib.rcParamsDefault | SETTINGS | {"backend": "Agg"})
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **more)
     return figure, list(axes.flat)
 
 
-def finish(figure: Canvas, name: str, caption: str) -> Figure:
-    """The figure as files."""
+def render(figure: Canvas, name: str, caption: str) -> Figure:
+    """The figure as PNG and SVG; it is closed."""
     files = {}
     for kind, metadata in {"png": {"Software": None}, "svg": {"Date": None}}.items():
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=200, metadata=metadata)
-        figure.set_layout_engine("none")  # the second file has the places that were found for the first
+        figure.set_layout_engine("none")  # the second file keeps the layout that was computed for the first
         files[kind] = file.getvalue()
     plt.close(figure)
     return Figure(name, caption, **files)
 
 
 def legend_below(figure: Canvas, axes: Axes, columns: int = 3) -> None:
-    """A legend under the axes, where it hides nothing."""
+    """A legend of these axes' labels below the figure, in as many of these columns as fit."""
     pairs = zip(*axes.get_legend_handles_labels(), strict=True)
     handles, labels = zip(*sorted(pairs, key=lambda pair: not isinstance(pair[0], ErrorbarContainer)), strict=True)
     widest = max((len(label) for label in labels), default=0)
-    columns = max(1, min(columns, len(labels), LETTERS // (widest + SIGN)))
+    columns = max(1, min(columns, len(labels), LEGEND_WIDTH // (widest + SYMBOL_WIDTH)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)
 
 
 def thousands(value: float, _: object = None) -> str:
-    """For an axis: 12,000."""
+    """A number as a tick label: 12,000."""
     return f"{value:,.0f}"
 
 
-def density_axis(axes: Axes, densities: Iterable[float], labels: int = 9, asides: Sequence[float] = (1.0,)) -> None:
-    """Remaining weights in percent on a log scale, dense at the left; ticks at densities that there are. Points that
-    `dodge` moved by the factors `asides` lie within it, too."""
+def density_axis(axes: Axes, densities: Iterable[float], labels: int = 9, factors: Sequence[float] = (1.0,)) -> None:
+    """Remaining weights in percent on a log scale, dense at the left, with ticks at some of the densities.
+
+    The limits leave room for points that were moved by the factors of `dodge`.
+    """
     levels = sorted(set(densities), reverse=True)
     left, right = max([1.0, *levels]), min(levels, default=1.0)
     span = max(math.log(left / right), math.log(1.25))
     axes.set_xscale("log")
-    first = max(left * math.exp(0.03 * span), left * max(asides) * math.exp(0.02 * span))
-    last = min(left * math.exp(-1.04 * span), right * min(asides) * math.exp(-0.02 * span))
+    first = max(left * math.exp(0.03 * span), left * max(factors) * math.exp(0.02 * span))
+    last = min(left * math.exp(-1.04 * span), right * min(factors) * math.exp(-0.02 * span))
     axes.set_xlim(first, last)
     axes.xaxis.set_major_locator(FixedLocator(spaced(levels, span / labels)))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -110,9 +112,9 @@ def density_axis(axes: Axes, densities: Iterable[float], labels: int = 9, asides
 
 
 def spaced(levels: Sequence[float], least: float) -> list[float]:
-    """Those of the levels, falling, that are at least so far apart in their logarithms; first those at even places.
-    Levels that would share a label count once."""
-    levels = [level for place, level in enumerate(levels) if not place or math.log(levels[place - 1] / level) > SAME]
+    """Every n-th of these falling levels, with the least n at which their logarithms are `least` apart. Levels that
+    would share a label count once."""
+    levels = [level for i, level in enumerate(levels) if not i or math.log(levels[i - 1] / level) > SAME_LABEL]
     step = 1
     while step < len(levels) and any(
         math.log(a / b) < least for a, b in zip(levels[::step], levels[step::step], strict=False)
@@ -122,21 +124,21 @@ def spaced(levels: Sequence[float], least: float) -> list[float]:
 
 
 def percent(density: float) -> str:
-    """A density in percent with three digits that say something: 100, 51.2, 8.59."""
+    """A density in percent with three significant digits: 100, 51.2, 8.59."""
     return f"{100 * density:.3g}"
 
 
-def dodge(of: int, densities: Iterable[float]) -> list[float]:
-    """Factors that move each method's points aside by a little, so that no error bars hide others, and less than to
-    the next density."""
+def dodge(methods: int, densities: Iterable[float]) -> list[float]:
+    """A factor for the densities of each of so many methods, which moves its points a little to the side, so that error
+    bars do not hide each other."""
     levels = sorted({1.0, *densities}, reverse=True)
     gap = min((math.log(a / b) for a, b in itertools.pairwise(levels)), default=0.1)
-    step = min(0.009 * math.log(levels[0] / levels[-1] + 1), 0.4 * gap / of)
-    return [math.exp(((of - 1) / 2 - number) * step) for number in range(of)]
+    step = min(0.009 * math.log(levels[0] / levels[-1] + 1), 0.4 * gap / methods)
+    return [math.exp(((methods - 1) / 2 - number) * step) for number in range(methods)]
 
 
 def round_axis(axes: Axes, rounds: Iterable[int], label: str) -> None:
-    """Whole numbers of rounds."""
+    """Rounds as whole numbers."""
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}" if value in set(rounds) else ""))

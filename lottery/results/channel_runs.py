@@ -1,14 +1,14 @@
-"""Reading runs of main_channels.py: which channels were kept along a pre-training, or of given weights, and what the
-smaller networks come to."""
+"""Runs of main_channels.py: channels selected along a pre-training, or from given weights, and what the smaller
+networks achieve and save."""
 
 from typing import NamedTuple
 
 from lottery.checkpointing.run_directory import RunDirectory
+from lottery.checkpointing.scripts import Script
 from lottery.greedy.names import BASELINES, GREEDY
-from lottery.results.greedy_runs import GreedyRun, summary_of
+from lottery.results.greedy_runs import GreedyRun, whole_summary
 from utils import InputError
 
-SCRIPT = "main_channels.py"
 SUMMARY = {"settings", "examples", "rounds", "finished", "delta"}
 SETTINGS = {"seed", "dataset", "arch", "keep", "top1_tol", "layers", "prune_at", "fine_tune_epochs"}
 ROW = {"iteration", "layers", "dense", "selected", "gains"}  # of a selection
@@ -18,25 +18,25 @@ SELECTED_BY = (GREEDY, *BASELINES)
 KEEP, TOLERANCE = "keep", "tolerance"
 
 
-class Channels(NamedTuple):
-    """What selections of channels differ in beside the seed."""
+class ChannelSweep(NamedTuple):
+    """The settings that a sweep over selections of channels varies, the seed aside."""
 
     goal: str  # KEEP or TOLERANCE
-    at: float  # the share or number of channels to keep, or the share of its accuracy that a network may lose
+    value: float  # the share or number of channels to keep, or the share of its accuracy that a network may lose
     layers: str  # --layers; "all"
 
 
 def network_name(by: str, stage: str) -> str:
-    """What a network is called in a point: of greedy selection by its stage alone, as in runs of main_greedy.py."""
+    """The key of a network in a point; for greedy selection the stage alone, as in runs of main_greedy.py."""
     return stage if by == GREEDY else f"{by} {stage}"
 
 
-def channel_run(directory: RunDirectory) -> GreedyRun | None:
-    """The run of main_channels.py in a directory; None where its summary.json is not whole, or another script's.
+def read_channel_run(directory: RunDirectory) -> GreedyRun | None:
+    """The run of main_channels.py in a directory; None if its summary.json is missing, not whole, or of another script.
 
-    A point has the `layers` and `gains` of its greedy selection. InputError before the first selection is finished.
+    A point has the `layers` and `gains` of its greedy selection. InputError if no selection is finished yet.
     """
-    summary = summary_of(directory, SCRIPT, _is_whole)
+    summary = whole_summary(directory, Script.CHANNELS, _is_whole)
     if summary is None:
         return None
     settings, rows = summary["settings"], _selections(summary)
@@ -46,16 +46,16 @@ def channel_run(directory: RunDirectory) -> GreedyRun | None:
         directory.path,
         settings,
         summary,
-        _place(settings),
+        _swept(settings),
         _points(rows),
-        ends={"dense": summary["rounds"][0]["end"]} if "end" in summary["rounds"][0] else {},
+        final={"dense": summary["rounds"][0]["end"]} if "end" in summary["rounds"][0] else {},
         done=len(rows),
         planned=len(settings["prune_at"] or [None]) * (1 + len(settings.get("baselines", ()))),
     )
 
 
 def _selections(summary: dict) -> list[dict]:
-    """The rows that are no pre-training."""
+    """The rows of selections; round 0 is the pre-training."""
     return [row for row in summary["rounds"] if row["round"] > 0]
 
 
@@ -70,16 +70,16 @@ def _is_whole(summary: dict) -> bool:
     )
 
 
-def _place(settings: dict) -> Channels:
+def _swept(settings: dict) -> ChannelSweep:
     if settings["top1_tol"] is not None:
-        return Channels(TOLERANCE, settings["top1_tol"], settings["layers"] or "all")
+        return ChannelSweep(TOLERANCE, settings["top1_tol"], settings["layers"] or "all")
     number = settings["keep"].strip()
-    return Channels(KEEP, int(number) if number.isdecimal() else float(number), settings["layers"] or "all")
+    return ChannelSweep(KEEP, int(number) if number.isdecimal() else float(number), settings["layers"] or "all")
 
 
 def _points(rows: list[dict]) -> list[dict]:
-    """The selections of one iteration as one point. Baselines come after the greedy selections that they belong to;
-    rows that do not say how their channels were selected are greedy, since older runs had no others."""
+    """The selections of one iteration as one point. Baselines come after the greedy selections that they belong to.
+    Rows without `by`, from older runs, are of greedy selection."""
     points: dict[int | None, dict] = {}
     for row in rows:
         by = row.get("by", GREEDY)

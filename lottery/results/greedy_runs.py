@@ -1,26 +1,25 @@
-"""Runs of greedy selection; and reading those of main_greedy.py, of neurons of a two-layer network."""
+"""Runs of greedy selection, and how those of main_greedy.py (neurons of a two-layer network) are read."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from lottery.checkpointing.metrics import read_metrics
+from lottery.checkpointing.metrics import read_metrics, read_summary
 from lottery.checkpointing.run_directory import RunDirectory
+from lottery.checkpointing.scripts import Script
 from utils import InputError
 
-SCRIPT = "main_greedy.py"
 SUMMARY = {"settings", "examples", "points", "finished", "delta"}
 SETTINGS = {"seed", "dataset", "hidden", "prune_at", "neurons", "fine_tune", "loss"}
-NETWORKS = {"dense", "selected", "random", "largest"}  # that are measured at every selection
-CURVES = {"selected", "random", "largest"}  # whose losses are known after every pick
-ENDS = ("dense", "scratch")
+NETWORKS = {"dense", "selected", "random", "largest"}  # measured at every selection
+CURVES = {"selected", "random", "largest"}  # networks with a loss after every pick
+FINAL = ("dense", "scratch")  # networks measured at the end of their training
 MEASURED = {"loss", "train", "test"}
 
 
-class Neurons(NamedTuple):
-    """What selections of neurons differ in beside the seed."""
+class NeuronSweep(NamedTuple):
+    """The settings that a sweep over selections of neurons varies, the seed aside."""
 
     width: int  # neurons of the dense network
     examples: int  # of the sub-data-set
@@ -30,25 +29,26 @@ class Neurons(NamedTuple):
 class GreedyRun:
     """One run's directory, of main_greedy.py or of main_channels.py. Accuracies are in percent.
 
-    A point is what was measured at one iteration of the pre-training: of each network by its name, and more. `ends` has
-    what the "dense" network, and others, come to in the end, as far as that is there.
+    A point holds what was measured at one iteration of the pre-training, by the name of the network: "dense",
+    "selected" and so on. `final` holds the measurements of networks at the end of their training, as far as they are
+    finished: "dense" and, of main_greedy.py, "scratch".
     """
 
     path: Path
     settings: dict
     summary: dict
-    place: tuple  # what it differs in from others of its sweep beside the seed
+    swept: tuple  # the values of the settings that its sweep varies
     points: list[dict]  # in order of iterations
-    ends: dict[str, dict]
-    done: int  # selections
+    final: dict[str, dict]
+    done: int  # finished selections
     planned: int
-    name: str = ""  # short, but another one than any other run's
+    name: str = ""  # short, and unique among the runs read together
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self):
-        if not self.summary["finished"]:  # which its process may be on the way to
-            told = f"{self.done} of {self.planned} selections are done and shown"
-            self.notes.append(f"still going, or stopped before its end: {told}.")
+        if not self.summary["finished"]:  # its process may still be at work
+            done = f"{self.done} of {self.planned} selections are done and shown"
+            self.notes.append(f"still going, or stopped before its end: {done}.")
 
     @property
     def script(self) -> str:
@@ -58,32 +58,32 @@ class GreedyRun:
     def seed(self) -> int:
         return self.settings["seed"]
 
-    def has(self, network: str) -> bool:
-        """Whether the network was measured at every iteration that it is to be selected at."""
+    def is_complete(self, network: str) -> bool:
+        """Whether the network was measured at every planned iteration."""
         return sum(network in point for point in self.points) == len(self.settings["prune_at"] or [None])
 
     @property
     def delta(self) -> float:
-        """Points below the fully pre-trained dense network that the run was told are good enough."""
+        """--delta: a network at most so many points below the fully pre-trained dense one is good enough."""
         return self.summary["delta"]
 
 
-def summary_of(directory: RunDirectory, script: str, is_whole: Callable[[dict], bool]) -> dict | None:
-    """The run's summary.json; None where it is not whole, or another script's."""
+def whole_summary(directory: RunDirectory, script: Script, is_whole: Callable[[dict], bool]) -> dict | None:
+    """The run's summary.json; None if it is missing, not whole, or of another script."""
+    summary = read_summary(directory.summary)
     try:
-        summary = json.loads(directory.summary.read_bytes())
-        return summary if summary["settings"]["script"] == script and is_whole(summary) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return summary if summary and summary["settings"]["script"] == script and is_whole(summary) else None
+    except (KeyError, TypeError, AttributeError, ValueError):
         return None
 
 
-def greedy_run(directory: RunDirectory) -> GreedyRun | None:
-    """The run of main_greedy.py in a directory; None where its summary.json is not whole, or another script's.
+def read_greedy_run(directory: RunDirectory) -> GreedyRun | None:
+    """The run of main_greedy.py in a directory; None if its summary.json is missing, not whole, or of another script.
 
-    Losses are on the examples trained on; points have their `curves` where they are known. InputError before the first
-    selection: there is nothing to show.
+    Losses are those on the training examples; a point has the `curves` of losses after every pick where metrics.jsonl
+    has them. InputError if no selection is finished yet.
     """
-    summary = summary_of(directory, SCRIPT, _is_whole)
+    summary = whole_summary(directory, Script.GREEDY, _is_whole)
     if summary is None:
         return None
     if not summary["points"]:
@@ -98,9 +98,9 @@ def greedy_run(directory: RunDirectory) -> GreedyRun | None:
         directory.path,
         settings,
         summary,
-        Neurons(settings["hidden"], summary["examples"]["train"]),
+        NeuronSweep(settings["hidden"], summary["examples"]["train"]),
         points,
-        ends={network: summary[network] for network in ENDS if network in summary},
+        final={network: summary[network] for network in FINAL if network in summary},
         done=len(points),
         planned=len(settings["prune_at"]),
         notes=notes,
@@ -108,8 +108,8 @@ def greedy_run(directory: RunDirectory) -> GreedyRun | None:
 
 
 def _is_whole(summary: dict) -> bool:
-    ends = [summary[network] for network in ENDS if network in summary]
-    measured = [point[network] for point in summary["points"] for network in NETWORKS] + ends
+    final = [summary[network] for network in FINAL if network in summary]
+    measured = [point[network] for point in summary["points"] for network in NETWORKS] + final
     return (
         summary.keys() >= SUMMARY
         and summary["settings"].keys() >= SETTINGS
@@ -120,10 +120,10 @@ def _is_whole(summary: dict) -> bool:
 
 
 def _curves(directory: RunDirectory) -> tuple[dict[int, dict], list[str]]:
-    """The losses after each pick, by iteration; and a sentence if some cannot be read."""
+    """The losses after each pick by iteration, and a note if some cannot be read."""
     lines, broken = read_metrics(directory.metrics, ("iteration",))
     found = {line["iteration"]: line.get("curves") for line in lines}
     known = {when: curves for when, curves in found.items() if isinstance(curves, dict) and curves.keys() >= CURVES}
     cut = broken + len(lines) - len(known)
-    told = "1 line is" if cut == 1 else f"{cut} lines are"
-    return known, [f"{told} cut or altered in metrics.jsonl: losses after each pick are missing."] if cut else []
+    number = "1 line is" if cut == 1 else f"{cut} lines are"
+    return known, [f"{number} cut or altered in metrics.jsonl: losses after each pick are missing."] if cut else []

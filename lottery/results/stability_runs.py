@@ -1,12 +1,12 @@
-"""Reading runs of main_stability.py: the line between two copies of a ticket."""
+"""Finished runs of main_stability.py: the line between two copies of a ticket, and its error barriers."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lottery.checkpointing.metrics import read_summary
 from lottery.checkpointing.run_directory import RunDirectory
+from lottery.checkpointing.scripts import Script
 
-SCRIPT = "main_stability.py"
 SUMMARY = {"settings", "points", "barrier", "stable", "distance", "angle", "density", "ticket", "ticket step"}
 SETTINGS = {"seed", "dataset", "arch", "epochs", "batch_size", "order_seeds"}
 
@@ -18,10 +18,10 @@ class StabilityRun:
     path: Path
     settings: dict
     summary: dict
-    name: str = ""  # short, but another one than any other run's
+    name: str = ""  # short, and unique among the runs read together
     notes: list[str] = field(default_factory=list)
 
-    searches = False
+    is_search = False
 
     @property
     def seed(self) -> int:
@@ -29,12 +29,12 @@ class StabilityRun:
 
     @property
     def ticket(self) -> dict | None:
-        """Where the ticket comes from; None for the dense network with random weights."""
+        """The origin of the ticket; None for the dense network with random weights."""
         return self.summary["ticket"]
 
     @property
     def step(self) -> int | None:
-        """Of the training schedule, after which the copies' starting weights stand, where that is known."""
+        """The optimiser step of the search after which the copies' starting weights were taken; None if unknown."""
         return self.summary["ticket step"]
 
     @property
@@ -42,20 +42,29 @@ class StabilityRun:
         return self.summary["density"]
 
     @property
-    def ends(self) -> float:
-        """The mean test error of the two copies."""
+    def copies_test_error(self) -> float:
+        """The mean test error of the two copies, the ends of the line."""
         points = self.summary["points"]
         return (points[0]["test_error"] + points[-1]["test_error"]) / 2
 
 
-def stability_run(directory: RunDirectory) -> StabilityRun | None:
-    """The run in a directory; None where its summary.json is not there or not whole, or another script's."""
+def read_stability_run(directory: RunDirectory) -> StabilityRun | None:
+    """The run in a directory; None if its summary.json is missing, not whole, or of another script."""
+    summary = read_summary(directory.summary)
+    if summary is None or not _is_whole(summary):
+        return None
+    return StabilityRun(directory.path, summary["settings"], summary)
+
+
+def _is_whole(summary: dict) -> bool:
     try:
-        summary = json.loads(directory.summary.read_bytes())
-        settings = summary["settings"]
-        ours = settings["script"] == SCRIPT and summary.keys() >= SUMMARY and settings.keys() >= SETTINGS
-        whole = ours and {"test_error", "train_error"} <= summary["barrier"].keys()
-        whole = whole and all("test_error" in point for point in (summary["points"][0], summary["points"][-1]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
-        whole = False
-    return StabilityRun(directory.path, settings, summary) if whole else None
+        settings, points = summary["settings"], summary["points"]
+        return (
+            settings["script"] == Script.STABILITY
+            and summary.keys() >= SUMMARY
+            and settings.keys() >= SETTINGS
+            and {"test_error", "train_error"} <= summary["barrier"].keys()
+            and all("test_error" in point for point in (points[0], points[-1]))
+        )
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return False

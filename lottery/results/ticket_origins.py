@@ -1,62 +1,74 @@
-"""Where a trained ticket comes from: its search, and what was done with the ticket before it was trained.
+"""The origin of a retrained ticket: the search that found it, and how it was altered before it was trained.
 
-A training records its ticket's origin; a ticket of main_elastic.py records its own in turn (`TicketFiles.origin`). A
-ticket of main_init.py, which was found at once, without a search, counts as found by a search like any other.
+A retraining records its ticket's origin; a ticket of main_elastic.py records that of its source ticket in turn. A
+ticket of main_init.py, pruned at initialization without a search, counts as found by a search like any other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from lottery.results.runs import SEARCHES, Run
+from lottery.checkpointing.checkpoint import read, split_state
+from lottery.checkpointing.run_directory import RunDirectory
+from lottery.checkpointing.scripts import SEARCHES, Script
+from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.retraining.rules import RULES
 from lottery.tickets.controls import CONTROLS
+from lottery.tickets.load import checksum
 from lottery.tickets.starting_weights import DENSE, DRAWN, INITIAL, STARTS, TICKET, draws_alike
-
-CARRIED, AT_ONCE = "main_elastic.py", "main_init.py"
+from pruner import Ticket
+from utils import InputError
 
 
 def search_settings(run: Run) -> Mapping | None:
-    """The settings of the search: its own, or of the one that a training's ticket comes from; None if none is known."""
-    if run.searches:
+    """The settings of the search: the run's own, or those of the search that found its ticket; None if unknown."""
+    if run.is_search:
         return run.settings
-    settings = found_by(run).get("settings") or {}
-    return settings if settings.get("script") in {*SEARCHES, AT_ONCE} else None
+    settings = found_ticket(run).get("settings") or {}
+    return settings if settings.get("script") in {*SEARCHES, Script.INIT} else None
+
+
+def search_seed(run: Run) -> int | str:
+    """The seed of the search that found the run's ticket; the run's own if there is none."""
+    return (found_ticket(run).get("settings") or {}).get("seed", run.seed)
 
 
 def prunings(run: Run) -> int | None:
-    """How many prunings the ticket of a training took, in whatever network."""
-    return found_by(run).get("prunings")
+    """The number of prunings after which the run's ticket was found, in whatever network; None if unknown."""
+    return found_ticket(run).get("prunings")
 
 
-def density_found(run: Run) -> float | None:
-    """The density of a ticket that was found at once, in whatever network, in three digits, since the same share of two
-    networks' weights is not quite the same; None for one that took prunings, which tell as much."""
-    settings = found_by(run).get("settings") or {}
-    return float(f"{settings['kept'] / settings['prunable']:.3g}") if settings.get("script") == AT_ONCE else None
+def density_at_init(run: Run) -> float | None:
+    """The density of a ticket that was pruned at initialization, in whatever network; None for any other ticket.
+
+    Rounded to three digits, since the same fraction of the weights of two networks is not quite the same number.
+    """
+    settings = found_ticket(run).get("settings") or {}
+    return float(f"{settings['kept'] / settings['prunable']:.3g}") if settings.get("script") == Script.INIT else None
 
 
-def found_by(run: Run) -> Mapping:
-    """The ticket as its search left it, before it was carried anywhere; empty for the dense network."""
-    return _way(run)[0]
+def found_ticket(run: Run) -> Mapping:
+    """What is recorded of the ticket as its search found it, before any transfer; empty for the dense network."""
+    return _origin(run)[0]
 
 
-def carryings(run: Run) -> list[Mapping]:
-    """Each time the ticket was carried to another network, the first one first: what the elastic ticket records."""
-    return _way(run)[1]
+def transfers(run: Run) -> list[Mapping]:
+    """What is recorded of each elastic ticket that was made on the way from the found ticket, the first one first."""
+    return _origin(run)[1]
 
 
-def _way(run: Run) -> tuple[Mapping, list[Mapping]]:
-    ticket, carried = run.ticket or {}, []
-    while (ticket.get("settings") or {}).get("script") == CARRIED:
-        carried.insert(0, ticket)
+def _origin(run: Run) -> tuple[Mapping, list[Mapping]]:
+    ticket, elastic = run.ticket or {}, []
+    while (ticket.get("settings") or {}).get("script") == Script.ELASTIC:
+        elastic.insert(0, ticket)
         ticket = ticket.get("source") or {}
-    return ticket, carried
+    return ticket, elastic
 
 
-def start(run: Run) -> str:
-    """What the weights that a training was given are to its mask: a key of `STARTS`.
+def start_kind(run: Run) -> str:
+    """How the starting weights of a training belong to its mask: a key of `STARTS`.
 
-    Of runs that do not record it, those of one file are told by which it was; of those of two it is taken that they go
-    together.
+    Runs of older versions do not record it. If they were given one file, it follows from which one that was; if two,
+    they are assumed to belong together.
     """
     ticket, settings = run.ticket or {}, run.settings
     if known := settings.get("ticket start") or ticket.get("start"):
@@ -72,56 +84,84 @@ def start(run: Run) -> str:
     return TICKET if search.get("prune_type") == "lt" else INITIAL
 
 
-def control(run: Run) -> str | None:
-    """The control that was trained: the one asked for, or what the weights that were given amount to."""
-    return run.settings.get("control") or STARTS[start(run)].amounts_to
+def control_kind(run: Run) -> str | None:
+    """The control that was trained: that of --control, or the one that the given weights are equivalent to."""
+    return run.settings.get("control") or STARTS[start_kind(run)].amounts_to
 
 
-def sample(run: Run) -> tuple:
-    """What tells a run of a method from the others; two that have the same are one run, made twice. Of a search its
-    seed; of a training its seeds, how far the ticket was pruned, and the ticket itself, as far as it is known."""
-    if run.searches:
+def sample_key(run: Run) -> tuple:
+    """Identifies a run among those of its method; two runs with the same key repeat each other.
+
+    For a search its seed; for a training its seeds, how far the ticket was pruned, and the ticket, as far as known.
+    """
+    if run.is_search:
         return (run.seed,)
     settings, origin = run.settings, run.ticket or {}
     order = settings.get("order_seed")
     orders = tuple(sorted(settings.get("order_seeds") or [run.seed if order is None else order]))
     ticket = settings.get("ticket checksum") or origin.get("checksum") or origin.get("file")
-    return run.seed, orders, seed_found(run), prunings(run), run.density, run.summary.get("ticket step"), ticket
-
-
-def seed_found(run: Run) -> int | str:
-    """The seed of the search that found its ticket; its own if there is none."""
-    return (found_by(run).get("settings") or {}).get("seed", run.seed)
+    return run.seed, orders, search_seed(run), prunings(run), run.density, run.summary.get("ticket step"), ticket
 
 
 def alteration(run: Run, control: bool = True, rule: bool = True) -> str:
-    """What was done with a search's ticket, as it follows the name of the search; empty if nothing was.
+    """How a ticket was altered after its search, to follow the name of the search; empty if it was not.
 
-    " of mlp2, elastic (append)" for one that was carried, ", random mask" for a control, ", fine-tuned" for one that
-    was trained by a rule; a mask on weights that are not its own goes by what it is. What --rewind_lr alone does is no
-    alteration: it may be the plain way of a study. Without `control` what the control is one of, without `rule` what
-    the rule trained.
+    " of mlp2, elastic (append)" for a transfer, ", random mask" for a control or for a mask on weights that are not its
+    own, ", fine-tuned" for a rule. --rewind_lr alone is no alteration, since a study may use it throughout. Without
+    `control` the last of the controls is left out, which gives the name of what it is a control of; without `rule` the
+    rule is.
     """
-    parts = "".join(map(_carrying, carryings(run)))
+    parts = "".join(map(_transfer_text, transfers(run)))
     changes = _changes(run) if control else _changes(run)[:-1]
     changes += [_name(RULES, value) for value in (run.settings.get("rule"),) if value and rule]
     return parts + "".join(f", {change}" for change in changes)
 
 
-def _carrying(ticket: Mapping) -> str:
-    """What an elastic ticket was made of, and how."""
+def _transfer_text(ticket: Mapping) -> str:
+    """The network that an elastic ticket comes from, and how it was mapped."""
     before, how = STARTS[(ticket.get("source") or {}).get("start") or TICKET].name, ticket["settings"]
     return f"{', ' if before else ''}{before} of {how['source_arch']}, elastic ({how['order'] or how['block_mapping']})"
 
 
 def _changes(run: Run) -> list[str]:
-    """What was trained in place of a ticket: its mask on other weights, and a control of that. A control that draws
-    its own weights is one of the ticket, whatever weights were given."""
+    """What was trained in place of the ticket: its mask on other weights, and a control of that. A control that draws
+    its own weights is a control of the ticket, whatever weights were given."""
     asked = run.settings.get("control")
-    given = "" if asked in CONTROLS and CONTROLS[asked].fresh else STARTS[start(run)].name
+    given = "" if asked in CONTROLS and CONTROLS[asked].fresh else STARTS[start_kind(run)].name
     return [name for name in (given, _name(CONTROLS, asked) if asked else "") if name]
 
 
 def _name(known: Mapping, value: str) -> str:
-    """What a report calls it, which may be of another version."""
+    """Its name in reports; the value itself if it is of another version."""
     return known[value].name if value in known else value
+
+
+# --- tickets of unknown origin ----------------------------------------------------------------------------------------
+
+
+def find_tickets_(runs: Sequence[Run]) -> None:
+    """Enter the origin of the tickets of retrainings that do not record it: found by the ticket's checksum if its
+    search is among the runs, else noted as unknown."""
+    nameless = [run for run in runs if run.script == Script.TRAIN and run.ticket is None and run.density < 1]
+    if not nameless:
+        return
+    wanted = {run.settings.get("ticket checksum") for run in nameless}
+    found = {}
+    for search in (run for run in runs if run.is_search and run.script != FOREIGN):
+        for k in range(1, len(search.rounds) + 1):
+            origin = {"file": str(RunDirectory(search.path).checkpoint(k)), "prunings": k, "settings": search.settings}
+            found |= dict.fromkeys({_ticket_checksum(Path(origin["file"]))} & wanted, origin)
+    for run in nameless:
+        run.summary["ticket"] = found.get(run.settings.get("ticket checksum"))
+        if run.ticket is None:
+            run.summary["ticket"] = {"file": "unknown", "prunings": None, "settings": None}
+            run.notes.append("which search its ticket comes from is not recorded, and no run given here has it.")
+
+
+def _ticket_checksum(file: Path) -> str | None:
+    """The checksum of the ticket in a checkpoint, as main_train.py records it; None if it cannot be read."""
+    try:
+        content = read(file)
+        return checksum(Ticket(split_state(content["state_dict"])[1], content["init_weight"]))
+    except (InputError, KeyError, AttributeError):
+        return None

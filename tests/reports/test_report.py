@@ -16,24 +16,40 @@ import report
 from lottery.checkpointing.checkpoint import read, write
 from lottery.reports.chapters.accuracy import accuracy_parts
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
-from lottery.reports.chapters.cost import bills_of, row_of
-from lottery.reports.chapters.example_gallery import pictures_of
-from lottery.reports.chapters.masks import distances_of
+from lottery.reports.chapters.cost import cost_row, method_costs
+from lottery.reports.chapters.example_gallery import read_images
+from lottery.reports.chapters.masks import mask_distances
 from lottery.reports.chapters.prac_sets import kept_share
-from lottery.reports.chapters.verdict import of_markers
-from lottery.reports.comparison.accuracy import curves_of
-from lottery.reports.comparison.cost import Costs, forward, looking_flops, training_flops
-from lottery.reports.comparison.masks import overlap, vanishing, warnings
-from lottery.reports.comparison.methods import SEARCH, TICKETS, tasks_of
+from lottery.reports.chapters.verdict import marker_sentences
+from lottery.reports.comparison.accuracy import accuracy_curves
+from lottery.reports.comparison.cost import SearchCosts, evaluation_flops, forward_flops, training_flops
+from lottery.reports.comparison.masks import overlap, vanishing_layers, vanishing_reason
+from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
 from lottery.reports.comparison.statistics import Interval, holds, last_before_failure, paired, spread
 from lottery.reports.comparison.verdict import statements
-from lottery.reports.document import LONGEST, Column, Figure, Paragraph, Report, Section, Table
+from lottery.reports.document import MOST_ROWS, Column, Figure, Paragraph, Report, Section, Table
 from lottery.reports.html import html
-from lottery.results.runs import Run, read_runs, short_names
+from lottery.results.runs import read_runs, short_names
+from lottery.results.ticket_runs import Run
 from lottery.retraining.rules import RULES
 from lottery.tickets.controls import CONTROLS
-from tests.helpers import IMP, PRAC, RECIPE, TRAIN, carried, control, made, names, retrained, round_row, run, seeds
+from tests.helpers import (
+    IMP,
+    PRAC,
+    RECIPE,
+    TRAIN,
+    carried,
+    control,
+    logged,
+    made,
+    names,
+    retrained,
+    round_row,
+    run,
+    seeds,
+)
 from tests.helpers import REPORTED as QUICK
+from utils import InputError
 
 SEARCHING = f"{QUICK} --prune_type rewind_lt --rewind_epoch 0 --pruning_times 2"
 
@@ -41,8 +57,8 @@ SEARCHING = f"{QUICK} --prune_type rewind_lt --rewind_epoch 0 --pruning_times 2"
 
 
 def curves(runs, kind=SEARCH, margin=0.5):
-    (task,), _ = tasks_of(runs)
-    return {curve.method.name: curve for curve in curves_of(task, kind, margin)}
+    (task,), _ = logged(group_by_task, runs)
+    return {curve.method.name: curve for curve in accuracy_curves(task, kind, margin)}
 
 
 # --- statistics -------------------------------------------------------------------------------------------------------
@@ -149,13 +165,13 @@ def test_each_seed_may_have_sets_of_its_own():
 
 def test_other_data_splits_and_networks_are_other_tasks():
     others = [IMP, IMP | {"data checksum": "x"}, IMP | {"split checksum": "x"}, IMP | {"arch": "vgg"}]
-    tasks, notes = tasks_of([made("a", settings, [90]) for settings in others])
+    tasks, notes = logged(group_by_task, [made("a", settings, [90]) for settings in others])
     assert len({task.name for task in tasks}) == 4 and "share no figure" in notes[0]
 
 
 def test_a_second_run_of_the_same_seed_does_not_count():
     runs = [made("a", IMP, [90], 3), made("b", IMP, [80, 70], 3)]
-    (task,), notes = tasks_of(runs)
+    (task,), notes = logged(group_by_task, runs)
     assert task.methods[0].runs == [runs[1]] and "which alone is counted" in notes[0]
 
 
@@ -166,12 +182,12 @@ def test_a_training_made_twice_counts_once():
     runs[2].settings = runs[2].settings | {"order_seed": 5}
     runs[3].settings = runs[3].settings | {"ticket checksum": "other"}
     runs[1].settings = runs[1].settings | {"order_seed": 0}  # what it is without the flag
-    (task,), notes = tasks_of(runs)
-    assert task.of(TICKETS)[0].runs == [runs[0], *runs[2:]]
+    (task,), notes = logged(group_by_task, runs)
+    assert task.by_kind(TICKETS)[0].runs == [runs[0], *runs[2:]]
     assert notes == [f"{runs[1].name} repeats the method, seed and ticket of {runs[0].name}, which alone is counted."]
     assert curves(runs, TICKETS)["IMP"].points[0].values == {0: pytest.approx(220 / 3)}
     dense = [made("d", TRAIN | {"init_dir": False, "mask_dir": False}, [test]) for test in (90.0, 80.0)]
-    (task,), notes = tasks_of(dense)
+    (task,), notes = logged(group_by_task, dense)
     assert [method.runs for method in task.methods] == [[dense[0]]] and len(notes) == 1
 
 
@@ -272,7 +288,7 @@ def test_the_dense_control_of_a_ticket_gets_no_verdict():
         each.rounds = [round_row(0, each.rounds[0]["test"], density=1.0, sparsity=0.0)]
     found = curves(runs, TICKETS)
     assert [point.mean for point in found["IMP, dense"].points] == [96.5]
-    (sentence,) = of_markers(TICKETS, list(found.values()))
+    (sentence,) = marker_sentences(TICKETS, list(found.values()))
     assert sentence.text.startswith("IMP, retrained")
 
 
@@ -310,10 +326,11 @@ def test_weights_drawn_afresh_are_the_control_that_they_amount_to():
     others = [retrained(FROM_SCRATCH, 1, 80.0 + seed, seed, seed) for seed in range(5)]
     for each in others:
         each.settings = each.settings | {"ticket start": "drawn"}
-    (task,), _ = tasks_of(tickets + others)
-    method = next(method for method in task.of(TICKETS) if method.is_altered)
-    assert (method.control, method.control_of, method.is_imp) == ("reinit", "IMP", False)
-    assert [found.words for found in statements(curves_of(task, TICKETS, 0.5), 0.5)] == ["its starting weights matter"]
+    (task,), _ = logged(group_by_task, tickets + others)
+    method = next(method for method in task.by_kind(TICKETS) if method.is_altered)
+    assert (method.control, method.base, method.is_imp) == ("reinit", "IMP", False)
+    (found,) = statements(accuracy_curves(task, TICKETS, 0.5), 0.5)
+    assert found.words == "its starting weights matter"
 
 
 def test_weights_alone_are_no_dense_network_of_the_seed():
@@ -349,8 +366,8 @@ def test_controls_are_methods_and_neither_the_yardstick_nor_the_dense_network():
     assert found["IMP, random mask"].points[0].against_imp == Interval(5, -3.0, -3.0, -3.0)
     assert found["IMP"].points[0].against_imp is None
     assert found["IMP"].method.is_imp and not found["IMP, random mask"].method.is_imp
-    (task,), _ = tasks_of(controls + tickets)
-    assert task.searches == ["IMP", "IMP, random mask"], "each has a colour of its own"
+    (task,), _ = logged(group_by_task, controls + tickets)
+    assert task.search_names == ["IMP", "IMP, random mask"], "each has a colour of its own"
 
 
 def test_elastic_tickets_are_compared_with_imp_at_the_nearest_sparsity_seed_by_seed():
@@ -361,7 +378,7 @@ def test_elastic_tickets_are_compared_with_imp_at_the_nearest_sparsity_seed_by_s
     (point,) = found["IMP of flat, elastic (append)"].points
     assert point.density == pytest.approx(0.28) and point.prunings == 2
     assert point.imp_density == 0.25 and point.against_imp == Interval(5, -1.0, -1.0, -1.0)
-    assert point.on_a_par == point.against_imp
+    assert point.against_near_imp == point.against_imp
     assert curves(imp + elastic, TICKETS, margin=1.5)["IMP of flat, elastic (append)"].equal == point.density
     assert found["IMP"].method.is_imp and not found["IMP of flat, elastic (append)"].method.is_imp
 
@@ -372,14 +389,14 @@ def test_no_verdict_rests_on_densities_that_are_far_apart():
     found = curves(imp + elastic, TICKETS)["IMP of flat, elastic (append)"]
     (point,) = found.points
     assert point.against_imp.mean == 5.0 and point.imp_density == 0.125
-    assert point.on_a_par is None and found.equal is None
+    assert point.against_near_imp is None and found.equal is None
     near = [carried(IMP, 0.15, 95.0, seed) for seed in range(5)]
     assert curves(imp + near, TICKETS)["IMP of flat, elastic (append)"].equal == 0.15
 
 
 def test_elastic_tickets_are_in_the_task_of_the_network_they_were_carried_to():
     runs = [*seeds(IMP, [[90, 91]]), deep(1, 80.0), carried(IMP, 0.3, 70.0)]
-    tasks, _ = tasks_of(runs)
+    tasks, _ = logged(group_by_task, runs)
     assert {task.name: [method.name for method in task.methods] for task in tasks} == {
         "digits, tiny": ["IMP"],
         "digits, deep": ["IMP", "IMP of flat, elastic (append)"],
@@ -394,7 +411,7 @@ def test_the_table_of_elastic_tickets_and_controls_by_hand():
     for each in runs:
         each.settings = each.settings | {"arch": "flat"}
     runs += [made("r", flat, [95.0]), deep(2, 91.0), carried(IMP, 0.28, 89.0), carried(IMP, 0.30, 91.0, seed=1)]
-    tasks, _ = tasks_of(runs)
+    tasks, _ = logged(group_by_task, runs)
     _, figure, table, beside = altered_ticket_parts(tasks, 0.5)
     assert figure.name == "altered-tickets-1"
     assert [column.heading for column in table.columns] == ["tickets", "prunings", "flat", "deep"]
@@ -408,7 +425,7 @@ def test_the_table_of_elastic_tickets_and_controls_by_hand():
         "deep: IMP of flat, elastic (append), 29.00 % of the weights: 90.00 ± 1.41; minus IMP at 25.00 %: "
         "-2.00 points (one pair)."
     ]
-    assert altered_ticket_parts(tasks_of(seeds(IMP, [[90, 91]]))[0], 0.5) == []
+    assert altered_ticket_parts(logged(group_by_task, seeds(IMP, [[90, 91]]))[0], 0.5) == []
 
 
 # --- tickets that were found at once, before training -----------------------------------------------------------------
@@ -465,8 +482,8 @@ def test_inverted_and_trained_tickets_are_no_older_ones():
     """Which do not say that they are neither; those that do are the same method as they."""
     runs = [found_at_once(80.0), found_at_once(81.0, seed=1, inverted=False, weights="starting")]
     runs += [found_at_once(70.0, inverted=True, weights="starting"), found_at_once(75.0, weights="trained")]
-    (task,), _ = tasks_of(runs)
-    found = {method.name: len(method.runs) for method in task.of(TICKETS)}
+    (task,), _ = logged(group_by_task, runs)
+    found = {method.name: len(method.runs) for method in task.by_kind(TICKETS)}
     assert found == {"SNIP": 2, "SNIP, inverted": 1, "SNIP at trained weights": 1}
 
 
@@ -479,7 +496,7 @@ def test_tickets_found_at_once_and_their_controls_and_carried_ones_by_density():
     far = [carried(IMP, 0.28, 70.0, k=None), carried(IMP, 0.55, 73.0, k=None)]
     for each, kept in zip(far, (16, 32), strict=True):
         each.summary["ticket"]["source"]["settings"] = AT_ONCE | {"kept": kept, "seed": 0, "arch": "flat"}
-    _, _, table, _ = altered_ticket_parts(tasks_of(runs + controls + far)[0], 0.5)
+    _, _, table, _ = altered_ticket_parts(logged(group_by_task, runs + controls + far)[0], 0.5)
     assert [column.heading for column in table.columns] == ["tickets", "prunings", "tiny", "deep"]
     assert table.rows == [
         ["dense network", None, None, None],
@@ -501,20 +518,20 @@ HALF = {"conv.weight": {"size": 8, "kept": 4, "filters": 2, "dead_filters": 0}}
 def test_flops_by_hand():
     """Half of conv's 100, fc and the rest whole: 61 forward; three times that for each of 64 examples."""
     sparse = round_row(1, 90, layers=HALF, forward_passes=7, epochs=2)
-    assert forward(FLOPS, sparse) == 61
+    assert forward_flops(FLOPS, sparse) == 61
     assert training_flops(FLOPS, sparse) == 3 * 61 * 64
     lines = [{"round": 1, "epoch": e, "test": test} for e, test in enumerate([80.0, None])]
     found = Run("r", IMP, [sparse], lines, {"flops": FLOPS, "examples": {"train": 16, "validation": 5, "test": 3}})
-    assert looking_flops(found, sparse) == 61 * (7 + 2 * 5 + 1 * 3)
+    assert evaluation_flops(found, sparse) == 61 * (7 + 2 * 5 + 1 * 3)
     found.epochs.pop()
-    assert looking_flops(found, sparse) is None
+    assert evaluation_flops(found, sparse) is None
     assert training_flops({}, sparse) is None and training_flops(FLOPS, round_row(1, 90)) is None
 
 
 def test_costs_add_up_before_the_ticket_is_known():
     """Vanilla: 4 epochs of 2 steps. Round 1 had 3 of 8 steps: 11 of 16 to find, 19 of 24 to find and train."""
     rounds = [round_row(0, 90), round_row(1, 90, steps=3, epochs=3, epochs_planned=4, steps_per_epoch=1)]
-    books = Costs(Run("r", IMP, rounds)).spent
+    books = SearchCosts(Run("r", IMP, rounds)).by_round
     assert [spent.steps for spent in books] == [8, 11]
     assert [spent.density for spent in books] == [0.5, 0.25]
     assert books[1].saved == pytest.approx(1 - 11 / 16)
@@ -529,9 +546,9 @@ def test_flops_are_saved_against_the_imp_runs():
         found.summary = {"flops": FLOPS}
         return found
 
-    (task,), _ = tasks_of([with_flops(IMP, 64), with_flops(PRAC, 16)])
-    bills = [bill for method in task.of(SEARCH) for bill in bills_of(method)]
-    assert [row_of(bill, bills)[-1] for bill in bills] == [None, 75.0]
+    (task,), _ = logged(group_by_task, [with_flops(IMP, 64), with_flops(PRAC, 16)])
+    bills = [bill for method in task.by_kind(SEARCH) for bill in method_costs(method)]
+    assert [cost_row(bill, bills)[-1] for bill in bills] == [None, 75.0]
 
 
 # --- masks and sets ---------------------------------------------------------------------------------------------------
@@ -556,14 +573,14 @@ def test_overlap_by_hand():
     ],
 )
 def test_layers_that_are_about_to_vanish(size, kept, filters, words):
-    found = vanishing({"size": size, "kept": kept, "filters": filters, "dead_filters": 0})
+    found = vanishing_reason({"size": size, "kept": kept, "filters": filters, "dead_filters": 0})
     assert (words in found) if words else found is None
 
 
 def test_a_vanishing_layer_is_told_once_for_a_method_with_its_first_round():
     layers = [{"conv": {"size": 100, "kept": kept, "filters": 8, "dead_filters": 0}} for kept in (50, 7, 3)]
     found = Run("r", IMP, [round_row(k, 90, layers=layer) for k, layer in enumerate(layers)])
-    (sentence,) = warnings("IMP", [Run("q", IMP, found.rounds[:1]), found, Run("p", IMP, found.rounds[2:])])
+    (sentence,) = vanishing_layers("IMP", [Run("q", IMP, found.rounds[:1]), found, Run("p", IMP, found.rounds[2:])])
     assert sentence.startswith("IMP: conv is about to vanish in 2 of 3 runs, first in round 1: 7 of 100 weights")
 
 
@@ -578,9 +595,9 @@ def test_how_much_of_a_set_stays():
 
 def test_distances_without_epochs_come_from_the_row():
     found = Run("r", PRAC, [round_row(0, 90, distances=[0.3, 0.1], interval=None)])
-    assert distances_of(found, found.rounds[0]) == [(1, 0.3), (2, 0.1)]
+    assert mask_distances(found, found.rounds[0]) == [(1, 0.3), (2, 0.1)]
     found.epochs = [{"round": 0, "epoch": 5, "distance": 0.2}, {"round": 1, "epoch": 5, "distance": 0.9}]
-    assert distances_of(found, found.rounds[0]) == [(5, 0.2)]
+    assert mask_distances(found, found.rounds[0]) == [(5, 0.2)]
 
 
 # --- documents --------------------------------------------------------------------------------------------------------
@@ -594,10 +611,10 @@ def test_html_is_escaped_and_numbers_are_written():
 
 
 def test_a_long_table_is_in_its_file_alone():
-    table = Table("t", "Long.", [Column("x", "d")], [[12345]] * (LONGEST + 1))
+    table = Table("t", "Long.", [Column("x", "d")], [[12345]] * (MOST_ROWS + 1))
     text = html(Report("r", [Section("S", "s", [table])]))
-    assert "12345" not in text and f"{LONGEST + 1:,} rows are in <code>tables/t.csv" in text
-    assert table.csv().count(b"12345") == LONGEST + 1
+    assert "12345" not in text and f"{MOST_ROWS + 1:,} rows are in <code>tables/t.csv" in text
+    assert table.csv().count(b"12345") == MOST_ROWS + 1
 
 
 def test_short_names_are_unique(tmp_path):
@@ -718,13 +735,13 @@ def test_older_runs_and_reference_runs_are_read_from_checkpoints(runs, tmp_path,
     for name in ("PrAC_0", "retrain_PrAC", "dense_0"):
         shutil.copytree(runs / name, tmp_path / name)
         (tmp_path / name / "summary.json").unlink()
-    found, _ = read_runs([tmp_path / name for name in ("PrAC_0", "retrain_PrAC", "dense_0")])
-    fresh, _ = read_runs([runs / name for name in ("PrAC_0", "retrain_PrAC", "dense_0")])
+    found, _ = logged(read_runs, [tmp_path / name for name in ("PrAC_0", "retrain_PrAC", "dense_0")])
+    fresh, _ = logged(read_runs, [runs / name for name in ("PrAC_0", "retrain_PrAC", "dense_0")])
     for old, new in zip(found, fresh, strict=True):
         known = [{key: row.get(key) for key in ("density", "test", "best_epoch", "steps", "set")} for row in new.rounds]
         assert [{key: row.get(key) for key in known[0]} for row in old.rounds] == known
     assert found[1].ticket["prunings"] == 1, "told by the checksum of the ticket"
-    foreign, notes = read_runs([reference_checkpoint("prac").parent])
+    foreign, notes = logged(read_runs, [reference_checkpoint("prac").parent])
     assert foreign[0].rounds[0]["test"] == pytest.approx(28.9999985) and foreign[0].rounds[0]["best_epoch"] == 3
     assert foreign[0].rounds[0]["density"] == pytest.approx(0.8, abs=1e-5) and "2021 code" in notes[0]
 
@@ -827,12 +844,12 @@ def test_an_output_that_is_a_file_is_refused(runs, tmp_path, capsys):
 
 
 def test_images_that_are_not_those_of_the_runs_are_not_shown(runs, tmp_path):
-    found, _ = read_runs([runs / "PrAC_0"])
+    found, _ = logged(read_runs, [runs / "PrAC_0"])
     for change, words in ({"data checksum": "00"}, "holds other images"), ({"dataset": "cifar10"}, "CIFAR10 is not in"):
         found[0].settings = found[0].settings | change
-        (task,), _ = tasks_of(found)
-        source, sentence = pictures_of(task, task.methods, tmp_path / "data")
-        assert source is None and words in sentence
+        (task,), _ = logged(group_by_task, found)
+        with pytest.raises(InputError, match=words):
+            read_images(task, task.methods, tmp_path / "data")
         assert not (tmp_path / "data").exists()
 
 
@@ -843,14 +860,14 @@ def test_many_altered_tickets_are_left_out_of_the_figure_of_methods():
     for kind in [*kinds, {"control": "dense", "rule": "fine_tuning"}]:
         runs.append(retrained(IMP, 1, 88.0))
         runs[-1].settings = runs[-1].settings | kind
-    (task,), _ = tasks_of(runs)
+    (task,), _ = logged(group_by_task, runs)
     parts = accuracy_parts(task, 1, 0.5)
     (figure,) = [part for part in parts if isinstance(part, Figure)]
     words = [text for text in figure.svg.decode().splitlines() if "<!--" in text]
     assert any("PrAC (1 seed)" in text for text in words) and not any("random mask" in text for text in words)
     assert figure.caption.endswith("are in a chapter of their own.")
     assert len({row[1] for part in parts if isinstance(part, Table) for row in part.rows}) == 10
-    assert task.searches[:2] == ["IMP", "PrAC"], "colours that are told apart are theirs"
+    assert task.search_names[:2] == ["IMP", "PrAC"], "colours that are told apart are theirs"
 
 
 def test_logs_beside_runs_and_tickets_alone_are_no_long_list(tmp_path):
@@ -861,7 +878,7 @@ def test_logs_beside_runs_and_tickets_alone_are_no_long_list(tmp_path):
         write(tmp_path / f"snip_{number}" / "checkpoint.pth.tar", ticket)
         (tmp_path / f"snip_{number}.log").write_text("done")
     (tmp_path / "alone.log").write_text("of no run")
-    runs, notes = read_runs(sorted(tmp_path.iterdir()))
+    runs, notes = logged(read_runs, sorted(tmp_path.iterdir()))
     assert runs == [] and len(notes) == 2
     assert notes[0] == f"{tmp_path / 'alone.log'} is no directory; left out."
     assert (

@@ -2,16 +2,16 @@
 
 import pytest
 
-from lottery.reports.chapters.verdict import OPEN, SUPPORTED, UNSUPPORTED, verdict_parts, with_rule
-from lottery.reports.comparison.accuracy import curves_of
-from lottery.reports.comparison.methods import SEARCH, TICKETS, tasks_of
+from lottery.reports.chapters.verdict import OPEN, SUPPORTED, UNSUPPORTED, verdict_parts, with_rules
+from lottery.reports.comparison.accuracy import accuracy_curves
+from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
 from lottery.reports.comparison.verdict import statements
 from lottery.reports.document import Listing, Paragraph, Table
-from tests.helpers import IMP, PRAC, TRAIN, carried, control, retrained, seeds
+from tests.helpers import IMP, PRAC, TRAIN, carried, control, logged, retrained, seeds
 
 
 def task_of(runs):
-    (task,), _ = tasks_of(runs)
+    (task,), _ = logged(group_by_task, runs)
     return task
 
 
@@ -42,7 +42,7 @@ def outcomes(runs, margin=0.5):
 
 def test_a_ticket_is_compared_with_its_control_seed_by_seed():
     """Losses of 2 points, or 1.9 for odd seeds: mean 1.96, whatever the seeds' own accuracies are."""
-    (statement,) = statements(curves_of(task_of(tickets({1: (90, {"random_mask": 2.0})})), TICKETS, 0.5), 0.5)
+    (statement,) = statements(accuracy_curves(task_of(tickets({1: (90, {"random_mask": 2.0})})), TICKETS, 0.5), 0.5)
     ((density, difference),) = statement.differences
     assert (statement.about, statement.reference, density) == ("IMP", "IMP, random mask", 0.5)
     assert (difference.n, difference.mean) == (5, pytest.approx(1.96))
@@ -79,7 +79,7 @@ def test_the_control_without_a_mask_stands_beside_tickets_of_all_densities():
     """It was trained once for each seed; a ticket a tenth of a point below it is as good, one of two points is not."""
     runs = tickets({1: (90, {}), 2: (88, {})})
     runs += [control(IMP, "dense", 1, 90.1 + seed, seed) for seed in range(5)]
-    (statement,) = statements(curves_of(task_of(runs), TICKETS, 0.5), 0.5)
+    (statement,) = statements(accuracy_curves(task_of(runs), TICKETS, 0.5), 0.5)
     assert [density for density, _ in statement.differences] == [0.5, 0.25]
     assert statement.where == [0.5] and statement.contradicted == [0.25]
     (text,) = about(outcomes(runs)[0], SUPPORTED, "without a mask")
@@ -105,7 +105,7 @@ def test_tickets_that_were_trained_further_stand_beside_networks_that_were_too()
             run.rounds[0]["test"] += 1
     rewound = tickets({1: (88, {})})
     runs = dense + ruled(tuned, "fine_tuning") + ruled(rewound, "weight_rewinding")
-    found = curves_of(task_of(runs), TICKETS, 0.5)
+    found = accuracy_curves(task_of(runs), TICKETS, 0.5)
     by_name = {curve.method.name: curve for curve in found}
     assert by_name["IMP, fine-tuned"].points[0].against_dense.mean == pytest.approx(-1.04)
     told, _ = outcomes(runs)
@@ -134,7 +134,7 @@ def test_one_ticket_trained_with_five_seeds_is_paired_with_no_five_searches():
     for seed in range(5):
         runs.append(control(IMP, "random_mask", 1, 88.0 + seed, seed))
         runs[-1].summary["ticket"]["settings"]["seed"] = 0
-    assert statements(curves_of(task_of(runs), TICKETS, 0.5), 0.5) == []
+    assert statements(accuracy_curves(task_of(runs), TICKETS, 0.5), 0.5) == []
 
 
 def test_a_control_of_sets_stands_beside_the_run_that_made_them():
@@ -167,7 +167,7 @@ def test_carried_tickets_stand_beside_their_own_controls():
         runs[-1].settings = runs[-1].settings | {"control": "random_mask"}
         runs.append(retrained(IMP | {"arch": "deep"}, 2, 95.0, seed, seed))
         runs[-1].settings = runs[-1].settings | {"arch": "deep"}
-    (statement,) = statements(curves_of(task_of(runs), TICKETS, 0.5), 0.5)
+    (statement,) = statements(accuracy_curves(task_of(runs), TICKETS, 0.5), 0.5)
     assert statement.about == "IMP of flat, elastic (append)"
     ((density, difference),) = statement.differences
     assert density == pytest.approx(0.22) and difference.mean == pytest.approx(2.2)
@@ -180,7 +180,7 @@ def test_a_control_with_another_recipe_is_none():
             run.settings = run.settings | {"lr": 0.3}
         else:
             run.settings = run.settings | {"lr": 0.1}
-    assert statements(curves_of(task_of(runs), TICKETS, 0.5), 0.5) == []
+    assert statements(accuracy_curves(task_of(runs), TICKETS, 0.5), 0.5) == []
 
 
 RANDOM = PRAC | {"members": "random", "like_run, round 0": "s"}
@@ -235,5 +235,5 @@ def test_winning_and_equal_are_said_in_the_same_chapter():
     assert found == {SUPPORTED: ["IMP, during the search: winning down to 50 % of the weights (50.00 % sparse)."]}
     assert rows == []
     parts = verdict_parts(task_of(imp), 1, 0.5)
-    assert with_rule(parts, 0.5)[0].text.startswith("Winning: ") and with_rule([], 0.5) == []
-    assert statements(curves_of(task_of(imp), SEARCH, 0.5), 0.5) == []
+    assert with_rules(parts, 0.5)[0].text.startswith("Winning: ") and with_rules([], 0.5) == []
+    assert statements(accuracy_curves(task_of(imp), SEARCH, 0.5), 0.5) == []

@@ -11,8 +11,8 @@ import torch
 
 import pruner
 from dataset import el2n, highest, random_by_class
-from lottery.reports.chapters.prac_sets import sets_parts
-from lottery.reports.comparison.methods import tasks_of
+from lottery.reports.chapters.prac_sets import prac_set_parts
+from lottery.reports.comparison.methods import group_by_task
 from lottery.results.runs import read_runs
 from lottery.search.control_sets import ControlSets, has_others
 from lottery.search.examples import RoundEnd
@@ -28,6 +28,7 @@ from tests.helpers import (
     SAVING,
     assert_same_files,
     checkpoints,
+    logged,
     made,
     masks,
     names,
@@ -469,15 +470,15 @@ def test_controls_stay_apart_from_runs_that_know_nothing_of_them():
     assert len(names(found)) == 5
     seeds = [made("a", CONTROL | {"like_run, round 0": digest}, [90], seed) for seed, digest in enumerate("xyz")]
     assert names(seeds) == ["PrAC, random members"]
-    (task,), _ = tasks_of([made("a", IMP, [90]), made("a", SHORTER, [90]), retrained(SHORTER, 1, 90)])
+    (task,), _ = logged(group_by_task, [made("a", IMP, [90]), made("a", SHORTER, [90]), retrained(SHORTER, 1, 90)])
     assert [method.name for method in task.methods if method.is_imp] == ["IMP"], "the yardstick is IMP alone"
 
 
 def test_the_chapter_on_sets_has_those_of_a_run_and_of_its_controls(runs):
-    found, notes = read_runs([runs / "easy", runs / "PrAC", runs / "steps"])
-    (task,), more = tasks_of(found)
+    found, notes = logged(read_runs, [runs / "easy", runs / "PrAC", runs / "steps"])
+    (task,), more = logged(group_by_task, found)
     assert not notes and not more
-    figure, table, *_ = sets_parts(task, 1, None)
+    figure, table, *_ = prac_set_parts(task, 1, None)
     rows = checkpoints(runs / "PrAC")[-1]["rounds"]
     sizes = [row["next_set"] for row in rows]
     assert [(row[0], row[1], row[7]) for row in table.rows] == [

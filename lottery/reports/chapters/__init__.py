@@ -1,1 +1,1 @@
-"""The chapters of a report: what is shown of the comparison, in tables and figures."""
+"""The chapters of a report: paragraphs, tables and figures, one module for each chapter and its figures."""

@@ -1,14 +1,14 @@
-"""How accurate tickets are: figures, and the table of all that is drawn in them."""
+"""The chapter on accuracy: test accuracy against density, in figures and in a table."""
 
 from collections.abc import Sequence
 
 from lottery.reports.chapters.accuracy_figures import accuracy_figure
-from lottery.reports.comparison.accuracy import Curve, curves_of, level, points_of
+from lottery.reports.comparison.accuracy import Curve, accuracy_curves, accuracy_points, rounded
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Task
 from lottery.reports.comparison.statistics import Interval, holds
 from lottery.reports.document import Column, Figure, Paragraph, Part, Table
 
-WHAT = {SEARCH: "Networks of the searches' rounds", TICKETS: "Tickets, retrained on all the training data"}
+NETWORKS = {SEARCH: "Networks of the searches' rounds", TICKETS: "Tickets, retrained on all the training data"}
 COLUMNS = (
     Column("networks"),
     Column("method"),
@@ -33,41 +33,41 @@ COLUMNS = (
 
 
 def accuracy_parts(task: Task, number: int, margin: float) -> list[Part]:
-    """A figure for each family of curves, and the table of all that is drawn in them."""
-    families = {kind: curves_of(task, kind, margin) for kind in (TICKETS, SEARCH)}
+    """A figure for the searches and one for retrained tickets, and a table of all that is drawn in them."""
+    families = {kind: accuracy_curves(task, kind, margin) for kind in (TICKETS, SEARCH)}
     families = {kind: curves for kind, curves in families.items() if curves}
     figures: list[Figure] = [
-        accuracy_figure(task, curves, f"accuracy-{kind}-{number}", WHAT[kind], margin)
+        accuracy_figure(task, curves, f"accuracy-{kind}-{number}", NETWORKS[kind], margin)
         for kind, curves in families.items()
     ]
     rows = [row for kind, curves in families.items() for curve in curves for row in table_rows(kind, curve, margin)]
-    rows += [dense_row(point, method.name) for method in task.of(DENSE) for point in points_of(method)]
+    rows += [dense_row(point, method.name) for method in task.by_kind(DENSE) for point in accuracy_points(method)]
     caption = (
         f"Accuracies of {task.name}. std: over seeds. minus: mean of the differences between runs whose "
         f"searches have the same seed, in points, with its 95 % interval (Student's t); not below: the interval lies "
         f"above -{margin:g}."
     )
     return [
-        *unpaired(families),
+        *pairing_warnings(families),
         *figures,
         Table(f"accuracy-{number}", caption, COLUMNS, rows),
     ]
 
 
-def unpaired(families: dict[str, Sequence[Curve]]) -> list[Paragraph]:
-    """Warnings where a method's seeds are not those of what it is compared with, or none is there to compare with."""
-    found = []
+def pairing_warnings(families: dict[str, Sequence[Curve]]) -> list[Paragraph]:
+    """Warnings about methods with seeds that a reference lacks, and about methods without a dense network."""
+    texts = []
     for curve in (curve for curves in families.values() for curve in curves):
-        alone = {seed for point in curve.points for seed in point.values} - curve.dense.keys()
+        missing = {seed for point in curve.points for seed in point.values} - curve.dense.keys()
         if not curve.dense:
-            found.append(f"{curve.method.name}: there is no dense network with the same recipe among the runs.")
-        elif alone:
-            names = ", ".join(map(str, sorted(alone, key=str)))
-            found.append(f"{curve.method.name}: no dense network with seed {names}; such runs are in no difference.")
-        lone = {seed for point in curve.points if _partly_paired(point) for seed in point.values}
-        if lone:
-            found.append(f"{curve.method.name}: its seeds are not all those of IMP; only pairs are compared.")
-    return [Paragraph(text, warns=True) for text in dict.fromkeys(found)]
+            texts.append(f"{curve.method.name}: there is no dense network with the same recipe among the runs.")
+        elif missing:
+            names = ", ".join(map(str, sorted(missing, key=str)))
+            texts.append(f"{curve.method.name}: no dense network with seed {names}; such runs are in no difference.")
+        unpaired = {seed for point in curve.points if _partly_paired(point) for seed in point.values}
+        if unpaired:
+            texts.append(f"{curve.method.name}: its seeds are not all those of IMP; only pairs are compared.")
+    return [Paragraph(text, warns=True) for text in dict.fromkeys(texts)]
 
 
 def _partly_paired(point) -> bool:
@@ -82,7 +82,7 @@ def table_rows(kind: str, curve: Curve, margin: float) -> list[list]:
             *_numbers(point),
             *_difference(point.against_dense, holds(point.against_dense, margin)),
             None if point.imp_density is None else 100 * point.imp_density,
-            *_difference(point.against_imp, holds(point.on_a_par, margin)),
+            *_difference(point.against_imp, holds(point.against_near_imp, margin)),
         ]
         for point in curve.points
     ]
@@ -93,7 +93,7 @@ def dense_row(point, name: str) -> list:
 
 
 def _numbers(point) -> list:
-    density = level(point.density)
+    density = rounded(point.density)
     return [100 * density, 100 * (1 - density), len(point.values), point.mean, point.deviation]
 
 

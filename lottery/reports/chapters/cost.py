@@ -1,17 +1,18 @@
-"""The second chapter: what finding a ticket took, and what accuracy all of it, training the ticket included, bought."""
+"""The chapter on cost: what finding a ticket took, and accuracy against all steps, those of its training included."""
 
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from lottery.reports.chapters.accuracy_figures import effort_figure
-from lottery.reports.comparison.accuracy import level
-from lottery.reports.comparison.cost import Costs, Spent, to_train
+from lottery.reports.comparison.accuracy import rounded
+from lottery.reports.comparison.cost import SearchCosts, TicketCost, training_row
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
 from lottery.reports.document import Column, Figure, Paragraph, Part, Table
-from lottery.reports.style import canvas, density_axis, finish, legend_below, look, thousands
-from lottery.results.runs import FOREIGN
+from lottery.reports.style import canvas, density_axis, legend_below, line_style, render, thousands
+from lottery.results.ticket_runs import FOREIGN
 
 COLUMNS = (
     Column("method"),
@@ -31,6 +32,7 @@ COLUMNS = (
     Column("saved: find and train (%)", ".2f"),
     Column("FLOPs saved (%)", ".2f"),
 )
+SAVED_BY = ("data", "schedule", "early stop")  # parts of the steps saved, columns of their own
 EXPLAINED = (
     "Steps, examples, extra forward passes and seconds are those of all rounds before the ticket is known. "
     "Saved: of vanilla IMP's optimiser steps, k full trainings for k prunings, and one more each to find and train; "
@@ -42,84 +44,90 @@ EXPLAINED = (
 
 
 @dataclass
-class Bill:
-    """What a method's runs had spent on average for the ticket after so many prunings."""
+class MethodCost:
+    """What a method's runs had spent on the ticket after one number of prunings."""
 
     method: Method
-    spent: list[Spent]
+    by_seed: list[TicketCost]
 
-    def mean(self, of: Callable[[Spent], float | None]) -> float | None:
-        values = [of(each) for each in self.spent]
+    @property
+    def prunings(self) -> int:
+        return self.by_seed[0].prunings
+
+    @property
+    def density(self) -> float:
+        return self.by_seed[0].density
+
+    def mean(self, value: Callable[[TicketCost], float | None]) -> float | None:
+        """The mean over seeds; None if one of them did not record it."""
+        values = [value(cost) for cost in self.by_seed]
         return None if None in values else statistics.fmean(values)
 
 
 def cost_parts(task: Task, number: int) -> list[Part]:
-    """Figures and tables; nothing for runs that do not tell their cost."""
-    bills = [bill for method in task.of(SEARCH) for bill in bills_of(method)]
-    if not bills:
+    """Figures and tables; nothing for runs that do not record their cost."""
+    costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method)]
+    if not costs:
         return []
-    rows = [row_of(bill, bills) for bill in bills]
-    shared = last_shared(bills)
+    rows = [cost_row(cost, costs) for cost in costs]
+    shared = last_shared(costs)
     newest = [row for row in rows if row[1] == shared]
     short = Table(
         f"cost-{number}", f"Finding the ticket after {shared} prunings, {task.name}; means over seeds.", COLUMNS, newest
     )
     whole = Table(f"cost-by-round-{number}", f"The same after every round, {task.name}.", COLUMNS, rows, folded=True)
-    figures = [cost_figure(task, bills, number), *effort_parts(task, number)]
-    return [*unknown_flops(bills), *figures, Paragraph(EXPLAINED), short, whole]
+    figures = [cost_figure(task, costs, number), *effort_parts(task, number)]
+    return [*flops_warnings(costs), *figures, Paragraph(EXPLAINED), short, whole]
 
 
-def bills_of(method: Method) -> list[Bill]:
-    """By number of prunings; only what all of its seeds have reached, or means would be of different seeds."""
-    books = [Costs(run).spent for run in method.runs if run.script != FOREIGN]
-    return [Bill(method, list(spent)) for spent in zip(*books, strict=False)] if books else []
+def method_costs(method: Method) -> list[MethodCost]:
+    """By number of prunings, as far as all of its seeds have got: further means would be over other seeds."""
+    by_run = [SearchCosts(run).by_round for run in method.runs if run.script != FOREIGN]
+    return [MethodCost(method, list(by_seed)) for by_seed in zip(*by_run, strict=False)] if by_run else []
 
 
-def last_shared(bills: Sequence[Bill]) -> int:
-    """The most prunings that every method has reached."""
+def last_shared(costs: Sequence[MethodCost]) -> int:
+    """The largest number of prunings that every method has reached."""
     most: dict[int, int] = defaultdict(int)
-    for bill in bills:
-        most[id(bill.method)] = max(most[id(bill.method)], bill.spent[0].prunings)
+    for cost in costs:
+        most[id(cost.method)] = max(most[id(cost.method)], cost.prunings)
     return min(most.values())
 
 
-def row_of(bill: Bill, bills: Iterable[Bill]) -> list:
-    first = bill.spent[0]
-    flops, imp = bill.mean(lambda spent: spent.training_flops), imp_flops(bill, bills)
+def cost_row(cost: MethodCost, costs: Iterable[MethodCost]) -> list:
+    """The row of a table with `COLUMNS`; `costs` are those of all methods."""
+    flops, imp = cost.mean(attrgetter("training_flops")), imp_flops(cost, costs)
     return [
-        bill.method.name,
-        first.prunings,
-        100 * level(first.density),
-        len(bill.spent),
-        *(bill.mean(lambda spent, what=what: getattr(spent, what)) for what in ("steps", "examples", "forward_passes")),
+        cost.method.name,
+        cost.prunings,
+        100 * rounded(cost.density),
+        len(cost.by_seed),
+        *(cost.mean(attrgetter(name)) for name in ("steps", "examples", "forward_passes")),
         flops,
-        bill.mean(lambda spent: spent.looking_flops),
-        bill.mean(lambda spent: spent.seconds),
-        in_percent(bill.mean(lambda spent: spent.saved)),
-        *(in_percent(bill.mean(lambda spent, part=part: (spent.saved_by or {}).get(part))) for part in PARTS),
-        in_percent(bill.mean(lambda spent: spent.saved_with_training)),
-        in_percent(1 - flops / imp) if flops and imp else None,
+        cost.mean(attrgetter("evaluation_flops")),
+        cost.mean(attrgetter("seconds")),
+        percentage(cost.mean(attrgetter("saved"))),
+        *(percentage(cost.mean(lambda each, part=part: (each.saved_by or {}).get(part))) for part in SAVED_BY),
+        percentage(cost.mean(attrgetter("saved_with_training"))),
+        percentage(1 - flops / imp) if flops and imp else None,
     ]
 
 
-PARTS = ("data", "schedule", "early stop")
+def percentage(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
 
 
-def in_percent(part: float | None) -> float | None:
-    return None if part is None else 100 * part
-
-
-def imp_flops(bill: Bill, bills: Iterable[Bill]) -> float | None:
-    """Training FLOPs of IMP, with the same recipe, to its ticket after as many prunings."""
-    for other in bills:
-        same = other.spent[0].prunings == bill.spent[0].prunings and other.method.same_recipe(bill.method)
-        if same and other.method.is_imp and other.method is not bill.method:
-            return other.mean(lambda spent: spent.training_flops)
+def imp_flops(cost: MethodCost, costs: Iterable[MethodCost]) -> float | None:
+    """Training FLOPs of IMP, with the same recipe, to its ticket after as many prunings; None for IMP itself."""
+    for other in costs:
+        same = other.prunings == cost.prunings and other.method.same_recipe(cost.method)
+        if same and other.method.is_imp and other.method is not cost.method:
+            return other.mean(attrgetter("training_flops"))
     return None
 
 
-def unknown_flops(bills: Sequence[Bill]) -> list[Paragraph]:
-    names = dict.fromkeys(bill.method.name for bill in bills if bill.mean(lambda spent: spent.training_flops) is None)
+def flops_warnings(costs: Sequence[MethodCost]) -> list[Paragraph]:
+    names = dict.fromkeys(cost.method.name for cost in costs if cost.mean(attrgetter("training_flops")) is None)
     words = f"Not all runs of {', '.join(names)} recorded their FLOPs, which are left out for them."
     return [Paragraph(words, warns=True)] if names else []
 
@@ -127,30 +135,30 @@ def unknown_flops(bills: Sequence[Bill]) -> list[Paragraph]:
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
-def cost_figure(task: Task, bills: Sequence[Bill], number: int) -> Figure:
+def cost_figure(task: Task, costs: Sequence[MethodCost], number: int) -> Figure:
     """Steps and, where known, training FLOPs to find each ticket."""
-    panels = {"optimiser steps to find": lambda spent: spent.steps}
-    if any(bill.mean(lambda spent: spent.training_flops) is not None for bill in bills):
-        panels["training FLOPs to find"] = lambda spent: spent.training_flops
+    panels = {"optimiser steps to find": attrgetter("steps")}
+    if any(cost.mean(attrgetter("training_flops")) is not None for cost in costs):
+        panels["training FLOPs to find"] = attrgetter("training_flops")
     figure, every = canvas(1, len(panels), height=3.6)
-    for axes, (label, of) in zip(every, panels.items(), strict=True):
-        for method in task.of(SEARCH):
-            mine = [bill for bill in bills if bill.method is method and bill.mean(of) is not None]
-            style = look(task.searches.index(method.search))
-            points = [(bill.spent[0].density, bill.mean(of)) for bill in mine]
+    for axes, (label, value) in zip(every, panels.items(), strict=True):
+        for method in task.by_kind(SEARCH):
+            mine = [cost for cost in costs if cost.method is method and cost.mean(value) is not None]
+            style = line_style(task.search_names.index(method.search))
+            points = [(cost.density, cost.mean(value)) for cost in mine]
             axes.plot([p[0] for p in points], [p[1] for p in points], **style._asdict(), label=method.name)
-        density_axis(axes, [1.0, *(bill.spent[0].density for bill in bills)], labels=11 // len(panels))
+        density_axis(axes, [1.0, *(cost.density for cost in costs)], labels=11 // len(panels))
         axes.set_ylim(bottom=0)
         if label == "optimiser steps to find":
             axes.yaxis.set_major_formatter(thousands)
         axes.set_ylabel(label)
     legend_below(figure, every[0])
     caption = f"What was spent before a ticket with so many weights was known, {task.name}; means over seeds."
-    return finish(figure, f"cost-{number}", caption)
+    return render(figure, f"cost-{number}", caption)
 
 
 def effort_parts(task: Task, number: int) -> list[Part]:
-    """Accuracy against all steps: of retrained tickets, where there are any, else of the searches' own networks."""
+    """Accuracy against all steps: of retrained tickets if there are any, else of the searches' own networks."""
     lines = ticket_lines(task)
     caption = (
         f"Test accuracy against all optimiser steps it took, {task.name}: those of the search to the ticket, and those "
@@ -178,38 +186,41 @@ def effort_parts(task: Task, number: int) -> list[Part]:
 
 
 def ticket_lines(task: Task) -> list[tuple[str, str, list]]:
-    """For each method of retrained tickets whose searches are among the runs: (steps, accuracy, density), means."""
-    books = {
-        (method.search, run.seed): Costs(run).spent
-        for method in task.of(SEARCH)
+    """(search, name, [(steps, accuracy, density)]) of each method of retrained tickets whose searches are among the
+    runs; means over seeds, steps of search and retraining together."""
+    costs = {
+        (method.search, run.seed): SearchCosts(run).by_round
+        for method in task.by_kind(SEARCH)
         for run in method.runs
         if run.script != FOREIGN
     }
     lines = []
-    for method in task.of(TICKETS):
+    for method in task.by_kind(TICKETS):
         found = defaultdict(list)
         for run in method.runs:
             settings, k = (run.ticket or {}).get("settings") or {}, (run.ticket or {}).get("prunings")
-            spent = books.get((method.search, settings.get("seed")), [])
-            if k and len(spent) >= k:
-                row = to_train(run)
-                found[level(row["density"])].append((spent[k - 1].steps + row["steps"], row["test"]))
+            by_round = costs.get((method.search, settings.get("seed")), [])
+            if k and len(by_round) >= k:
+                row = training_row(run)
+                found[rounded(row["density"])].append((by_round[k - 1].steps + row["steps"], row["test"]))
         lines.append((method.search, method.name, means(found)))
     return [line for line in lines if line[2]]
 
 
 def search_lines(task: Task) -> list[tuple[str, str, list]]:
+    """The same for the networks that the searches themselves trained, with the steps up to the end of their round."""
     lines = []
-    for method in task.of(SEARCH):
+    for method in task.by_kind(SEARCH):
         found = defaultdict(list)
         for run in method.runs:
-            for row, spent in zip(run.rounds, Costs(run).spent, strict=False):
-                found[level(row["density"])].append((spent.steps, row["test"]))
+            for row, cost in zip(run.rounds, SearchCosts(run).by_round, strict=False):
+                found[rounded(row["density"])].append((cost.steps, row["test"]))
         lines.append((method.search, method.name, means(found)))
     return [line for line in lines if line[2]]
 
 
 def means(found: dict[float, list]) -> list[tuple[float, float, float]]:
+    """(steps, accuracy, density) from dense to sparse, means of the pairs at each density."""
     return [
         (*(statistics.fmean(column) for column in zip(*found[density], strict=True)), density)
         for density in sorted(found, reverse=True)
@@ -217,11 +228,11 @@ def means(found: dict[float, list]) -> list[tuple[float, float, float]]:
 
 
 def dense_points(task: Task) -> list[tuple[float, float]]:
-    """(steps, accuracy) of main_train.py without a ticket, by recipe."""
+    """(steps, accuracy) of each method of the dense network, means over seeds."""
     return [
         (
-            statistics.fmean(to_train(run)["steps"] for run in method.runs),
-            statistics.fmean(to_train(run)["test"] for run in method.runs),
+            statistics.fmean(training_row(run)["steps"] for run in method.runs),
+            statistics.fmean(training_row(run)["test"] for run in method.runs),
         )
-        for method in task.of(DENSE)
+        for method in task.by_kind(DENSE)
     ]

@@ -1,5 +1,5 @@
-"""The chapter on greedy selection along a pre-training: how much of it a subnetwork needs (Wolfe et al., arXiv
-2108.00259), and what the bounds are worth."""
+"""The chapter on greedy selection of neurons: how much pre-training a subnetwork requires, and how tight the bounds are
+(Wolfe et al., arXiv 2108.00259)."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,62 +10,59 @@ from lottery.reports.chapters.greedy_figures import (
     MEASURED,
     NETWORKS,
     accuracy_figure,
-    curves_of,
-    known_iterations,
+    iterations_with_curves,
+    loss_curves,
     loss_figure,
-    widths_of,
+    sweep_widths,
 )
 from lottery.reports.chapters.greedy_tables import (
     count,
-    endless,
-    listed,
+    iteration_list,
+    iterations_text,
     mean,
     measured_table,
-    needed_texts,
-    place_columns,
+    or_infinity,
     points_text,
+    required_texts,
     spread_columns,
     spreads,
-    times,
-    warnings,
+    sweep_warnings,
+    swept_columns,
 )
-from lottery.reports.comparison.statistics import FEWEST, mostly
+from lottery.reports.comparison.statistics import FEWEST, sign_test
 from lottery.reports.comparison.sweeps import Cell, Sweep
 from lottery.reports.document import Cell as Entry
-from lottery.reports.document import Column, Figure, Listing, Paragraph, Part, Table
+from lottery.reports.document import Column, Listing, Paragraph, Part, Table
 
 FOUND = {network: name for network, name in NETWORKS.items() if network != "dense"}
-PLACES = "widths and sizes"
 BASELINES = {"random": "random multiset", "largest": "neurons of the largest output"}
 SCRATCH = "as small, from scratch"
 MEASURES = ("train", "test", "loss")
 
 
-def greedy_parts(sweep: Sweep, number: int) -> list[Part]:
-    """What was asked and found, figures, and the tables of all that is drawn in them."""
-    figures: list[Figure | None] = [
-        *(accuracy_figure(sweep, measured, f"greedy-{measured}-{number}") for measured in reversed(MEASURED)),
-        loss_figure(sweep, f"greedy-losses-{number}"),
-    ]
+def neuron_parts(sweep: Sweep, number: int) -> list[Part]:
+    """The question and the answer in words, figures, and tables of all that is drawn in them."""
+    losses = loss_figure(sweep, f"greedy-losses-{number}")
     return [
-        *warnings(sweep, PLACES),
-        Paragraph(explained(sweep)),
+        *sweep_warnings(sweep, "widths and sizes"),
+        Paragraph(explanation(sweep)),
         Listing([*growth_sentences(sweep), vacuous_sentence(sweep)]),
-        needed_table(sweep, number),
-        *figures[:2],
+        required_table(sweep, number),
+        *(accuracy_figure(sweep, measured, f"greedy-{measured}-{number}") for measured in reversed(MEASURED)),
         final_table(sweep, number),
-        *([figures[2]] if figures[2] else []),
+        *([losses] if losses else []),
         bound_table(sweep, number),
         point_table(sweep, number),
         loss_table(sweep, number),
     ]
 
 
-def explained(sweep: Sweep) -> str:
+def explanation(sweep: Sweep) -> str:
     settings = sweep.settings
     tuned = f", and trained for {settings['fine_tune']:,} more (fine-tuned)" if settings["fine_tune"] else ""
+    iterations, neurons = iteration_list(settings["prune_at"]), settings["neurons"]
     return (
-        f"At iterations {listed(settings['prune_at'])} of its pre-training {settings['neurons']:,} neurons are picked "
+        f"At iterations {iterations} of its pre-training {neurons:,} neurons are picked "
         f"from the dense network, each the one that lowers the loss most, repeats allowed (selected){tuned}. Needed is "
         f"the first of these iterations at which such a network is at most {points_text(sweep.delta)} below the dense "
         "network at the end of its pre-training on the same sub-data-set; a later one may fall short again. The dense "
@@ -79,28 +76,28 @@ def explained(sweep: Sweep) -> str:
 
 
 def growth_sentences(sweep: Sweep) -> list[str]:
-    """Whether the largest sub-data-set needs more pre-training than the smallest: for each width, network and set."""
+    """Whether the largest sub-data-set requires more pre-training than the smallest, by width, network and measure."""
     found = []
-    for width, network, measured in itertools.product(widths_of(sweep), FOUND, MEASURED):
-        cells = [cell for cell in sweep.cells
-                 if cell.place.width == width and cell.first(network, measured, sweep.delta)]  # fmt: skip
+    for width, network, measured in itertools.product(sweep_widths(sweep), FOUND, MEASURED):
+        cells = [cell for cell in sweep.cells if cell.swept.width == width]
+        cells = [cell for cell in cells if cell.required_pretraining(network, measured, sweep.delta)]
         if len(cells) > 1:
             found.append(growth_sentence(cells[0], cells[-1], network, measured, sweep.delta))
     return found or ["Whether more examples need more pre-training takes two sizes of the sub-data-set at one width."]
 
 
 def growth_sentence(small: Cell, large: Cell, network: str, measured: str, delta: float) -> str:
-    """The first good iterations of both by seed, how often the larger one's is later, and a verdict if there may be."""
-    firsts = [cell.first(network, measured, delta) for cell in (small, large)]
-    pairs = [tuple(endless(first[seed]) for first in firsts) for seed in firsts[0] if seed in firsts[1]]
+    """The iterations that both require, in how many pairs of seeds the larger one's is later, and a verdict."""
+    firsts = [cell.required_pretraining(network, measured, delta) for cell in (small, large)]
+    pairs = [tuple(or_infinity(first[seed]) for first in firsts) for seed in firsts[0] if seed in firsts[1]]
     later, earlier = sum(a < b for a, b in pairs), sum(a > b for a, b in pairs)
-    told = (
-        f"{times(first.values())} ({cell.place.examples:,} examples)"
+    required = (
+        f"{iterations_text(first.values())} ({cell.swept.examples:,} examples)"
         for first, cell in zip(firsts, (small, large), strict=True)
     )
     return (
-        f"Width {small.place.width:,}, {FOUND[network]}, on {MEASURED[measured]}: needed {'; '.join(told)}. With more "
-        f"examples later in {later}, earlier in {earlier} of {count(len(pairs), 'pair')} of seeds: "
+        f"Width {small.swept.width:,}, {FOUND[network]}, on {MEASURED[measured]}: needed {'; '.join(required)}. "
+        f"With more examples later in {later}, earlier in {earlier} of {count(len(pairs), 'pair')} of seeds: "
         f"{growth_verdict(later, earlier, len(pairs))}."
     )
 
@@ -108,13 +105,13 @@ def growth_sentence(small: Cell, large: Cell, network: str, measured: str, delta
 def growth_verdict(later: int, earlier: int, pairs: int) -> str:
     if pairs < FEWEST:
         return f"no verdict from {count(pairs, 'pair')}"
-    if mostly(later, pairs):
+    if sign_test(later, pairs):
         return "it grows with the sub-data-set"
-    return "it falls as the sub-data-set grows" if mostly(earlier, pairs) else "not shown to grow or fall"
+    return "it falls as the sub-data-set grows" if sign_test(earlier, pairs) else "not shown to grow or fall"
 
 
 def vacuous_sentence(sweep: Sweep) -> str:
-    """In how many selections the bound says nothing of the last pick."""
+    """In how many selections the bound after the last pick is vacuous."""
     known = [point for run in sweep.runs for point in run.points if "vacuous" in point]
     if not known:
         return "There is no bound: it is of the squared loss only."
@@ -128,16 +125,16 @@ def vacuous_sentence(sweep: Sweep) -> str:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def needed_table(sweep: Sweep, number: int) -> Table:
-    """By width and size the first good iteration of every seed."""
-    ways = list(itertools.product(FOUND, MEASURED))
-    columns = [*place_columns(sweep), Column("seeds", "d")]
-    columns += [*(Column(f"{FOUND[network]}, {measured}") for network, measured in ways), Column("bound vacuous")]
+def required_table(sweep: Sweep, number: int) -> Table:
+    """By width and size the first good enough iteration of every seed."""
+    pairs = list(itertools.product(FOUND, MEASURED))
+    columns = [*swept_columns(sweep), Column("seeds", "d")]
+    columns += [*(Column(f"{FOUND[network]}, {measured}") for network, measured in pairs), Column("bound vacuous")]
     rows = [
         [
-            *cell.place,
+            *cell.swept,
             len(cell.runs),
-            *needed_texts(cell, ways, sweep.delta),
+            *required_texts(cell, pairs, sweep.delta),
             vacuous_share(cell),
         ]
         for cell in sweep.cells
@@ -150,36 +147,38 @@ def needed_table(sweep: Sweep, number: int) -> Table:
 
 
 def vacuous_share(cell: Cell) -> str | None:
+    """In how many selections the bound after the last pick is vacuous; None without a bound."""
     known = [point["vacuous"] for run in cell.runs for point in run.points if "vacuous" in point]
     return f"{sum(known)} of {len(known)}" if known else None
 
 
 def final_table(sweep: Sweep, number: int) -> Table:
-    """The dense network at its end, the last selection, and the network trained from scratch."""
+    """The dense network at the end of its pre-training, the last selection, and the network trained from scratch."""
     rows = []
     for cell in sweep.cells:
         last = cell.iterations()[-1]
         networks = {
-            f"dense, {sweep.settings['iterations']:,} iterations": cell.ends("dense"),
+            f"dense, {sweep.settings['iterations']:,} iterations": cell.final("dense"),
             **{f"{name}, iteration {last:,}": cell.measured(network, last) for network, name in FOUND.items()},
-            SCRATCH: cell.ends("scratch"),
+            SCRATCH: cell.final("scratch"),
         }
-        rows += [[*cell.place, name, *spreads(seeds, MEASURES)] for name, seeds in networks.items() if seeds]
+        rows += [[*cell.swept, name, *spreads(seeds, MEASURES)] for name, seeds in networks.items() if seeds]
     caption = (
         f"What the networks come to, {sweep.name}; mean and standard deviation over seeds, loss and train on the "
         "sub-data-set. From scratch: as many neurons as are picked, trained for the pre-training and the fine-tuning."
     )
-    columns = [*place_columns(sweep), Column("network"), *spread_columns(MEASURES)]
+    columns = [*swept_columns(sweep), Column("network"), *spread_columns(MEASURES)]
     return Table(f"greedy-accuracy-{number}", caption, columns, rows)
 
 
 def point_table(sweep: Sweep, number: int) -> Table:
+    """Every network at every iteration."""
     return measured_table(f"greedy-points-{number}", sweep, NETWORKS | BASELINES, MEASURES)
 
 
 def bound_table(sweep: Sweep, number: int) -> Table:
-    """At every iteration what the bound is made of, and from which pick on it says anything."""
-    columns = [*place_columns(sweep), Column("iteration", "d"), Column("seeds", "d"), Column("distinct neurons", ".1f")]
+    """At every iteration the bound and its parts, losses to compare it with, and when it is vacuous."""
+    columns = [*swept_columns(sweep), Column("iteration", "d"), Column("seeds", "d"), Column("distinct neurons", ".1f")]
     columns += [Column(f"loss: {name}", ".4f") for name in ("selected", "dense", "random", "largest", "zero function")]
     columns += [Column("variance", ".4g"), Column("bound", ".4f"), Column("vacuous"), Column("not vacuous from pick")]
     rows = []
@@ -189,7 +188,7 @@ def bound_table(sweep: Sweep, number: int) -> Table:
             networks = ("selected", "dense", "random", "largest", "zero")
             rows.append(
                 [
-                    *cell.place,
+                    *cell.swept,
                     iteration,
                     len(points),
                     mean(point["selected"].get("distinct") for point in points),
@@ -207,11 +206,12 @@ def bound_table(sweep: Sweep, number: int) -> Table:
 
 
 def bound_texts(points: Sequence[dict]) -> list[str | None]:
+    """In how many seeds the last bound is vacuous, and from which pick on it is not; None without a bound."""
     known = [point for point in points if "vacuous" in point]
     if not known:
         return [None, None]
     vacuous = sum(point["vacuous"] for point in known)
-    return [f"{vacuous} of {len(known)}", times(point["informative from"] for point in known)]
+    return [f"{vacuous} of {len(known)}", iterations_text(point["informative from"] for point in known)]
 
 
 def loss_table(sweep: Sweep, number: int) -> Table:
@@ -219,14 +219,14 @@ def loss_table(sweep: Sweep, number: int) -> Table:
     names = list(dict.fromkeys(name for run in sweep.runs for point in run.points for name in point.get("curves", {})))
     rows: list[list[Entry]] = []
     for cell in sweep.cells:
-        for iteration in known_iterations(cell):
-            found = curves_of(cell, iteration)
+        for iteration in iterations_with_curves(cell):
+            found = loss_curves(cell, iteration)
             means = [np.mean([curves[name] for curves in found], 0) for name in names]
             rows += [
-                [*cell.place, iteration, k, len(found), *(None if value is None else float(value) for value in values)]
+                [*cell.swept, iteration, k, len(found), *(None if value is None else float(value) for value in values)]
                 for k, values in enumerate(itertools.zip_longest(*means), 1)  # there may be fewer neurons than picks
             ]
-    columns = [*place_columns(sweep), Column("iteration", "d"), Column("picks", "d"), Column("seeds", "d")]
+    columns = [*swept_columns(sweep), Column("iteration", "d"), Column("picks", "d"), Column("seeds", "d")]
     columns += [Column(name, ".5g") for name in names]
     caption = f"Losses and bounds after every pick, {sweep.name}; means over seeds."
     return Table(f"greedy-losses-{number}", caption, columns, rows, folded=True)

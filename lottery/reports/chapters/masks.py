@@ -1,4 +1,4 @@
-"""The chapter on masks: when they settled, where in the network weights are left, what is about to vanish."""
+"""The chapter on masks: their distances from epoch to epoch, density by layer, dead filters, vanishing layers."""
 
 import math
 import statistics
@@ -8,11 +8,11 @@ import matplotlib
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter
 
-from lottery.reports.comparison.masks import warnings
+from lottery.reports.comparison.masks import vanishing_layers
 from lottery.reports.comparison.methods import SEARCH, Method, Task
 from lottery.reports.document import Column, Figure, Listing, Paragraph, Part, Table
-from lottery.reports.style import canvas, density_axis, finish, legend_below, look, percent
-from lottery.results.runs import Run
+from lottery.reports.style import canvas, density_axis, legend_below, line_style, percent, render
+from lottery.results.ticket_runs import Run
 
 ENDS = (
     Column("run"),
@@ -25,23 +25,23 @@ ENDS = (
     Column("planned", "d"),
 )
 TICKS = [digit * 10.0**power for power in range(-5, 0) for digit in (1, 2, 5)] + [1.0]
-MOST_LAYERS = 60  # named in a heat map
+MOST_LAYERS = 60  # with their names in a heat map
 MOST_WARNINGS = 12
 
 
 def mask_parts(task: Task, number: int) -> list[Part]:
-    """What is recorded of the masks of this task's searches."""
-    searches = task.of(SEARCH)
+    """What the searches of this task recorded of their masks."""
+    searches = task.by_kind(SEARCH)
     parts = [part for method in searches for part in distance_parts(task, method, number)]
-    known = [method for method in searches if layers_of(method)]
+    known = [method for method in searches if layer_names(method)]
     parts += [part for method in known for part in density_parts(task, method, number)]
     parts += dead_parts(task, known, number)
     return [*vanishing_parts(searches), *parts]
 
 
 def vanishing_parts(methods: Sequence[Method]) -> list[Part]:
-    """The layers that are about to vanish."""
-    found = [warning for method in methods for warning in warnings(method.name, method.runs)]
+    """A warning that lists the layers that are about to vanish."""
+    found = [warning for method in methods for warning in vanishing_layers(method.name, method.runs)]
     if not found:
         return []
     more = len(found) - MOST_WARNINGS
@@ -52,9 +52,9 @@ def vanishing_parts(methods: Sequence[Method]) -> list[Part]:
 # --- distances --------------------------------------------------------------------------------------------------------
 
 
-def distances_of(run: Run, row: dict) -> list[tuple[float, float]]:
-    """(epoch, mask distance) in a round: by epoch as recorded; without those records as its row lists them, which
-    begins at the second epoch."""
+def mask_distances(run: Run, row: dict) -> list[tuple[float, float]]:
+    """(epoch, mask distance) in a round, from metrics.jsonl, or from the round's row, whose list begins at the second
+    epoch."""
     lines = [line for line in run.epochs if line["round"] == row["round"]]
     found = [(line["epoch"], line["distance"]) for line in lines if line.get("distance") is not None]
     if found or row.get("interval"):
@@ -63,16 +63,16 @@ def distances_of(run: Run, row: dict) -> list[tuple[float, float]]:
 
 
 def distance_parts(task: Task, method: Method, number: int) -> list[Part]:
-    """The run with the lowest seed, a line for each round; all runs in the table. Nothing without an early stop."""
+    """A figure of the run with the lowest seed, and tables of all runs; nothing for a search without early stop."""
     rows = [
         [run.name, row["round"], epoch, distance]
         for run in method.runs
         for row in run.rounds
-        for epoch, distance in distances_of(run, row)
+        for epoch, distance in mask_distances(run, row)
     ]
     if not rows or method.settings.get("eb_eps") is None:
         return []
-    tag = f"distance-{number}-{task.of(SEARCH).index(method) + 1}"
+    tag = f"distance-{number}-{task.by_kind(SEARCH).index(method) + 1}"
     columns = (Column("run"), Column("round", "d"), Column("epoch", "d"), Column("distance", ".4f"))
     ends = [end_row(run, row) for run in method.runs for row in run.rounds if row.get("distances") is not None]
     return [
@@ -85,15 +85,16 @@ def distance_parts(task: Task, method: Method, number: int) -> list[Part]:
 def end_row(run: Run, row: dict) -> list:
     distances = row["distances"] or [None]
     largest = None if distances == [None] else max(distances)
-    told = [row[key] for key in ("armed", "stopped", "epochs", "epochs_planned")]
-    return [run.name, row["round"], largest, distances[-1], *told]
+    end = [row[key] for key in ("armed", "stopped", "epochs", "epochs_planned")]
+    return [run.name, row["round"], largest, distances[-1], *end]
 
 
 def distance_figure(task: Task, method: Method, name: str) -> Figure:
+    """A line for each round, with a square where it stopped early."""
     run = min(method.runs, key=lambda run: (isinstance(run.seed, str), run.seed))
     figure, (axes,) = canvas(height=3.8)
     palette = matplotlib.colormaps["cividis"]
-    rounds = [(row, distances_of(run, row)) for row in run.rounds]
+    rounds = [(row, mask_distances(run, row)) for row in run.rounds]
     rounds = [(row, points) for row, points in rounds if points]
     floor = min((d for _, points in rounds for _, d in points if d > 0), default=1e-3) / 2
     stopped = False
@@ -118,30 +119,30 @@ def distance_figure(task: Task, method: Method, name: str) -> Figure:
         f"Mask distance by epoch, {method.name}, {task.name}, seed {run.seed}: a line for each round, its number "
         "at the end. A round may stop once the newest distances in a row are all below eps. The lowest may be zero."
     )
-    return finish(figure, name, caption)
+    return render(figure, name, caption)
 
 
 # --- density by layer -------------------------------------------------------------------------------------------------
 
 
-def layers_of(method: Method) -> list[str]:
-    """The layers of the last round that tells them."""
+def layer_names(method: Method) -> list[str]:
+    """The layers of the last round that records them."""
     rows = [row for run in method.runs for row in run.rounds if row.get("layers")]
     return list(rows[-1]["layers"]) if rows else []
 
 
 def layer_density(method: Method, name: str, k: int) -> float | None:
-    """Mean over seeds."""
+    """The density of a layer in round k, mean over seeds; None if no run recorded it."""
     rows = [row.get("layers", {}) for run in method.runs for row in run.rounds if row["round"] == k]
     layers = [layers[name] for layers in rows if name in layers]
     return statistics.fmean(layer["kept"] / layer["size"] for layer in layers) if layers else None
 
 
 def density_parts(task: Task, method: Method, number: int) -> list[Part]:
-    """Heat map and table of each layer's density by round."""
-    tag = f"layers-{number}-{task.of(SEARCH).index(method) + 1}"
+    """A heat map and a table of each layer's density by round."""
+    tag = f"layers-{number}-{task.by_kind(SEARCH).index(method) + 1}"
     rounds = sorted({row["round"] for run in method.runs for row in run.rounds if row.get("layers")})
-    names = layers_of(method)
+    names = layer_names(method)
     values = [[layer_density(method, name, k) for k in rounds] for name in names]
     columns = [Column("layer"), *(Column(f"round {k} (%)", ".2f") for k in rounds)]
     rows = [[name, *(None if v is None else 100 * v for v in line)] for name, line in zip(names, values, strict=True)]
@@ -154,7 +155,7 @@ def density_figure(names: Sequence[str], rounds: Sequence[int], values: list, ta
     shown = [[math.nan if v is None else v for v in line] for line in values]
     lowest = min((v for line in shown for v in line if v > 0), default=0.1)
     figure, (axes,) = canvas(height=1.2 + 0.17 * max(6, min(len(names), MOST_LAYERS)))
-    norm = LogNorm(min(lowest, 0.1), 1.0, clip=True)  # a layer of which nothing is left is as dark as the sparsest
+    norm = LogNorm(min(lowest, 0.1), 1.0, clip=True)  # an empty layer is as dark as the sparsest
     image = axes.imshow(shown, aspect="auto", cmap="cividis", norm=norm, interpolation="nearest")
     if len(rounds) <= 9 and len(names) <= MOST_LAYERS:
         for i, line in enumerate(shown):
@@ -171,14 +172,14 @@ def density_figure(names: Sequence[str], rounds: Sequence[int], values: list, ta
         image, ax=axes, label="density (%)", pad=0.02, ticks=ticks, format=FuncFormatter(lambda v, _: percent(v))
     )
     bar.minorticks_off()
-    return finish(figure, tag, f"{caption} Numbers in percent.")
+    return render(figure, tag, f"{caption} Numbers in percent.")
 
 
 # --- dead filters -----------------------------------------------------------------------------------------------------
 
 
 def dead_filters(method: Method) -> list[tuple[float, float]]:
-    """(density, filters of which nothing is left), means over seeds."""
+    """(density, number of filters without any weight) from dense to sparse, means over seeds."""
     found: dict[float, list[int]] = {}
     for run in method.runs:
         for row in run.rounds:
@@ -189,7 +190,7 @@ def dead_filters(method: Method) -> list[tuple[float, float]]:
 
 
 def dead_parts(task: Task, methods: Sequence[Method], number: int) -> list[Part]:
-    """Filters without a weight against remaining weights."""
+    """The number of dead filters, those without any weight, against density."""
     lines = {method: dead_filters(method) for method in methods}
     if not lines:
         return []
@@ -197,7 +198,7 @@ def dead_parts(task: Task, methods: Sequence[Method], number: int) -> list[Part]
         return [Paragraph(f"No filter of any of these networks is dead: each has weights left ({task.name}).")]
     figure, (axes,) = canvas(height=3.4)
     for method, points in lines.items():
-        style = look(task.searches.index(method.search))
+        style = line_style(task.search_names.index(method.search))
         axes.plot([d for d, _ in points], [n for _, n in points], **style._asdict(), label=method.name)
     density_axis(axes, [1.0, *(density for points in lines.values() for density, _ in points)])
     axes.set_ylim(bottom=0, top=max(1, *(n for points in lines.values() for _, n in points)) * 1.05)
@@ -207,4 +208,4 @@ def dead_parts(task: Task, methods: Sequence[Method], number: int) -> list[Part]
     columns = (Column("method"), Column("remaining (%)", ".2f"), Column("dead filters", ".1f"))
     rows = [[method.name, 100 * density, dead] for method, points in lines.items() for density, dead in points]
     name = f"dead-filters-{number}"
-    return [finish(figure, name, caption), Table(name, caption, columns, rows, folded=True)]
+    return [render(figure, name, caption), Table(name, caption, columns, rows, folded=True)]

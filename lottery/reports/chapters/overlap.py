@@ -1,20 +1,22 @@
-"""The chapter on what tickets have in common: the masks of two runs after as many prunings."""
+"""The chapter on the overlap of tickets: the masks of two runs after equally many prunings."""
 
 import itertools
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.reports.comparison.accuracy import level
-from lottery.reports.comparison.masks import Overlap, comparable, evenly, overlap
+from lottery.reports.comparison.accuracy import rounded
+from lottery.reports.comparison.masks import Overlap, evenly_spaced, overlap, same_layers
 from lottery.reports.comparison.methods import SEARCH, Method, Task
 from lottery.reports.document import Column, Figure, Paragraph, Part, Table
-from lottery.reports.style import Look, canvas, density_axis, finish, legend_below, look
-from lottery.results.runs import Run
+from lottery.reports.style import LineStyle, canvas, density_axis, legend_below, line_style, render
+from lottery.results.ticket_runs import Run
+from pruner import Mask
 from utils import InputError
 
-MOST_ROUNDS = 5  # masks are read from checkpoints, which takes time
+MOST_ROUNDS = 5  # masks are read from checkpoints, which is slow
 MOST_IN_MATRIX = 16
 COLUMNS = (
     Column("prunings", "d"),
@@ -30,22 +32,46 @@ EXPLAINED = (
 )
 
 
+class Pair(NamedTuple):
+    """Two runs' tickets after `prunings` prunings."""
+
+    prunings: int
+    density: float  # of the first one
+    first: Run
+    second: Run
+    overlap: Overlap
+
+
 def overlap_parts(task: Task, number: int) -> list[Part]:
-    """A curve for each pair of methods, a matrix of runs for the last ticket that all have, and the table."""
-    owner = {id(run): method for method in task.of(SEARCH) for run in method.runs}
-    runs = [run for method in task.of(SEARCH) for run in method.runs if sparse_rounds(run)]
-    found, problems = [], {}
-    for k in evenly(shared_rounds(runs), MOST_ROUNDS):
-        found += [(k, *pair) for pair in pairs_at(k, runs, problems)]
+    """A curve for each pair of methods, a matrix of all runs for the last ticket that all have, and a table."""
+    method_by_run = {id(run): method for method in task.by_kind(SEARCH) for run in method.runs}
+    runs = [run for method in task.by_kind(SEARCH) for run in method.runs if sparse_rounds(run)]
+    problems: dict[str, dict[str, None]] = defaultdict(dict)  # names of runs by what is wrong with them
+    pairs: list[Pair] = []
+    for k in evenly_spaced(shared_rounds(runs), MOST_ROUNDS):
+        masks = {}
+        for run in runs:
+            try:
+                masks[id(run)] = read_mask(run, k)
+            except InputError as error:
+                problems[str(error)][run.name] = None
+        pairs += pairs_after(k, [run for run in runs if masks.get(id(run))], masks)
     parts: list[Part] = [Paragraph(f"{', '.join(names)}: {problem}", True) for problem, names in problems.items()]
-    if not found:
+    if not pairs:
         return parts
-    rows = [[k, 100 * density, a.name, b.name, 100 * o.share, 100 * o.chance] for k, density, a, b, o in found]
-    caption = f"Tickets in pairs, {task.name}: {EXPLAINED}."
-    curves = curves_of(found, owner)
+    curves = overlap_curves(pairs, method_by_run)
     parts += [curves_figure(task, curves, number)] if curves else []
-    parts += matrix_parts(task, [row for row in found if row[0] == found[-1][0]], runs, number)
-    return [*parts, Table(f"overlap-{number}", caption, COLUMNS, rows, folded=len(rows) > 12)]
+    parts += matrix_parts(task, [pair for pair in pairs if pair.prunings == pairs[-1].prunings], runs, number)
+    return [*parts, pair_table(task, pairs, number)]
+
+
+def pair_table(task: Task, pairs: Sequence[Pair], number: int) -> Table:
+    rows = [
+        [pair.prunings, 100 * pair.density, pair.first.name, pair.second.name, *(100 * share for share in pair.overlap)]
+        for pair in pairs
+    ]
+    caption = f"Tickets in pairs, {task.name}: {EXPLAINED}."
+    return Table(f"overlap-{number}", caption, COLUMNS, rows, folded=len(rows) > 12)
 
 
 def sparse_rounds(run: Run) -> set[int]:
@@ -54,57 +80,58 @@ def sparse_rounds(run: Run) -> set[int]:
 
 
 def shared_rounds(runs: Sequence[Run]) -> list[int]:
-    """The numbers of prunings that all of them have."""
+    """The numbers of prunings that all runs have."""
     return sorted(set.intersection(*map(sparse_rounds, runs))) if len(runs) > 1 else []
 
 
-def pairs_at(k: int, runs: Sequence[Run], problems: dict[str, dict]) -> list[tuple[float, Run, Run, Overlap]]:
-    """Each pair of tickets after k prunings that can be read and belong to the same layers; enters in `problems` which
-    runs have none, by what is wrong."""
-    masks = {}
-    for run in runs:
-        if not RunDirectory(run.path).checkpoint(k).exists():
-            problem = "not all checkpoints are there; the tickets that are missing are compared with none."
-            problems.setdefault(problem, {})[run.name] = k
-            continue
-        try:
-            masks[id(run)] = run.mask(k)
-        except InputError as error:
-            problems.setdefault(f"{error}; its ticket is compared with none.", {})[run.name] = k
-    there = [run for run in runs if masks.get(id(run))]
+def read_mask(run: Run, k: int) -> Mask:
+    """The run's mask after k prunings. InputError, for readers of the report, if it cannot be read."""
+    if not RunDirectory(run.path).checkpoint(k).exists():
+        raise InputError("not all checkpoints are there; the tickets that are missing are compared with none.")
+    try:
+        return run.mask(k)
+    except InputError as error:
+        raise InputError(f"{error}; its ticket is compared with none.") from None
+
+
+def pairs_after(k: int, runs: Sequence[Run], masks: dict[int, Mask]) -> list[Pair]:
+    """All pairs of these runs after k prunings whose masks, by ``id`` of the run, have the same layers."""
     return [
-        (density_of(a, k), a, b, overlap(masks[id(a)], masks[id(b)]))
-        for a, b in itertools.combinations(there, 2)
-        if comparable(masks[id(a)], masks[id(b)])
+        Pair(k, ticket_density(a, k), a, b, overlap(masks[id(a)], masks[id(b)]))
+        for a, b in itertools.combinations(runs, 2)
+        if same_layers(masks[id(a)], masks[id(b)])
     ]
 
 
-def density_of(run: Run, k: int) -> float:
-    return level(next(row["density"] for row in run.rounds if row["round"] == k))
+def ticket_density(run: Run, k: int) -> float:
+    return rounded(next(row["density"] for row in run.rounds if row["round"] == k))
 
 
-def curves_of(found: Sequence[tuple], owner: dict[int, Method]) -> dict[str, list]:
-    """(density, in common, by chance) by kind of pair: of one method with different seeds, and of two methods with the
-    same one, if IMP is one of them or not there at all. IMP's name is the first."""
-    sums: dict[str, dict] = defaultdict(lambda: defaultdict(list))
-    imp = any(method.is_imp for method in owner.values())
-    for _, density, a, b, each in found:
-        mine, theirs = owner[id(a)], owner[id(b)]
-        if mine is theirs:
-            sums[f"{mine.name}: two seeds"][density].append(each)
-        elif a.seed == b.seed and (mine.is_imp or not imp):
-            sums[f"{mine.name} and {theirs.name}: one seed"][density].append(each)
+def overlap_curves(pairs: Sequence[Pair], method_by_run: dict[int, Method]) -> dict[str, list]:
+    """Lists of (density, in common, by chance), means over pairs, by label.
+
+    A curve is of pairs of one method with different seeds, or of two methods with the same seed. If IMP is there, two
+    methods are IMP and another one, and the label begins with IMP.
+    """
+    found: dict[str, dict] = defaultdict(lambda: defaultdict(list))
+    has_imp = any(method.is_imp for method in method_by_run.values())
+    for pair in pairs:
+        first, second = method_by_run[id(pair.first)], method_by_run[id(pair.second)]
+        if first is second:
+            found[f"{first.name}: two seeds"][pair.density].append(pair.overlap)
+        elif pair.first.seed == pair.second.seed and (first.is_imp or not has_imp):
+            found[f"{first.name} and {second.name}: one seed"][pair.density].append(pair.overlap)
     return {
-        label: [(density, *map(statistics.fmean, zip(*pairs, strict=True))) for density, pairs in by_density.items()]
-        for label, by_density in sums.items()
+        label: [(density, *map(statistics.fmean, zip(*each, strict=True))) for density, each in by_density.items()]
+        for label, by_density in found.items()
     }
 
 
 def curves_figure(task: Task, curves: dict[str, list], number: int) -> Figure:
-    """In common and by chance against remaining weights; two tickets of chance start from what is left of all."""
+    """In common and by chance against density."""
     figure, (axes,) = canvas(height=3.8 + 0.12 * len(curves))
-    for place, (label, points) in enumerate(curves.items()):
-        style: Look = look(place)
+    for i, (label, points) in enumerate(curves.items()):
+        style: LineStyle = line_style(i)
         densities = [density for density, _, _ in points]
         axes.plot(densities, [100 * share for _, share, _ in points], **style._asdict(), label=label)
         axes.plot(densities, [100 * chance for _, _, chance in points], color=style.color, lw=1, ls=":", alpha=0.8)
@@ -114,14 +141,15 @@ def curves_figure(task: Task, curves: dict[str, list], number: int) -> Figure:
     axes.set_ylabel("in common (%)")
     legend_below(figure, axes, columns=2)
     caption = f"What two tickets have in common, {task.name}: {EXPLAINED}. Means over pairs."
-    return finish(figure, f"overlap-{number}", caption)
+    return render(figure, f"overlap-{number}", caption)
 
 
-def matrix_parts(task: Task, found: Sequence[tuple], runs: Sequence[Run], number: int) -> list[Part]:
-    """The last of these tickets, every run against every other; left out where there are too many to be read."""
+def matrix_parts(task: Task, pairs: Sequence[Pair], runs: Sequence[Run], number: int) -> list[Part]:
+    """A heat map of pairs of equally many prunings, every run against every other; left out if it would be trivial or
+    too large to read."""
     if not 2 < len(runs) <= MOST_IN_MATRIX:
         return []
-    shares = {(a.name, b.name): each.share for _, _, a, b, each in found}
+    shares = {(pair.first.name, pair.second.name): pair.overlap.share for pair in pairs}
     shares |= {(b, a): share for (a, b), share in shares.items()}
     names = [run.name for run in runs]
     values = [[100 * shares.get((a, b), float("nan")) for b in names] for a in names]
@@ -129,12 +157,12 @@ def matrix_parts(task: Task, found: Sequence[tuple], runs: Sequence[Run], number
     image = axes.imshow(values, cmap="Greys", vmin=0, vmax=100, aspect="auto")
     for i, row in enumerate(values):
         for j, value in enumerate(row):
-            if value == value:  # a run with itself is no number
+            if value == value:  # no number for a run with itself
                 colour = "white" if value > 55 else "black"
                 axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.grid(False)
     figure.colorbar(image, ax=axes, label="in common (%)", pad=0.02)
-    caption = f"Tickets after {found[0][0]} prunings, every run against every other, {task.name}: {EXPLAINED}."
-    return [finish(figure, f"overlap-matrix-{number}", caption)]
+    caption = f"Tickets after {pairs[0].prunings} prunings, every run against every other, {task.name}: {EXPLAINED}."
+    return [render(figure, f"overlap-matrix-{number}", caption)]

@@ -1,15 +1,16 @@
-"""The last chapter: every run, so that each number can be made again."""
+"""The chapter that lists every run with its command, settings and hardware, so that each number can be reproduced."""
 
 from collections.abc import Sequence
 
-from lottery.reports.chapters.greedy_tables import place_columns
-from lottery.reports.comparison.cost import looking_flops, training_flops
-from lottery.reports.comparison.methods import DENSE, Method, Task
-from lottery.reports.comparison.stability_families import Family, by_task
+from lottery.checkpointing.scripts import Script
+from lottery.reports.chapters.greedy_tables import swept_columns
+from lottery.reports.comparison.cost import evaluation_flops, training_flops
+from lottery.reports.comparison.methods import DENSE, SEARCH, Method, Task
+from lottery.reports.comparison.stability_families import Family, families_by_task
 from lottery.reports.comparison.sweeps import Sweep
 from lottery.reports.document import Column, Commands, Paragraph, Part, Table
-from lottery.results import channel_runs, greedy_runs
-from lottery.results.runs import AnyRun, Run
+from lottery.results.runs import AnyRun
+from lottery.results.ticket_runs import Run
 
 ROWS = (  # heading, key of a round's row, form
     ("round", "round", "d"),
@@ -27,35 +28,33 @@ ROWS = (  # heading, key of a round's row, form
     ("extra passes", "forward_passes", ",d"),
     ("seconds", "seconds", ".1f"),
 )
+HIDDEN = ("seed", "network", "searches", "sets")  # settings that have columns of their own, or are no settings
 
 
-HIDDEN = ("seed", "network", "searches", "sets")  # settings that are told elsewhere, or are no settings
-
-
-def runs_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep], families: Sequence[Family]) -> list[Part]:
-    """Which runs there are, their commands, settings, versions and hardware, and each network that was trained."""
+def run_list_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep], families: Sequence[Family]) -> list[Part]:
+    """The runs, their commands, settings, versions and hardware, and each network that was trained."""
     methods = [method for task in tasks for method in task.methods]
     runs = [run for group in (*methods, *sweeps, *families) for run in group.runs]
     commands = [f"# {run.name}\n{run.summary['command']}" for run in runs if "command" in run.summary]
-    lost = [run.name for run in runs if "command" not in run.summary]
-    parts: list[Part] = [list_of_runs(tasks)] if tasks else []
-    parts += list_of_greedy_runs(sweeps)
-    parts += [list_of_stability_runs(families)] if families else []
-    parts.append(hardware(runs))
+    unknown = [run.name for run in runs if "command" not in run.summary]
+    parts: list[Part] = [ticket_run_table(tasks)] if tasks else []
+    parts += greedy_run_tables(sweeps)
+    parts += [stability_run_table(families)] if families else []
+    parts.append(hardware_table(runs))
     for number, task in enumerate(tasks, 1):
-        users = [(_kind(method), method.runs) for method in task.methods]
+        users = [(_method_text(method), method.runs) for method in task.methods]
         parts.append(settings_table(f"settings-{number}", task.name, users))
     for number, sweep in enumerate(sweeps, 1):
         parts.append(settings_table(f"greedy-settings-{number}", sweep.name, [("all runs", sweep.runs)]))
-    for number, (task, its) in enumerate(by_task(families).items(), 1):
+    for number, (task, its) in enumerate(families_by_task(families).items(), 1):
         users = [(family.name, family.runs) for family in its]
         parts.append(settings_table(f"stability-settings-{number}", f"stability, {task}", users))
     parts += [Paragraph("The commands that made the runs:"), Commands(commands)] if commands else []
-    parts += [Paragraph(f"Runs that recorded no command: {', '.join(lost)}.")] if lost else []
-    return [*parts, networks(tasks)] if tasks else parts
+    parts += [Paragraph(f"Runs that recorded no command: {', '.join(unknown)}.")] if unknown else []
+    return [*parts, network_table(tasks)] if tasks else parts
 
 
-def list_of_runs(tasks: Sequence[Task]) -> Table:
+def ticket_run_table(tasks: Sequence[Task]) -> Table:
     columns = (
         Column("run"),
         Column("task"),
@@ -65,7 +64,7 @@ def list_of_runs(tasks: Sequence[Task]) -> Table:
         Column("ticket"),
     )
     rows = [
-        [run.name, task.name, _kind(method), _seed(run), len(run.rounds), (run.ticket or {}).get("file")]
+        [run.name, task.name, _method_text(method), _seed_text(run), len(run.rounds), (run.ticket or {}).get("file")]
         for task in tasks
         for method in task.methods
         for run in method.runs
@@ -73,23 +72,23 @@ def list_of_runs(tasks: Sequence[Task]) -> Table:
     return Table("runs", "The runs.", columns, rows)
 
 
-def list_of_greedy_runs(sweeps: Sequence[Sweep]) -> list[Table]:
-    """A table for each script, since their runs differ in other things."""
+def greedy_run_tables(sweeps: Sequence[Sweep]) -> list[Table]:
+    """A table for each script, since they sweep different settings."""
     tables = []
-    for script, name in {greedy_runs.SCRIPT: "greedy-runs", channel_runs.SCRIPT: "channels-runs"}.items():
+    for script, name in {Script.GREEDY: "greedy-runs", Script.CHANNELS: "channels-runs"}.items():
         own = [sweep for sweep in sweeps if sweep.script == script]
         rows = [
-            [run.name, sweep.name, *run.place, run.seed, run.done, run.planned, run.summary["finished"]]
+            [run.name, sweep.name, *run.swept, run.seed, run.done, run.planned, run.summary["finished"]]
             for sweep in own
             for run in sweep.runs
         ]
-        columns = [Column("run"), Column("sweep"), *(place_columns(own[0]) if own else [])]
+        columns = [Column("run"), Column("sweep"), *(swept_columns(own[0]) if own else [])]
         columns += [Column(name, "d") for name in ("seed", "selections", "planned")] + [Column("finished")]
         tables += [Table(name, f"The runs of {script}.", columns, rows)] if own else []
     return tables
 
 
-def list_of_stability_runs(families: Sequence[Family]) -> Table:
+def stability_run_table(families: Sequence[Family]) -> Table:
     columns = [Column(heading) for heading in ("run", "task", "tickets")]
     columns += [Column("seed", "d"), Column("order seeds"), Column("barrier", ".2f"), Column("ticket")]
     rows = [
@@ -101,31 +100,31 @@ def list_of_stability_runs(families: Sequence[Family]) -> Table:
     return Table("stability-runs", "The runs of main_stability.py.", columns, rows)
 
 
-def _seed(run: Run) -> str:
+def _seed_text(run: Run) -> str:
     return str(run.settings.get("seed", "not told"))
 
 
-def _kind(method: Method) -> str:
-    retrained = method.kind not in ("search", DENSE)
+def _method_text(method: Method) -> str:
+    retrained = method.kind not in (SEARCH, DENSE)
     return f"{method.name}, retrained" if retrained else method.name
 
 
-def hardware(runs: Sequence[AnyRun]) -> Table:
-    """Versions and hardware, the same ones once."""
-    told: dict[tuple, list[str]] = {}
+def hardware_table(runs: Sequence[AnyRun]) -> Table:
+    """Versions and hardware, a row for all runs that share them."""
+    environments: dict[tuple, list[str]] = {}
     for run in runs:
-        told.setdefault(tuple(run.summary.get("environment", {}).items()), []).append(run.name)
-    names = list(dict.fromkeys(name for environment in told for name, _ in environment))
+        environments.setdefault(tuple(run.summary.get("environment", {}).items()), []).append(run.name)
+    names = list(dict.fromkeys(name for environment in environments for name, _ in environment))
     columns = [*map(Column, names), Column("runs")]
     rows = []
-    for environment, users in told.items():
+    for environment, users in environments.items():
         known = dict(environment)
         rows.append([*(str(known[name]) if name in known else None for name in names), ", ".join(users)])
     return Table("hardware", "Versions and hardware.", columns, rows)
 
 
 def settings_table(name: str, about: str, users: Sequence[tuple[str, Sequence[AnyRun]]]) -> Table:
-    """What decides results beside the seed: a column for each name and its runs, such as the methods of a task."""
+    """The settings but for the seed: a column for each name and its runs, such as the methods of a task."""
     columns = [Column("setting"), *(Column(heading) for heading, _ in users)]
     settings = dict.fromkeys(setting for _, runs in users for setting in runs[0].settings if setting not in HIDDEN)
     rows = [[setting, *(_value(runs, setting) for _, runs in users)] for setting in settings]
@@ -133,12 +132,13 @@ def settings_table(name: str, about: str, users: Sequence[tuple[str, Sequence[An
 
 
 def _value(runs: Sequence[AnyRun], name: str) -> str | None:
-    """A setting's value in words; all of them where the runs differ in it."""
+    """A setting's value; all of its values if the runs differ in it."""
     values = dict.fromkeys(str(run.settings[name]) for run in runs if name in run.settings)
     return ", ".join(values) or None
 
 
-def networks(tasks: Sequence[Task]) -> Table:
+def network_table(tasks: Sequence[Task]) -> Table:
+    """A row for each network that a search or a retraining trained."""
     columns = [Column("run"), Column("method"), Column("seed"), *(Column(heading, form) for heading, _, form in ROWS)]
     columns += [Column("training FLOPs", ".3e"), Column("other FLOPs", ".3e")]
     rows = []
@@ -146,7 +146,7 @@ def networks(tasks: Sequence[Task]) -> Table:
         for run in method.runs:
             flops = run.summary.get("flops", {})
             for row in run.rounds:
-                cost = [training_flops(flops, row), looking_flops(run, row)]
-                told = [row.get(key) for _, key, _ in ROWS]
-                rows.append([run.name, _kind(method), _seed(run), *told, *cost])
+                cost = [training_flops(flops, row), evaluation_flops(run, row)]
+                recorded = [row.get(key) for _, key, _ in ROWS]
+                rows.append([run.name, _method_text(method), _seed_text(run), *recorded, *cost])
     return Table("networks", "Every network that was trained.", columns, rows, folded=True)

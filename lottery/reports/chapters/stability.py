@@ -1,4 +1,4 @@
-"""The chapter on stability: the error barrier between two copies of a ticket that saw the examples in other orders
+"""The chapter on stability: the error barrier between two copies of a ticket trained on examples in different orders
 (Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis", ICML 2020)."""
 
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from lottery.analysis.stability import STABLE
-from lottery.reports.comparison.stability_families import Family, Place, by_task
+from lottery.reports.comparison.stability_families import Family, FamilyPoint, families_by_task
 from lottery.reports.document import Column, Figure, Heading, Listing, Paragraph, Part, Table
-from lottery.reports.style import canvas, density_axis, finish, legend_below, look, percent, thousands
+from lottery.reports.style import canvas, density_axis, legend_below, line_style, percent, render, thousands
 
 EXPLAINED = (
     "Two copies of a ticket are trained from the same weights, on the examples in other orders. Error barrier: the "
@@ -35,116 +35,116 @@ COLUMNS = (
 
 
 def stability_parts(families: Sequence[Family]) -> list[Part]:
-    """For each task its figures, a sentence for each method, and the table; nothing without any run."""
-    tasks = by_task(families)
+    """For each task its figures, a sentence for each method, and the table; nothing if there are no runs."""
+    tasks = families_by_task(families)
     parts: list[Part] = [Paragraph(EXPLAINED)] if tasks else []
     for number, (task, related) in enumerate(tasks.items(), 1):
         parts += [Heading(task)] if len(tasks) > 1 else []
-        parts += figures(related, number)
-        parts += [Listing([sentence(family, step) for family in related for step in family.steps])]
-        parts.append(table(related, number))
+        parts += stability_figures(related, number)
+        parts += [Listing([stability_sentence(family, step) for family in related for step in family.steps])]
+        parts.append(stability_table(related, number))
     return parts
 
 
-def sentence(family: Family, step: int | None) -> str:
+def stability_sentence(family: Family, step: int | None) -> str:
     """How many of a method's runs are stable at each density."""
-    told = [
-        f"{percent(place.density)} % of the weights, {stable_runs(place)} stable, mean barrier {place.barrier[0]:.2f}"
-        for place in family.at(step)
+    clauses = [
+        f"{percent(point.density)} % of the weights, {stable_runs(point)} stable, mean barrier {point.barrier[0]:.2f}"
+        for point in family.points_at(step)
     ]
-    return f"{label(family, step)}: {'; '.join(told)}."
+    return f"{label(family, step)}: {'; '.join(clauses)}."
 
 
-def stable_runs(place: Place) -> str:
-    return f"{sum(run.summary['stable'] for run in place.runs)} of {len(place.runs)}"
+def stable_runs(point: FamilyPoint) -> str:
+    return f"{sum(run.summary['stable'] for run in point.runs)} of {len(point.runs)}"
 
 
 def label(family: Family, step: int | None) -> str:
     return f"{family.name}, from {'an unknown step' if step is None else f'step {step:,}'}"
 
 
-def table(families: Sequence[Family], number: int) -> Table:
-    rows = [row(family, place) for family in families for place in family.places]
+def stability_table(families: Sequence[Family], number: int) -> Table:
+    rows = [table_row(family, point) for family in families for point in family.points]
     return Table(f"stability-{number}", f"Stability to the order of examples, {families[0].task}.", COLUMNS, rows)
 
 
-def row(family: Family, place: Place) -> list:
+def table_row(family: Family, point: FamilyPoint) -> list:
     return [
         family.name,
-        place.step,
-        100 * place.density,
-        place.prunings,
-        len(place.runs),
-        *place.barrier,
-        *place.of(lambda run: run.summary["barrier"]["train_error"]),
-        *place.of(lambda run: run.ends),
-        place.of(lambda run: run.summary["distance"])[0],
-        place.of(lambda run: run.summary["angle"])[0],
-        stable_runs(place),
+        point.step,
+        100 * point.density,
+        point.prunings,
+        len(point.runs),
+        *point.barrier,
+        *point.mean_and_std(lambda run: run.summary["barrier"]["train_error"]),
+        *point.mean_and_std(lambda run: run.copies_test_error),
+        point.mean_and_std(lambda run: run.summary["distance"])[0],
+        point.mean_and_std(lambda run: run.summary["angle"])[0],
+        stable_runs(point),
     ]
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
-def figures(families: Sequence[Family], number: int) -> list[Figure]:
-    """The barrier against density, and against the starting step where one kind of ticket has several."""
+def stability_figures(families: Sequence[Family], number: int) -> list[Figure]:
+    """The barrier against density, and against the starting step if tickets of one kind have several."""
     task = families[0].task
-    found = [by_density(families, f"stability-density-{number}", task)]
-    lines = [line for family in families for line in rewound(family) if len(line) > 1]
-    return [*found, by_step(families, f"stability-rewinding-{number}", task)] if lines else found
+    found = [density_figure(families, f"stability-density-{number}", task)]
+    lines = [line for family in families for line in rewinding_lines(family) if len(line) > 1]
+    return [*found, rewinding_figure(families, f"stability-rewinding-{number}", task)] if lines else found
 
 
-def by_density(families: Sequence[Family], name: str, task: str) -> Figure:
-    lines = [(label(family, step), family.at(step)) for family in families for step in family.steps]
+def density_figure(families: Sequence[Family], name: str, task: str) -> Figure:
+    lines = [(label(family, step), family.points_at(step)) for family in families for step in family.steps]
     figure, (axes,) = canvas(height=4.0 + 0.1 * len(lines))
-    for number, (words, places) in enumerate(lines):
-        draw(axes, number, words, [place.density for place in places], places)
-    limit(axes)
-    density_axis(axes, [place.density for _, places in lines for place in places])
+    for number, (words, points) in enumerate(lines):
+        draw_barriers(axes, number, words, [point.density for point in points], points)
+    barrier_axis(axes)
+    density_axis(axes, [point.density for _, points in lines for point in points])
     legend_below(figure, axes, columns=2)
-    return finish(figure, name, f"Error barrier between two copies of a ticket against its density, {task}.")
+    return render(figure, name, f"Error barrier between two copies of a ticket against its density, {task}.")
 
 
-def rewound(family: Family) -> list[list[Place]]:
-    """Tickets of as many prunings, or else of one density, from the earliest known starting step to the last."""
-    kinds: dict[tuple, list[Place]] = {}
-    for place in family.places:
-        if place.step is not None:
-            kinds.setdefault((place.prunings, None if place.prunings is not None else place.density), []).append(place)
-    return list(kinds.values())
+def rewinding_lines(family: Family) -> list[list[FamilyPoint]]:
+    """A line for each number of prunings, or each density where it is unknown, in order of the known starting steps."""
+    lines: dict[tuple, list[FamilyPoint]] = {}
+    for point in family.points:
+        if point.step is not None:
+            lines.setdefault((point.prunings, None if point.prunings is not None else point.density), []).append(point)
+    return list(lines.values())
 
 
-def by_step(families: Sequence[Family], name: str, task: str) -> Figure:
-    lines = [(family, places) for family in families for places in rewound(family)]
+def rewinding_figure(families: Sequence[Family], name: str, task: str) -> Figure:
+    lines = [(family, points) for family in families for points in rewinding_lines(family)]
     figure, (axes,) = canvas(height=4.0 + 0.1 * len(lines))
-    for number, (family, places) in enumerate(lines):
-        words = f"{family.name}, {percent(places[0].density)} % of the weights"
-        draw(axes, number, words, [place.step for place in places], places)
-    limit(axes)
+    for number, (family, points) in enumerate(lines):
+        words = f"{family.name}, {percent(points[0].density)} % of the weights"
+        draw_barriers(axes, number, words, [point.step for point in points], points)
+    barrier_axis(axes)
     axes.set_xlabel("optimiser step at which the tickets start")
     axes.xaxis.set_major_formatter(thousands)
     legend_below(figure, axes, columns=2)
-    return finish(figure, name, f"Error barrier against the point to which tickets are rewound, {task}.")
+    return render(figure, name, f"Error barrier against the point to which tickets are rewound, {task}.")
 
 
-def draw(axes: Axes, number: int, words: str, along: Sequence[float], places: Sequence[Place]) -> None:
-    """Mean and standard deviation."""
-    heights = [place.barrier for place in places]
-    deviations = [deviation or 0 for _, deviation in heights] if any(deviation for _, deviation in heights) else None
+def draw_barriers(axes: Axes, number: int, words: str, x: Sequence[float], points: Sequence[FamilyPoint]) -> None:
+    """Means and standard deviations of the barriers at these x."""
+    barriers = [point.barrier for point in points]
+    deviations = [deviation or 0 for _, deviation in barriers] if any(deviation for _, deviation in barriers) else None
     axes.errorbar(
-        along,
-        [mean for mean, _ in heights],
+        x,
+        [mean for mean, _ in barriers],
         yerr=deviations,
-        **look(number)._asdict(),
+        **line_style(number)._asdict(),
         capsize=2.5,
         elinewidth=1,
         label=words,
     )
 
 
-def limit(axes: Axes) -> None:
-    """Below it a ticket counts as stable."""
+def barrier_axis(axes: Axes) -> None:
+    """The barrier in points, with a line below which a ticket counts as stable."""
     axes.axhline(STABLE, color="#888888", lw=1, ls=(0, (1, 1)), zorder=0, label=f"stable below {STABLE:g} points")
     axes.set_ylabel("error barrier, test (points)")
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))

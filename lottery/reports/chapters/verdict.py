@@ -1,9 +1,9 @@
-"""The chapter of verdicts: what runs and controls support, what they do not, and what they leave open."""
+"""The chapter of verdicts: statements that runs and their controls support, do not support, or leave open."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lottery.reports.comparison.accuracy import NEARLY, Curve, curves_of
+from lottery.reports.comparison.accuracy import NEAR_RATIO, Curve, accuracy_curves
 from lottery.reports.comparison.methods import SEARCH, TICKETS, Task
 from lottery.reports.comparison.statistics import FEWEST, Interval
 from lottery.reports.comparison.verdict import Statement, statements
@@ -11,7 +11,7 @@ from lottery.reports.document import Column, Listing, Paragraph, Part, Table
 from lottery.reports.style import percent
 
 SUPPORTED, UNSUPPORTED, OPEN = "Supported", "Not supported", "Left open"
-WHERE = {SEARCH: "during the search", TICKETS: "retrained"}
+NETWORKS = {SEARCH: "during the search", TICKETS: "retrained"}
 COLUMNS = (
     Column("networks"),
     Column("method"),
@@ -31,65 +31,69 @@ class Sentence(NamedTuple):
 
 
 def verdict_parts(task: Task, number: int, margin: float) -> list[Part]:
-    """Sentences by what came of them, and the differences from controls that they rest on."""
-    families = {kind: curves_of(task, kind, margin) for kind in (TICKETS, SEARCH)}
+    """Sentences sorted by their outcome, and a table of the differences from controls that they rest on."""
+    families = {kind: accuracy_curves(task, kind, margin) for kind in (TICKETS, SEARCH)}
     found = [(kind, statement) for kind, curves in families.items() for statement in statements(curves, margin)]
-    sentences = [sentence for kind, curves in families.items() for sentence in of_markers(kind, curves)]
-    sentences += [of_statement(kind, statement) for kind, statement in found]
+    sentences = [sentence for kind, curves in families.items() for sentence in marker_sentences(kind, curves)]
+    sentences += [statement_sentence(kind, statement) for kind, statement in found]
     parts: list[Part] = []
     for outcome in (SUPPORTED, UNSUPPORTED, OPEN):
         texts = [sentence.text for sentence in sentences if sentence.outcome == outcome]
         parts += [Paragraph(f"{outcome}:"), Listing(texts)] if texts else []
-    return parts + ([table_of(found, task, number)] if found else [])
+    return parts + ([difference_table(found, task, number)] if found else [])
 
 
-def with_rule(parts: list[Part], margin: float) -> list[Part]:
-    """Verdicts after a paragraph on what they mean; nothing where there are none."""
-    rule = Paragraph(
+def with_rules(parts: list[Part], margin: float) -> list[Part]:
+    """The verdicts of all tasks after a paragraph on the rules that decide them; nothing if there are none."""
+    rules = Paragraph(
         "Winning: down to the last sparsity before the first at which the 95 % interval of (method - dense network), "
         f"over pairs of runs whose searches have the same seed, does not lie above -{margin:g} points (--margin). "
         "Equal: the same against IMP at the same sparsity; of an elastic ticket, whose density its copies decide, at "
-        f"the nearest if the densities are within a factor of {NEARLY:g}. Both against networks trained for as many "
-        "steps: tickets "
-        "that a rule trains on from trained weights are compared with the dense network and with IMP under that rule. "
+        f"the nearest if the densities are within a factor of {NEAR_RATIO:g}. Both against networks trained for as "
+        "many steps: tickets that a rule trains on from trained weights are compared with the dense network and with "
+        "IMP under that rule. "
         "Better than a control: at the sparsities where the interval of the differences lies above zero. As good: "
         f"where it lies above -{margin:g} points. Fewer than {FEWEST} pairs give values, no verdict. The intervals are "
         "not widened for their number: of twenty, one misses by chance."
     )
-    return [rule, *parts] if parts else []
+    return [rules, *parts] if parts else []
 
 
 # --- the dense network and IMP ----------------------------------------------------------------------------------------
 
 
-def of_markers(kind: str, curves: Sequence[Curve]) -> list[Sentence]:
-    """What the two markers of each curve say, or why they say nothing; of dense networks they never do."""
+def marker_sentences(kind: str, curves: Sequence[Curve]) -> list[Sentence]:
+    """Down to which density each method is winning and equal, or why there is no verdict; none for dense networks."""
     return [
-        Sentence(outcome, f"{curve.method.name}, {WHERE[kind]}: {text}.")
+        Sentence(outcome, f"{curve.method.name}, {NETWORKS[kind]}: {text}.")
         for curve in curves
         if any(point.density < 1 for point in curve.points)
-        for outcome, text in filter(None, [winning(curve), equal(curve)])
+        for outcome, text in filter(None, [winning_sentence(curve), equal_sentence(curve)])
     ]
 
 
-def winning(curve: Curve) -> Sentence:
+def winning_sentence(curve: Curve) -> Sentence:
+    """Whether tickets are as good as the dense network, up to the margin."""
     differences = [point.against_dense for point in curve.points if point.density < 1]
-    if curve.method.further:
+    if curve.method.continuing_rule:
         reference = "the dense network trained on alike"
-        return _marker(f"winning against {reference}", reference, differences, curve.winning)
-    return _marker("winning", "the dense network", differences, curve.winning)
+        return _marker_sentence(f"winning against {reference}", reference, differences, curve.winning)
+    return _marker_sentence("winning", "the dense network", differences, curve.winning)
 
 
-def equal(curve: Curve) -> Sentence | None:
-    """None for IMP itself, and for a control, of which the statements tell more."""
-    if curve.method.is_imp or curve.method.control_of:
+def equal_sentence(curve: Curve) -> Sentence | None:
+    """Whether tickets are as good as IMP's, up to the margin; None for IMP itself and for controls, which have
+    statements of their own."""
+    if curve.method.is_imp or curve.method.base:
         return None
-    differences = [point.on_a_par for point in curve.points if point.density < 1]
-    reference = f"IMP at {'nearly ' if curve.method.is_carried else ''}the same sparsity"
-    return _marker("equal", reference, differences, curve.equal)
+    differences = [point.against_near_imp for point in curve.points if point.density < 1]
+    reference = f"IMP at {'nearly ' if curve.method.is_elastic else ''}the same sparsity"
+    return _marker_sentence("equal", reference, differences, curve.equal)
 
 
-def _marker(marker: str, reference: str, differences: Sequence[Interval | None], last: float | None) -> Sentence:
+def _marker_sentence(
+    marker: str, reference: str, differences: Sequence[Interval | None], last: float | None
+) -> Sentence:
     pairs = max(map(_number, differences), default=0)
     if not pairs:
         return Sentence(OPEN, f"no run of {reference} with the same seed")
@@ -105,9 +109,9 @@ def _marker(marker: str, reference: str, differences: Sequence[Interval | None],
 # --- controls ---------------------------------------------------------------------------------------------------------
 
 
-def of_statement(kind: str, statement: Statement) -> Sentence:
-    """What came of a statement, where, and how large the differences are."""
-    about, sizes = f"{statement.about}, {WHERE[kind]}: {statement.words}", _sizes(statement)
+def statement_sentence(kind: str, statement: Statement) -> Sentence:
+    """The outcome of a statement, the densities it holds at, and the size of the differences."""
+    about, sizes = f"{statement.about}, {NETWORKS[kind]}: {statement.words}", _sizes(statement)
     if not statement.known:
         pairs = max(difference.n for _, difference in statement.differences)
         return Sentence(OPEN, f"{about}, no verdict from {_pairs(pairs)} ({sizes}).")
@@ -121,7 +125,7 @@ def of_statement(kind: str, statement: Statement) -> Sentence:
 
 
 def _sizes(statement: Statement) -> str:
-    """The mean differences, from the lowest to the highest of all sparsities."""
+    """The lowest and the highest mean difference of all densities."""
     means = [f"{round(difference.mean, 2) + 0:+.2f}" for _, difference in statement.differences]  # no minus zero
     means = sorted(set(means), key=float)
     by = ", by sparsity" if len(means) > 1 else ""
@@ -140,10 +144,10 @@ def _number(difference: Interval | None) -> int:
     return difference.n if difference else 0
 
 
-def table_of(found: Sequence[tuple[str, Statement]], task: Task, number: int) -> Table:
+def difference_table(found: Sequence[tuple[str, Statement]], task: Task, number: int) -> Table:
     rows = [
         [
-            WHERE[kind],
+            NETWORKS[kind],
             statement.about,
             statement.reference,
             100 * density,

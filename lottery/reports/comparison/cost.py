@@ -1,19 +1,24 @@
-"""What finding tickets cost: optimiser steps, examples, and the arithmetic of a machine that skips zeros."""
+"""The cost of finding tickets: optimiser steps, examples, seconds, and zero-aware FLOPs.
+
+Zero-aware FLOPs are those of a machine that skips every dropped weight.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lottery.results.runs import FOREIGN, Run
+from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.training.costs import Vanilla, saved, saved_by, saved_with_training
 from lottery.training.recipe import steps_per_epoch
 
-BACKWARD = 2  # the gradients of weights and of activations: each as much as a forward pass
+BACKWARD = 2  # in forward passes: the gradients of weights and of activations cost one each
 
 
-def forward(flops: Mapping[str, float], row: Mapping) -> float | None:
-    """FLOPs of one example's forward pass under the mask of this round: of each layer the share of its weights that is
-    kept. None where the layers are not recorded."""
+def forward_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
+    """FLOPs of one example's forward pass under the mask of this round: those of each layer times its density.
+
+    `flops` are those of the dense network by layer, `row` is the round's. None if the layers are not recorded.
+    """
     if not flops or "layers" not in row:
         return None
     layers = row["layers"]
@@ -24,17 +29,15 @@ def forward(flops: Mapping[str, float], row: Mapping) -> float | None:
 
 
 def training_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
-    """Forward and backward over all examples that the round trained on."""
-    one = forward(flops, row)
+    """Forward and backward over all examples that the round trained on; None if not recorded."""
+    one = forward_flops(flops, row)
     return None if one is None else (1 + BACKWARD) * one * row["examples"]
 
 
-def looking_flops(run: Run, row: Mapping) -> float | None:
-    """Forward alone: the extra passes that build sets, validation after each epoch, the test set at each new best.
-
-    None where not all epochs of the round are recorded.
-    """
-    one, counts = forward(run.summary.get("flops", {}), row), run.summary.get("examples", {})
+def evaluation_flops(run: Run, row: Mapping) -> float | None:
+    """Forward passes that do not train: those that build PrAC sets, validation after each epoch, the test set at each
+    new best epoch. None if not all epochs of the round are recorded."""
+    one, counts = forward_flops(run.summary.get("flops", {}), row), run.summary.get("examples", {})
     epochs = [line for line in run.epochs if line["round"] == row["round"]]
     if one is None or len(epochs) < row["epochs"]:
         return None
@@ -43,8 +46,8 @@ def looking_flops(run: Run, row: Mapping) -> float | None:
 
 
 @dataclass
-class Spent:
-    """What a search had spent when it knew its ticket after `prunings` prunings; None where that is not recorded."""
+class TicketCost:
+    """What a search had spent when it had found its ticket after `prunings` prunings; None if not recorded."""
 
     prunings: int
     density: float
@@ -53,51 +56,52 @@ class Spent:
     forward_passes: int
     seconds: float
     training_flops: float | None
-    looking_flops: float | None
-    saved: float | None = None  # of vanilla IMP's steps, to find the ticket
-    saved_with_training: float | None = None  # to find and to train it
-    saved_by: dict | None = None
+    evaluation_flops: float | None
+    saved: float | None = None  # fraction of vanilla IMP's steps, to find the ticket
+    saved_with_training: float | None = None  # the same, to find and to train it
+    saved_by: dict | None = None  # parts of `saved` by cause
 
 
-class Costs:
-    """The books of one search."""
+class SearchCosts:
+    """The costs of one search's tickets."""
 
     def __init__(self, run: Run):
         self.run = run
 
     @cached_property
     def vanilla(self) -> Vanilla | None:
-        """Its yardstick; of an older version's run it is told by round 0, if that trained on all the data."""
+        """The schedule of IMP without early stop on all the data, that savings are relative to. Older versions do not
+        record it: then it follows from round 0. None if that did not train on all the data."""
         settings, first = self.run.settings, self.run.rounds[0]
-        if told := self.run.summary.get("vanilla"):
-            return Vanilla(told["epochs"], told["steps_per_epoch"])
+        if recorded := self.run.summary.get("vanilla"):
+            return Vanilla(recorded["epochs"], recorded["steps_per_epoch"])
         if self.run.script == FOREIGN or settings.get("prac_set"):
             return None
         return Vanilla(settings["epochs"], steps_per_epoch(first["set"], settings["batch_size"]))
 
     @cached_property
-    def spent(self) -> list[Spent]:
-        """After each round; nothing for a run of the 2021 code."""
+    def by_round(self) -> list[TicketCost]:
+        """The cost of the ticket that each round leaves; empty for a run of the 2021 code."""
         rounds = self.run.rounds if self.run.script != FOREIGN else []
-        return [self.after(rounds[: k + 1]) for k in range(len(rounds))]
+        return [self.ticket_cost(rounds[: k + 1]) for k in range(len(rounds))]
 
-    def after(self, rounds: Sequence[Mapping]) -> Spent:
+    def ticket_cost(self, rounds: Sequence[Mapping]) -> TicketCost:
         flops = self.run.summary.get("flops", {})
-        found = Spent(
+        cost = TicketCost(
             prunings=len(rounds),
-            density=self.next_density(len(rounds)),
+            density=self.ticket_density(len(rounds)),
             **{what: sum(row[what] for row in rounds) for what in ("steps", "examples", "forward_passes", "seconds")},
-            training_flops=total([training_flops(flops, row) for row in rounds]),
-            looking_flops=total([looking_flops(self.run, row) for row in rounds]),
+            training_flops=sum_or_none([training_flops(flops, row) for row in rounds]),
+            evaluation_flops=sum_or_none([evaluation_flops(self.run, row) for row in rounds]),
         )
         if self.vanilla:
-            found.saved = saved(rounds, self.vanilla)
-            found.saved_with_training = saved_with_training(rounds, self.vanilla)
-            found.saved_by = saved_by(rounds, self.vanilla)
-        return found
+            cost.saved = saved(rounds, self.vanilla)
+            cost.saved_with_training = saved_with_training(rounds, self.vanilla)
+            cost.saved_by = saved_by(rounds, self.vanilla)
+        return cost
 
-    def next_density(self, k: int) -> float:
-        """Of the ticket after k prunings: round k's, or after the last round what pruning leaves of it."""
+    def ticket_density(self, k: int) -> float:
+        """Of the ticket after k prunings: that of round k, or after the last round what its pruning leaves."""
         rounds = self.run.rounds
         if k < len(rounds):
             return rounds[k]["density"]
@@ -105,10 +109,10 @@ class Costs:
         return last * (kept - round(self.run.settings["rate"] * kept)) / kept
 
 
-def total(parts: Sequence[float | None]) -> float | None:
+def sum_or_none(parts: Sequence[float | None]) -> float | None:
     return None if None in parts else sum(parts)
 
 
-def to_train(run: Run) -> Mapping:
-    """What training a ticket cost: main_train.py's only row."""
+def training_row(run: Run) -> Mapping:
+    """The only row of a run of main_train.py: what training a ticket cost, and its accuracy."""
     return run.rounds[0]

@@ -1,35 +1,35 @@
-"""What masks tell without their weights: which layers are about to vanish, and how much two tickets have in common."""
+"""What can be computed from masks alone: layers that are about to vanish, and the overlap of two tickets."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from lottery.results.runs import Run
+from lottery.results.ticket_runs import Run
 from pruner import Mask
 
-LEAST = 0.01  # of a layer's weights
+LEAST_KEPT = 0.01  # fraction of a layer's weights
 
 
-def vanishing(layer: Mapping) -> str | None:
-    """Why a layer of a round's row is about to vanish; None if it is not."""
+def vanishing_reason(layer: Mapping) -> str | None:
+    """Why a layer (an entry of a row's `layers`) is about to vanish; None if it is not."""
     kept = f"{layer['kept']:,} of {layer['size']:,} weights"
     if layer["kept"] == 0:
         return "nothing of it is left: no signal passes it but through a shortcut"
-    if layer["kept"] < LEAST * layer["size"]:
-        return f"{kept} are kept, fewer than {LEAST:.0%}"
+    if layer["kept"] < LEAST_KEPT * layer["size"]:
+        return f"{kept} are kept, fewer than {LEAST_KEPT:.0%}"
     if layer["kept"] < layer.get("filters", 0):
         return f"{kept} are kept, fewer than one for each of its {layer['filters']} filters"
     return None
 
 
-def warnings(name: str, runs: Sequence[Run]) -> list[str]:
-    """A sentence for each layer that is about to vanish in runs of this method: in how many, in which round first,
-    and by which rule."""
+def vanishing_layers(name: str, runs: Sequence[Run]) -> list[str]:
+    """A sentence for each layer that is about to vanish in runs of the method with this name: in how many runs, in
+    which round first, and why."""
     found: dict[str, list[tuple[int, str]]] = {}
     for run in runs:
         first: dict[str, tuple[int, str]] = {}
         for row in run.rounds:
             for layer, counts in row.get("layers", {}).items():
-                if layer not in first and (reason := vanishing(counts)):
+                if layer not in first and (reason := vanishing_reason(counts)):
                     first[layer] = row["round"], reason
         for layer, when in first.items():
             found.setdefault(layer, []).append(when)
@@ -41,17 +41,17 @@ def warnings(name: str, runs: Sequence[Run]) -> list[str]:
 
 
 class Overlap(NamedTuple):
-    """Weights that two tickets keep in both, divided by those in either; and what chance would give."""
+    """The weights that both of two tickets keep, divided by those that either keeps; and the same by chance."""
 
     share: float
     chance: float
 
 
 def overlap(a: Mask, b: Mask) -> Overlap:
-    """How much two masks of one network have in common.
+    """The Jaccard index of two masks of one network, and its value by chance.
 
-    Chance: two masks drawn at random that keep of each layer of n weights as many, a and b, as these do. They share
-    a * b / n of them, in expectation, and keep a + b less those in either.
+    By chance: for random masks that keep as many weights, a and b, of each layer of n weights. In expectation they
+    share a * b / n, and either keeps a + b - a * b / n.
     """
     both = either = chance_both = chance_either = 0.0
     for name, layer in a.items():
@@ -63,12 +63,12 @@ def overlap(a: Mask, b: Mask) -> Overlap:
     return Overlap(both / either if either else 1.0, chance_both / chance_either if chance_either else 1.0)
 
 
-def comparable(a: Mask, b: Mask) -> bool:
-    """Whether they are masks of the same layers."""
+def same_layers(a: Mask, b: Mask) -> bool:
+    """Whether the masks have the same layers, of the same shapes."""
     return a.keys() == b.keys() and all(a[name].shape == b[name].shape for name in a)
 
 
-def evenly(rounds: Sequence[int], most: int) -> list[int]:
-    """At most so many of the rounds, the last one among them."""
+def evenly_spaced(rounds: Sequence[int], most: int) -> list[int]:
+    """At most so many of the rounds, evenly spaced, the last one among them."""
     step = -(-len(rounds) // most)
     return list(rounds[::-1][::step])[::-1] if rounds else []

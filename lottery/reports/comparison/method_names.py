@@ -1,32 +1,13 @@
-"""What a method is called, by its settings: a search, or how a ticket was found at once."""
+"""Names of methods in reports, from the settings of a search or of main_init.py."""
 
 from collections.abc import Mapping
 
+from lottery.checkpointing.scripts import SEARCHES, Script
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
-from lottery.results.runs import FOREIGN, SEARCHES
-from lottery.results.ticket_origins import AT_ONCE
+from lottery.results.ticket_runs import FOREIGN
 from lottery.tickets.starting_weights import STARTS
 
-
-def describe(settings: Mapping) -> str:
-    """What a search does, in few words: "IMP, random pruning", "PrAC, random sets"."""
-    if settings["script"] == FOREIGN:
-        return f"{FOREIGN}, {'PrAC' if settings['sets'] else 'IMP'}"
-    if settings["script"] == AT_ONCE:
-        return describe_at_once(settings)
-    get = settings.get
-    if settings["script"] == "main_imp.py":
-        parts = ["IMP", get("random_prune") and "random pruning", get("eb_eps") is not None and "early stop"]
-    else:
-        sets = {"random": "random sets", "constent": "constent"}.get(get("data_prune"))
-        critical = {"pruned": "CEP as in Algorithm 1", "none": "no CEP"}.get(get("cep"))
-        parts = ["PrAC", sets, critical, get("eb_eps") is None and "no early stop"]
-    parts.append(members(settings))
-    parts += [get("prac_set") and "given set", get("prac_epochs") == "fixed" and "fixed epochs", beginning(settings)]
-    return ", ".join(part for part in parts if part)
-
-
-MEMBERS = {  # of the sets of a control, by --members
+MEMBERS = {  # by --members: the examples in the sets of a control
     "random": "random members",
     "easy": "easy members",
     "el2n": "members by EL2N",
@@ -35,30 +16,26 @@ MEMBERS = {  # of the sets of a control, by --members
 }
 
 
-def set_control(settings: Mapping) -> str | None:
-    return settings.get("members") or ("steps_of" if settings.get("steps_of") else None)
+def search_name(settings: Mapping) -> str:
+    """What a search does, in a few words: "IMP, random pruning", "PrAC, random sets"."""
+    if settings["script"] == FOREIGN:
+        return f"{FOREIGN}, {'PrAC' if settings['sets'] else 'IMP'}"
+    if settings["script"] == Script.INIT:
+        return criterion_name(settings)
+    get = settings.get
+    if settings["script"] == Script.IMP:
+        parts = ["IMP", get("random_prune") and "random pruning", get("eb_eps") is not None and "early stop"]
+    else:
+        sets = {"random": "random sets", "constent": "constent"}.get(get("data_prune"))
+        cep = {"pruned": "CEP as in Algorithm 1", "none": "no CEP"}.get(get("cep"))
+        parts = ["PrAC", sets, cep, get("eb_eps") is None and "no early stop"]
+    parts.append(set_members(settings))
+    parts += [get("prac_set") and "given set", get("prac_epochs") == "fixed" and "fixed epochs", start_name(settings)]
+    return ", ".join(part for part in parts if part)
 
 
-def members(settings: Mapping) -> str:
-    """What stands in for the PrAC sets of the run that a search follows; empty for one that follows none."""
-    found = set_control(settings)
-    return "as many steps as PrAC" if found == "steps_of" else MEMBERS.get(found, f"members {found}") if found else ""
-
-
-def beginning(settings: Mapping) -> str:
-    """What a search was given to begin with, instead of the dense network with random weights; empty for nothing."""
-    if settings["script"] not in SEARCHES:
-        return ""
-    if known := settings.get("ticket start"):
-        return STARTS[known].begun
-    given = bool(settings.get("init_dir")), bool(settings.get("mask_dir"))
-    return {(True, True): "from a ticket", (True, False): "from given weights", (False, True): "from a mask"}.get(
-        given, ""
-    )
-
-
-def describe_at_once(settings: Mapping) -> str:
-    """How a ticket was found at once: "SNIP", "random mask, ERK", "SynFlow at step 1000, inverted, 10 iterations"."""
+def criterion_name(settings: Mapping) -> str:
+    """How main_init.py scored and ranked weights: "SNIP", "random mask, ERK", "SNIP at step 1000, 10 iterations"."""
     criterion, step = CRITERIA[settings["criterion"]], settings["step"]
     at = {0: "", None: " at given weights"}.get(step, f" at step {step}")
     at = " at trained weights" if settings.get("weights") == "trained" else at
@@ -71,3 +48,28 @@ def describe_at_once(settings: Mapping) -> str:
         settings["score_examples"] and f"{settings['score_examples']} examples",
     ]
     return ", ".join([f"{criterion.name}{at}", *(part for part in parts if part)])
+
+
+def set_control(settings: Mapping) -> str | None:
+    """What a search that follows a PrAC run trains on in place of its sets: the value of --members, or "steps_of" for
+    all the data; None for a search that follows none."""
+    return settings.get("members") or ("steps_of" if settings.get("steps_of") else None)
+
+
+def set_members(settings: Mapping) -> str:
+    """The same in words; empty for a search that follows none."""
+    control = set_control(settings)
+    if control is None:
+        return ""
+    return "as many steps as PrAC" if control == "steps_of" else MEMBERS.get(control, f"members {control}")
+
+
+def start_name(settings: Mapping) -> str:
+    """What a search was given in place of the dense network with random weights; empty for nothing."""
+    if settings["script"] not in SEARCHES:
+        return ""
+    if known := settings.get("ticket start"):
+        return STARTS[known].begun
+    given = bool(settings.get("init_dir")), bool(settings.get("mask_dir"))
+    names = {(True, True): "from a ticket", (True, False): "from given weights", (False, True): "from a mask"}
+    return names.get(given, "")

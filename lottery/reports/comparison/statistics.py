@@ -1,4 +1,4 @@
-"""What can be said of means over seeds: standard deviations, and intervals of paired differences."""
+"""Statistics over seeds: standard deviations, confidence intervals of paired differences, and a sign test."""
 
 import math
 import statistics
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from scipy.special import stdtrit
 
-FEWEST = 5  # seeds, for a verdict: with fewer an interval says more of chance than of methods
+FEWEST = 5  # seeds for a verdict: with fewer, an interval says more about chance than about methods
 CONFIDENCE = 0.95
 
 
@@ -21,15 +21,15 @@ class Interval(NamedTuple):
 
 
 def spread(values: Iterable[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation (over n - 1); None for the latter of a single value."""
+    """Mean and standard deviation (over n - 1), which is None for a single value."""
     values = list(values)
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def paired(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> Interval | None:
-    """a - b, over the seeds that both have; None if there are none.
+    """The mean of a - b over the seeds that both have, with its interval; None if there are none.
 
-    mean +- t * s / sqrt(n), t being Student's quantile with n - 1 degrees of freedom.
+    The interval is mean +- t * s / sqrt(n), with t Student's quantile at n - 1 degrees of freedom.
     """
     differences = [a[seed] - b[seed] for seed in a if seed in b]
     if not differences:
@@ -43,25 +43,23 @@ def paired(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> Interval
 
 
 def holds(difference: Interval | None, margin: float) -> bool | None:
-    """Whether it is above -margin with confidence; None where there are too few seeds for a verdict."""
+    """Whether the interval lies above -margin; None if there are too few seeds for a verdict."""
     if difference is None or difference.n < FEWEST:
         return None
     return difference.low > -margin
 
 
-def mostly(times: int, of: int) -> bool | None:
-    """Whether so many of these seeds are more than a fair coin would give: P(times or more) <= 5 %, the sign test.
-
-    None where there are too few seeds for a verdict.
-    """
-    if of < FEWEST:
+def sign_test(times: int, n: int) -> bool | None:
+    """Whether a fair coin shows heads so often or more in n throws with a probability of at most 5 %; None if n is too
+    small for a verdict."""
+    if n < FEWEST:
         return None
-    return sum(math.comb(of, k) for k in range(times, of + 1)) / 2**of <= 1 - CONFIDENCE
+    return sum(math.comb(n, k) for k in range(times, n + 1)) / 2**n <= 1 - CONFIDENCE
 
 
 def last_before_failure(verdicts: Iterable[tuple[float, bool | None]]) -> float | None:
-    """Of (density, verdict) from dense to sparse the last density before the first that does not hold, or is not
-    known; None if not even the first one holds."""
+    """Of (density, verdict) pairs from dense to sparse the last density before the first verdict that is not True; None
+    if the first one is not."""
     last = None
     for density, verdict in verdicts:
         if not verdict:

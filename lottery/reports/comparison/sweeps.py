@@ -1,5 +1,8 @@
-"""Which runs of greedy selection go together: those that differ in their seeds and places alone, where a place is a
-network's width and the size of the sub-data-set, or how many channels are kept."""
+"""Sort runs of greedy selection into sweeps.
+
+Runs of one sweep differ in their seeds and in the settings that it varies: the network's width and the size of the
+sub-data-set, or how many channels are kept.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,31 +10,32 @@ from dataclasses import dataclass
 from functools import partial
 
 from lottery.greedy.required_pretraining import first_match
-from lottery.reports.comparison.methods import differing, grouped, name_groups
+from lottery.reports.comparison.grouping import differing, grouped, name_groups_
+from lottery.reports.comparison.methods import Log
 from lottery.results.greedy_runs import GreedyRun
 
 SWEPT = {"seed", "hidden", "examples", "keep", "top1_tol", "layers"}
-NO_RESULT = {"memory", "baselines"}  # settings that what is selected greedily does not depend on, but for rounding
-WEIGHTS = "weights checksum"  # of the network selected from, where it was given
+NO_RESULT = {"memory", "baselines"}  # settings that change nothing of a greedy selection, but for rounding
+WEIGHTS = "weights checksum"  # of the network selected from, if it was given
 
 
 @dataclass(eq=False)
 class Cell:
-    """One place: a run for each seed, in their order."""
+    """The runs of one combination of swept settings, one for each seed, in order of seeds."""
 
-    place: tuple
+    swept: tuple
     runs: list[GreedyRun]
 
     def iterations(self) -> list[int] | list[None]:
-        """Those that any seed was selected at; [None] for given weights."""
+        """The iterations at which any seed was selected; [None] for given weights."""
         return sorted({point["iteration"] for run in self.runs for point in run.points})
 
     def points(self, iteration: int | None) -> list[dict]:
-        """What each seed found at an iteration."""
+        """What was measured at an iteration, for each seed that has it."""
         return [point for run in self.runs for point in run.points if point["iteration"] == iteration]
 
     def by_seed(self, network: str, iteration: int | None) -> dict[int, dict]:
-        """A network at an iteration, of each seed that has it."""
+        """The measurements of a network at an iteration by seed."""
         return {
             run.seed: point[network]
             for run in self.runs
@@ -42,26 +46,28 @@ class Cell:
     def measured(self, network: str, iteration: int | None) -> list[dict]:
         return list(self.by_seed(network, iteration).values())
 
-    def ends(self, network: str) -> list[dict]:
-        """The "dense" network at the end of its pre-training, or that from "scratch", of each seed that is there."""
-        return [run.ends[network] for run in self.runs if network in run.ends]
+    def final(self, network: str) -> list[dict]:
+        """The final measurements of the "dense" network, or of that from "scratch", of each seed that has finished."""
+        return [run.final[network] for run in self.runs if network in run.final]
 
-    def first(self, network: str, measured: str, delta: float) -> dict[int, int | None]:
-        """By seed the first iteration that is good enough, None for never; without seeds that are not yet at the end
-        of their pre-training or selections, and empty for a network that was not made."""
+    def required_pretraining(self, network: str, measured: str, delta: float) -> dict[int, int | None]:
+        """By seed the first iteration that is good enough, None for never.
+
+        Without seeds that have not finished their pre-training and selections; empty for a network that was not made.
+        """
         return {
             run.seed: first_match(run.points, network, measured, dense, delta)
             for run in self.runs
-            if (dense := run.ends.get("dense")) and run.has(network)
+            if (dense := run.final.get("dense")) and run.is_complete(network)
         }
 
 
 @dataclass(eq=False)
 class Sweep:
-    """All that differs in places and seeds alone."""
+    """Runs that differ in their swept settings and seeds alone."""
 
     name: str
-    cells: list[Cell]  # in the order of their places
+    cells: list[Cell]  # in order of their swept settings
 
     @property
     def runs(self) -> list[GreedyRun]:
@@ -77,41 +83,40 @@ class Sweep:
 
     @property
     def deltas(self) -> list[float]:
-        """What its runs were told is good enough."""
+        """The different --delta of its runs."""
         return sorted({run.delta for run in self.runs})
 
     @property
     def delta(self) -> float:
-        """One for all: the strictest."""
+        """The strictest --delta, which is used for all runs."""
         return self.deltas[0]
 
-    def cell(self, *place: object) -> Cell | None:
-        return next((cell for cell in self.cells if cell.place == place), None)
+    def cell(self, *swept: object) -> Cell | None:
+        return next((cell for cell in self.cells if cell.swept == swept), None)
 
 
-def sweeps_of(runs: Sequence[GreedyRun]) -> tuple[list[Sweep], list[str]]:
-    """The runs, sorted, those of one script after the other, and what there is to say about them."""
+def group_by_sweep(runs: Sequence[GreedyRun], log: Log) -> list[Sweep]:
+    """The runs sorted by script and sweep; runs that repeat another are left out and logged."""
     sweeps: list[Sweep] = []
-    notes: list[str] = []
     for script in dict.fromkeys(run.script for run in runs):
         own = [run for run in runs if run.script == script]
         deciding = [name for name in all_settings(own) if name not in SWEPT | NO_RESULT | {WEIGHTS}]
-        groups = grouped(own, lambda run: run.settings, partial(go_together, deciding))
-        name_groups(groups, sweep_name, deciding)
+        groups = grouped(own, lambda run: run.settings, partial(same_sweep, deciding))
+        name_groups_(groups, sweep_name, deciding)
         if len(groups) > 1:
             names = "; ".join(group.name for group in groups)
-            notes.append(f"The runs of {script} have {len(groups)} settings, which share no figure: {names}.")
-        sweeps += [Sweep(group.name, cells_of(group.items, notes)) for group in groups]
-    return sweeps, notes
+            log(f"The runs of {script} have {len(groups)} settings, which share no figure: {names}.")
+        sweeps += [Sweep(group.name, sweep_cells(group.items, log)) for group in groups]
+    return sweeps
 
 
 def all_settings(runs: Sequence[GreedyRun]) -> list[str]:
     return list(dict.fromkeys(name for run in runs for name in run.settings))
 
 
-def go_together(deciding: Sequence[str], a: Mapping, b: Mapping) -> bool:
-    """Whether two runs' settings are of one sweep. Each seed may have been given weights of its own; one seed has the
-    same ones."""
+def same_sweep(deciding: Sequence[str], a: Mapping, b: Mapping) -> bool:
+    """Whether two runs' settings are of one sweep: equal in the deciding ones, and in the given weights if they have
+    one seed. Each seed may have been given weights of its own."""
     return not differing(a, b, [*deciding, WEIGHTS] if a["seed"] == b["seed"] else deciding)
 
 
@@ -120,12 +125,12 @@ def sweep_name(settings: Mapping) -> str:
     return f"greedy selection{what} on {settings['dataset']}"
 
 
-def cells_of(runs: Sequence[GreedyRun], notes: list[str]) -> list[Cell]:
-    """One run of each seed, that with most selections; where there are more, that is noted."""
+def sweep_cells(runs: Sequence[GreedyRun], log: Log) -> list[Cell]:
+    """The cells, with one run of each seed, that with most selections; the others are logged."""
     found: dict[tuple, dict[int, GreedyRun]] = defaultdict(dict)
     for run in sorted(runs, key=lambda run: (-run.done, not run.summary["finished"])):
-        seeds = found[run.place]
+        seeds = found[run.swept]
         if run.seed in seeds:
-            notes.append(f"{run.name} repeats the settings and seed of {seeds[run.seed].name}, which alone is counted.")
+            log(f"{run.name} repeats the settings and seed of {seeds[run.seed].name}, which alone is counted.")
         seeds.setdefault(run.seed, run)
-    return [Cell(place, [seeds[seed] for seed in sorted(seeds)]) for place, seeds in sorted(found.items())]
+    return [Cell(swept, [seeds[seed] for seed in sorted(seeds)]) for swept, seeds in sorted(found.items())]

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 import report
-from lottery.reports.chapters.stability import sentence, stability_parts, table
-from lottery.reports.comparison.stability_families import families_of
+from lottery.reports.chapters.stability import stability_parts, stability_sentence, stability_table
+from lottery.reports.comparison.stability_families import group_by_family
 from lottery.results.runs import read_runs
 from lottery.results.stability_runs import StabilityRun
 from lottery.study.config import read_study
 from lottery.study.runner import check_jobs, is_done
-from tests.helpers import check_refusal, write_study
+from tests.helpers import check_refusal, logged, write_study
 
 STUDY = """
 [common]
@@ -90,8 +90,8 @@ def test_tickets_of_several_rewinding_points_are_one_family(tmp_path):
         ticket = {"file": "f", "prunings": 2, "settings": found}
         barrier = {"barrier": {"test_error": 1.0}, "density": 0.25}
         runs.append(StabilityRun(tmp_path, settings, {"ticket": ticket, "ticket step": step} | barrier))
-    (family,), _ = families_of(runs)
-    assert [(place.step, len(place.runs)) for place in family.places] == [(0, 2), (30, 2)]
+    (family,), _ = logged(group_by_family, runs)
+    assert [(place.step, len(place.runs)) for place in family.points] == [(0, 2), (30, 2)]
 
 
 def test_a_ticket_found_at_once_has_its_stability_too(written):
@@ -169,9 +169,9 @@ def made(folder, barrier, k=0, step=0, seed=0, ticket=True, **settings):
 
 
 def families(folders):
-    runs, notes = read_runs(folders)
+    runs, notes = logged(read_runs, folders)
     assert not notes
-    found, copies = families_of(runs)
+    found, copies = logged(group_by_family, runs)
     assert not copies
     return found
 
@@ -184,14 +184,15 @@ def test_means_are_over_the_seeds_of_one_density_and_one_starting_step(tmp_path)
         for seed, height in enumerate(both)
     ]
     (family,) = families(folders)
-    assert [(place.step, place.density, place.barrier[0]) for place in family.places] == [
+    assert [(place.step, place.density, place.barrier[0]) for place in family.points] == [
         (0, 1, 7), (0, 0.25, 6), (30, 1, 1.5), (30, 0.25, 0)]  # fmt: skip
-    first = table([family], 1).rows[0]
+    first = stability_table([family], 1).rows[0]
     assert first[:7] == ["IMP", 0, 100, 0, 2, 7, pytest.approx(2**0.5)]
     assert first[7] == 3.5 and first[9] == 10 and first[-1] == "0 of 2"
-    assert table([family], 1).rows[2][-1] == "1 of 2"
+    assert stability_table([family], 1).rows[2][-1] == "1 of 2"
     dense, sparse = "100 % of the weights, 1 of 2 stable", "25 % of the weights, 2 of 2 stable"
-    assert sentence(family, 30) == f"IMP, from step 30: {dense}, mean barrier 1.50; {sparse}, mean barrier 0.00."
+    sentence = stability_sentence(family, 30)
+    assert sentence == f"IMP, from step 30: {dense}, mean barrier 1.50; {sparse}, mean barrier 0.00."
     names = [part.name for part in stability_parts([family]) if hasattr(part, "png")]
     assert names == ["stability-density-1", "stability-rewinding-1"]
 
@@ -219,7 +220,7 @@ def test_a_run_that_is_not_at_its_end_is_named_and_left_out(tmp_path, call):
     words = "--dataset digits --arch lenet300 --epochs 1 --decreasing_lr 5 --points 3".split()
     assert call("main_stability", *words, "--save_dir", tmp_path / "a")[0] == 0
     (tmp_path / "a" / "summary.json").unlink()
-    runs, notes = read_runs([tmp_path / "a", made(tmp_path / "b", 3)])
+    runs, notes = logged(read_runs, [tmp_path / "a", made(tmp_path / "b", 3)])
     assert [run.name for run in runs] == ["b"]
     assert len(notes) == 1 and "a run of main_stability.py that is not at its end" in notes[0]
 
@@ -228,7 +229,7 @@ def test_a_run_made_twice_counts_once(tmp_path):
     """The same orders the other way round are the same line; other orders are a run of their own."""
     orders = {"a": [1, 2], "b": [2, 1], "c": [1, 3]}
     folders = [made(tmp_path / name, 3, 1, order_seeds=pair) for name, pair in orders.items()]
-    (family,), notes = families_of(read_runs(folders)[0])
+    (family,), notes = logged(group_by_family, logged(read_runs, folders)[0])
     assert [run.name for run in family.runs] == ["a", "c"]
     assert notes == ["b repeats the method, seed and ticket of a, which alone is counted."]
 

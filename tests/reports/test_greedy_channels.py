@@ -16,13 +16,14 @@ from lottery.reports.chapters.greedy_channels import (
     difference_sentences,
     difference_table,
     layer_table,
-    needed_table,
+    required_table,
 )
-from lottery.reports.comparison.sweeps import sweeps_of
+from lottery.reports.comparison.sweeps import group_by_sweep
 from lottery.reports.document import Figure
-from lottery.results.channel_runs import Channels
+from lottery.results.channel_runs import ChannelSweep
 from lottery.results.runs import read_runs
 from tests.helpers import CHANNELS_BESIDE as BESIDE
+from tests.helpers import logged
 from tests.helpers import select_channels as select
 
 SETTINGS = {"script": "main_channels.py", "dataset": "digits", "arch": "res20s", "keep": "0.5", "top1_tol": None,
@@ -69,8 +70,8 @@ def matching_at(iteration, by="greedy"):
 
 
 def sweeps(folders):
-    runs, notes = read_runs(folders)
-    found, more = sweeps_of(runs)
+    runs, notes = logged(read_runs, folders)
+    found, more = logged(group_by_sweep, runs)
     return found, notes + more
 
 
@@ -88,18 +89,18 @@ def test_baselines_stand_beside_the_greedy_selection_of_their_iteration(tmp_path
     rows = [*matching_at(50), *matching_at(None, "random")]
     for row in rows[:3]:
         del row["by"]  # as in an older run
-    (run,), notes = read_runs([made(tmp_path / "run", rows, baselines=["random"])])
+    (run,), notes = logged(read_runs, [made(tmp_path / "run", rows, baselines=["random"])])
     assert [point["iteration"] for point in run.points] == [0, 50, 100] and not notes
     assert [point["selected"]["test"] for point in run.points] == [70, 89.5, 89.5]
     assert [point["random selected"]["test"] for point in run.points] == [70, 70, 70]
-    assert (run.done, run.planned, run.place) == (6, 6, Channels("keep", 0.5, "all"))
+    assert (run.done, run.planned, run.swept) == (6, 6, ChannelSweep("keep", 0.5, "all"))
 
 
 def test_goals_are_the_cells_of_a_sweep_in_their_order(tmp_path):
     given = [{"keep": "0.5"}, {"keep": "0.25"}, {"keep": "16"}, {"keep": "9"}, {"keep": None, "top1_tol": 0.02},
              {"keep": "0.5", "layers": "conv1"}]  # fmt: skip
     (sweep,), notes = sweeps(made(tmp_path / str(n), matching_at(50), **goal) for n, goal in enumerate(given))
-    assert [cell.place for cell in sweep.cells] == [
+    assert [cell.swept for cell in sweep.cells] == [
         ("keep", 0.25, "all"),
         ("keep", 0.5, "all"),
         ("keep", 0.5, "conv1"),
@@ -143,7 +144,7 @@ def test_needed_pre_training_by_hand(tmp_path):
         made(tmp_path / str(s), [*matching_at(a), *matching_at(b, "random")], seed=s, baselines=["random"])
         for s, (a, b) in firsts.items()
     )
-    rows = {row[3]: row[4:] for row in needed_table(sweep, 1).rows}
+    rows = {row[3]: row[4:] for row in required_table(sweep, 1).rows}
     assert rows == {
         "greedy selection": [3, "50, 0, never", "50, 0, never", "50, 50, 50", "50, 50, 50"],
         "random channels": [3, "never, 100, never", "never, 100, never", "50, 50, 50", "50, 50, 50"],
@@ -160,7 +161,7 @@ def test_a_run_that_has_not_selected_everywhere_needs_nothing_yet(tmp_path):
         made(tmp_path / "b", matching_at(None)[:2], seed=1, finished=False, baselines=["random"]),
     ]
     (sweep,), notes = sweeps(folders)
-    rows = {row[3]: row[5:] for row in needed_table(sweep, 1).rows}
+    rows = {row[3]: row[5:] for row in required_table(sweep, 1).rows}
     assert rows == {"greedy selection": ["50", "50", "50", "50"], "random channels": [None] * 4}
     assert notes[0] == "a: still going, or stopped before its end: 5 of 6 selections are done and shown."
     assert notes[1] == "b: still going, or stopped before its end: 2 of 6 selections are done and shown."

@@ -8,22 +8,22 @@ from html import unescape
 import pytest
 
 import report
-from lottery.reports.chapters.greedy_figures import a_few, apart, relaxed, stretched, vacuous_text, widths_of
+from lottery.reports.chapters.greedy_figures import a_few, spaced, stretched, sweep_widths, unstretched, vacuous_text
 from lottery.reports.chapters.greedy_neurons import (
-    PLACES,
     final_table,
-    greedy_parts,
     growth_sentences,
     growth_verdict,
-    needed_table,
+    neuron_parts,
+    required_table,
     vacuous_sentence,
 )
-from lottery.reports.chapters.greedy_tables import times, warnings
-from lottery.reports.comparison.statistics import mostly
-from lottery.reports.comparison.sweeps import sweeps_of
+from lottery.reports.chapters.greedy_tables import iterations_text, sweep_warnings
+from lottery.reports.comparison.statistics import sign_test
+from lottery.reports.comparison.sweeps import group_by_sweep
 from lottery.results.runs import read_runs
 from tests.helpers import NEURONS_FAST as FAST
 from tests.helpers import REPORTED as TRAINING
+from tests.helpers import logged
 from tests.helpers import run as train
 from tests.helpers import select_neurons as select
 
@@ -81,8 +81,8 @@ def matching_at(iteration, **more):
 
 
 def sweeps(folders):
-    runs, notes = read_runs(folders)
-    found, more = sweeps_of(runs)
+    runs, notes = logged(read_runs, folders)
+    found, more = logged(group_by_sweep, runs)
     return found, notes + more
 
 
@@ -109,7 +109,7 @@ def grown(tmp_path, small, large, **more):
     ],
 )
 def test_a_sign_test_by_hand(seeds, of, verdict):
-    assert mostly(seeds, of) is verdict
+    assert sign_test(seeds, of) is verdict
 
 
 @pytest.mark.parametrize(
@@ -147,33 +147,33 @@ def test_one_size_says_nothing_of_growth(tmp_path):
 
 
 def test_many_seeds_have_a_median():
-    assert times([50, None, 0]) == "50, never, 0"
-    assert times([0, 0, 50, 100, 100, None, None]) == "median 100, 0 to never"
-    assert times([0, 0, 0, None, None, None, None, None]) == "median never, 0 to never"
-    assert times([]) == ""
+    assert iterations_text([50, None, 0]) == "50, never, 0"
+    assert iterations_text([0, 0, 50, 100, 100, None, None]) == "median 100, 0 to never"
+    assert iterations_text([0, 0, 0, None, None, None, None, None]) == "median never, 0 to never"
+    assert iterations_text([]) == ""
 
 
 def test_a_run_that_is_not_at_its_end_is_shown_and_needs_nothing_yet(tmp_path):
     folders = [made(tmp_path / "a", matching_at(50)), made(tmp_path / "b", matching_at(0)[:2], None, seed=1)]
     (sweep,), notes = sweeps(folders)
     (cell,) = sweep.cells
-    assert cell.first("selected", "test", 1.0) == {0: 50}
-    assert len(cell.measured("selected", 50)) == 2 and len(cell.ends("dense")) == 1
+    assert cell.required_pretraining("selected", "test", 1.0) == {0: 50}
+    assert len(cell.measured("selected", 50)) == 2 and len(cell.final("dense")) == 1
     assert notes == ["b: still going, or stopped before its end: 2 of 3 selections are done and shown."]
-    assert greedy_parts(sweep, 1)
+    assert neuron_parts(sweep, 1)
 
 
 def test_what_was_not_fine_tuned_is_unknown_not_never(tmp_path):
-    (row,) = needed_table(grown(tmp_path, [50], []), 1).rows
+    (row,) = required_table(grown(tmp_path, [50], []), 1).rows
     assert row == [20, 10, 1, "50", "50", None, None, "3 of 3"]
 
 
 def test_the_strictest_of_several_deltas_is_used_and_told(tmp_path):
     (sweep,), _ = sweeps([made(tmp_path / str(s), matching_at(50), seed=s, delta=d) for s, d in ((0, 30.0), (1, 0.1))])
-    assert sweep.cells[0].first("selected", "test", sweep.delta) == {0: None, 1: None}
-    (told,) = warnings(sweep, PLACES)
-    assert told.warns and "--delta 0.1, 30; 0.1 is used" in told.text
-    assert sweep.cells[0].first("selected", "test", 30.0) == {0: 0, 1: 0}
+    assert sweep.cells[0].required_pretraining("selected", "test", sweep.delta) == {0: None, 1: None}
+    (warning,) = sweep_warnings(sweep, "widths and sizes")
+    assert warning.warns and "--delta 0.1, 30; 0.1 is used" in warning.text
+    assert sweep.cells[0].required_pretraining("selected", "test", 30.0) == {0: 0, 1: 0}
 
 
 # --- which runs go together -------------------------------------------------------------------------------------------
@@ -183,13 +183,14 @@ def test_what_differs_in_more_than_width_size_and_seed_shares_no_figure(tmp_path
     points = matching_at(50)
     folders = [made(tmp_path / "a", points), made(tmp_path / "b", points, width=40, seed=3, memory=1)]
     found, notes = sweeps([*folders, made(tmp_path / "c", points, lr=0.5)])
-    assert [(sweep.name, widths_of(sweep)) for sweep in found] == [
+    assert [(sweep.name, sweep_widths(sweep)) for sweep in found] == [
         ("greedy selection on digits (lr 0.2)", [20, 40]),
         ("greedy selection on digits (lr 0.5)", [20]),
     ]
     assert len(notes) == 1 and "2 settings, which share no figure" in notes[0]
-    (told,) = warnings(found[0], PLACES)
-    assert "not all widths and sizes have the same seeds" in told.text and not warnings(found[1], PLACES)
+    (warning,) = sweep_warnings(found[0], "widths and sizes")
+    assert "not all widths and sizes have the same seeds" in warning.text
+    assert not sweep_warnings(found[1], "widths and sizes")
 
 
 def test_a_second_run_of_the_same_seed_does_not_count(tmp_path):
@@ -230,13 +231,13 @@ def test_a_loss_without_a_bound_has_none(tmp_path):
     (sweep,), _ = sweeps([made(tmp_path / "run", points, loss="cross_entropy")])
     assert vacuous_sentence(sweep) == "There is no bound: it is of the squared loss only."
     assert vacuous_text(sweep.cells[0], 0) == []
-    assert greedy_parts(sweep, 1) and needed_table(sweep, 1).rows[0][-1] is None
+    assert neuron_parts(sweep, 1) and required_table(sweep, 1).rows[0][-1] is None
 
 
 def test_the_axis_of_accuracies_goes_there_and_back():
-    assert [float(relaxed(stretched(accuracy))) for accuracy in (0, 50, 99, 100)] == pytest.approx([0, 50, 99, 100])
+    assert [float(unstretched(stretched(accuracy))) for accuracy in (0, 50, 99, 100)] == pytest.approx([0, 50, 99, 100])
     assert stretched(100) - stretched(99) > stretched(91) - stretched(90) > 0
-    assert apart([0, 20, 40, 95, 98, 99, 100], 0.3) == [100, 99, 98, 95, 40, 0]
+    assert spaced([0, 20, 40, 95, 98, 99, 100], 0.3) == [100, 99, 98, 95, 40, 0]
 
 
 def test_the_first_the_middle_and_the_last_iteration():

@@ -1,0 +1,67 @@
+"""Group runs by their settings, and give each group a unique name.
+
+As when a run is resumed, a setting that only one of two runs records is no difference.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+TASK = ("dataset", "data checksum", "split checksum", "arch", "stem", "image_size", "network")
+# Settings that make no other method: those of the task, of one run, and of how far one ticket was pruned.
+NOT_METHOD = {*TASK, "seed", "order_seed", "pruning_times", "ticket checksum", "init_dir", "mask_dir"}
+NOT_METHOD |= {"control", "ticket start"}  # part of the name, see `ticket_origins.alteration`
+NOT_METHOD |= {"density", "sparsity", "like", "allow_empty_layers", "kept", "prunable"}  # of main_init.py
+# Beginnings of settings that may differ by seed: the checksum of a given set, a round of the run that is followed.
+BY_SEED = ("PrAC set of round", "like_run, round", "steps_of, round")
+LONGEST = 40  # letters of a setting's value within a name
+
+
+@dataclass
+class Group:
+    """Items that belong together, and the settings of the first of them."""
+
+    settings: Mapping
+    items: list = field(default_factory=list)
+    name: str = ""
+
+
+def differing(a: Mapping, b: Mapping, names: Iterable[str]) -> list[str]:
+    """Those of these settings that both record, with different values."""
+    return [name for name in names if name in a and name in b and a[name] != b[name]]
+
+
+def grouped(items: Iterable, settings: Callable, same: Callable[[Mapping, Mapping], bool]) -> list[Group]:
+    """The items in groups: each joins the first group whose items all have the same settings, or begins a new one."""
+    groups: list[Group] = []
+    for item in items:
+        mine = settings(item)
+        fitting = (group for group in groups if all(same(settings(other), mine) for other in group.items))
+        group = next(fitting, None)
+        if group is None:
+            groups.append(group := Group(mine))
+        group.items.append(item)
+    return groups
+
+
+def name_groups_(groups: Sequence[Group], base_name: Callable[[Mapping], str], names: Iterable[str] = ()) -> None:
+    """Name each group uniquely: by its base name, followed by the settings in which it differs from groups of the same
+    base name, of these `names` or else of all that decide a method; at last by a number."""
+    base_names = [base_name(group.settings) for group in groups]
+    for group, name in zip(groups, base_names, strict=True):
+        others = [other for other, its in zip(groups, base_names, strict=True) if its == name and other is not group]
+        compared = list(names) or [setting for setting in group.settings if setting not in NOT_METHOD]
+        different = dict.fromkeys(
+            setting for other in others for setting in differing(group.settings, other.settings, compared)
+        )
+        difference = ", ".join(f"{setting} {_value_text(group.settings[setting])}" for setting in different)
+        group.name = f"{name} ({difference})" if difference else name
+    for name, times in Counter(group.name for group in groups).items():
+        for number, group in enumerate([group for group in groups if group.name == name] if times > 1 else [], 1):
+            group.name = f"{name} [{number}]"
+
+
+def _value_text(value: object) -> str:
+    """A setting's value within a name; a long one, such as the shapes of a network, is not spelled out."""
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= LONGEST else "another"

@@ -1,0 +1,133 @@
+"""Searches and retrainings read from their checkpoints, where summary.json is missing or damaged.
+
+These are runs of older versions, trainings that are not finished, and directories that the 2021 code made.
+"""
+
+from pathlib import Path
+
+from lottery.checkpointing.checkpoint import read, split_state
+from lottery.checkpointing.metrics import best_place
+from lottery.checkpointing.run_directory import CHECKPOINT, RunDirectory
+from lottery.checkpointing.scripts import SEARCHES, Script
+from lottery.results.ticket_runs import FOREIGN, Run
+from pruner import count, density, layer_counts
+from utils import InputError
+
+
+class NotReportable(InputError):
+    """A directory of `script` that holds nothing a report can show, and why."""
+
+    def __init__(self, path: Path, script: str):
+        super().__init__(f"{path} {why_not_reportable(script)}")
+        self.path, self.script = path, script
+
+
+def why_not_reportable(script: str) -> str:
+    """What the directory of this script, without a whole summary.json, holds instead of a run."""
+    if script in (Script.GREEDY, Script.CHANNELS):
+        return f"holds a run of {script} without a whole summary.json: the command that made the run writes it anew"
+    if script == Script.STABILITY:
+        return f"holds a run of {script} that is not at its end: the same command goes on with it"
+    return f"holds a ticket of {script}, no run: give the run that trained it"
+
+
+def run_from_checkpoints(directory: RunDirectory) -> Run:
+    """The run as its newest readable checkpoint records it; InputError if none can be read, `NotReportable` if it is
+    of a script whose runs are not read from checkpoints."""
+    notes = ["summary.json is damaged; its checkpoints are used."] if directory.summary.exists() else []
+    for file in directory.checkpoints():
+        try:
+            content = read(file)
+        except InputError as error:
+            notes.append(f"{error}; passed over.")
+            continue
+        is_ours = content.get("format") is not None and "settings" in content
+        run = _own_run(directory.path, content) if is_ours else _foreign_run(directory)
+        run.notes = notes + run.notes
+        if is_ours and not directory.summary.exists():
+            run.notes.append("no summary.json, as in an older version's runs: read from checkpoints, without FLOPs.")
+        run.summary = {"environment": content["environment"]} if "environment" in content else {}
+        return run
+    raise InputError(f"{directory.path} holds no checkpoint that can be read: {' '.join(notes)}")
+
+
+def _own_run(path: Path, content: dict) -> Run:
+    settings = content["settings"]
+    if settings["script"] in SEARCHES:
+        return Run(path, settings, content.get("rounds", []))
+    if settings["script"] == Script.TRAIN:
+        return Run(path, settings, [_retraining_row(content, path)])
+    raise NotReportable(path, settings["script"])
+
+
+def _retraining_row(content: dict, path: Path) -> dict:
+    """The row of main_train.py's network; InputError if its training is not finished."""
+    history, settings = content["history"], content["settings"]
+    if content["epoch"] < settings["epochs"]:
+        raise InputError(f"{path} is not finished: {len(history)} of {settings['epochs']} epochs")
+    best = history[best_place(history)]
+    steps = sum(row["steps"] for row in history)
+    return _mask_row(0, content) | {
+        "set": len(content["sequence"]),
+        "validation": best["validation"],
+        "test": best["test"],
+        "best_epoch": best["epoch"],
+        "epochs": len(history),
+        "epochs_planned": len(history),
+        "stopped": False,
+        "steps": steps,
+        "steps_per_epoch": steps // len(history),
+        "examples": len(history) * len(content["sequence"]),
+        "forward_passes": 0,
+        "seconds": content["seconds"],
+    }
+
+
+def _mask_row(k: int, content: dict) -> dict:
+    """The part of a round's row that follows from its mask."""
+    mask = split_state(content["state_dict"])[1]
+    kept = density(mask) if mask else 1.0
+    row = {"round": k, "density": kept, "sparsity": 1 - kept}
+    return row | ({"kept": count(mask), "layers": layer_counts(mask)} if mask else {})
+
+
+# --- the 2021 code ----------------------------------------------------------------------------------------------------
+
+
+def _foreign_run(directory: RunDirectory) -> Run:
+    """A directory of the 2021 code: a checkpoint for each round with accuracies by epoch, and no settings."""
+    rounds, notes, shapes, sets = [], [], "", False
+    for file in reversed(directory.checkpoints()):
+        try:
+            content = read(file)
+            row = _foreign_row(file, content)
+        except InputError as error:
+            notes.append(f"{error}; passed over.")
+            continue
+        sets |= "sequence" in content
+        shapes = repr([(name, tuple(value.shape)) for name, value in split_state(content["state_dict"])[0].items()])
+        if row is None:
+            notes.append(f"{file.name} has no accuracies: it is a ticket that has not been trained, and is not shown.")
+        else:
+            rounds.append(row)
+    is_search = any(CHECKPOINT.fullmatch(file.name)[1] for file in directory.checkpoints())
+    settings = {"script": FOREIGN, "searches": is_search, "sets": sets, "network": shapes}
+    notes.append("made by the 2021 code: its data, seed and cost are not told; accuracies and masks are shown.")
+    return Run(directory.path, settings, rounds, notes=notes)
+
+
+def _foreign_row(file: Path, content: dict) -> dict | None:
+    """A round of the 2021 code; None if nothing was trained. InputError if the lists of accuracies do not match."""
+    result = content.get("result")
+    if not isinstance(content.get("state_dict"), dict) or not isinstance(result, dict):
+        raise InputError(f"{file} is no checkpoint: it has no state_dict and result")
+    validation, test = result.get("ta", []), result.get("test_ta", [])
+    if not validation:
+        return None
+    if len(validation) != len(test):
+        raise InputError(f"{file} has {len(validation)} validation accuracies and {len(test)} of the test set")
+    best = best_place([{"validation": accuracy} for accuracy in validation])
+    k = int(CHECKPOINT.fullmatch(file.name)[1] or 0)
+    row = _mask_row(k, content) | {"validation": float(validation[best]), "test": float(test[best])}
+    row |= {"best_epoch": best, "epochs": len(validation)}
+    return row | ({"set": len(content["sequence"])} if "sequence" in content else {})
