@@ -20,6 +20,7 @@ import main_train
 import pruner
 import study
 from lottery.checkpointing.checkpoint import read, split_state
+from lottery.reports.comparison.accuracy import accuracy_curves
 from lottery.reports.comparison.methods import SEARCH, group_by_task
 from lottery.results.ticket_runs import Run
 from lottery.search import imp as search
@@ -273,8 +274,8 @@ def retrained(search, k, test, seed=0, ticket_seed=0):
     return found
 
 
-def carried(search, density, test, seed=0, order="append", arch="deep", k=2):
-    """A training of a ticket that another network's search found, carried to this one."""
+def elastic_ticket(search, density, test, seed=0, order="append", arch="deep", k=2):
+    """A training of an elastic ticket, made from one that another network's search found."""
     source = {"file": "f", "prunings": k, "settings": search | {"arch": "flat", "seed": seed}}
     elastic = {"script": "main_elastic.py", "arch": arch, "source_arch": "flat", "order": order, "seed": seed}
     elastic |= {"block_mapping": "0:0;1:1,2"}
@@ -296,6 +297,37 @@ def logged(function, *arguments):
     """What a function returns, and the sentences that it logs."""
     notes = []
     return function(*arguments, notes.append), notes
+
+
+def curves(runs, kind=SEARCH, margin=0.5):
+    """By name the curves of runs that are of one task."""
+    (task,), _ = logged(group_by_task, runs)
+    return {curve.method.name: curve for curve in accuracy_curves(task, kind, margin)}
+
+
+FROM_SCRATCH = IMP | {"prune_type": "rewind_lt", "init_dir": False, "mask_dir": False, "seed": 0}
+
+DEEP = IMP | {"arch": "deep"}
+
+
+def deep(k, test, seed=0):
+    """A retrained ticket of IMP on the network that elastic tickets are made for."""
+    found = retrained(DEEP, k, test, seed, seed)
+    found.settings = found.settings | {"arch": "deep"}
+    return found
+
+
+SNIP = RECIPE | {"script": "main_init.py", "criterion": "snip", "ranking": "global", "iterations": 1, "step": 0}
+SNIP |= {"prac_set": False, "score_examples": None, "kept": 16, "prunable": 64, "density": 0.25}
+
+
+def init_ticket(test, seed=0, kept=16, **more):
+    """A training of a ticket that main_init.py made."""
+    found = made("runs", TRAIN, [test], seed)
+    settings = SNIP | {"seed": seed, "kept": kept, "density": kept / 64} | more
+    found.summary = {"ticket": {"file": "f", "prunings": None, "settings": settings}}
+    found.rounds = [round_row(0, test, density=kept / 64, sparsity=1 - kept / 64)]
+    return found
 
 
 def names(runs, kind=SEARCH):

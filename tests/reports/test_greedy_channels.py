@@ -218,7 +218,7 @@ def test_what_is_left_by_hand(tmp_path):
     ]
 
 
-def test_times_that_were_not_measured_are_not_told(tmp_path):
+def test_times_that_were_not_measured_are_not_reported(tmp_path):
     gains = {when: {name: value for name, value in found.items() if name != "seconds"} for when, found in GAINS.items()}
     (sweep,), _ = sweeps([made(tmp_path / "run", [selection(100, 70, gains=gains)], prune_at=[100])])
     assert cost_sentences(sweep)[0].endswith("of the FLOPs are left.")
@@ -258,19 +258,19 @@ def table(folder, name):
 
 def test_the_tables_say_what_the_runs_do(reported):
     runs, output = reported
-    told = [json.loads((runs / str(seed) / "summary.json").read_text()) for seed in (0, 1)]
+    summaries = [json.loads((runs / str(seed) / "summary.json").read_text()) for seed in (0, 1)]
     of = {"greedy selection": "greedy", "random channels": "random", "largest filters": "magnitude"}
     for row in table(output, "channels-accuracy-1")[1:]:
-        rows = [found for summary in told for found in summary["rounds"][1:]
+        rows = [found for summary in summaries for found in summary["rounds"][1:]
                 if (found["by"], str(found["iteration"])) == (of[row["channels"]], row["iteration"])]  # fmt: skip
         assert len(rows) == int(row["seeds"]) == 2
         for stage, heading in (("selected", "as selected"), ("fine_tuned", "fine-tuned"), ("dense", "dense")):
             assert float(row[f"{heading} (%)"]) == pytest.approx(sum(found[stage]["test"] for found in rows) / 2)
     for row in table(output, "channels-needed-1"):
-        firsts = [summary["first"][of[row["channels"]]]["fine_tuned"]["test"] for summary in told]
+        firsts = [summary["first"][of[row["channels"]]]["fine_tuned"]["test"] for summary in summaries]
         assert row["fine-tuned, test"] == ", ".join("never" if first is None else str(first) for first in firsts)
     (cost, _) = table(output, "channels-costs-1")
-    assert float(cost["parameters, after"]) == told[0]["rounds"][1]["gains"]["after"]["parameters"]
+    assert float(cost["parameters, after"]) == summaries[0]["rounds"][1]["gains"]["after"]["parameters"]
     (run, _) = table(output, "channels-runs")
     assert (run["goal"], run["at"], run["selections"], run["planned"], run["finished"]) == (
         "keep", "0.5", "6", "6", "True")  # fmt: skip

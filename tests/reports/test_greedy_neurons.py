@@ -136,8 +136,8 @@ def test_growth_is_told_with_its_numbers_and_never_is_later_than_any(tmp_path):
 
 
 def test_growth_is_of_pairs_of_seeds(tmp_path):
-    (told, *_) = growth_sentences(grown(tmp_path, [0] * 6, [50] * 5))
-    assert "later in 5, earlier in 0 of 5 pairs of seeds: it grows with the sub-data-set." in told
+    (sentence, *_) = growth_sentences(grown(tmp_path, [0] * 6, [50] * 5))
+    assert "later in 5, earlier in 0 of 5 pairs of seeds: it grows with the sub-data-set." in sentence
 
 
 def test_one_size_says_nothing_of_growth(tmp_path):
@@ -168,7 +168,7 @@ def test_what_was_not_fine_tuned_is_unknown_not_never(tmp_path):
     assert row == [20, 10, 1, "50", "50", None, None, "3 of 3"]
 
 
-def test_the_strictest_of_several_deltas_is_used_and_told(tmp_path):
+def test_the_strictest_of_several_deltas_is_used_with_a_warning(tmp_path):
     (sweep,), _ = sweeps([made(tmp_path / str(s), matching_at(50), seed=s, delta=d) for s, d in ((0, 30.0), (1, 0.1))])
     assert sweep.cells[0].required_pretraining("selected", "test", sweep.delta) == {0: None, 1: None}
     (warning,) = sweep_warnings(sweep, "widths and sizes")
@@ -261,14 +261,14 @@ def test_records_that_are_damaged_are_named_and_the_rest_is_reported(tmp_path, c
     (uncut / "metrics.jsonl").unlink()
     given = [good, cut, damaged, young, strange, uncut]
     assert report.main([*map(str, given), "--output", str(tmp_path / "out")]) == 0
-    told, text = capsys.readouterr().err, unescape((tmp_path / "out" / "report.html").read_text())
+    stderr, text = capsys.readouterr().err, unescape((tmp_path / "out" / "report.html").read_text())
     for sentence in (
         "cut: 1 line is cut or altered in metrics.jsonl: losses after each pick are missing.",
         f"{damaged / 'summary.json'} is damaged",
         f"{young} has no finished selection yet; left out.",
         f"{strange / 'summary.json'} is damaged",
     ):
-        assert sentence in told and sentence in text, sentence
+        assert sentence in stderr and sentence in text, sentence
     rows = list(csv.DictReader((tmp_path / "out" / "tables" / "greedy-losses-1.csv").open()))
     assert {(row["width"], row["iteration"], row["seeds"]) for row in rows} == {
         ("20", "0", "2"),
@@ -316,7 +316,7 @@ def test_runs_of_both_kinds_have_their_own_chapters(mixed):
 
 def test_the_tables_say_what_the_runs_do(mixed):
     runs, output = mixed
-    told = {
+    summaries = {
         name: json.loads((runs / name / "summary.json").read_text()) for name in ("100_0", "100_1", "300_0", "wide")
     }
     needed = list(csv.DictReader((output / "tables" / "greedy-needed-1.csv").open()))
@@ -326,11 +326,11 @@ def test_the_tables_say_what_the_runs_do(mixed):
         ("60", "100", "1"),
     ]
     for network_name, heading in (("selected", "selected"), ("fine_tuned", "selected and fine-tuned")):
-        firsts = [told[name]["first"][network_name]["test"] for name in ("100_0", "100_1")]
+        firsts = [summaries[name]["first"][network_name]["test"] for name in ("100_0", "100_1")]
         assert needed[0][f"{heading}, test"] == ", ".join("never" if f is None else str(f) for f in firsts)
     rows = list(csv.DictReader((output / "tables" / "greedy-points-1.csv").open()))
     for iteration in (0, 1):
-        of_all = [told[name]["points"][iteration] for name in ("100_0", "100_1")]
+        of_all = [summaries[name]["points"][iteration] for name in ("100_0", "100_1")]
         for network_name, heading in (("dense", "dense"), ("largest", "neurons of the largest output")):
             (row,) = [
                 row

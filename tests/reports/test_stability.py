@@ -1,4 +1,4 @@
-"""Stability in studies and in the report: which runs a study has, which go together, what is told of them."""
+"""Stability in studies and in the report: the jobs of a study, families of runs, and their chapter."""
 
 import csv
 import itertools

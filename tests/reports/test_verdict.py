@@ -7,7 +7,7 @@ from lottery.reports.comparison.accuracy import accuracy_curves
 from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
 from lottery.reports.comparison.verdict import statements
 from lottery.reports.document import Listing, Paragraph, Table
-from tests.helpers import IMP, PRAC, TRAIN, carried, control, logged, retrained, seeds
+from tests.helpers import IMP, PRAC, TRAIN, control, elastic_ticket, logged, retrained, seeds
 
 
 def task_of(runs):
@@ -108,14 +108,14 @@ def test_tickets_that_were_trained_further_stand_beside_networks_that_were_too()
     found = accuracy_curves(task_of(runs), TICKETS, 0.5)
     by_name = {curve.method.name: curve for curve in found}
     assert by_name["IMP, fine-tuned"].points[0].against_dense.mean == pytest.approx(-1.04)
-    told, _ = outcomes(runs)
+    sentences, _ = outcomes(runs)
     words = "not shown to be winning against the dense network trained on alike at any sparsity"
-    assert f"IMP, fine-tuned, retrained: {words}." in told[UNSUPPORTED]
-    (text,) = about(told, SUPPORTED, "its trained weights serve better than rewound ones")
+    assert f"IMP, fine-tuned, retrained: {words}." in sentences[UNSUPPORTED]
+    (text,) = about(sentences, SUPPORTED, "its trained weights serve better than rewound ones")
     assert text.startswith("IMP, fine-tuned, ") and "(minus IMP, weight rewinding: +2.00 points)" in text
     without = [run for run in runs if not run.settings.get("control")]
-    told, _ = outcomes(without)
-    assert about(told, OPEN, "no run of the dense network trained on alike with the same seed")
+    sentences, _ = outcomes(without)
+    assert about(sentences, OPEN, "no run of the dense network trained on alike with the same seed")
 
 
 def test_no_verdict_is_none_where_the_first_density_has_too_few_pairs():
@@ -123,9 +123,9 @@ def test_no_verdict_is_none_where_the_first_density_has_too_few_pairs():
     runs = seeds(IMP, [[90.0, 95.0, 95.0] if seed else [90.0, 95.0] for seed in range(5)])
     for run in runs[:1]:
         run.rounds[1] = run.rounds[1] | {"density": 0.25, "sparsity": 0.75}
-    told, _ = outcomes(runs)
-    assert told.keys() == {OPEN}
-    (text,) = told[OPEN]
+    sentences, _ = outcomes(runs)
+    assert sentences.keys() == {OPEN}
+    (text,) = sentences[OPEN]
     assert text.endswith("no verdict against the dense network, since there are 4 pairs at the least sparsity.")
 
 
@@ -142,12 +142,12 @@ def test_a_control_of_sets_stands_beside_the_run_that_made_them():
     lenient = PRAC | {"threshold": 2}
     runs = seeds(PRAC | {"threshold": 0}, [[95.0, 90.0]] * 5) + seeds(lenient, [[95.0, 89.0]] * 5)
     runs += seeds(RANDOM | {"threshold": 2}, [[95.0, 88.0 + 0.1 * seed] for seed in range(5)])
-    told, _ = outcomes(runs)
-    (text,) = about(told, SUPPORTED, "which examples its sets hold matters")
+    sentences, _ = outcomes(runs)
+    (text,) = about(sentences, SUPPORTED, "which examples its sets hold matters")
     assert text.startswith("PrAC (threshold 2), during the search")
     runs = seeds(PRAC, [[95.0, 90.0]] * 5) + seeds(IMP | {"steps_of": True, "steps_of, round 1": 1}, [[95.0, 80.0]] * 5)
-    told, _ = outcomes(runs)
-    assert not about(told, SUPPORTED, "all the data for as many steps"), "its rounds took other steps"
+    sentences, _ = outcomes(runs)
+    assert not about(sentences, SUPPORTED, "all the data for as many steps"), "its rounds took other steps"
 
 
 def test_an_interval_that_holds_zero_supports_nothing():
@@ -162,8 +162,8 @@ def test_carried_tickets_stand_beside_their_own_controls():
     runs = []
     for seed in range(5):
         density = 0.2 + 0.01 * seed
-        runs.append(carried(IMP, density, 90.0, seed))
-        runs.append(carried(IMP, density, 88.0 - 0.1 * seed, seed))
+        runs.append(elastic_ticket(IMP, density, 90.0, seed))
+        runs.append(elastic_ticket(IMP, density, 88.0 - 0.1 * seed, seed))
         runs[-1].settings = runs[-1].settings | {"control": "random_mask"}
         runs.append(retrained(IMP | {"arch": "deep"}, 2, 95.0, seed, seed))
         runs[-1].settings = runs[-1].settings | {"arch": "deep"}

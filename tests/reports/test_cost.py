@@ -1,0 +1,50 @@
+"""FLOPs and steps, by hand."""
+
+import pytest
+
+from lottery.reports.chapters.cost import cost_row, method_costs
+from lottery.reports.comparison.cost import SearchCosts, evaluation_flops, forward_flops, training_flops
+from lottery.reports.comparison.methods import SEARCH, group_by_task
+from lottery.results.ticket_runs import Run
+from tests.helpers import IMP, PRAC, logged, made, round_row
+
+FLOPS = {"conv.weight": 100.0, "fc.weight": 10.0, "other": 1.0}
+
+
+HALF = {"conv.weight": {"size": 8, "kept": 4, "filters": 2, "dead_filters": 0}}
+
+
+def test_flops_by_hand():
+    """Half of conv's 100, fc and the rest whole: 61 forward; three times that for each of 64 examples."""
+    sparse = round_row(1, 90, layers=HALF, forward_passes=7, epochs=2)
+    assert forward_flops(FLOPS, sparse) == 61
+    assert training_flops(FLOPS, sparse) == 3 * 61 * 64
+    lines = [{"round": 1, "epoch": e, "test": test} for e, test in enumerate([80.0, None])]
+    found = Run("r", IMP, [sparse], lines, {"flops": FLOPS, "examples": {"train": 16, "validation": 5, "test": 3}})
+    assert evaluation_flops(found, sparse) == 61 * (7 + 2 * 5 + 1 * 3)
+    found.epochs.pop()
+    assert evaluation_flops(found, sparse) is None
+    assert training_flops({}, sparse) is None and training_flops(FLOPS, round_row(1, 90)) is None
+
+
+def test_costs_add_up_before_the_ticket_is_known():
+    """Vanilla: 4 epochs of 2 steps. Round 1 had 3 of 8 steps: 11 of 16 to find, 19 of 24 to find and train."""
+    rounds = [round_row(0, 90), round_row(1, 90, steps=3, epochs=3, epochs_planned=4, steps_per_epoch=1)]
+    books = SearchCosts(Run("r", IMP, rounds)).by_round
+    assert [spent.steps for spent in books] == [8, 11]
+    assert [spent.density for spent in books] == [0.5, 0.25]
+    assert books[1].saved == pytest.approx(1 - 11 / 16)
+    assert books[1].saved_with_training == pytest.approx(1 - 19 / 24)
+    assert sum(books[1].saved_by.values()) == pytest.approx(books[1].saved)
+
+
+def test_flops_are_saved_against_the_imp_runs():
+    def with_flops(settings, examples):
+        found = made("r", settings, [90])
+        found.rounds = [round_row(0, 90, layers=HALF, examples=examples)]
+        found.summary = {"flops": FLOPS}
+        return found
+
+    (task,), _ = logged(group_by_task, [with_flops(IMP, 64), with_flops(PRAC, 16)])
+    bills = [bill for method in task.by_kind(SEARCH) for bill in method_costs(method)]
+    assert [cost_row(bill, bills)[-1] for bill in bills] == [None, 75.0]

@@ -1,0 +1,64 @@
+"""Overlaps, vanishing layers and mask distances, by hand."""
+
+import pytest
+import torch
+
+from lottery.checkpointing.checkpoint import write
+from lottery.reports.chapters.masks import mask_distances
+from lottery.reports.chapters.overlap import overlap_parts
+from lottery.reports.comparison.masks import overlap, vanishing_layers, vanishing_reason
+from lottery.reports.comparison.methods import group_by_task
+from lottery.results.ticket_runs import Run
+from tests.helpers import IMP, PRAC, logged, round_row, seeds
+
+
+def test_overlap_by_hand():
+    """Layer a: {0, 1} and {1, 2} of 4; b: {0} and {0} of 2. Both 2, either 4; by chance 1 + 1/2 of 6 - 1.5."""
+    one = {"a": torch.tensor([1, 1, 0, 0]).bool(), "b": torch.tensor([1, 0]).bool()}
+    two = {"a": torch.tensor([0, 1, 1, 0]).bool(), "b": torch.tensor([1, 0]).bool()}
+    assert overlap(one, two) == (0.5, 1.5 / 4.5)
+    assert overlap(one, one).share == 1
+
+
+@pytest.mark.parametrize(
+    "size, kept, filters, words",
+    [
+        (1000, 0, 4, "nothing of it is left"),
+        (1000, 9, 4, "fewer than 1%"),
+        (100, 3, 4, "fewer than one for each of its 4 filters"),
+        (1000, 10, 4, None),
+        (100, 4, 4, None),
+    ],
+)
+def test_layers_that_are_about_to_vanish(size, kept, filters, words):
+    found = vanishing_reason({"size": size, "kept": kept, "filters": filters, "dead_filters": 0})
+    assert (words in found) if words else found is None
+
+
+def test_a_vanishing_layer_is_reported_once_for_a_method_with_its_first_round():
+    layers = [{"conv": {"size": 100, "kept": kept, "filters": 8, "dead_filters": 0}} for kept in (50, 7, 3)]
+    found = Run("r", IMP, [round_row(k, 90, layers=layer) for k, layer in enumerate(layers)])
+    (sentence,) = vanishing_layers("IMP", [Run("q", IMP, found.rounds[:1]), found, Run("p", IMP, found.rounds[2:])])
+    assert sentence.startswith("IMP: conv is about to vanish in 2 of 3 runs, first in round 1: 7 of 100 weights")
+
+
+def test_distances_without_epochs_come_from_the_row():
+    found = Run("r", PRAC, [round_row(0, 90, distances=[0.3, 0.1], interval=None)])
+    assert mask_distances(found, found.rounds[0]) == [(1, 0.3), (2, 0.1)]
+    found.epochs = [{"round": 0, "epoch": 5, "distance": 0.2}, {"round": 1, "epoch": 5, "distance": 0.9}]
+    assert mask_distances(found, found.rounds[0]) == [(5, 0.2)]
+
+
+def test_a_damaged_mask_leaves_the_other_overlaps(tmp_path):
+    runs = seeds(IMP, [[90, 80]] * 3)
+    for run, kept in zip(runs, ([1, 1, 0, 0], [1, 0, 1, 0], None), strict=True):
+        run.path = tmp_path / run.name
+        run.path.mkdir()
+        state = {"conv.weight_orig": torch.zeros(4), "conv.weight_mask": torch.tensor(kept or [0.0]).float()}
+        write(run.path / "1checkpoint.pth.tar", {"state_dict": state})
+    (runs[2].path / "1checkpoint.pth.tar").write_bytes(b"none")
+    (task,), _ = logged(group_by_task, runs)
+    warning, _, _, table = overlap_parts(task, 1)
+    assert warning.warns and warning.text.startswith(f"{runs[2].name}: ")
+    assert warning.text.endswith("its ticket is compared with none.")
+    assert table.rows == [[1, 50, runs[0].name, runs[1].name, pytest.approx(100 / 3), pytest.approx(100 / 3)]]

@@ -1,0 +1,110 @@
+"""Which runs are one method on one task."""
+
+import pytest
+
+from lottery.reports.comparison.accuracy import accuracy_curves
+from lottery.reports.comparison.methods import TICKETS, group_by_task
+from lottery.reports.comparison.verdict import statements
+from tests.helpers import (
+    FROM_SCRATCH,
+    IMP,
+    PRAC,
+    TRAIN,
+    curves,
+    deep,
+    elastic_ticket,
+    init_ticket,
+    logged,
+    made,
+    names,
+    retrained,
+    seeds,
+)
+
+
+def test_a_search_that_begins_with_a_ticket_is_another_method():
+    """Also beside one of the version before, whose settings do not say that it was given nothing."""
+    given = IMP | {"init_dir": True, "mask_dir": True, "ticket checksum": "1"}
+    runs = [made("a", IMP, [90]), made("b", given, [80]), made("c", given | {"ticket checksum": "2", "seed": 1}, [81])]
+    assert sorted(names(runs)) == ["IMP", "IMP, from a ticket"]
+
+
+def test_equal_names_are_distinguished_by_what_differs():
+    other = PRAC | {"eb_eps": 0.02, "decreasing_lr": [2, 3]}
+    runs = [made("a", PRAC | {"decreasing_lr": [1, 2]}, [90]), made("b", other, [90]), made("c", IMP, [90])]
+    assert set(names(runs)) == {"IMP", "PrAC (eb_eps 0.08, decreasing_lr 1,2)", "PrAC (eb_eps 0.02, decreasing_lr 2,3)"}
+
+
+def test_seed_length_and_later_flags_make_no_method():
+    runs = [made("a", PRAC, [90], 0), made("b", PRAC | {"pruning_times": 9, "new_flag": 1}, [90], 1)]
+    assert names(runs) == ["PrAC"]
+
+
+def test_each_seed_may_have_sets_of_its_own():
+    given = [PRAC | {"prac_set": True, "PrAC set of round 0": name} for name in "ab"]
+    assert names([made("a", given[0], [90], 0), made("b", given[1], [90], 1)]) == ["PrAC, given set"]
+    assert len(names([made("a", given[0], [90], 0), made("b", given[1], [90], 0)])) == 2
+
+
+def test_other_data_splits_and_networks_are_other_tasks():
+    others = [IMP, IMP | {"data checksum": "x"}, IMP | {"split checksum": "x"}, IMP | {"arch": "vgg"}]
+    tasks, notes = logged(group_by_task, [made("a", settings, [90]) for settings in others])
+    assert len({task.name for task in tasks}) == 4 and "share no figure" in notes[0]
+
+
+def test_a_second_run_of_the_same_seed_does_not_count():
+    runs = [made("a", IMP, [90], 3), made("b", IMP, [80, 70], 3)]
+    (task,), notes = logged(group_by_task, runs)
+    assert task.methods[0].runs == [runs[1]] and "which alone is counted" in notes[0]
+
+
+def test_a_training_made_twice_counts_once():
+    """One of the same seed and ticket; another order of the examples, or another ticket, is a sample of its own, and
+    those of one seed are one value."""
+    runs = [retrained(IMP, 1, test) for test in (90.0, 80.0, 70.0, 60.0)]
+    runs[2].settings = runs[2].settings | {"order_seed": 5}
+    runs[3].settings = runs[3].settings | {"ticket checksum": "other"}
+    runs[1].settings = runs[1].settings | {"order_seed": 0}  # what it is without the flag
+    (task,), notes = logged(group_by_task, runs)
+    assert task.by_kind(TICKETS)[0].runs == [runs[0], *runs[2:]]
+    assert notes == [f"{runs[1].name} repeats the method, seed and ticket of {runs[0].name}, which alone is counted."]
+    assert curves(runs, TICKETS)["IMP"].points[0].values == {0: pytest.approx(220 / 3)}
+    dense = [made("d", TRAIN | {"init_dir": False, "mask_dir": False}, [test]) for test in (90.0, 80.0)]
+    (task,), notes = logged(group_by_task, dense)
+    assert [method.runs for method in task.methods] == [[dense[0]]] and len(notes) == 1
+
+
+def test_a_ticket_of_no_search_has_no_method():
+    ticket = {"file": "f", "prunings": None, "settings": TRAIN}
+    assert names([made("r", TRAIN, [90.0], summary={"ticket": ticket})], TICKETS) == ["tickets of unknown origin"]
+
+
+def test_weights_drawn_afresh_are_the_control_that_they_amount_to():
+    """Beside the reference, of which they are none, and with what it shows that tickets do better."""
+    tickets = [retrained(FROM_SCRATCH, 1, 90.0 + seed, seed, seed) for seed in range(5)]
+    others = [retrained(FROM_SCRATCH, 1, 80.0 + seed, seed, seed) for seed in range(5)]
+    for each in others:
+        each.settings = each.settings | {"ticket start": "drawn"}
+    (task,), _ = logged(group_by_task, tickets + others)
+    method = next(method for method in task.by_kind(TICKETS) if method.is_altered)
+    assert (method.control, method.base, method.is_imp) == ("reinit", "IMP", False)
+    (found,) = statements(accuracy_curves(task, TICKETS, 0.5), 0.5)
+    assert found.words == "its starting weights matter"
+
+
+def test_elastic_tickets_are_in_the_task_of_the_network_they_were_made_for():
+    runs = [*seeds(IMP, [[90, 91]]), deep(1, 80.0), elastic_ticket(IMP, 0.3, 70.0)]
+    tasks, _ = logged(group_by_task, runs)
+    assert {task.name: [method.name for method in task.methods] for task in tasks} == {
+        "digits, tiny": ["IMP"],
+        "digits, deep": ["IMP", "IMP of flat, elastic (append)"],
+    }
+
+
+def test_inverted_and_trained_tickets_are_no_older_ones():
+    """Which do not say that they are neither; those that do are the same method as they."""
+    runs = [init_ticket(80.0), init_ticket(81.0, seed=1, inverted=False, weights="starting")]
+    runs += [init_ticket(70.0, inverted=True, weights="starting"), init_ticket(75.0, weights="trained")]
+    (task,), _ = logged(group_by_task, runs)
+    found = {method.name: len(method.runs) for method in task.by_kind(TICKETS)}
+    assert found == {"SNIP": 2, "SNIP, inverted": 1, "SNIP at trained weights": 1}
