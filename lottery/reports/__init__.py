@@ -1,1 +1,1 @@
-"""What runs came to, read from their records and drawn: the parts of `report.py`, each with one job."""
+"""Reports on finished runs (report.py): comparison/ computes, chapters/ shows, html.py and markdown.py render."""

@@ -1,1 +1,1 @@
-"""Finished runs, read back from their directories."""
+"""Runs of every script, read back from their directories."""

@@ -25,7 +25,7 @@ MOST_NAMED = 3  # directories that one note names
 
 
 def read_runs(paths: Iterable[Path], log: Log) -> list[AnyRun]:
-    """The runs in these directories, each read once; `log` is told what is left out or damaged.
+    """The runs in these directories, each read once; `log` gets a sentence on each that is left out or damaged.
 
     Passed over are the log files that study.py writes beside its runs, and a run that --overwrite replaced if the new
     one is among the paths.

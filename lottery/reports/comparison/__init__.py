@@ -1,1 +1,1 @@
-"""What runs are compared by: methods, statistics, costs, masks and verdicts, all without drawing."""
+"""Comparisons of runs, without drawing: methods, statistics, accuracy, costs, masks and verdicts."""

@@ -4,16 +4,9 @@ from collections.abc import Mapping
 
 from lottery.checkpointing.scripts import SEARCHES, Script
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
+from lottery.reports.comparison.set_controls import set_control_name
 from lottery.results.ticket_runs import FOREIGN
 from lottery.tickets.starting_weights import STARTS
-
-MEMBERS = {  # by --members: the examples in the sets of a control
-    "random": "random members",
-    "easy": "easy members",
-    "el2n": "members by EL2N",
-    "cet": "members by forgetting",
-    "cep": "members by CEP",
-}
 
 
 def search_name(settings: Mapping) -> str:
@@ -29,7 +22,7 @@ def search_name(settings: Mapping) -> str:
         sets = {"random": "random sets", "constent": "constent"}.get(get("data_prune"))
         cep = {"pruned": "CEP as in Algorithm 1", "none": "no CEP"}.get(get("cep"))
         parts = ["PrAC", sets, cep, get("eb_eps") is None and "no early stop"]
-    parts.append(set_members(settings))
+    parts.append(set_control_name(settings))
     parts += [get("prac_set") and "given set", get("prac_epochs") == "fixed" and "fixed epochs", start_name(settings)]
     return ", ".join(part for part in parts if part)
 
@@ -48,20 +41,6 @@ def criterion_name(settings: Mapping) -> str:
         settings["score_examples"] and f"{settings['score_examples']} examples",
     ]
     return ", ".join([f"{criterion.name}{at}", *(part for part in parts if part)])
-
-
-def set_control(settings: Mapping) -> str | None:
-    """What a search that follows a PrAC run trains on in place of its sets: the value of --members, or "steps_of" for
-    all the data; None for a search that follows none."""
-    return settings.get("members") or ("steps_of" if settings.get("steps_of") else None)
-
-
-def set_members(settings: Mapping) -> str:
-    """The same in words; empty for a search that follows none."""
-    control = set_control(settings)
-    if control is None:
-        return ""
-    return "as many steps as PrAC" if control == "steps_of" else MEMBERS.get(control, f"members {control}")
 
 
 def start_name(settings: Mapping) -> str:

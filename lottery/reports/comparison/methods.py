@@ -4,13 +4,15 @@ A task is a data set, its split and a network; accuracies of different tasks nev
 differ in their seeds alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lottery.checkpointing.run_settings import VALUES_BEFORE
 from lottery.checkpointing.scripts import Script
 from lottery.reports.comparison.grouping import BY_SEED, NOT_METHOD, TASK, differing, grouped, name_groups_
-from lottery.reports.comparison.method_names import search_name, set_control, set_members, start_name
+from lottery.reports.comparison.method_names import search_name, start_name
+from lottery.reports.comparison.set_controls import set_control, set_control_name
+from lottery.results.runs import Log
 from lottery.results.stability_runs import StabilityRun
 from lottery.results.ticket_origins import alteration, control_kind, sample_key, search_settings, start_kind, transfers
 from lottery.results.ticket_runs import FOREIGN, Run
@@ -23,7 +25,6 @@ from lottery.tickets.starting_weights import STARTS
 TRAINING_SETTINGS = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision")
 SEARCH, TICKETS, DENSE = "search", "tickets", "dense"  # kinds of methods
 UNKNOWN = "tickets of unknown origin"
-Log = Callable[[str], None]  # takes a sentence on what is left out or cannot be compared
 
 
 @dataclass(eq=False)
@@ -75,8 +76,7 @@ class Method:
 
     @property
     def set_control(self) -> str | None:
-        """What its search trained on in place of the sets of the PrAC run that it follows: a value of --members, or
-        "steps_of" for all the data; None if it follows none."""
+        """The key in `SET_CONTROLS` of the control for PrAC sets that its search is; None if it is none."""
         return set_control(self.search_settings)
 
     @property
@@ -228,4 +228,8 @@ def same_method(a: Mapping, b: Mapping) -> bool:
     a, b = VALUES_BEFORE | dict(a), VALUES_BEFORE | dict(b)
     names = [name for name in a if name not in NOT_METHOD and not name.startswith(BY_SEED)]
     own = [name for name in a if name.startswith(BY_SEED)] if a.get("seed") == b.get("seed") else []
-    return start_name(a) == start_name(b) and set_members(a) == set_members(b) and not differing(a, b, names + own)
+    return (
+        start_name(a) == start_name(b)
+        and set_control_name(a) == set_control_name(b)
+        and not differing(a, b, names + own)
+    )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from lottery.reports.comparison.accuracy import rounded
 from lottery.reports.comparison.grouping import BY_SEED, NOT_METHOD, TASK, differing, grouped, name_groups_
 from lottery.reports.comparison.method_names import search_name
-from lottery.reports.comparison.methods import UNKNOWN, Log, is_dense, task_name, without_repeats
+from lottery.reports.comparison.methods import UNKNOWN, is_dense, task_name, without_repeats
 from lottery.reports.comparison.statistics import spread
+from lottery.results.runs import Log
 from lottery.results.stability_runs import StabilityRun
 from lottery.results.ticket_origins import alteration, prunings, search_settings
 

@@ -11,8 +11,8 @@ from functools import partial
 
 from lottery.greedy.required_pretraining import first_match
 from lottery.reports.comparison.grouping import differing, grouped, name_groups_
-from lottery.reports.comparison.methods import Log
 from lottery.results.greedy_runs import GreedyRun
+from lottery.results.runs import Log
 
 SWEPT = {"seed", "hidden", "examples", "keep", "top1_tol", "layers"}
 NO_RESULT = {"memory", "baselines"}  # settings that change nothing of a greedy selection, but for rounding

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lottery.reports.comparison.accuracy import Curve, Point, has_training_seeds, rounded
+from lottery.reports.comparison.set_controls import SET_CONTROLS
 from lottery.reports.comparison.statistics import Interval, holds, paired
 from lottery.tickets.controls import is_maskless
 
@@ -59,20 +60,6 @@ CONTROL_CLAIMS = {
 TRAINED_WEIGHTS_CLAIM = "its trained weights serve better than rewound ones, trained for as many steps"
 # The claim of a ticket against its starting weights without a mask.
 MASKLESS_CLAIM = "as good as its starting weights without a mask, trained alike"
-# The claim of PrAC if it does better than a control for its sets, by value of --members, and for --steps_of.
-SET_CLAIMS = {
-    "random": "which examples its sets hold matters, beyond how many there are of each class",
-    "easy": "its sets serve better than examples that they leave out",
-    "el2n": "its sets serve better than those of large early error (EL2N)",
-    "cet": "its sets serve better than the most forgotten examples alone",
-    "cep": "its sets serve better than examples on which networks disagree alone",
-    "steps_of": "its sets serve better than all the data for as many steps",
-}
-# The claim of such a control if it does as well as PrAC.
-SET_CONTROL_CLAIMS = {
-    "random": "as good as PrAC, so that the number of examples explains what its sets do",
-    "steps_of": "as good as PrAC, so that shorter training explains what its sets do",
-}
 
 
 def statements(curves: Sequence[Curve], margin: float) -> list[Statement]:
@@ -104,10 +91,11 @@ def set_statements(control: Curve, bases: Sequence[Curve], margin: float) -> lis
     several."""
     if len(bases) != 1:
         return []
-    (base,), kind = bases, control.method.set_control
-    claim = SET_CLAIMS.get(kind, f"its sets serve better than those of {control.method.name}")
-    of_control = [statement(control, base, SET_CONTROL_CLAIMS[kind], margin)] if kind in SET_CONTROL_CLAIMS else []
-    return [statement(base, control, claim), *of_control]
+    (base,), known = bases, SET_CONTROLS.get(control.method.set_control)
+    if known is None:  # of another version
+        return [statement(base, control, f"its sets serve better than those of {control.method.name}")]
+    of_control = [statement(control, base, known.control_claim, margin)] if known.control_claim else []
+    return [statement(base, control, known.claim), *of_control]
 
 
 def paired_differences(curve: Curve, reference: Curve) -> Differences:
