@@ -112,7 +112,7 @@ def _foreign_run(directory: RunDirectory) -> Run:
             rounds.append(row)
     is_search = any(CHECKPOINT.fullmatch(file.name)[1] for file in directory.checkpoints())
     settings = {"script": FOREIGN, "searches": is_search, "sets": sets, "network": shapes}
-    notes.append("made by the 2021 code: its data, seed and cost are not told; accuracies and masks are shown.")
+    notes.append("made by the 2021 code: its data, seed and cost are unknown; accuracies and masks are shown.")
     return Run(directory.path, settings, rounds, notes=notes)
 
 

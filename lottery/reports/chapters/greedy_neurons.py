@@ -164,7 +164,7 @@ def final_table(sweep: Sweep, number: int) -> Table:
         }
         rows += [[*cell.swept, name, *spreads(seeds, MEASURES)] for name, seeds in networks.items() if seeds]
     caption = (
-        f"What the networks come to, {sweep.name}; mean and standard deviation over seeds, loss and train on the "
+        f"Final losses and accuracies, {sweep.name}; mean and standard deviation over seeds, loss and train on the "
         "sub-data-set. From scratch: as many neurons as are picked, trained for the pre-training and the fine-tuning."
     )
     columns = [*swept_columns(sweep), Column("network"), *spread_columns(MEASURES)]

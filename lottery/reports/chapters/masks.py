@@ -45,7 +45,7 @@ def vanishing_parts(methods: Sequence[Method]) -> list[Part]:
     if not found:
         return []
     more = len(found) - MOST_WARNINGS
-    rest = [f"… and {more} more, which tables/layers-*.csv tell."] if more > 0 else []
+    rest = [f"… and {more} more, see tables/layers-*.csv."] if more > 0 else []
     return [Paragraph("Layers that are about to vanish:", warns=True), Listing(found[:MOST_WARNINGS] + rest)]
 
 

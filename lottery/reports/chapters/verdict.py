@@ -54,7 +54,7 @@ def with_rules(parts: list[Part], margin: float) -> list[Part]:
         "IMP under that rule. "
         "Better than a control: at the sparsities where the interval of the differences lies above zero. As good: "
         f"where it lies above -{margin:g} points. Fewer than {FEWEST} pairs give values, no verdict. The intervals are "
-        "not widened for their number: of twenty, one misses by chance."
+        "not corrected for multiple comparisons: of twenty, one misses by chance."
     )
     return [rules, *parts] if parts else []
 
