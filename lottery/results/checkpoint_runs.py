@@ -6,7 +6,7 @@ These are runs of older versions, trainings that are not finished, and directori
 from pathlib import Path
 
 from lottery.checkpointing.checkpoint import read, split_state
-from lottery.checkpointing.metrics import best_place
+from lottery.checkpointing.metrics import best_row_index
 from lottery.checkpointing.run_directory import CHECKPOINT, RunDirectory
 from lottery.checkpointing.scripts import SEARCHES, Script
 from lottery.results.ticket_runs import FOREIGN, Run
@@ -65,7 +65,7 @@ def _retraining_row(content: dict, path: Path) -> dict:
     history, settings = content["history"], content["settings"]
     if content["epoch"] < settings["epochs"]:
         raise InputError(f"{path} is not finished: {len(history)} of {settings['epochs']} epochs")
-    best = history[best_place(history)]
+    best = history[best_row_index(history)]
     steps = sum(row["steps"] for row in history)
     return _mask_row(0, content) | {
         "set": len(content["sequence"]),
@@ -126,7 +126,7 @@ def _foreign_row(file: Path, content: dict) -> dict | None:
         return None
     if len(validation) != len(test):
         raise InputError(f"{file} has {len(validation)} validation accuracies and {len(test)} of the test set")
-    best = best_place([{"validation": accuracy} for accuracy in validation])
+    best = best_row_index([{"validation": accuracy} for accuracy in validation])
     k = int(CHECKPOINT.fullmatch(file.name)[1] or 0)
     row = _mask_row(k, content) | {"validation": float(validation[best]), "test": float(test[best])}
     row |= {"best_epoch": best, "epochs": len(validation)}

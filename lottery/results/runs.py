@@ -9,8 +9,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.backup import is_backup_path
+from lottery.checkpointing.run_directory import RunDirectory
 from lottery.results.channel_runs import read_channel_run
 from lottery.results.checkpoint_runs import NotReportable, run_from_checkpoints, why_not_reportable
 from lottery.results.greedy_runs import GreedyRun, read_greedy_run
