@@ -138,8 +138,8 @@ def _row(epoch: Epoch, training: TrainingRun, context: TrainingContext) -> dict:
 def step_fields(context: TrainingContext) -> dict[str, str | bool | None]:
     """For the records: how steps ran ("graph", "compiled graph", "compiled" or "plain"), why a faster way failed, if it
     did, and whether batch norm was folded for evaluation."""
-    accelerated = context.step.fast_step
-    return {"step": accelerated.used, "step_fallback": accelerated.fallback, "folded": context.evaluator.folded}
+    fast_step = context.step.fast_step
+    return {"step": fast_step.used, "step_fallback": fast_step.fallback, "folded": context.evaluator.folded}
 
 
 # --- results --------------------------------------------------------------------------------------------------

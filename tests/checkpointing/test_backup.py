@@ -23,7 +23,7 @@ from lottery.checkpointing.checkpoint import write
 from lottery.checkpointing.run_directory import RunDirectory, occupied
 from lottery.checkpointing.signals import Interrupted
 from lottery.search import imp as search
-from lottery.search import setup
+from lottery.training import context
 from lottery.training.progress import Progress
 from tests.helpers import run_in_process
 
@@ -320,7 +320,7 @@ def test_a_run_beside_a_name_that_ends_alike_is_none_that_was_replaced(tmp_path)
     ]
 
 
-@pytest.mark.parametrize("module, name, keeps", [(setup, "build_context", True), (search.ImpSearch, "begin", False)])
+@pytest.mark.parametrize("module, name, keeps", [(context, "build_context", True), (search.ImpSearch, "begin", False)])
 def test_the_command_that_goes_on_overwrites_only_what_has_not_been_set_aside(
     tmp_path, monkeypatch, module, name, keeps
 ):

@@ -10,7 +10,7 @@ from lottery.checkpointing import metrics as records
 from lottery.checkpointing.checkpoint import read
 from lottery.training.flops import OTHER, forward_flops
 from lottery.training.recipe import Recipe
-from lottery.training.training_run import WAYS, TrainingRun
+from lottery.training.training_run import STEP_FIELDS, TrainingRun
 from lottery.training.training_run import summary as summarized
 from pruner import Ticket, layer_counts
 from tests.helpers import REWIND, SETTINGS, run
@@ -67,11 +67,11 @@ def test_every_network_says_how_its_steps_and_evaluation_ran(runs):
 def test_rows_of_older_runs_do_not_say(runs):
     """A training that went on from an older checkpoint and had no epoch left."""
     saved = read(runs / "PrAC" / "1checkpoint.pth.tar")
-    history = [{name: value for name, value in row.items() if name not in WAYS} for row in saved["history"]]
+    history = [{name: value for name, value in row.items() if name not in STEP_FIELDS} for row in saved["history"]]
     mask = {"0.weight": torch.ones(2, 2, dtype=torch.bool)}
     training = TrainingRun(Ticket(mask, {}), torch.arange(9), Recipe(epochs=3), 1, history=history)
     context = SimpleNamespace(model=torch.nn.Linear(2, 2), train=SimpleNamespace(labels=torch.arange(9)))
-    assert {name: summarized(training, context)[name] for name in WAYS} == dict.fromkeys(WAYS)
+    assert {name: summarized(training, context)[name] for name in STEP_FIELDS} == dict.fromkeys(STEP_FIELDS)
 
 
 def test_a_retraining_says_which_ticket_it_trained(runs, tmp_path):
