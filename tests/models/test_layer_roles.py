@@ -13,7 +13,7 @@ from torch import nn
 
 import pruner
 from lottery.checkpointing.checkpoint import masked_state, read, write
-from lottery.tickets.load import own_parts
+from lottery.tickets.load import own_modules
 from lottery.training.network_notes import classifier_setting, network_notes
 from lottery.training.step import copy_weights
 from models import ARCHITECTURES, build_model
@@ -223,7 +223,7 @@ def test_the_classifier_is_spared_wherever_it_is_registered():
     model = copy.deepcopy(built("head_first"))
     assert pruner.prunable(model) == ["network.conv.weight", "network.hidden.weight"]
     assert pruner.prunable(model, prune_classifier=True) == ["network.head.weight", *pruner.prunable(model)]
-    assert own_parts(model, new_classifier=True) == ("normalize", "network.head")
+    assert own_modules(model, new_classifier=True) == ("normalize", "network.head")
     assert network_notes(model, False) == [
         "network.head, which makes the logits, is not pruned unless --prune_classifier is given"
     ]
@@ -233,7 +233,7 @@ def test_the_classifier_is_spared_wherever_it_is_registered():
 def test_a_convolution_that_makes_the_logits_is_spared():
     model = built("all_convolutions")
     assert pruner.prunable(model) == ["network.0.weight", "network.2.weight"]
-    assert own_parts(model, new_classifier=True) == ("normalize", "network.4")
+    assert own_modules(model, new_classifier=True) == ("normalize", "network.4")
     assert classifier_setting(model) == {"classifier": "network.4"}
 
 
