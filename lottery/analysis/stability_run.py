@@ -14,7 +14,7 @@ from pathlib import Path
 from dataset import random_subset
 from lottery.analysis.stability import STABLE, angle, barrier, distance, interpolate, reestimate_
 from lottery.checkpointing.atomic_file import write_atomically
-from lottery.checkpointing.checkpoint import FORMAT, read, split_state, write
+from lottery.checkpointing.checkpoint import checkpoint_content, read, split_state, write
 from lottery.checkpointing.metrics import write_summary
 from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.checkpointing.run_directory import RunDirectory
@@ -172,17 +172,9 @@ class Line:
 
     def save(self) -> None:
         """The commit point. The networks are in the copies' own checkpoints."""
-        content = {
-            "state": None,
-            "history": [],
-            "momentum": None,
-            "state_dict": {},
-            "points": self.points,
-            "ends": self.ends,
-            "settings": self.settings,
-            "environment": self.context.environment,
-            "format": FORMAT,
-        }
+        content = checkpoint_content(
+            {}, self.settings, points=self.points, ends=self.ends, environment=self.context.environment
+        )
         write(self.directory.checkpoint(None), content)
         self.save_timer.restart()
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lottery.checkpointing.checkpoint import FORMAT, masked_state
+from lottery.checkpointing.checkpoint import checkpoint_content, masked_state
 from pruner import Ticket, apply_
 
 
@@ -22,17 +22,13 @@ def untrained(ticket: Ticket, settings: dict, command: str) -> dict:
     and the command that made it."""
     weights = {name: value.clone() for name, value in ticket.weights.items()}
     apply_(weights, ticket.mask)
-    return {
-        "state": None,
-        "epoch": 0,
-        "state_dict": masked_state(weights, ticket.mask),
-        "init_weight": ticket.weights,
-        "init_step": ticket.step,
-        "result": {"train": [], "ta": [], "test_ta": []},
-        "best_sa": 0.0,
-        "history": [],
-        "momentum": None,
-        "settings": settings,
-        "command": command,
-        "format": FORMAT,
-    }
+    return checkpoint_content(
+        masked_state(weights, ticket.mask),
+        settings,
+        epoch=0,
+        init_weight=ticket.weights,
+        init_step=ticket.step,
+        result={"train": [], "ta": [], "test_ta": []},
+        best_sa=0.0,
+        command=command,
+    )

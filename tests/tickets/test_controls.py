@@ -68,7 +68,7 @@ def test_a_random_mask_keeps_as_many_in_each_layer(ticket):
 def test_every_weight_is_as_likely_to_be_kept():
     """2 of 5 weights, 2 000 masks: each weight 800 times, standard deviation 22."""
     ticket = Ticket({"a": torch.tensor([1, 1, 0, 0, 0]).bool()}, {"a": torch.ones(5)})
-    times = sum(CONTROLS["random_mask"].of(ticket, RandomSource(seed, fresh)).mask["a"].int() for seed in range(2000))
+    times = sum(CONTROLS["random_mask"].make(ticket, RandomSource(seed, fresh)).mask["a"].int() for seed in range(2000))
     assert times.sum() == 4000 and ((times - 800).abs() < 100).all(), times
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dataset import random_subset
-from lottery.checkpointing.checkpoint import FORMAT, write
+from lottery.checkpointing.checkpoint import checkpoint_content, write
 from lottery.checkpointing.metrics import write_lines, write_summary
 from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.checkpointing.run_directory import RunDirectory
@@ -224,19 +224,15 @@ class NeuronSelectionRun:
         """The checkpoint, which is the commit point, then the records that follow from it."""
         write(
             self.directory.checkpoint(None),
-            {
-                "state": None,  # there are no rounds, no history of epochs, and no momentum
-                "history": [],
-                "momentum": None,
-                "state_dict": self.network.state_dict(),
-                "iteration": self.iteration,
-                "points": self.points,
-                "subnetworks": self.subnetworks,
-                "ends": self.ends,
-                "settings": self.settings,
-                "environment": self.environment,
-                "format": FORMAT,
-            },
+            checkpoint_content(
+                self.network.state_dict(),
+                self.settings,
+                iteration=self.iteration,
+                points=self.points,
+                subnetworks=self.subnetworks,
+                ends=self.ends,
+                environment=self.environment,
+            ),
         )
         self.summarize()
         self.save_timer.restart()
