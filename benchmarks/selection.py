@@ -11,7 +11,7 @@ import statistics
 import sys
 import time
 
-from lottery.cli import flags
+from lottery.cli import checks, flags
 from lottery.cli.script import run_script
 from lottery.greedy.names import LOSSES, TARGETS
 
@@ -36,7 +36,7 @@ def parser() -> flags.Parser:
 
 def work(argv: list[str] | None) -> None:
     args = parser().parse_args(argv)
-    flags.check_data(args)
+    checks.check_data(args)
 
     from benchmarks import report
 
@@ -59,10 +59,10 @@ def measure(args) -> dict:
     from benchmarks import report
     from benchmarks.memory import process_peak
     from lottery.greedy.neurons.bounds import moments
-    from lottery.greedy.neurons.evaluation import Choice, candidates_of, select_by
-    from lottery.greedy.neurons.run import MEBIBYTE, examples_of
+    from lottery.greedy.neurons.evaluation import SelectionSpec, build_candidates, select_neurons
+    from lottery.greedy.neurons.setup import examples_on
     from lottery.greedy.neurons.task import LOSSES
-    from lottery.greedy.neurons.training import Plain, train_
+    from lottery.greedy.neurons.training import SgdRecipe, train_
     from lottery.readers.registry import read_source
     from lottery.training.devices import pick_device
     from lottery.training.environment import keep_freed_memory
@@ -71,17 +71,19 @@ def measure(args) -> dict:
 
     keep_freed_memory()
     device = pick_device(args.gpu)
-    train, _ = examples_of(read_source(args.dataset, args.data, args.image_size), args, device)
+    source = read_source(args.dataset, args.data, args.image_size)
+    train, _ = examples_on(device, source, args.examples, args.target, args.seed)
     network = initial(args.hidden, train.inputs.shape[1], train.targets.shape[1], args.activation, args.seed).to(device)
-    train_(network, train, range(args.iterations), Plain(args.lr, args.batch_size, LOSSES[args.loss], args.seed))
-    choice = Choice(args.neurons, args.loss, args.memory * MEBIBYTE)
+    recipe = SgdRecipe(args.lr, args.batch_size, LOSSES[args.loss], args.seed)
+    train_(network, train, range(args.iterations), recipe)
+    spec = SelectionSpec(args.neurons, args.loss, args.memory * 2**20)
     seconds, parts = [], {"activations": [], "their moments": [], "selection": []}
     for _ in range(args.repeats):
         made, start = [], time.perf_counter()
         steps = (
-            lambda made=made: made.append(candidates_of(network, train.inputs, choice.memory)),
+            lambda made=made: made.append(build_candidates(network, train.inputs, spec.memory)),
             lambda made=made: made.append(moments(made[0])),
-            lambda made=made: made.append(select_by(choice, made[0], train.targets, made[1])),
+            lambda made=made: made.append(select_neurons(spec, made[0], train.targets, made[1])),
         )
         for times, step in zip(parts.values(), steps, strict=True):
             times.append(elapsed_seconds(step, device))

@@ -1,35 +1,37 @@
-"""A small dense network out of a trained convolutional one, by greedy forward selection of its channels.
+"""Make a small dense network of a trained convolutional one by greedy forward selection of its channels.
 
     python main_channels.py --dataset cifar10 --arch res20s --init_dir dense/model_SA_best.pth.tar \\
         --keep 0.5 --fine_tune_epochs 20 --save_dir channels/res20s --export res20s_half.pt2
 
-Layer by layer, front to back, it starts from nothing and adds the channel that lowers the loss most (Ye et al., ICML
-2020); then it fine-tunes. Channels of residual streams stay. Without --init_dir it trains the dense network itself, for
---epochs, and selects at each iteration of --prune_at (Wolfe et al., arXiv 2108.00259); --baselines does as much with
-other channels. {k}checkpoint.pth.tar is a ticket for main_train.py, {k}sliced.pt the network without its dropped
-channels. To go on, give the same command again.
+Layer by layer, front to back, it starts from no channels and adds the one that lowers the loss most (Ye et al., ICML
+2020); then it fine-tunes. Channels of residual streams are kept. Without --init_dir it trains the dense network itself,
+for --epochs, and selects at each iteration of --prune_at (Wolfe et al., arXiv 2108.00259). {k}checkpoint.pth.tar is a
+ticket for main_train.py, {k}sliced.pt the network without its dropped channels. To resume, give the same command again.
 """
 
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Container, Sequence
 
+from lottery.checkpointing.scripts import Script
 from lottery.cli import checks, flags
+from lottery.cli.configs import from_flags, training_config
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, not_negative, number, path, positive, positive_int, rising, share
-from lottery.greedy.channels.budgets import asked_layers, check_budget
+from lottery.greedy.channels.budgets import check_budget, parse_layers
+from lottery.greedy.channels.config import KEEP, BudgetConfig, ChannelSelectionConfig, SelectionConfig
 from lottery.greedy.names import AVERAGE, BASELINES, CHANNEL_WEIGHTS, ONES, TOLERANCES, WHOLE
 from utils import InputError
 
-KEEP = "0.5"  # where neither --keep nor --top1_tol is given
+SCRIPT = str(Script.CHANNELS)
 
 
 def parser() -> Parser:
     parser = flags.parser(__doc__)
     parser.set_defaults(epochs=None)
     _add_weights(parser.add_argument_group("trained weights"))
-    _add_goal(parser.add_argument_group("how many channels, of which layers"))
+    _add_budget(parser.add_argument_group("how many channels, of which layers"))
     _add_selection(parser.add_argument_group("selection"))
-    _add_after(parser.add_argument_group("after it"))
+    _add_after(parser.add_argument_group("after the selection"))
     return parser
 
 
@@ -38,49 +40,50 @@ def _add_weights(group) -> None:
         "--init_dir",
         type=path,
         metavar="FILE",
-        help="the trained network: a checkpoint, of which the weights that its training left are taken (best: "
-        "model_SA_best.pth.tar of main_train.py), or a state_dict, torchvision's, too",
+        help="the trained network: a checkpoint, whose trained weights are taken (best: model_SA_best.pth.tar of "
+        "main_train.py), or a state_dict, such as torchvision's",
     )
     group.add_argument(
         "--prune_at",
         type=rising("iterations", 0, "0,500,1000", may_be_empty=False),
         metavar="0,500,1000",
-        help="without --init_dir: iterations of the pre-training, which --epochs is the length of, to select at, each "
-        "for itself; its end if not given",
+        help="without --init_dir: iterations of the pre-training, of --epochs, at which to select, each independently "
+        "of the others; its end if not given",
     )
     group.add_argument(
         "--delta",
         type=not_negative,
         default=1.0,
-        help="points of accuracy below the fully pre-trained network that are good enough",
+        help="a network counts as good enough at most this many points of accuracy below the fully trained dense one",
     )
 
 
-def _add_goal(group) -> None:
+def _add_budget(group) -> None:
     group.add_argument(
         "--keep",
         metavar="SHARE|N",
-        help=f"budget: the share of a layer's channels to keep, at least one, such as {KEEP}, or their number, such as "
-        f"16; {KEEP} if neither it nor --top1_tol is given",
+        help=f"budget: the share of each layer's channels to keep (at least one channel), such as {KEEP}, or their "
+        f"number, such as 16; {KEEP} if neither --keep nor --top1_tol is given",
     )
     group.add_argument(
         "--top1_tol",
         type=share,
-        help="instead: add channels until the accuracy on the examples selected by is at most this share lower",
+        help="instead of a budget: add channels until the accuracy on the examples to select by is at most this share "
+        "lower",
     )
     group.add_argument(
         "--tolerance_of",
         choices=TOLERANCES,
         default=WHOLE,
-        help="whole: the tolerance is of all layers together, against the network as it was before the first, and each "
-        "of L layers may use one more L-th of it; layer: each may use all of it, against the network as it was before "
-        "this layer, as in the authors' code, so that it compounds",
+        help="whole: the tolerance is for all layers together, against the accuracy before the first; the l-th of L "
+        "layers may use l/L of it; layer: each layer may use all of it, against the accuracy before this layer, as in "
+        "the authors' code, so that losses compound",
     )
     group.add_argument(
         "--layers",
         metavar="NAME[=BUDGET],...",
-        help="convolutions to select in, by name or pattern (layer1.*), each with a budget of its own if it is to have "
-        "one: 'layer[12].*=0.4,layer3.1.conv1=16'; all that can be pruned if not given",
+        help="convolutions to select in, by name or pattern (layer1.*), each optionally with a budget of its own: "
+        "'layer[12].*=0.4,layer3.1.conv1=16'; all that can be pruned if not given",
     )
 
 
@@ -88,40 +91,43 @@ def _add_selection(group) -> None:
     group.add_argument(
         "--repeats",
         action="store_true",
-        help="a channel may be picked more than once, as in the theory, which makes it weigh more; the authors' code "
-        "has none. A layer's selection then ends at twice as many picks as it has channels, whatever else it waits for",
+        help="a channel may be picked more than once, which raises its weight; so in the theory, but not in the "
+        "authors' code. A layer's selection then ends at the latest after twice as many picks as it has channels",
     )
     group.add_argument(
         "--candidates",
         type=count_from_0,
         default=50,
-        help="channels that each step tries, drawn at random; 0: all",
+        help="channels to try at each step, drawn at random; 0: all",
     )
     group.add_argument(
         "--channel_weights",
         choices=CHANNEL_WEIGHTS,
         default=AVERAGE,
-        help="what kept channels are multiplied with: average: of D channels one that was picked c times in n picks "
-        "with D c / n, so that a layer's sum stays as large; ones: nothing",
+        help="what kept channels are multiplied by: average: D c / n for a channel with c of a layer's n picks, where "
+        "D is the number of the layer's channels, so that their sum keeps its scale; ones: nothing",
     )
     group.add_argument(
         "--select_examples",
         type=positive_int,
-        help="examples of the training split to select by; 1024, or all if there are fewer, if not given",
+        help="number of training examples to select by; 1024, or all if there are fewer, if not given",
     )
-    group.add_argument("--select_batch", type=positive_int, default=128, help="of them in each step, at random")
+    group.add_argument(
+        "--select_batch", type=positive_int, default=128, help="size of the random mini-batch of them at each step"
+    )
     group.add_argument(
         "--layer_tuning",
         type=number(float, "a number from 0 to 1", lambda value: 0 <= value <= 1),
         default=0.0,
-        help="after each layer's selection train on this share of an epoch, at --fine_tune_lr (the authors: 0.1)",
+        help="share of an epoch to train for after each layer's selection, at --fine_tune_lr (the authors: 0.1)",
     )
     group.add_argument(
         "--memory",
         type=count_from_0,
         default=2048,
         metavar="MIB",
-        help="for what the examples are before a layer; where that needs more, it is computed anew in each step",
+        help="memory for the inputs of a layer on the examples to select by; if they need more, they are recomputed at "
+        "each step",
     )
 
 
@@ -135,33 +141,36 @@ def _baselines(text: str) -> tuple[str, ...]:
 
 def _add_after(group) -> None:
     group.add_argument(
-        "--fine_tune_epochs", type=count_from_0, default=10, help="epochs that train what was selected; 0: none"
+        "--fine_tune_epochs",
+        type=count_from_0,
+        default=10,
+        help="epochs of fine-tuning for each selected network; 0: none",
     )
     group.add_argument(
         "--fine_tune_lr",
         type=positive,
         default=0.01,
-        help="their learning rate, which drops to a tenth at one half and at three quarters",
+        help="learning rate of the fine-tuning, which drops to a tenth at one half and at three quarters",
     )
     group.add_argument(
         "--baselines",
         type=_baselines,
         metavar=",".join(BASELINES),
-        help="beside each selection also keep as many channels of each layer at random, or those whose filters have "
-        "the largest L1 norm (Li et al., ICLR 2017), and treat them in the same way, fine-tuning and all, which takes "
-        "nearly as long again for each; none if not given",
+        help="for comparison, also keep as many channels of each layer at random, or those whose filters have the "
+        "largest L1 norm (Li et al., ICLR 2017), and fine-tune in the same way; each takes nearly as long again; none "
+        "if not given",
     )
     group.add_argument(
         "--export",
         type=path,
         metavar="FILE.pt2",
-        help="write the (newest) small network as a program that needs torch alone: "
+        help="write the newest small network as a program that needs torch alone: "
         "torch.export.load(FILE).module()(images)",
     )
 
 
 def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> Namespace:
-    """The flags, checked as far as can be done without data, network or torch."""
+    """The flags, checked as far as possible without data, network or torch."""
     args = parser().parse_args(argv)
     _check_weights(args)
     checks.check(args, made_later)
@@ -171,10 +180,12 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
         args.keep = KEEP
     if args.keep is not None:
         check_budget(args.keep, "--keep")
-    asked_layers(args.layers)
+    parse_layers(args.layers)
     args.baselines = args.baselines or ()
     if args.repeats and args.channel_weights == ONES:
-        raise InputError("--repeats makes channels weigh more, --channel_weights ones weighs all alike: give one")
+        raise InputError(
+            "--repeats raises the weight of channels, --channel_weights ones gives all the same: give one of them"
+        )
     if args.export and not args.export.absolute().parent.is_dir():
         raise InputError(f"--export {args.export} cannot be written: its directory does not exist")
     if args.export and args.export.is_dir():
@@ -182,8 +193,19 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
     return args
 
 
+def read_config(argv: Sequence[str] | None) -> ChannelSelectionConfig:
+    args = read_flags(argv)
+    return from_flags(
+        ChannelSelectionConfig,
+        args,
+        training=training_config(args, SCRIPT),
+        budget=from_flags(BudgetConfig, args),
+        selection=from_flags(SelectionConfig, args),
+    )
+
+
 def _check_weights(args: Namespace) -> None:
-    """Where the trained network comes from must be said in one way."""
+    """InputError unless the trained network is given in one way; with --init_dir there are no --epochs."""
     if args.init_dir is None and args.epochs is None:
         raise InputError(
             "there are no pre-trained weights to select from: give --init_dir FILE, or --epochs N to train them here"

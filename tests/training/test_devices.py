@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lottery.greedy.neurons.run import examples_of
+from lottery.greedy.neurons.setup import examples_on
 from lottery.readers.registry import read_source
 from lottery.training import devices
 from lottery.training.context import images_on
@@ -254,7 +254,7 @@ def to_a_full_gpu(tensor, device):
     "copy",
     [
         lambda source: images_on(CUDA, source, augmented=True),
-        lambda source: examples_of(source, SimpleNamespace(examples=9, seed=0, target="halves"), CUDA),
+        lambda source: examples_on(CUDA, source, 9, "halves", seed=0),
     ],
 )
 def test_data_that_does_not_fit_is_told_what_helps_for_data(monkeypatch, copy):

@@ -1,4 +1,4 @@
-"""Which layers a command asks for, and how many channels of each: by name, by pattern, as a share or a number."""
+"""The layers that a command asks for, by name or pattern, and their budgets, as a share or number of channels."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import TYPE_CHECKING, NamedTuple
 from utils import InputError
 
 if TYPE_CHECKING:  # flags are checked before torch is imported
-    from lottery.greedy.channels.groups import Group, Layers
+    from lottery.greedy.channels.groups import ChannelGroup, ChannelGroups
 
 
-class Asked(NamedTuple):
-    """One entry of --layers: a layer's name, or a pattern of names with * ? [ ], and its own budget if it has one."""
+class LayerRequest(NamedTuple):
+    """One entry of --layers."""
 
-    pattern: str
-    budget: str | None
+    pattern: str  # a layer's name, or a pattern with * ? [ ]
+    budget: str | None  # its own, if it has one
 
     @property
     def is_name(self) -> bool:
         return not any(sign in self.pattern for sign in "*?[")
 
 
-class Layer(NamedTuple):
+class PlannedLayer(NamedTuple):
     """A layer to select in."""
 
-    group: Group
-    budget: int | None  # channels to keep; None: as many as the tolerance takes
+    group: ChannelGroup
+    budget: int | None  # channels to keep; None: as many as the tolerance needs
 
 
-def asked_layers(text: str | None) -> list[Asked]:
-    """'layer1.*=0.4,layer2.0.conv1=16' by its entries, none for None; InputError for a budget that is none."""
+def parse_layers(text: str | None) -> list[LayerRequest]:
+    """The entries of --layers, such as 'layer1.*=0.4,layer2.0.conv1=16'; InputError for an invalid budget."""
     if text is None:
         return []
-    entries = [Asked(name.strip(), budget if sign else None) for name, sign, budget in
+    entries = [LayerRequest(name.strip(), budget if sign else None) for name, sign, budget in
                (entry.partition("=") for entry in text.split(","))]  # fmt: skip
     if any(not entry.pattern for entry in entries):
         raise InputError(f"--layers must be names of convolutions with commas between, got {text!r}")
@@ -45,12 +45,12 @@ def asked_layers(text: str | None) -> list[Asked]:
 
 
 def check_budget(text: str, flag: str) -> str:
-    """The budget, if it is one; InputError otherwise."""
+    """The budget unchanged; InputError unless it is a share of the channels or a number of them."""
     try:
-        right = int(text) >= 1 if text.strip().isdecimal() else 0 < float(text) <= 1
+        valid = int(text) >= 1 if text.strip().isdecimal() else 0 < float(text) <= 1
     except ValueError:
-        right = False
-    if not right:
+        valid = False
+    if not valid:
         raise InputError(
             f"{flag} must be a share of the channels above 0 and up to 1.0, such as 0.5, or a number of channels from "
             f"1 up, got {text}"
@@ -58,8 +58,8 @@ def check_budget(text: str, flag: str) -> str:
     return text
 
 
-def channels_in(budget: str, group: Group, flag: str) -> int:
-    """The channels that a budget gives a group: its number, or its share of them, rounded, one at least."""
+def channels_within(budget: str, group: ChannelGroup, flag: str) -> int:
+    """The number of a group's channels that a budget allows: a share is rounded, to at least one."""
     if not budget.strip().isdecimal():
         return max(1, round(float(budget) * group.channels))
     if int(budget) > group.channels:
@@ -67,47 +67,51 @@ def channels_in(budget: str, group: Group, flag: str) -> int:
     return int(budget)
 
 
-def plan(layers: Layers, asked: Sequence[Asked] | None, keep: str | None, arch: str) -> dict[str, Layer]:
-    """The layers to select in, front to back, with their budgets: of those that can be pruned the ones that are `asked`
-    for, all if none are, without those that may keep every channel.
+def plan_layers(
+    found: ChannelGroups, requests: Sequence[LayerRequest], keep: str | None, arch: str
+) -> dict[str, PlannedLayer]:
+    """The layers to select in, front to back, with their budgets: those requested, or all that can be pruned if none
+    are, without those whose budget is all of their channels.
 
-    InputError for a layer that does not exist or cannot be pruned, with the reason, for a budget above the width, and
-    where nothing is left to do.
+    `keep` is the budget of layers without one of their own. InputError for a layer that does not exist or cannot be
+    pruned, with the reason, for a budget above the width, and if no layer is left.
     """
-    if not layers.groups:
-        raise InputError(f"--arch {arch} has no convolution whose channels can be dropped{why_not(layers)}")
-    wanted: dict[str, Asked] = {}
-    for entry in asked or [Asked("*", None)]:
-        wanted |= dict.fromkeys(matching(layers, entry), entry)  # a later entry counts for what both name
-    found = {}
-    for name, group in layers.groups.items():
+    if not found.groups:
+        raise InputError(f"--arch {arch} has no convolution whose channels can be dropped{first_reason(found)}")
+    wanted: dict[str, LayerRequest] = {}
+    for request in requests or [LayerRequest("*", None)]:
+        wanted |= dict.fromkeys(matching_layers(found, request), request)  # the last request for a layer counts
+    planned = {}
+    for name, group in found.groups.items():
         if name in wanted:
             own = wanted[name].budget
             flag = "--keep" if own is None else f"--layers {wanted[name].pattern}"
             budget = own if own is not None else keep
-            channels = None if budget is None else channels_in(budget, group, flag)
+            channels = None if budget is None else channels_within(budget, group, flag)
             if channels != group.channels:
-                found[name] = Layer(group, channels)
-    if not found:
+                planned[name] = PlannedLayer(group, channels)
+    if not planned:
         raise InputError("nothing is to be selected: the budget of every layer asked for is all of its channels")
-    return found
+    return planned
 
 
-def matching(layers: Layers, entry: Asked) -> list[str]:
-    """The layers that can be pruned and that an entry names."""
-    if entry.is_name and entry.pattern in layers.reasons:
-        raise InputError(f"--layers {entry.pattern} cannot be pruned: {layers.reasons[entry.pattern]}")
-    if entry.is_name and entry.pattern in layers.others:
-        kind = layers.others[entry.pattern]
-        raise InputError(f"--layers {entry.pattern} cannot be pruned: it is a {kind}, and channels are of convolutions")
-    found = [name for name in layers.groups if fnmatchcase(name, entry.pattern)]
-    if not found:
+def matching_layers(found: ChannelGroups, request: LayerRequest) -> list[str]:
+    """The prunable layers that a request names; InputError if there are none."""
+    if request.is_name and request.pattern in found.reasons:
+        raise InputError(f"--layers {request.pattern} cannot be pruned: {found.reasons[request.pattern]}")
+    if request.is_name and request.pattern in found.others:
+        kind = found.others[request.pattern]
         raise InputError(
-            f"--layers {entry.pattern} names no layer that can be pruned, which are {', '.join(layers.groups)}"
+            f"--layers {request.pattern} cannot be pruned: it is a {kind}, and channels are of convolutions"
         )
-    return found
+    names = [name for name in found.groups if fnmatchcase(name, request.pattern)]
+    if not names:
+        raise InputError(
+            f"--layers {request.pattern} names no layer that can be pruned, which are {', '.join(found.groups)}"
+        )
+    return names
 
 
-def why_not(layers: Layers) -> str:
+def first_reason(found: ChannelGroups) -> str:
     """The reason for the first layer that cannot be pruned."""
-    return "".join(f": {name}: {reason}" for name, reason in [*layers.reasons.items()][:1])
+    return "".join(f": {name}: {reason}" for name, reason in [*found.reasons.items()][:1])

@@ -1,4 +1,4 @@
-"""What a network costs, before and after its channels were dropped: parameters, FLOPs, seconds."""
+"""What networks cost to run, such as one before and after channels were dropped: parameters, FLOPs, latency."""
 
 import statistics
 
@@ -9,17 +9,14 @@ from lottery.training.flops import forward_flops
 from lottery.training.precision import autocast, matmul_precision
 from lottery.training.timing import interleave, timed_task
 
-BATCHES = (1, 128)  # images at once: as a device answers one, as a server answers many
+BATCHES = (1, 128)  # images at once: one, as on a device that answers one request, and many, as on a server
 REPEATS = 7
 
 
-def gains(networks: dict[str, nn.Module], images: Tensor, precision: str) -> dict[str, dict]:
-    """For each network its parameters, FLOPs of a forward pass of one image, and seconds of forward passes.
-
-    `images`, (b, C, H, W). The seconds are medians of timed passes with so many images at once as `BATCHES` says, or
-    all there are; the networks take turns, so that what else the machine does falls on all of them alike.
-    """
-    seconds = {size: latency(networks, images[:size], precision) for size in BATCHES}
+def inference_costs(networks: dict[str, nn.Module], images: Tensor, precision: str) -> dict[str, dict]:
+    """For each network: parameters, FLOPs of a forward pass of one image, and median seconds of a forward pass of each
+    of the `BATCHES`, taken from `images`, (b, C, H, W), or of all of these if there are fewer."""
+    seconds = {size: median_latency(networks, images[:size], precision) for size in BATCHES}
     return {
         name: {
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -30,8 +27,8 @@ def gains(networks: dict[str, nn.Module], images: Tensor, precision: str) -> dic
     }
 
 
-def latency(networks: dict[str, nn.Module], images: Tensor, precision: str) -> dict[str, float]:
-    """The median of the seconds that each network needs for the images."""
+def median_latency(networks: dict[str, nn.Module], images: Tensor, precision: str) -> dict[str, float]:
+    """Median seconds of a forward pass. The networks take turns, so that other load affects all alike."""
     device = images.device
 
     def passing(network: nn.Module):

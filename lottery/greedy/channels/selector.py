@@ -1,6 +1,5 @@
-"""Selecting the channels of one network, layer after layer: by the flags of a run, on what it trains with."""
+"""Select in one layer after another of a run's network, greedily or as a baseline does."""
 
-import argparse
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,22 +9,20 @@ import torch
 from torch import Tensor
 
 from dataset import random_subset, to_input
-from lottery.greedy.channels.baselines import Baseline, chosen
-from lottery.greedy.channels.budgets import Layer
-from lottery.greedy.channels.groups import Group
+from lottery.greedy.channels.baselines import Baseline, baseline_channels
+from lottery.greedy.channels.budgets import PlannedLayer
+from lottery.greedy.channels.config import ChannelSelectionConfig
+from lottery.greedy.channels.cut import NetworkCut, SelectionExamples, cut_network
+from lottery.greedy.channels.groups import ChannelGroup
 from lottery.greedy.channels.selection import (
-    Cut,
-    Examples,
     Goal,
-    Rule,
-    Selected,
+    LayerSelection,
     accuracy,
     channel_weights,
-    cut,
-    fold_,
-    select,
+    fold_weights_,
+    select_greedily,
 )
-from lottery.greedy.channels.setup import Setting
+from lottery.greedy.channels.setup import ChannelSetup
 from lottery.greedy.channels.slicing import channel_mask
 from lottery.greedy.names import WHOLE
 from lottery.training.context import TrainingContext
@@ -35,123 +32,122 @@ from lottery.training.recipe import Recipe
 from pruner import Mask
 from utils import RandomStream, RunError, generator
 
-MEBIBYTE = 2**20
-LAYER_BITS = 16  # of a training between two layers the number of the layer, in the number of its round
+
+def layer_tuning_round(k: int, number: int) -> int:
+    """The number that stands for the training after layer `number` (from 0) of round k where random draws are keyed by
+    (seed, round, epoch): k 2^16 + number + 1, which no other training has."""
+    return k * 2**16 + number + 1
 
 
 @dataclass(frozen=True)
-class Selector:
-    """Selects in the bench's network as it is. `rows` tell of the layers that have been selected in, front to back."""
+class LayerSelector:
+    """Selects in the context's network as it is. A row per finished layer, front to back, goes into the records."""
 
-    args: argparse.Namespace
+    config: ChannelSelectionConfig
     context: TrainingContext
-    setting: Setting
+    setup: ChannelSetup
 
     @property
-    def groups(self) -> list[Group]:
-        return [layer.group for layer in self.setting.layers.values()]
+    def groups(self) -> list[ChannelGroup]:
+        return [layer.group for layer in self.setup.layers]
 
-    def select_layer(self, k: int, number: int, right: float, baseline: Baseline | None = None) -> dict:
-        """Select in the layer of this number, in round k, greedily or as a `baseline` does, and fold what its channels
-        weigh into the network; its row.
+    def select_layer(self, k: int, number: int, initial: float, baseline: Baseline | None = None) -> dict:
+        """Select in a layer in round k, greedily or as a `baseline` does, and fold the channels' weights into the
+        network; returns the layer's row.
 
-        `right` is the share of the examples to select by that the network got right before its first layer.
+        `initial` is the accuracy, as a share, on the examples to select by before the first layer.
         """
-        layer, clock = list(self.setting.layers.values())[number], time.perf_counter()
-        with arithmetic(self.context):
-            parts, examples = self.cut(layer)
-            before = accuracy(parts, examples)
+        layer, start = self.setup.layers[number], time.perf_counter()
+        with inference(self.context):
+            cut, examples = self.cut(layer)
+            before = accuracy(cut, examples)
             if baseline:
-                random = generator(self.args.seed, k, number, purpose=RandomStream.RANDOM_CHANNELS)
-                found = Selected(chosen(baseline, self.context.model, layer.group, random), [], reached=True)
+                random = generator(self.context.seed, k, number, purpose=RandomStream.RANDOM_CHANNELS)
+                picks = baseline_channels(baseline, self.context.model, layer.group, random)
+                found = LayerSelection(picks, [], reached=True)
             else:
-                random = generator(self.args.seed, k, number, purpose=RandomStream.CHANNELS)
-                found = select(parts, examples, self.goal(number, layer, before, right), self.rule, random)
-            weights = weights_of(found, layer, self.args.channel_weights)
-            after = accuracy(parts, examples, weights)
-        fold_(self.context.model, layer.group, weights)
-        return row_of(layer, found, weights, before, after) | {"seconds": time.perf_counter() - clock}
+                random = generator(self.context.seed, k, number, purpose=RandomStream.CHANNELS)
+                goal = self.goal(number, before, initial)
+                found = select_greedily(cut, examples, goal, self.config.selection, random)
+            weights = selected_weights(found, layer, self.config.selection.channel_weights)
+            after = accuracy(cut, examples, weights)
+        fold_weights_(self.context.model, layer.group, weights)
+        return layer_row(layer, found, weights, before, after) | {"seconds": time.perf_counter() - start}
 
-    @property
-    def rule(self) -> Rule:
-        return Rule(self.args.repeats, self.args.candidates, self.args.channel_weights)
+    def goal(self, number: int, before: float, initial: float) -> Goal:
+        """The layer's budget; without one, the accuracy that the tolerance demands: it is of the accuracy `before` this
+        layer, or this and all earlier layers' part of it is of the `initial` one."""
+        budget, tolerance = self.setup.layers[number].budget, self.config.budget.top1_tol
+        if budget is not None:
+            return Goal(budget=budget)
+        if self.config.budget.tolerance_of == WHOLE:
+            return Goal(accuracy=(1 - tolerance * (number + 1) / len(self.setup.layers)) * initial)
+        return Goal(accuracy=(1 - tolerance) * before)
 
-    def goal(self, number: int, layer: Layer, now: float, first: float) -> Goal:
-        """When the selection in a layer is over. The tolerance is of the accuracy that the network has `now`, or the
-        layer's part of that of the one it had at `first`, before any layer."""
-        if layer.budget is not None:
-            return Goal(budget=layer.budget)
-        if self.args.tolerance_of == WHOLE:
-            return Goal(accuracy=(1 - self.args.top1_tol * (number + 1) / len(self.setting.layers)) * first)
-        return Goal(accuracy=(1 - self.args.top1_tol) * now)
-
-    def cut(self, layer: Layer) -> tuple[Cut, Examples]:
-        """The network cut at a layer, and what lies before the cut for the examples to select by."""
-        args, data, chosen = self.args, self.context.train, self.setting.examples
+    def cut(self, layer: PlannedLayer) -> tuple[NetworkCut, SelectionExamples]:
+        """The network cut at a layer, and the examples to select by in front of the cut."""
+        config, data, chosen = self.config.selection, self.context.train, self.setup.examples
         self.context.model.eval()
-        parts = cut(self.setting.network, layer.group)
+        cut = cut_network(self.setup.traced, layer.group)
 
         def front(images: Tensor) -> tuple:
-            return parts.front(to_input(images))
+            return cut.front(to_input(images))
 
-        return parts, Examples(
-            front, data.images[chosen], data.labels[chosen], args.select_batch, args.memory * MEBIBYTE
-        )
+        images, labels = data.images[chosen], data.labels[chosen]
+        return cut, SelectionExamples(front, images, labels, config.select_batch, config.memory_bytes)
 
-    def tune(self, k: int, number: int, recipe: Recipe) -> None:
-        """Train what is left, between two layers, on --layer_tuning of an epoch, under the mask that is in the step."""
-        context = self.context
-        size = max(2, round(self.args.layer_tuning * len(context.whole)))
-        place = (k << LAYER_BITS) + number + 1
-        indices = random_subset(context.whole, size, generator(self.args.seed, place, purpose=RandomStream.CHANNELS))
-        for _ in fit(context.step, indices, replace(recipe, epochs=1, milestones=()), seed=context.seed, round=place):
+    def tune_layer(self, k: int, number: int, recipe: Recipe) -> None:
+        """Train for --layer_tuning of an epoch after a layer, under the mask that is in the step."""
+        context, key = self.context, layer_tuning_round(k, number)
+        size = max(2, round(self.config.selection.layer_tuning * len(context.whole)))
+        indices = random_subset(context.whole, size, generator(context.seed, key, purpose=RandomStream.CHANNELS))
+        for _ in fit(context.step, indices, replace(recipe, epochs=1, milestones=()), seed=context.seed, round=key):
             pass
         if not finite(context.model):
             raise RunError(
-                f"round {k}, tuning after layer {number}: the weights are no longer finite numbers. What was found "
+                f"round {k}, training after layer {number}: the weights are no longer finite numbers. What was found "
                 "before is kept; a smaller --fine_tune_lr may help, in another --save_dir or with --overwrite"
             )
 
-    def right(self) -> float:
-        """The share of the examples to select by that the network gets right."""
-        return self.context.evaluator.accuracy(self.context.train, self.setting.examples) / 100
+    def correct_share(self) -> float:
+        """The share of the examples to select by that the network classifies correctly."""
+        return self.context.evaluator.accuracy(self.context.train, self.setup.examples) / 100
 
-    def kept(self, rows: Sequence[dict]) -> dict[str, Tensor]:
-        """Which channels are kept: of layers without a row all of them."""
-        found = {group.producer: torch.ones(group.channels, dtype=torch.bool) for group in self.groups}
+    def kept_channels(self, rows: Sequence[dict]) -> dict[str, Tensor]:
+        """The channels kept according to the rows of layers; all channels of layers without a row."""
+        kept = {group.producer: torch.ones(group.channels, dtype=torch.bool) for group in self.groups}
         for row in rows:
-            found[row["layer"]] = torch.zeros(row["channels"], dtype=torch.bool)
-            found[row["layer"]][row["kept_channels"]] = True
-        return found
+            kept[row["layer"]] = torch.zeros(row["channels"], dtype=torch.bool)
+            kept[row["layer"]][row["kept_channels"]] = True
+        return kept
 
     def mask(self, rows: Sequence[dict]) -> Mask:
-        """Of the channels, and of what given weights were trained under."""
-        mask = self.context.dense() | channel_mask(self.context.model, self.groups, self.kept(rows))
-        for name, layer in (self.setting.given.mask if self.setting.given else {}).items():
+        """The mask of the kept channels, within the mask of given weights."""
+        mask = self.context.dense() | channel_mask(self.context.model, self.groups, self.kept_channels(rows))
+        for name, layer in (self.setup.given.mask if self.setup.given else {}).items():
             layer = layer.to(self.context.device)
             mask[name] = mask[name] & layer if name in mask else layer
         return mask
 
 
 @contextmanager
-def arithmetic(context: TrainingContext) -> Iterator[None]:
-    """Around forward passes of a selection: the run's precision, and no gradients."""
+def inference(context: TrainingContext) -> Iterator[None]:
+    """For forward passes of a selection: the run's precision, without gradients."""
     device, precision = context.device, context.step.precision
     with torch.no_grad(), matmul_precision(device, precision), autocast(device, precision):
         yield
 
 
-def weights_of(found: Selected, layer: Layer, how: str) -> Tensor:
-    """(D,) what the layer's channels are multiplied with: as selected, or 1 where nothing less than all of them is
-    within the tolerance."""
+def selected_weights(found: LayerSelection, layer: PlannedLayer, how: str) -> Tensor:
+    """The factors (D,) of the layer's channels: as selected, or all 1 if no fewer channels meet the tolerance."""
     if not found.reached and layer.budget is None:
         return torch.ones(layer.group.channels)
     counts = torch.bincount(torch.tensor(found.picks), minlength=layer.group.channels)
     return channel_weights(counts.float(), how)
 
 
-def row_of(layer: Layer, found: Selected, weights: Tensor, before: float, after: float) -> dict:
-    """What a selection in one layer came to; accuracies in percent of the examples selected by."""
+def layer_row(layer: PlannedLayer, found: LayerSelection, weights: Tensor, before: float, after: float) -> dict:
+    """The row of a layer in the records; accuracies in percent, on the examples to select by."""
     return {
         "layer": layer.group.producer,
         "channels": layer.group.channels,

@@ -1,6 +1,5 @@
-"""What a selection of channels works with, from its flags: layers, weights, examples, iterations; each checked."""
+"""What a run of channel selection works with: layers, weights, examples and the order of its selections."""
 
-import argparse
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,67 +7,80 @@ import torch
 from torch import Tensor, fx
 
 from dataset import random_subset, to_input
-from lottery.greedy.channels.budgets import Layer, asked_layers, plan
-from lottery.greedy.channels.groups import layers_of, trace
+from lottery.checkpointing.run_settings import run_settings
+from lottery.greedy.channels.budgets import PlannedLayer, parse_layers, plan_layers
+from lottery.greedy.channels.config import ChannelSelectionConfig
+from lottery.greedy.channels.groups import find_groups
+from lottery.greedy.channels.trace import trace
 from lottery.greedy.names import GREEDY
-from lottery.tickets.load import TicketFiles
+from lottery.tickets.load import TicketFiles, checksum
 from lottery.training.context import TrainingContext
 from lottery.training.precision import matmul_precision
 from lottery.training.recipe import steps_per_epoch
 from pruner import Ticket
 from utils import InputError, RandomStream, generator
 
-MOST_EXAMPLES = 1024  # to select by, where --select_examples does not say
+DEFAULT_EXAMPLES = 1024  # to select by, or all examples that train if there are fewer
 
 
-class Point(NamedTuple):
-    """One selection of a run."""
+class SelectionRound(NamedTuple):
+    """One selection of a run; the fields are keys of its row in the records."""
 
     iteration: int | None  # of the pre-training; None for given weights
-    by: str  # greedy.GREEDY or one of greedy.BASELINES
+    by: str  # greedy.names.GREEDY or one of BASELINES
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What is selected from, where, when, and by which examples."""
+class ChannelSetup:
+    """From what, where, when, and by which examples channels are selected."""
 
-    network: fx.GraphModule  # the trace of the bench's model, on the same parameters
-    layers: dict[str, Layer]  # by their convolutions, front to back
-    iterations: tuple[int | None, ...]  # of the pre-training, to select at; (None,) for given weights
-    baselines: tuple[str, ...]  # selections to make beside each greedy one
+    traced: fx.GraphModule  # the trace of the context's model, on the same parameters
+    layers: tuple[PlannedLayer, ...]  # front to back
+    rounds: tuple[SelectionRound, ...]  # round k, from 1 on, makes the selection rounds[k - 1]
     given: Ticket | None  # the trained network of --init_dir, under its mask
-    origin: dict | None  # where that comes from
+    origin: dict | None  # the origin of `given`, for the records
     examples: Tensor  # int64 (n,) to select by
+    settings: dict
     notes: list[str]
 
     @property
-    def points(self) -> tuple[Point, ...]:
-        """The selections in their order: the greedy ones first, which thus have the same numbers without the others."""
-        return tuple(Point(iteration, by) for by in (GREEDY, *self.baselines) for iteration in self.iterations)
+    def iterations(self) -> set[int]:
+        """The iterations of the pre-training to select at."""
+        return {each.iteration for each in self.rounds if each.iteration is not None}
 
 
-def setting_of(args: argparse.Namespace, context: TrainingContext) -> Setting:
+def build_setup(config: ChannelSelectionConfig, context: TrainingContext) -> ChannelSetup:
     """InputError where flags, files and network do not go together."""
-    network = trace(context.model)
-    layers = plan(layers_of(context.model, network), asked_layers(args.layers), args.keep, args.arch)
-    check_trace(network, context)
-    files = TicketFiles.read(args.init_dir, None)
+    traced, budget = trace(context.model), config.budget
+    arch = config.training.model.arch
+    layers = plan_layers(find_groups(context.model, traced), parse_layers(budget.layers), budget.keep, arch)
+    check_trace(traced, context)
+    files = TicketFiles.read(config.init_dir, None)
     given, notes = given_weights(files, context)
-    iterations, examples = iterations_of(args, context), examples_of(args, context)
-    return Setting(network, layers, iterations, args.baselines, given, files.origin, examples, notes)
+    weights = {"weights checksum": checksum(given)} if given else {}
+    return ChannelSetup(
+        traced=traced,
+        layers=tuple(layers.values()),
+        rounds=selection_rounds(selection_iterations(config, context), config.baselines),
+        given=given,
+        origin=files.origin,
+        examples=selection_examples(config, context),
+        settings=run_settings(config.training.run.script, config, contents=context.contents | weights),
+        notes=notes,
+    )
 
 
-def check_trace(network: fx.GraphModule, context: TrainingContext) -> None:
-    """InputError if the traced network is not the network: then what was found of its layers does not hold."""
+def check_trace(traced: fx.GraphModule, context: TrainingContext) -> None:
+    """InputError if the trace does not compute what the network does, so that layers found in it are not valid."""
     images = to_input(context.train.images[:4])
     with torch.no_grad(), matmul_precision(context.device, "fp32"):
-        expected, got = context.model.eval()(images), network.eval()(images)
+        expected, got = context.model.eval()(images), traced.eval()(images)
     if not torch.allclose(got, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
         raise InputError("the layers of this network cannot be found: its trace by torch.fx computes something else")
 
 
 def given_weights(files: TicketFiles, context: TrainingContext) -> tuple[Ticket | None, list[str]]:
-    """The trained network of --init_dir, under its mask, and what there is to say about it."""
+    """The trained network of --init_dir under its mask, None if there is none, and notes on it."""
     if not files.init:
         return None, []
     weights, mask, notes = files.init.trained_weights(context.model)
@@ -76,23 +88,29 @@ def given_weights(files: TicketFiles, context: TrainingContext) -> tuple[Ticket 
     return Ticket(mask, weights), notes
 
 
-def iterations_of(args: argparse.Namespace, context: TrainingContext) -> tuple[int | None, ...]:
-    """When to select; (None,) for given weights. InputError for an iteration beyond the pre-training's end."""
-    if args.init_dir:
+def selection_iterations(config: ChannelSelectionConfig, context: TrainingContext) -> tuple[int | None, ...]:
+    """The iterations to select at; (None,) for given weights. InputError for one beyond the end of the pre-training."""
+    if config.init_dir:
         return (None,)
-    end = args.epochs * steps_per_epoch(len(context.whole), args.batch_size)
-    if args.prune_at and args.prune_at[-1] > end:
+    recipe = config.training.recipe
+    end = recipe.epochs * steps_per_epoch(len(context.whole), recipe.batch_size)
+    if config.prune_at and config.prune_at[-1] > end:
         raise InputError(
-            f"--prune_at {args.prune_at[-1]} is beyond the end of the pre-training: --epochs {args.epochs} are {end} "
-            "iterations"
+            f"--prune_at {config.prune_at[-1]} is beyond the end of the pre-training: --epochs {recipe.epochs} are "
+            f"{end} iterations"
         )
-    return args.prune_at or (end,)
+    return config.prune_at or (end,)
 
 
-def examples_of(args: argparse.Namespace, context: TrainingContext) -> Tensor:
-    """The examples of the training split to select by, int64 (n,)."""
-    there, wanted = len(context.whole), args.select_examples
-    if wanted and wanted > there:
-        raise InputError(f"--select_examples {wanted} is more than the {there} examples that train")
-    wanted = wanted or min(MOST_EXAMPLES, there)
-    return random_subset(context.whole, wanted, generator(args.seed, purpose=RandomStream.CHANNELS))
+def selection_rounds(iterations: tuple[int | None, ...], baselines: tuple[str, ...]) -> tuple[SelectionRound, ...]:
+    """The greedy selections first: their rounds have the same numbers, and so the same draws, without baselines."""
+    return tuple(SelectionRound(iteration, by) for by in (GREEDY, *baselines) for iteration in iterations)
+
+
+def selection_examples(config: ChannelSelectionConfig, context: TrainingContext) -> Tensor:
+    """Indices of the training examples to select by, int64 (n,), drawn with the seed."""
+    available, wanted = len(context.whole), config.selection.select_examples
+    if wanted and wanted > available:
+        raise InputError(f"--select_examples {wanted} is more than the {available} examples that train")
+    wanted = wanted or min(DEFAULT_EXAMPLES, available)
+    return random_subset(context.whole, wanted, generator(context.seed, purpose=RandomStream.CHANNELS))

@@ -1,7 +1,7 @@
-"""Training a two-layer network by plain SGD, and what it gives.
+"""Plain SGD for a two-layer network, and its outputs, loss and accuracies.
 
-The step at each iteration is a function of (seed, iteration) alone: the examples are gone through in epochs, each in an
-order of its own. So a training can be left and gone on with at any iteration.
+The batch of each iteration is a function of (seed, iteration) alone: examples are visited in epochs, each in an order
+of its own. So a training can stop and resume at any iteration.
 
 Shapes: m examples of d inputs and C outputs, N neurons.
 """
@@ -18,17 +18,17 @@ from lottery.training.recipe import batches
 from models.mean_field import MeanField
 from utils import generator
 
-HIDDEN = 2**24  # activations at once when a network is only looked at: 64 MiB of them
+MAX_ACTIVATIONS = 2**24  # at once in a forward pass without gradients: 64 MiB of them
 
 
 class Examples(NamedTuple):
-    """What a network is trained on or tested by, on its device."""
+    """What a network is trained or tested on, on its device."""
 
     inputs: Tensor  # (m, d)
     targets: Tensor  # (m, C)
 
 
-class Plain(NamedTuple):
+class SgdRecipe(NamedTuple):
     """Plain SGD: no momentum, no weight decay, one learning rate, in mean-field units."""
 
     lr: float
@@ -38,40 +38,41 @@ class Plain(NamedTuple):
 
 
 def train_(
-    network: MeanField, data: Examples, steps: range, recipe: Plain, tick: Callable[[], object] = lambda: None
+    network: MeanField, data: Examples, steps: range, recipe: SgdRecipe, tick: Callable[[], object] = lambda: None
 ) -> None:
-    """Do these iterations, counted from 0; `tick` is called after each, to show life.
+    """Run these iterations, counted from 0; `tick` is called after each, to move the progress bar.
 
-    All batches are chosen before the first step: from then on nothing waits for the device.
+    All batches are drawn before the first step: from then on nothing waits for the device.
     """
-    chosen = batches_at(steps, len(data.targets), recipe)
+    drawn = iteration_batches(steps, len(data.targets), recipe)
     optimizer = torch.optim.SGD(network.parameters(), recipe.lr * len(network), fused=True)
-    everything = torch.cat([torch.empty(0, dtype=torch.int64), *chosen]).to(data.inputs.device)
-    for batch in everything.split([len(batch) for batch in chosen]):
+    indices = torch.cat([torch.empty(0, dtype=torch.int64), *drawn]).to(data.inputs.device)
+    for batch in indices.split([len(batch) for batch in drawn]):
         optimizer.zero_grad()
         recipe.loss(network(data.inputs[batch]), data.targets[batch]).backward()
         optimizer.step()
         tick()
 
 
-def batches_at(steps: range, examples: int, recipe: Plain) -> list[Tensor]:
-    """Each iteration's examples, int64 (b,), on the CPU."""
-    plan = batches(examples, recipe.batch_size)
-    found: list[Tensor] = []
-    for epoch, own in itertools.groupby(steps, lambda step: step // len(plan)):
+def iteration_batches(steps: range, examples: int, recipe: SgdRecipe) -> list[Tensor]:
+    """The examples of each iteration, int64 (b,), on the CPU."""
+    slices = batches(examples, recipe.batch_size)
+    drawn: list[Tensor] = []
+    for epoch, own in itertools.groupby(steps, lambda step: step // len(slices)):
         order = torch.from_numpy(generator(recipe.seed, epoch=epoch).permutation(examples))
-        found += [order[plan[step % len(plan)]] for step in own]
-    return found
+        drawn += [order[slices[step % len(slices)]] for step in own]
+    return drawn
 
 
 @torch.no_grad()
-def outputs_of(network: MeanField, inputs: Tensor) -> Tensor:
-    """(m, d) -> (m, C), with few of the activations in memory at once."""
-    return torch.cat([network(part) for part in inputs.split(max(1, HIDDEN // len(network)))])
+def network_outputs(network: MeanField, inputs: Tensor) -> Tensor:
+    """(m, d) -> (m, C), with at most `MAX_ACTIVATIONS` in memory at once."""
+    return torch.cat([network(part) for part in inputs.split(max(1, MAX_ACTIVATIONS // len(network)))])
 
 
-def measures(train_outputs: Tensor, test_outputs: Tensor, train: Examples, test: Examples, loss: Loss) -> dict:
-    """Of outputs (m, C): loss on the examples trained on, in float64, and accuracy on these and on the test set."""
+def output_metrics(train_outputs: Tensor, test_outputs: Tensor, train: Examples, test: Examples, loss: Loss) -> dict:
+    """Loss on the training examples, in float64, and accuracies in percent on them and on the test set, of outputs
+    (m, C)."""
     return {
         "loss": float(loss(train_outputs.double(), train.targets.double())),
         "train": accuracy(train_outputs, train.targets),
@@ -79,6 +80,7 @@ def measures(train_outputs: Tensor, test_outputs: Tensor, train: Examples, test:
     }
 
 
-def measure(network: MeanField, train: Examples, test: Examples, loss: Loss) -> dict:
-    """The same of a network."""
-    return measures(outputs_of(network, train.inputs), outputs_of(network, test.inputs), train, test, loss)
+def network_metrics(network: MeanField, train: Examples, test: Examples, loss: Loss) -> dict:
+    """`output_metrics` of a network."""
+    train_outputs, test_outputs = (network_outputs(network, data.inputs) for data in (train, test))
+    return output_metrics(train_outputs, test_outputs, train, test, loss)
