@@ -1,6 +1,7 @@
 """What tests share: small networks, runs of the scripts in this process, comparisons of files, made-up records."""
 
 import contextlib
+import copy
 import io
 import itertools
 import os
@@ -20,6 +21,7 @@ import main_train
 import pruner
 import study
 from lottery.checkpointing.checkpoint import read, split_state
+from lottery.greedy.channels.slicing import channel_mask, slice_network
 from lottery.reports.comparison.accuracy import accuracy_curves
 from lottery.reports.comparison.methods import SEARCH, group_by_task
 from lottery.results.ticket_runs import Run
@@ -71,6 +73,52 @@ def pruned_ticket(model, rate=0.4):
     """The model's weights under a mask by their magnitude."""
     dense = pruner.dense(model)
     return Ticket(pruner.prune(dense, pruner.magnitude(copy_weights(model), dense), rate), copy_weights(model))
+
+
+def with_trained_batchnorm(model, seed=0):
+    """The model in eval mode with batch norm statistics, scales and shifts as after some training, not 0 and 1."""
+    torch.manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value, low, high in ((module.weight, 0.5, 1.5), (module.running_var, 0.5, 2)):
+                nn.init.uniform_(value, low, high)
+            for value in (module.bias, module.running_mean):
+                nn.init.normal_(value)
+    return model.eval()
+
+
+def conv3x3(inputs, outputs, **more):
+    return nn.Conv2d(inputs, outputs, 3, padding=1, **more)
+
+
+class OwnForward(nn.Module):
+    """Convolutions a (3 to 4 channels) and b (4 to 4), other modules, and a forward pass `way(self, x)`."""
+
+    def __init__(self, way, **modules):
+        super().__init__()
+        self.a, self.b = conv3x3(3, 4), conv3x3(4, 4)
+        for name, module in modules.items():
+            self.add_module(name, module)
+        self.way = way
+
+    def forward(self, x):
+        return self.way(self, x)
+
+
+def random_channels(groups, share=0.4, seed=0):
+    """Some channels of each group to keep, one at least."""
+    random = torch.Generator().manual_seed(seed)
+    kept = {name: torch.rand(group.channels, generator=random) < share for name, group in groups.items()}
+    for channels in kept.values():
+        channels[-1] = True
+    return kept
+
+
+def masked_and_sliced(model, kept, groups):
+    """Two copies of the model with these channels alone: under their mask, and sliced."""
+    masked = copy.deepcopy(model)
+    pruner.apply_(dict(masked.named_parameters()), channel_mask(masked, groups.values(), kept))
+    return masked, slice_network(masked, groups.values(), kept)
 
 
 def write_study(folder: Path, text: str, *changes: tuple[str, str]) -> Path:

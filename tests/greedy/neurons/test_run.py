@@ -1,32 +1,25 @@
-"""main_greedy.py: runs on the digits, what they leave, killed and gone on with, and what it refuses."""
+"""Runs of main_greedy.py on the digits: what they leave, and that a killed one ends as an unbroken one."""
 
 import contextlib
 import io
-import itertools
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 import main_greedy
-from lottery.checkpointing.atomic_file import Path
 from lottery.checkpointing.checkpoint import read
-from lottery.cli import greedy
-from lottery.greedy.neurons import evaluation as point_module
-from lottery.greedy.neurons import run as two_layer
-from lottery.greedy.neurons.run import sub_data_set
-from lottery.greedy.required_pretraining import first_matches
-from lottery.study.config import read_study
-from lottery.study.runner import check_jobs
+from lottery.greedy.neurons import evaluation
+from lottery.greedy.neurons import run as run_module
+from lottery.greedy.neurons.config import NeuronSelectionConfig
 from lottery.training.progress import Progress
 from models.mean_field import MeanField, initial
 from tests.helpers import NEURONS_FAST as FAST
-from tests.helpers import ROOT, at_call
+from tests.helpers import at_call
 from tests.helpers import select_neurons as run
 from tests.stress.same_files import differences
 from utils import RandomStream, torch_seed
@@ -49,24 +42,21 @@ def whole(tmp_path_factory):
     return folder, run(QUICK, folder)
 
 
-# --- what a run leaves ------------------------------------------------------------------------------------------------
-
-
 def test_a_run_leaves_its_files_and_nothing_else(whole):
     assert {file.name for file in whole[0].iterdir()} == {"checkpoint.pth.tar", "metrics.jsonl", "summary.json"}
 
 
 def test_a_run_measures_every_point(whole):
-    found, told = points(whole[0]), summary(whole[0])
-    assert [point["iteration"] for point in found] == [0, 130, 200] and told["finished"]
+    found, record = points(whole[0]), summary(whole[0])
+    assert [point["iteration"] for point in found] == [0, 130, 200] and record["finished"]
     networks = {"dense", "selected", "fine_tuned", "random", "largest"}
-    for point, short in zip(found, told["points"], strict=True):
+    for point, short in zip(found, record["points"], strict=True):
         assert all(point[name].keys() >= {"loss", "train", "test"} for name in networks)
         assert len(point["picks"]) == 40 and point["selected"]["distinct"] == len(set(point["picks"]))
         assert point.items() >= short.items() and "curves" not in short and "picks" not in short
-    assert told["examples"] == {"train": 500, "test": 360}
+    assert record["examples"] == {"train": 500, "test": 360}
     assert found[2]["dense"]["loss"] < found[1]["dense"]["loss"] < found[0]["dense"]["loss"] / 2
-    assert found[2]["selected"]["test"] > 85 and told["scratch"]["test"] > 85
+    assert found[2]["selected"]["test"] > 85 and record["scratch"]["test"] > 85
 
 
 def test_no_loss_is_above_its_bound(whole):
@@ -106,30 +96,13 @@ def test_the_table_tells_what_the_files_do(whole):
             assert f"{point[network]['loss']:.4f}" in line and f"{point[network]['test']:.2f}" in line
         assert f"{point['bound']:.4f}" in line
     first = summary(folder)["first"]["selected"]["test"]
-    told = "never" if first is None else f"at iteration {first}"
-    assert re.search(rf"^selected, within 1 points .* on the test set {told}$", text, re.M)
-
-
-def network_of(accuracy):
-    return {"train": accuracy, "test": accuracy - 10}
-
-
-def test_the_first_match_is_with_the_dense_network_at_the_end():
-    found = [
-        {"iteration": 0, "dense": network_of(50), "selected": network_of(80)},  # better than its dense one
-        {"iteration": 5, "dense": network_of(90), "selected": network_of(88.9), "fine_tuned": network_of(89)},
-        {"iteration": 9, "dense": network_of(90), "selected": network_of(89), "fine_tuned": network_of(99)},
-    ]
-    assert first_matches(found, network_of(90), 1.0) == {
-        "selected": {"train": 9, "test": 9},
-        "fine_tuned": {"train": 5, "test": 5},
-    }
-    assert first_matches(found[:1], network_of(90), 1.0)["selected"] == {"train": None, "test": None}
+    record = "never" if first is None else f"at iteration {first}"
+    assert re.search(rf"^selected, within 1 points .* on the test set {record}$", text, re.M)
 
 
 def test_never_is_an_answer(tmp_path):
     text = run(f"{FAST} --prune_at 0 --delta 0 --iterations 300", tmp_path)
-    assert "selected, within 0 points of that dense network: on what it trained on never" in text
+    assert "selected, within 0 points of the fully trained dense network: on the training examples never" in text
     assert summary(tmp_path)["first"]["selected"]["train"] is None
 
 
@@ -143,17 +116,6 @@ def test_other_tasks_run_too(tmp_path, flags):
     assert ("fine-tuned, within" in text) == ("--fine_tune" not in flags)
     assert len(found[0]["picks"]) == (50 if "--neurons" in flags else 10), "more picks than neurons are allowed"
     assert found[1]["dense"]["loss"] < found[0]["dense"]["loss"]
-
-
-def test_every_thousandth_iteration_is_the_default():
-    flags = "--dataset digits --save_dir x --iterations 2500".split()
-    assert greedy.read_flags(flags).prune_at == (0, 1000, 2000)
-
-
-def test_a_smaller_set_of_the_same_seed_lies_in_a_larger_one():
-    small, large, other = (sub_data_set(1000, *args).tolist() for args in ((30, 0), (300, 0), (30, 1)))
-    assert len(set(small)) == 30 and set(small) < set(large) and set(small) != set(other)
-    assert sub_data_set(1000, None, 0).tolist() == list(range(1000))
 
 
 def test_each_of_several_sizes_has_the_run_it_would_have_alone(tmp_path):
@@ -179,31 +141,33 @@ def test_seeds_differ_in_examples_weights_and_order(tmp_path):
 
 def test_little_memory_gives_the_same_subnetworks(tmp_path, monkeypatch):
     """2 kB hold five neurons on 100 examples."""
-    monkeypatch.setattr(two_layer, "MEBIBYTE", 2000)
-    run(f"{FAST} --memory 1", tmp_path / "little")
-    run(f"{FAST} --memory 4096", tmp_path / "enough")
+    for name, memory in (("little", 2000), ("enough", 2**30)):
+        monkeypatch.setattr(NeuronSelectionConfig, "memory_bytes", memory)
+        run(FAST, tmp_path / name)
     little, enough = (points(tmp_path / name) for name in ("little", "enough"))
     assert [point["picks"] for point in little] == [point["picks"] for point in enough]
     assert little[1]["selected"]["loss"] == pytest.approx(enough[1]["selected"]["loss"], rel=1e-5)
 
 
-# --- going on ---------------------------------------------------------------------------------------------------------
+# --- resuming ---------------------------------------------------------------------------------------------------------
 
 PHASES = {  # what to die at: (owner, function, which call, after it)
     "before anything is written": (Path, "replace", 1, False),
-    "with the beginning written": (two_layer, "write", 1, True),
+    "with the beginning written": (run_module, "write", 1, True),
     "at the first step": (Progress, "tick", 1, False),
     "in the pre-training": (Progress, "tick", 60 + 117, False),
-    "between two stretches": (two_layer, "train_", 2, False),
-    "in a selection": (point_module, "select", 2, False),
-    "between a checkpoint and its records": (two_layer, "write_lines", 4, False),
-    "between a selection and its fine-tuning": (two_layer.NeuronSelectionRun, "fine_tune", 2, False),
+    "between two stretches": (run_module, "train_", 2, False),
+    "in a selection": (evaluation, "select_greedily", 2, False),
+    "between a checkpoint and its records": (run_module, "write_lines", 4, False),
+    "between a selection and its fine-tuning": (run_module.NeuronSelectionRun, "fine_tune", 2, False),
     "in a fine-tuning": (Progress, "tick", 2 * 60 + 130 - 20, False),
-    "after the last selection": (two_layer.NeuronSelectionRun, "fine_tune", 3, True),
-    "with the dense network measured": (two_layer.NeuronSelectionRun, "train_from_scratch", 1, False),
+    "after the last selection": (run_module.NeuronSelectionRun, "fine_tune", 3, True),
+    "with the dense network measured": (run_module.NeuronSelectionRun, "train_from_scratch", 1, False),
     "in the training from scratch": (Progress, "tick", 250 + 3 * 60 + 200, False),
-    "with all written": (two_layer, "table", 1, False),
+    "with all written": (run_module, "result_table", 1, False),
 }
+
+
 CASES = [(phase, interval) for phase in PHASES for interval in ((0, 60) if "pre-training" in phase else (0,))]
 
 
@@ -229,7 +193,7 @@ def test_the_same_command_again_tells_the_result_again_and_another_one_is_refuse
     assert again.partition("\n\n")[2] == text.partition("\n\n")[2]
     assert {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == before
     assert "hidden was 30, is 31" in run(f"{FAST} --hidden 31", tmp_path, expect=2)
-    assert "within 50 points" in run(f"{FAST} --delta 50", tmp_path), "what is good enough may be said anew"
+    assert "within 50 points" in run(f"{FAST} --delta 50", tmp_path), "what is good enough may be record anew"
     run(f"{FAST} --hidden 31 --overwrite", tmp_path)
     assert summary(tmp_path)["settings"]["hidden"] == 31
 
@@ -247,82 +211,3 @@ def test_weights_that_overflow_end_the_run(tmp_path):
     text = run(f"{FAST} --lr 1e30", tmp_path, expect=1)
     assert "smaller --lr" in text and len(text.splitlines()) > 1
     assert not summary(tmp_path)["finished"] and len(points(tmp_path)) == 1
-
-
-# --- the border -------------------------------------------------------------------------------------------------------
-
-BAD = [
-    ("--prune_at 0,500 --iterations 400", "--prune_at 500 is beyond the end of the pre-training, --iterations 400"),
-    ("--prune_at 5,5", "iterations from 0 up in rising order.*'5,5'"),
-    ("--prune_at 9,5", "rising order.*'9,5'"),
-    ("--prune_at -1,5", "argument|from 0 up"),
-    ("--prune_at=-1,5", "from 0 up.*'-1,5'"),
-    ("--prune_at 1,,5", "rising order.*'1,,5'"),
-    ("--prune_at 1.5", "rising order.*'1.5'"),
-    ("--prune_at=", "rising order.*''"),
-    ("--examples 1438", "--examples 1438 is more than the 1437 examples"),
-    ("--examples 0", "from 1 up in rising order, such as 1000,5000,20000, got '0'"),
-    ("--examples 200,100", "in rising order, such as 1000,5000,20000, got '200,100'"),
-    ("--examples 100,1438", "--examples 1438 is more than the 1437 examples"),
-    ("--examples 50,100 --resume --checkpoint README.md", "is one run's, and --examples has several"),
-    ("--hidden 0", "from 1 up, got 0"),
-    ("--neurons 0", "from 1 up, got 0"),
-    ("--iterations 0", "from 1 up, got 0"),
-    ("--fine_tune -1", "from 0 up, got -1"),
-    ("--delta -1", "from 0 up, got -1"),
-    ("--delta nan", "from 0 up, got nan"),
-    ("--memory 0", "from 1 up, got 0"),
-    ("--lr 0", "above 0, got 0"),
-    ("--activation gelu", "relu.*tanh"),
-    ("--target thirds", "halves.*classes"),
-    ("--loss hinge", "squared.*cross_entropy"),
-    ("--dataset cifar11", "cifar11"),
-    ("--data somewhere --dataset imagefolder", "somewhere"),
-    ("--resume", "nothing to resume"),
-    ("--checkpoint README.md", "with --resume only"),
-    ("--resume --overwrite", "give one of them"),
-    ("--gpu -2", "-1 for the CPU, got -2"),
-    ("--arch res20s", "--arch"),
-]
-
-
-@pytest.mark.parametrize("flags, said", BAD, ids=[flags for flags, _ in BAD])
-def test_wrong_input_is_one_sentence_and_leaves_nothing(call, tmp_path, flags, said):
-    dataset = [] if "--dataset" in flags else ["--dataset", "digits"]
-    status, out, err = call("main_greedy", *dataset, *flags.split(), "--save_dir", tmp_path / "run")
-    assert status == 2 and not out
-    assert err.startswith("main_greedy.py: error: ") and len(err.strip().splitlines()) == 1, err
-    assert re.search(said, err), err
-    assert not (tmp_path / "run").exists()
-
-
-def test_flags_are_checked_before_anything_heavy_is_imported():
-    code = (
-        "import sys, main_greedy as m; s = m.main(['--save_dir', 'x', '--prune_at', '9,5']);"
-        "assert s == 2, s; assert not {'torch', 'torchvision', 'matplotlib', 'sklearn'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
-
-
-def test_a_study_sweeps_widths_sizes_and_seeds(tmp_path):
-    (tmp_path / "study.toml").write_text(
-        """
-        [common]
-        dataset = "digits"
-        iterations = 500
-        prune_at = "0,100,500"
-        [grid]
-        hidden = [50, 100]
-        examples = [100, 1000]
-        seed = [0, 1]
-        [methods.greedy]
-        script = "main_greedy.py"
-        """
-    )
-    study = read_study(tmp_path / "study.toml", tmp_path / "runs")
-    check_jobs(study)
-    folders = [job.save_dir.relative_to(tmp_path / "runs") for job in study.jobs]
-    assert folders == [
-        Path(f"hidden_{hidden}/examples_{examples}/seed_{seed}/greedy")
-        for hidden, examples, seed in itertools.product((50, 100), (100, 1000), (0, 1))
-    ]

@@ -1,4 +1,4 @@
-"""main_channels.py end to end on the digits."""
+"""Runs of main_channels.py on the digits: what they leave, baselines, given weights, and resuming."""
 
 import contextlib
 import io
@@ -7,8 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -16,19 +14,18 @@ import torch
 import main_channels
 import main_train
 from lottery.checkpointing.checkpoint import read, split_state, write
-from lottery.greedy.channels import run as channel_run
+from lottery.greedy.channels import run as run_module
 from lottery.greedy.channels import selector
-from lottery.greedy.channels.groups import layers_of
-from lottery.greedy.channels.slicing import apart, channel_mask, load_sliced, sliced
-from lottery.study.config import read_study
-from lottery.study.runner import check_jobs
+from lottery.greedy.channels.groups import find_groups
+from lottery.greedy.channels.selector import layer_tuning_round
+from lottery.greedy.channels.slicing import channel_mask, load_sliced, relative_difference, slice_network
 from lottery.training.progress import Progress
 from models import build_model
 from tests.helpers import CHANNELS_BESIDE as BESIDE
 from tests.helpers import CHANNELS_COMMON as COMMON
 from tests.helpers import CHANNELS_SELECT as SELECT
 from tests.helpers import CHANNELS_SHORT as SHORT
-from tests.helpers import ROOT, at_call
+from tests.helpers import at_call
 from tests.helpers import select_channels as run
 from tests.stress.same_files import differences
 from verify import main as verify
@@ -84,21 +81,21 @@ def network_in(file):
     return model.eval(), mask
 
 
-# --- what a run leaves ------------------------------------------------------------------------------------------------
+# --- results ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_measures_every_point(whole):
-    told = summary(whole[0])
-    assert told["finished"] and [row.get("iteration") for row in told["rounds"]] == [None, 0, 30, 105]
-    for row in told["rounds"][1:]:
+    record = summary(whole[0])
+    assert record["finished"] and [row.get("iteration") for row in record["rounds"]] == [None, 0, 30, 105]
+    for row in record["rounds"][1:]:
         assert [len(layer["kept_channels"]) for layer in row["layers"]] == [4, 8], "half of each"
         assert [layer["picks"] for layer in row["layers"]] != [[], []] and row["apart"] <= 1e-5
         before, after = row["gains"]["before"], row["gains"]["after"]
         assert after["parameters"] < before["parameters"] and after["flops"] < before["flops"]
         assert all({"train", "validation", "test"} == row[name].keys() for name in ("dense", "selected", "fine_tuned"))
-    assert told["rounds"][3]["dense"] == told["rounds"][0]["end"], "the last point is the end"
-    assert told["rounds"][3]["dense"]["test"] > told["rounds"][1]["dense"]["test"] + 20
-    assert set(told["first"]) == {"greedy"} and set(told["first"]["greedy"]) == {"selected", "fine_tuned"}
+    assert record["rounds"][3]["dense"] == record["rounds"][0]["end"], "the last point is the end"
+    assert record["rounds"][3]["dense"]["test"] > record["rounds"][1]["dense"]["test"] + 20
+    assert set(record["first"]) == {"greedy"} and set(record["first"]["greedy"]) == {"selected", "fine_tuned"}
 
 
 def test_the_table_tells_what_the_files_do(whole):
@@ -114,7 +111,7 @@ def test_each_round_leaves_a_ticket_and_its_small_network(whole):
     for k in (1, 2, 3):
         masked, mask = network_in(whole[0] / f"{k}model_SA_best.pth.tar")
         small = load_sliced(whole[0] / f"{k}sliced.pt")
-        assert apart(masked, small, images()) <= 1e-5
+        assert relative_difference(masked, small, images()) <= 1e-5
         assert "network.1.bias" in mask and not mask["network.1.bias"].all()
         assert small.network[0].out_channels == 4 and small.network[3].in_channels == 4
     files = [str(file) for file in whole[0].glob("*.pth.tar")]
@@ -133,16 +130,16 @@ def test_main_train_trains_the_ticket_and_its_dropped_channels_stay_silent(whole
     assert int(kept["network.1"].sum()) == 4 and (inside[:, ~kept["network.1"]] == 0).all()
     inside = layers[4](layers[3](layers[2](inside)))
     assert int(kept["network.4"].sum()) == 8 and (inside[:, ~kept["network.4"]] == 0).all()
-    groups = layers_of(trained).groups
+    groups = find_groups(trained).groups
     kept = {"network.0": kept["network.1"], "network.3": kept["network.4"]}
     assert all((channel_mask(trained, groups.values(), kept)[name] == layer).all() for name, layer in mask.items())
-    assert apart(trained, sliced(trained, groups.values(), kept), images()) <= 1e-5
+    assert relative_difference(trained, slice_network(trained, groups.values(), kept), images()) <= 1e-5
 
 
 # --- baselines --------------------------------------------------------------------------------------------------------
 
 
-def rows_of(folder, by="greedy"):
+def rows_by(folder, by="greedy"):
     """What a run says of its selections, without what differs between two runs of one kind."""
     rows = [row for row in summary(folder)["rounds"] if row.get("by") == by]
     return [
@@ -158,7 +155,7 @@ def kept_in(row):
 
 def test_a_baseline_keeps_as_many_channels_of_each_layer_of_the_same_network(beside):
     folder, text = beside
-    greedy, *others = (rows_of(folder, by) for by in ("greedy", "random", "magnitude"))
+    greedy, *others = (rows_by(folder, by) for by in ("greedy", "random", "magnitude"))
     assert [row["round"] for rows in (greedy, *others) for row in rows] == [1, 2, 3, 4, 5, 6]
     for rows in others:
         for row, its in zip(rows, greedy, strict=True):
@@ -174,18 +171,18 @@ def test_a_baseline_keeps_as_many_channels_of_each_layer_of_the_same_network(bes
         norms = start.abs().sum((1, 2, 3))
         assert kept_in(row)[0] == sorted(norms.argsort(descending=True)[:4].tolist())
         masked, _ = network_in(folder / f"{k}model_SA_best.pth.tar")
-        assert apart(masked, load_sliced(folder / f"{k}sliced.pt"), images()) <= 1e-5
+        assert relative_difference(masked, load_sliced(folder / f"{k}sliced.pt"), images()) <= 1e-5
     assert verify([str(file) for file in folder.glob("*.pth.tar")]) == 0
     assert f"{folder / '2sliced.pt'}" in text, "the newest small network is that of greedy selection"
     for by, rows in (("random", others[0]), ("magnitude", others[1])):
         (line,) = (line for line in text.splitlines() if re.match(rf" +42 +{by}  ", line))
         assert f"{rows[1]['selected']['test']:.2f}" in line and f"{rows[1]['fine_tuned']['test']:.2f}" in line
-        assert f"\nselected ({by}), within 1 points of that dense network" in text
+        assert f"\nselected ({by}), within 1 points of the fully trained dense network" in text
     assert summary(folder)["first"].keys() == {"greedy", "random", "magnitude"}
 
 
 def test_baselines_change_nothing_of_the_greedy_selections(alone, beside):
-    assert rows_of(alone) == rows_of(beside[0])
+    assert rows_by(alone) == rows_by(beside[0])
 
 
 def test_an_older_run_without_baselines_goes_on_with_them(alone, beside, tmp_path):
@@ -198,14 +195,14 @@ def test_an_older_run_without_baselines_goes_on_with_them(alone, beside, tmp_pat
             del row["by"]
         write(file, content)
     run(BESIDE, tmp_path / "run")
-    assert all(rows_of(tmp_path / "run", by) == rows_of(beside[0], by) for by in ("random", "magnitude"))
+    assert all(rows_by(tmp_path / "run", by) == rows_by(beside[0], by) for by in ("random", "magnitude"))
     assert len(summary(tmp_path / "run")["rounds"]) == 7
 
 
 def test_a_baseline_keeps_as_many_channels_as_the_tolerance_took(dense, tmp_path):
     flags = "--top1_tol 0.2 --select_examples 300 --select_batch 300 --fine_tune_epochs 0 --baselines random"
     text = run(f"{COMMON} --init_dir {dense} {flags}", tmp_path)
-    (greedy,), (random,) = (rows_of(tmp_path, by) for by in ("greedy", "random"))
+    (greedy,), (random,) = (rows_by(tmp_path, by) for by in ("greedy", "random"))
     numbers = [len(kept) for kept in kept_in(random)]
     assert numbers == [len(kept) for kept in kept_in(greedy)] and sum(numbers) < 24
     assert "given weights, random: " in text and "fine_tuned" not in random
@@ -279,55 +276,59 @@ def test_repeats_weigh_more(dense, tmp_path):
     assert len(layer["kept_channels"]) == 12 or len(layer["picks"]) == 32
 
 
-def test_the_small_network_is_exported_also_by_a_finished_run(dense, tmp_path):
-    flags = f"{COMMON} --init_dir {dense} {SELECT} --fine_tune_epochs 0"
-    run(flags, tmp_path / "run")
-    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run").iterdir()}
-    text = run(f"{flags} --export {tmp_path}/small.pt2", tmp_path / "run")
-    assert (
-        "this run is finished" in text
-        and {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run").iterdir()}.items()
-        >= {name: time for name, time in before.items() if name != "summary.json"}.items()
-    )
-    program = torch.export.load(tmp_path / "small.pt2").module()
-    torch.testing.assert_close(program(images()), load_sliced(tmp_path / "run/1sliced.pt")(images()))
+def test_a_finished_run_exports_its_newest_greedy_network_and_leaves_its_files(beside, tmp_path, monkeypatch):
+    folder, exported = beside[0], []
+    monkeypatch.setattr(run_module, "export_program", lambda *args: exported.append(args))
+    before = {file: file.stat().st_mtime_ns for file in folder.iterdir() if file.name != "summary.json"}
+    text = run(f"{BESIDE} --export {tmp_path}/small.pt2", folder)
+    assert "this run is finished" in text and f"{tmp_path}/small.pt2" in text
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    ((path, small, shown),) = exported
+    assert path == tmp_path / "small.pt2" and shown.shape == (128, 1, 8, 8)
+    assert torch.equal(small(images()), load_sliced(folder / "2sliced.pt")(images()))
 
 
-# --- going on ---------------------------------------------------------------------------------------------------------
+def test_the_training_after_a_layer_has_draws_of_its_own():
+    """The numbers are part of results: they must never change."""
+    assert [layer_tuning_round(k, number) for k, number in ((1, 0), (1, 41), (3, 0))] == [65537, 65578, 196609]
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------
+
 
 PHASES = {  # what to die at: (owner, function, which call, after it)
-    "before the first checkpoint": (channel_run, "write", 1, False),
-    "in the pre-training": (Progress, "tick", 50, False),
-    "with a snapshot written": (channel_run, "write", 2, True),
-    "in the first selection": (selector, "select", 1, False),
-    "between two layers": (selector, "select", 4, False),
-    "in the tuning of a layer": (selector, "fit", 2, False),
-    "in a fine-tuning": (Progress, "tick", 105 + 42 + 30, False),
-    "before a network is sliced": (channel_run, "sliced", 2, False),
-    "with a small network written": (channel_run, "save_sliced", 1, True),
-    "at the end": (channel_run, "result_lines", 1, False),
+    "before the first checkpoint": (run_module, "write", 1, False),
+    "in the pre-training": (Progress, "tick", 30, False),
+    "with a snapshot written": (run_module, "write", 2, True),
+    "in the first selection": (selector, "select_greedily", 1, False),
+    "between two layers": (selector, "select_greedily", 4, False),
+    "in the training after a layer": (selector, "fit", 2, False),
+    "in a fine-tuning": (Progress, "tick", 42 + 21 + 10, False),
+    "before a network is sliced": (run_module, "slice_network", 2, False),
+    "with a small network written": (run_module, "save_sliced", 1, True),
+    "at the end": (run_module, "result_table", 1, False),
 }
 
 
-OF_BASELINES = {
-    "between two layers of one": (selector, "chosen", 4, False),
+BASELINE_PHASES = {
+    "between two layers of one": (selector, "baseline_channels", 4, False),
     "in the fine-tuning of one": (Progress, "tick", 42 + 2 * 21 + 2 * 3 + 40, False),
-    "with one's small network written": (channel_run, "save_sliced", 4, True),
+    "with one's small network written": (run_module, "save_sliced", 4, True),
 }
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="where there is CUDA, a process that has trained cannot fork")
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(whole, tmp_path, monkeypatch, phase):
-    killed(QUICK, PHASES[phase], tmp_path / "run", monkeypatch)
-    run(QUICK, tmp_path / "run")
-    assert differences(whole[0], tmp_path / "run") == []
+def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(alone, tmp_path, monkeypatch, phase):
+    killed(SHORT, PHASES[phase], tmp_path / "run", monkeypatch)
+    run(SHORT, tmp_path / "run")
+    assert differences(alone, tmp_path / "run") == []
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="where there is CUDA, a process that has trained cannot fork")
-@pytest.mark.parametrize("phase", OF_BASELINES)
+@pytest.mark.parametrize("phase", BASELINE_PHASES)
 def test_a_run_killed_in_a_baseline_ends_as_an_unbroken_one(beside, tmp_path, monkeypatch, phase):
-    killed(BESIDE, OF_BASELINES[phase], tmp_path / "run", monkeypatch)
+    killed(BESIDE, BASELINE_PHASES[phase], tmp_path / "run", monkeypatch)
     run(BESIDE, tmp_path / "run")
     assert differences(beside[0], tmp_path / "run") == []
 
@@ -351,90 +352,3 @@ def test_weights_that_overflow_end_the_run(dense, tmp_path):
 
 def test_another_command_is_refused(whole):
     assert "keep was 0.5, is 0.25" in run(f"{QUICK} --keep 0.25", whole[0], expect=2)
-
-
-# --- the border -------------------------------------------------------------------------------------------------------
-
-EPOCH = "--epochs 1 --decreasing_lr 1"
-BAD = [
-    ("", "no pre-trained weights to select from: give --init_dir FILE, or --epochs N"),
-    (f"{EPOCH} --init_dir DENSE", "--epochs is for training the dense network, which --init_dir gives as trained"),
-    ("--init_dir DENSE --prune_at 3", "--prune_at is for training the dense network"),
-    ("--init_dir nowhere.pt", "--init_dir nowhere.pt does not exist"),
-    ("--init_dir UNTRAINED", "holds no trained weights: the training it is for has not begun"),
-    ("--init_dir DENSE --arch res20s", "belongs to another network"),
-    (f"{EPOCH} --prune_at 0,22", "--prune_at 22 is beyond the end of the pre-training: --epochs 1 are 21 iterations"),
-    (f"{EPOCH} --prune_at 5,5", "rising order"),
-    (f"{EPOCH} --keep 9", "--keep 9 is above the width of network.0, which has 8 channels"),
-    (f"{EPOCH} --layers network.3=17", "--layers network.3 17 is above the width of network.3, which has 16 channels"),
-    (f"{EPOCH} --keep 0", "--keep must be a share .* got 0"),
-    (f"{EPOCH} --keep 1.5", "--keep must be a share .* got 1.5"),
-    (f"{EPOCH} --keep nan", "--keep must be a share .* got nan"),
-    (f"{EPOCH} --keep 1.0", "nothing is to be selected: the budget of every layer"),
-    (f"{EPOCH} --layers network.3=x", "--layers network.3 must be a share .* got x"),
-    (f"{EPOCH} --layers network.3,", "names of convolutions with commas between"),
-    (f"{EPOCH} --layers network.9", "names no layer that can be pruned, which are network.0, network.3"),
-    (
-        f"{EPOCH} --arch res20s --layers layer1.0.conv2",
-        "layer1.0.conv2 cannot be pruned: its channels enter an addition",
-    ),
-    (f"{EPOCH} --layers network.8", "network.8 cannot be pruned: it is a Linear, and channels are of convolutions"),
-    (
-        f"{EPOCH} --arch tests.networks:mobilenet_shallow --layers network.features.2.conv.1.0",
-        "pruned: it is depth-wise",
-    ),
-    (f"{EPOCH} --arch lenet300", "--arch lenet300 has no convolution whose channels can be dropped"),
-    (f"{EPOCH} --keep 0.5 --top1_tol 0.1", "give one of them"),
-    (f"{EPOCH} --top1_tol 1", "between 0 and 1, both excluded, got 1"),
-    (f"{EPOCH} --repeats --channel_weights ones", "--repeats makes channels weigh more"),
-    (f"{EPOCH} --select_examples 2000", "--select_examples 2000 is more than the 1293 examples that train"),
-    (f"{EPOCH} --export nowhere/x.pt2", "--export nowhere/x.pt2 cannot be written: its directory does not exist"),
-    (f"{EPOCH} --export .", "is a directory, a file is needed"),
-    (f"{EPOCH} --baselines best", "--baselines: must be random or magnitude, or both with a comma between, got 'best'"),
-    (f"{EPOCH} --baselines random,random", "--baselines: must be random or magnitude, .* got 'random,random'"),
-    (f"{EPOCH} --fine_tune_epochs -1", "from 0 up, got -1"),
-    (f"{EPOCH} --layer_tuning 2", "a number from 0 to 1, got 2"),
-]
-
-
-@pytest.mark.parametrize("flags, said", BAD, ids=[flags for flags, _ in BAD])
-def test_wrong_input_is_one_sentence_and_leaves_nothing(call, dense, tmp_path, flags, said):
-    untrained = tmp_path / "untrained.pth.tar"
-    torch.save({"state_dict": {}, "history": [], "settings": {"script": "main_elastic.py"}}, untrained)
-    words = flags.replace("DENSE", str(dense)).replace("UNTRAINED", str(untrained)).split()
-    network = [] if "--arch" in flags else ["--arch", "tests.networks:tiny"]
-    status, out, err = call(
-        "main_channels", "--dataset", "digits", *network, *words, "--batch_size", 64, "--save_dir", tmp_path / "run"
-    )
-    assert status == 2 and not out
-    assert err.startswith("main_channels.py: error: ") and len(err.strip().splitlines()) == 1, err
-    assert re.search(said, err), err
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_study_sweeps_budgets_and_seeds(tmp_path):
-    (tmp_path / "study.toml").write_text(
-        """
-        [common]
-        dataset = "digits"
-        epochs = 5
-        decreasing_lr = "3"
-        prune_at = "0,30,105"
-        [grid]
-        keep = ["0.25", "0.5"]
-        seed = [0, 1]
-        [methods.channels]
-        script = "main_channels.py"
-        """
-    )
-    study = read_study(tmp_path / "study.toml", tmp_path / "runs")
-    check_jobs(study)
-    assert len(study.jobs) == 4
-
-
-def test_flags_are_checked_before_anything_heavy_is_imported():
-    code = (
-        "import sys, main_channels as m; s = m.main(['--save_dir', 'x', '--epochs', '1', '--keep', '2.5']);"
-        "assert s == 2, s; assert not {'torch', 'torchvision', 'matplotlib', 'sklearn'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
