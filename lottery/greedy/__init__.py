@@ -1,5 +1,5 @@
 """Greedy forward selection (Ye et al., ICML 2020): a small subnetwork of a trained network, found without training.
 
-Selection starts from nothing and adds, again and again, the one neuron or channel that lowers the loss most. Wolfe et
-al. (arXiv 2108.00259) ask how long the dense network has to be trained before this gives a good subnetwork.
+Selection starts from nothing and adds one neuron or channel at a time, the one that lowers the loss most. Wolfe et al.
+(arXiv 2108.00259) ask how long the dense network must be trained before this finds a good subnetwork.
 """

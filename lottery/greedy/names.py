@@ -1,9 +1,9 @@
-"""The names that flags and records of greedy selection use. Importing this module does not import torch."""
+"""Values of flags and records of greedy selection. Importing this module does not import torch."""
 
 ACTIVATIONS = ("relu", "tanh")
 TARGETS = ("halves", "classes")
 LOSSES = ("squared", "cross_entropy")
 AVERAGE, ONES = CHANNEL_WEIGHTS = ("average", "ones")
 WHOLE, LAYER = TOLERANCES = ("whole", "layer")
-GREEDY = "greedy"  # how channels are selected
-RANDOM, MAGNITUDE = BASELINES = ("random", "magnitude")  # and how beside it
+GREEDY = "greedy"  # how channels are selected, or by one of
+RANDOM, MAGNITUDE = BASELINES = ("random", "magnitude")

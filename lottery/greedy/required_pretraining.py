@@ -1,7 +1,7 @@
-"""How much pre-training a subnetwork needs (Wolfe et al., arXiv 2108.00259), read off what was measured along it.
+"""How much pre-training a subnetwork needs (Wolfe et al., arXiv 2108.00259), from measurements along it.
 
 A network is good enough if it is at most `delta` points of accuracy below the dense one at the end of its pre-training.
-The dense network of the same iteration would not do to compare with: before that is trained any selection is better.
+It is not compared with the dense network of the same iteration: any selection beats that before it is trained.
 Importing this module does not import torch.
 """
 
@@ -13,16 +13,16 @@ NETWORKS, MEASURED = ("selected", "fine_tuned"), ("train", "test")
 def first_match(
     points: Sequence[Mapping], network: str, measured: str, dense: Mapping[str, float], delta: float
 ) -> int | None:
-    """The first iteration at which a network is good enough by this accuracy, None for never.
+    """The first iteration at which a network is good enough by this accuracy; None if it never is.
 
-    `points`, in the order of their iterations, have what was `measured` of each network; one may lack the network.
+    `points` are in the order of their iterations, and hold accuracies by network; the network may be absent from some.
     """
     enough = (p["iteration"] for p in points if network in p and p[network][measured] >= dense[measured] - delta)
     return next(enough, None)
 
 
 def first_matches(points: Sequence[Mapping], dense: Mapping[str, float], delta: float) -> dict[str, dict]:
-    """The first good iterations as selected and as fine-tuned, on the examples trained on and on the test set."""
+    """`first_match` of the selected and of the fine-tuned network, on the training examples and on the test set."""
     return {
         network: {measured: first_match(points, network, measured, dense, delta) for measured in MEASURED}
         for network in NETWORKS

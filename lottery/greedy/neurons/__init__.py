@@ -1,1 +1,1 @@
-"""Greedy selection of the neurons of a two-layer network, and what the theory promises of it."""
+"""Greedy selection of the neurons of a two-layer network, with the bounds of the theory."""
