@@ -30,7 +30,9 @@ def parser() -> Parser:
     parser.set_defaults(epochs=None)
     _add_weights(parser.add_argument_group("trained weights"))
     _add_budget(parser.add_argument_group("how many channels, of which layers"))
-    _add_selection(parser.add_argument_group("selection"))
+    selection = parser.add_argument_group("selection")
+    _add_picks(selection)
+    _add_selection_examples(selection)
     _add_after(parser.add_argument_group("after the selection"))
     return parser
 
@@ -87,7 +89,7 @@ def _add_budget(group) -> None:
     )
 
 
-def _add_selection(group) -> None:
+def _add_picks(group) -> None:
     group.add_argument(
         "--repeats",
         action="store_true",
@@ -107,6 +109,9 @@ def _add_selection(group) -> None:
         help="what kept channels are multiplied by: average: D c / n for a channel with c of a layer's n picks, where "
         "D is the number of the layer's channels, so that their sum keeps its scale; ones: nothing",
     )
+
+
+def _add_selection_examples(group) -> None:
     group.add_argument(
         "--select_examples",
         type=positive_int,
