@@ -1,22 +1,43 @@
-"""main_elastic"""
+"""Transfer a ticket to a deeper or shallower network, without another search; `python main_elastic.py --help`."""
 
 import sys
 from collections.abc import Sequence
 
 from lottery.cli import elastic as cli
 from lottery.cli.script import run_script
+from lottery.elastic.config import ElasticConfig
+
+
+def transfer_ticket(config: ElasticConfig) -> None:
+    """Read the source's ticket, map units to units, stretch or squeeze it, write the target's ticket."""
+    from lottery.checkpointing.resume import open_run
+    from lottery.elastic.mapping import read_mapping
+    from lottery.elastic.networks import build_members
+    from lottery.elastic.run import report, transfer_settings, write_ticket
+    from lottery.elastic.transfer import load_source, transfer
+    from lottery.tickets.load import TicketFiles
+
+    files = TicketFiles.read(config.init_dir, config.mask_dir)
+    source, target = build_members(config, files.init)
+    mapping = read_mapping(source.family, target.family, config.mapping.order, config.mapping.block_mapping)
+    loaded = load_source(config, files, source)
+    ticket = transfer(config, loaded.ticket, source, target, mapping)
+
+    settings = transfer_settings(config, loaded, mapping)
+    with open_run(config.run, settings, list(config.files.values())) as resume_point:
+        if not resume_point.saved:
+            write_ticket(config, ticket, settings, loaded)
+        notes = [*loaded.description, *loaded.notes, *resume_point.notes]
+        lines = report(config, settings, (loaded.ticket.mask, source), (ticket.mask, target))
+        print(*(f"note: {note}" for note in notes), *lines, sep="\n")
 
 
 def work(argv: Sequence[str] | None) -> None:
-    args = cli.read_flags(argv)
-
-    from lottery.elastic.run import transfer_ticket
-
-    transfer_ticket(args)
+    transfer_ticket(cli.read_config(argv))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_script(work, "main_elastic.py", argv, goes_on=False)
+    return run_script(work, cli.SCRIPT, argv, goes_on=False)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,31 @@
-"""main_init"""
+"""Prune a network at once, without a search: score its weights and keep the highest; `python main_init.py --help`."""
 
 import sys
 from collections.abc import Sequence
 
 from lottery.cli import init as cli
 from lottery.cli.script import run_script
+from lottery.pruning_at_init.config import PruningAtInitConfig
+
+
+def find_ticket(config: PruningAtInitConfig) -> None:
+    """Score every weight where the network stands, keep those that score highest, write the ticket."""
+    from lottery.checkpointing.resume import open_run
+    from lottery.pruning_at_init.pruning import prune_at_init
+    from lottery.pruning_at_init.run import pruning_settings, read_inputs, report, write_ticket, written_mask
+
+    inputs = read_inputs(config)  # weights to score, examples to score them on, how many to keep
+    settings = pruning_settings(inputs)
+    with open_run(config.run, settings, config.inputs) as resume_point:
+        mask = written_mask(resume_point)
+        if mask is None:
+            mask = prune_at_init(inputs)
+            write_ticket(inputs, mask, settings)
+        print(*report(inputs, mask, resume_point), sep="\n")
 
 
 def work(argv: Sequence[str] | None) -> None:
-    args = cli.read_flags(argv)
-
-    from lottery.pruning_at_init.run import find_ticket
-
-    find_ticket(args, cli.SCRIPT)
+    find_ticket(cli.read_config(argv))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

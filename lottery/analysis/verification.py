@@ -14,7 +14,7 @@ from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.resume import is_best_network
 from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name
 from lottery.checkpointing.run_settings import differences
-from lottery.elastic.run import transfer_again
+from lottery.elastic.transfer import transfer_again
 from lottery.tickets.invariants import Finding, Seen, TicketFacts, check, equal, unknown
 from lottery.tickets.load import TicketFiles, checksum
 from lottery.tickets.prac_set_files import read_sequence

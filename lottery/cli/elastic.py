@@ -1,4 +1,4 @@
-"""Carry a lottery ticket to a deeper or shallower network of the same family, without another search.
+"""Transfer a lottery ticket to a deeper or shallower network of the same family, without another search.
 
     python main_elastic.py --source_arch res20s --target_arch res56s \\
         --init_dir lt/7checkpoint.pth.tar --mask_dir lt/7checkpoint.pth.tar --save_dir elastic/res56s_7
@@ -7,32 +7,37 @@ Stretching replicates units (residual blocks; layers of a VGG or an MLP), squeez
 rewound weights and its batch norm (Chen et al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021). Takes neither
 data nor a GPU. Writes checkpoint.pth.tar, which main_train.py --arch res56s takes as --init_dir and --mask_dir.
 
-Networks of your own need --family, a file that says what their units are; models/description.py says what it may hold.
+Networks of your own need --family, a file that describes their units; models/description.py documents its format.
 """
 
 from argparse import Namespace
 from collections.abc import Container, Sequence
 
+from lottery.checkpointing.scripts import Script
 from lottery.cli import checks, flags
+from lottery.cli.configs import from_flags, run_config
 from lottery.cli.parser import Parser
 from lottery.cli.types import path
-from lottery.elastic import mapping
+from lottery.elastic.config import ElasticConfig, MappingConfig
+from lottery.elastic.mapping import ORDERS, read_mapping
 from models import check_arch
 from models.description import read_description
 from models.units import family
 from utils import InputError
+
+SCRIPT = str(Script.ELASTIC)
 
 
 def parser() -> Parser:
     parser = Parser(__doc__)
     group = parser.add_argument_group("networks")
     group.add_argument("--source_arch", required=True, help="the network the ticket was found in, as --arch named it")
-    group.add_argument("--target_arch", required=True, help="the network to carry it to, a relative of another depth")
+    group.add_argument("--target_arch", required=True, help="the network to transfer it to, of the same family")
     group.add_argument(
         "--family",
         type=path,
         metavar="FILE.toml",
-        help="what the units of both networks are: needed for networks of your own (package.module:function)",
+        help="describes the units of both networks: needed for networks of your own (package.module:function)",
     )
     flags.add_stem(group)
     group = parser.add_argument_group("the ticket")
@@ -46,14 +51,14 @@ def parser() -> Parser:
     group = parser.add_argument_group("the mapping")
     group.add_argument(
         "--order",
-        choices=mapping.ORDERS,
+        choices=ORDERS,
         help="where copies go: append repeats the row of units (1 2 1 2), interpolate puts copies side by side "
         "(1 1 2 2); append if not given. A squeeze keeps the early units either way",
     )
     group.add_argument(
         "--block_mapping",
         metavar="0:0;1:1,3;2:2,4",
-        help="a mapping of one's own instead: source unit, colon, the target units that become its copies; units are "
+        help="an explicit mapping instead: source unit, colon, the target units that become its copies; units are "
         "counted from 0 in each stage. One for all stages, or one for each with | between them",
     )
     group = parser.add_argument_group("the result")
@@ -63,23 +68,28 @@ def parser() -> Parser:
         action="store_true",
         help="replace another elastic ticket in --save_dir, which is moved to SAVE_DIR.old",
     )
-    parser.set_defaults(resume=False, checkpoint=None)  # there is nothing to go on with
     return parser
 
 
 def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> Namespace:
-    """The flags, checked as far as can be done without torch or the ticket; `description` is what --family holds."""
+    """The flags, checked as far as can be done without torch or the ticket; fills in --order, and --family with the
+    description that its file holds."""
     args = parser().parse_args(argv)
     for arch in args.source_arch, args.target_arch:
         check_arch(arch, args.stem)
     checks.check_files(args, "family")
-    args.description = read_description(args.family) if args.family else None
+    args.family = read_description(args.family) if args.family else None
     if args.order and args.block_mapping is not None:
-        raise InputError("--block_mapping says where every copy goes: leave --order away")
+        raise InputError("--block_mapping says where every copy goes: omit --order")
     if args.block_mapping is None:
-        args.order = args.order or mapping.ORDERS[0]
-    if not args.description:  # whose networks would have to be built to know their units
-        mapping.asked_mapping(family(args.source_arch), family(args.target_arch), args.order, args.block_mapping)
+        args.order = args.order or ORDERS[0]
+    if not args.family:  # else the networks would have to be built for their units to be known
+        read_mapping(family(args.source_arch), family(args.target_arch), args.order, args.block_mapping)
     checks.check_files(args, *({"init_dir", "mask_dir"} - set(made_later)))
     checks.check_save_dir(args.save_dir)
     return args
+
+
+def read_config(argv: Sequence[str] | None) -> ElasticConfig:
+    args = read_flags(argv)
+    return from_flags(ElasticConfig, args, run=run_config(args, SCRIPT), mapping=from_flags(MappingConfig, args))

@@ -3,23 +3,28 @@
     python main_init.py --dataset cifar10 --data data/cifar10 --arch res20s --criterion snip --density 0.1 \\
         --save_dir snip/seed_0
 
-Scores every weight, where the network starts (--seed), where an early training has brought it (--init_dir) or where a
-whole one has (--weights trained), and keeps those that score highest, exactly as many as are asked for. Writes
-checkpoint.pth.tar, which main_train.py takes as --init_dir and --mask_dir. Looks at examples that train, never at those
-that validate or test.
+Scores every weight, where the network starts (--seed), where a short training has brought it (--init_dir), or where a
+complete one has (--weights trained), and keeps the highest scores, exactly as many as are asked for. Writes
+checkpoint.pth.tar, which main_train.py takes as --init_dir and --mask_dir. Only training examples are looked at, none
+that validates or tests.
 """
 
 from argparse import Namespace
 from collections.abc import Container, Sequence
 
+from lottery.checkpointing.scripts import Script
 from lottery.cli import checks, flags
+from lottery.cli.configs import from_flags, run_config
 from lottery.cli.parser import Parser
 from lottery.cli.types import path, positive_int, share
+from lottery.pruning_at_init.config import PruningAtInitConfig
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
+from lottery.tickets.config import TicketConfig
+from lottery.training.config import DataConfig, DeviceConfig, ModelConfig
 from models import check_arch
 from utils import InputError
 
-SCRIPT = "main_init.py"
+SCRIPT = str(Script.INIT)
 WEIGHTS = ("starting", "trained")
 
 
@@ -42,19 +47,18 @@ def parser() -> Parser:
         type=path,
         metavar="FILE",
         help="weights to prune at: a checkpoint of a pruning script (its rewound weights), or "
-        "epoch_3_rewind_weight.pt; random ones if not given. Whatever mask is in it is not used",
+        "epoch_3_rewind_weight.pt; random ones if not given. A mask in it is ignored",
     )
     group.add_argument(
         "--weights",
         choices=WEIGHTS,
         default="starting",
-        help="which weights of --init_dir are scored and written: those that its training starts from, or the trained "
-        "ones that it left in a dense network, for one-shot pruning after training",
+        help="which weights of --init_dir are scored and written: those that its training starts from, or those that "
+        "it has trained in a dense network, for one-shot pruning after training",
     )
     _add_criterion(parser.add_argument_group("the criterion"))
     _add_density(parser.add_argument_group("how many weights are kept"))
-    _add_examples(parser.add_argument_group("examples that snip and grasp look at; all that train if not given"))
-    parser.set_defaults(mask_dir=None, new_classifier=False, no_augmentation=True, resume=False, checkpoint=None)
+    _add_examples(parser.add_argument_group("training examples that snip and grasp look at; all if not given"))
     return parser
 
 
@@ -77,7 +81,7 @@ def _add_criterion(group) -> None:
         "--iterations",
         type=positive_int,
         help="score and prune so many times, down to density ** (i / iterations) in iteration i, each time by the "
-        f"scores of what is left; if not given {iterated}",
+        f"scores of the weights that are left; if not given {iterated}",
     )
     group.add_argument(
         "--inverted",
@@ -122,21 +126,32 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
         raise InputError("--weights trained are those of --init_dir: give it")
     check_criterion(args)
     check_examples(args)
+    args.iterations = args.iterations or CRITERIA[args.criterion].iterations or 1
     return args
 
 
+def read_config(argv: Sequence[str] | None) -> PruningAtInitConfig:
+    args = read_flags(argv)
+    return from_flags(
+        PruningAtInitConfig,
+        args,
+        run=run_config(args, SCRIPT),
+        device=from_flags(DeviceConfig, args),
+        data=from_flags(DataConfig, args, no_augmentation=True),
+        model=from_flags(ModelConfig, args),
+        ticket=TicketConfig(init_dir=args.init_dir),
+    )
+
+
 def check_criterion(args: Namespace) -> None:
-    published = CRITERIA[args.criterion].iterations
-    if args.iterations and published is None:
+    criterion = CRITERIA[args.criterion]
+    if args.iterations and criterion.iterations is None:
         raise InputError(
-            f"--iterations {args.iterations}: the scores of {args.criterion} do not depend on what is left, one "
-            "pruning is enough: leave it away"
+            f"--iterations {args.iterations}: the scores of {args.criterion} do not depend on which weights are left, "
+            "one pruning is enough: omit it"
         )
-    if args.inverted and not CRITERIA[args.criterion].tells:
-        raise InputError(
-            f"--inverted: the scores of {args.criterion} tell nothing that could be inverted, leave it away"
-        )
-    args.iterations = args.iterations or published or 1
+    if args.inverted and not criterion.invertible:
+        raise InputError(f"--inverted: low scores of {args.criterion} mean nothing, so it has no inversion: omit it")
 
 
 def check_examples(args: Namespace) -> None:
@@ -144,7 +159,7 @@ def check_examples(args: Namespace) -> None:
         raise InputError(f"--prac_set {args.prac_set} is a directory: give the checkpoint of one of its rounds")
     given = [f"--{name}" for name in ("prac_set", "score_examples") if getattr(args, name) is not None]
     if given and not CRITERIA[args.criterion].looks_at_examples:
-        raise InputError(f"{given[0]}: --criterion {args.criterion} looks at no examples, leave it away")
+        raise InputError(f"{given[0]}: --criterion {args.criterion} looks at no examples: omit it")
     if len(given) > 1:
         raise InputError("--prac_set and --score_examples both say which examples: give one of them")
     if args.score_examples == 1:

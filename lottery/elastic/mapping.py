@@ -1,13 +1,13 @@
-"""Elastic tickets: a ticket of one network, carried to a deeper or shallower relative without a search.
+"""Elastic tickets: a ticket of one network, transferred to a deeper or shallower relative without a search.
 
-    mapping(family("res20s"), family("res56s"), "append") -> which source unit each target unit is a copy of
-    stretch(ticket, family("res20s"), family("res56s"), mapping) -> the ticket of res56s
+    mapping = unit_mapping(family("res20s"), family("res56s"), "append")  # which source unit each target unit copies
+    ticket = stretch(ticket, family("res20s"), family("res56s"), mapping)  # the ticket of res56s
 
 Chen et al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021, section 3: the mask, the rewound weights, and the
-batch norm parameters and statistics of a unit are copied together, unchanged. Units, stages and what is fixed are data
-(`models.units`). A mapping has a tuple for each stage, and in it, for each unit of the target, the number of the source
-unit it is a copy of; stages are counted from 1, the units of a stage from 0, as the paper's authors write them:
-"0:0;1:1,3;2:2,4" sends unit 1 to units 1 and 3. Functions are pure; nothing here imports torch.
+batch norm parameters and statistics of a unit are copied together, unchanged. Units and stages are data
+(`models.units`). A mapping has a tuple for each stage, with the number of the source unit that each target unit copies.
+Stages are counted from 1, the units of a stage from 0, as the paper's authors write them: "0:0;1:1,3;2:2,4" copies unit
+1 to units 1 and 3. Functions are pure; nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pruner import Mask, Ticket
 
-Mapping = tuple[tuple[int, ...], ...]
+UnitMapping = tuple[tuple[int, ...], ...]
 ORDERS = ("append", "interpolate")
 STAGE = re.compile(r"\d+:\d+(,\d+)*(;\d+:\d+(,\d+)*)*")
 
@@ -32,17 +32,17 @@ STAGE = re.compile(r"\d+:\d+(,\d+)*(;\d+:\d+(,\d+)*)*")
 # --- which unit goes where --------------------------------------------------------------------------------------------
 
 
-def asked_mapping(source: Family, target: Family, order: str | None, text: str | None) -> Mapping:
-    """The mapping as `text` writes it out; without one, that of the paper's rules in this order."""
-    return mapping(source, target, order) if text is None else parse_mapping(text, source, target)
+def read_mapping(source: Family, target: Family, order: str | None, text: str | None) -> UnitMapping:
+    """The mapping that `text` writes out; if it is None, that of the paper's rules in this order."""
+    return unit_mapping(source, target, order) if text is None else parse_mapping(text, source, target)
 
 
-def mapping(source: Family, target: Family, order: str) -> Mapping:
+def unit_mapping(source: Family, target: Family, order: str) -> UnitMapping:
     """The mapping by the paper's rules.
 
-    Units with a place of their own, the first of a stage above all, go to that place. Of the normal ones a stretch
-    replicates as many as there are, the earlier ones once more where they cannot all have equally many copies; a
-    squeeze keeps the early ones. InputError if the two are no relatives, or a stage has nothing to replicate.
+    Units with a fixed place, such as the first of a stage, keep that place. A stretch replicates all the others, the
+    earlier ones once more where not all can have equally many copies; a squeeze keeps the earliest. InputError if the
+    two are not of one family, or a stage has nothing to replicate.
     """
     check_relatives(source, target)
     return tuple(
@@ -58,7 +58,7 @@ def check_relatives(source: Family, target: Family) -> None:
 
 
 def stage_mapping(source: Stage, target: Stage, order: str, name: str = "this stage") -> tuple[int, ...]:
-    """(units of the target,): the source unit that each is a copy of; `name` is for the error's sake."""
+    """(units of the target,): the source unit that each copies; `name` is what an error calls the stage."""
     assert (source.first, source.last) == (target.first, target.last), "stages of relatives have the same places"
     if source.normal == 0 < target.normal:
         raise InputError(
@@ -71,12 +71,12 @@ def stage_mapping(source: Stage, target: Stage, order: str, name: str = "this st
 
 
 def replicated(source: int, target: int, order: str) -> list[int]:
-    """Of `target` units in a row, which of the `source` ones (from 0) each is: S = 2, T = 5 gives
+    """(target,): which of the `source` units, numbered from 0, each target unit copies. From 2 to 5 units:
 
-    append:       0 1 0 1 0    all of them, over and over
-    interpolate:  0 0 0 1 1    each as often, its copies beside each other
+    append:       0 1 0 1 0    the row of units, repeated
+    interpolate:  0 0 0 1 1    each unit's copies side by side
 
-    and T <= S the first T of them, in either order.
+    A squeeze keeps the first `target` units in either order.
     """
     if order not in ORDERS:
         raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
@@ -86,8 +86,8 @@ def replicated(source: int, target: int, order: str) -> list[int]:
     return units if order == "append" else sorted(units)
 
 
-def format_mapping(mapping: Mapping) -> str:
-    """As the authors write it: "0:0;1:1,3;2:2,4" for all stages if they are alike, else each, divided by |."""
+def format_mapping(mapping: UnitMapping) -> str:
+    """As the authors write it: "0:0;1:1,3;2:2,4", once if all stages are alike, else for each stage, divided by |."""
     stages = [_format_stage(stage) for stage in mapping]
     return stages[0] if len(set(stages)) == 1 else "|".join(stages)
 
@@ -97,11 +97,11 @@ def _format_stage(sources: Sequence[int]) -> str:
     return ";".join(f"{unit}:{','.join(found)}" for unit, found in copies.items())
 
 
-def parse_mapping(text: str, source: Family, target: Family) -> Mapping:
+def parse_mapping(text: str, source: Family, target: Family) -> UnitMapping:
     """The inverse of `format_mapping`: one mapping for all stages, or one for each.
 
-    Source units that are not named are dropped. InputError for other text, for units that are not there, and for a
-    target unit that gets no source or two.
+    Source units that are not named are dropped. InputError for malformed text, for units that do not exist, and for a
+    target unit with no source or more than one.
     """
     check_relatives(source, target)
     stages = "".join(text.split()).split("|")
@@ -145,29 +145,29 @@ def _named(stage: Stage, unit: int, number: int) -> str:
     return f"unit {unit} of stage {number} of the target ({stage.units[unit][0]})"
 
 
-# --- carrying the ticket ----------------------------------------------------------------------------------------------
+# --- copying the ticket -----------------------------------------------------------------------------------------------
 
 
-def stretch(ticket: Ticket, source: Family, target: Family, mapping: Mapping) -> Ticket:
-    """The ticket of `target`: mask and weights of each unit, of stem and of classifier copied, and sharing nothing.
+def stretch(ticket: Ticket, source: Family, target: Family, mapping: UnitMapping) -> Ticket:
+    """The ticket of `target`: copies of mask and weights of stem, units and classifier, which share no memory.
 
-    A mapping to a shallower target squeezes. InputError if a target unit has no source, or the ticket has a tensor that
+    A mapping to a shallower target squeezes. InputError if a target unit has no source, or a tensor of the ticket
     belongs to no unit.
     """
 
-    def carried(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def transferred(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensors[there].clone() for name, there in origins(tensors, source, target, mapping).items()}
 
-    return ticket._replace(mask=carried(ticket.mask), weights=carried(ticket.weights))
+    return ticket._replace(mask=transferred(ticket.mask), weights=transferred(ticket.weights))
 
 
-def origins(names: Iterable[str], source: Family, target: Family, mapping: Mapping) -> dict[str, str]:
-    """For each parameter and buffer of the target, in order, the one of the source's `names` it is a copy of."""
-    owner_of = {name: _owner(name, source) for name in names}
+def origins(names: Iterable[str], source: Family, target: Family, mapping: UnitMapping) -> dict[str, str]:
+    """For each parameter and buffer of the target, in order, the one of the source's `names` that it copies."""
+    owner_by_name = {name: _owner(name, source) for name in names}
     return {
         here + name.removeprefix(there): name
-        for there, here in _modules(source, target, mapping)
-        for name, owner in owner_of.items()
+        for there, here in _module_pairs(source, target, mapping)
+        for name, owner in owner_by_name.items()
         if owner == there
     }
 
@@ -180,8 +180,8 @@ def _owner(name: str, source: Family) -> str:
     return found[0]
 
 
-def _modules(source: Family, target: Family, mapping: Mapping) -> list[tuple[str, str]]:
-    """Pairs of modules: one of the source, and the one of the target that becomes its copy."""
+def _module_pairs(source: Family, target: Family, mapping: UnitMapping) -> list[tuple[str, str]]:
+    """Modules of the source, each with the one of the target that becomes its copy."""
     check_relatives(source, target)
     if len(mapping) != len(target.stages):
         raise InputError(f"the block mapping has {len(mapping)} stages, these networks have {len(target.stages)}")
@@ -192,21 +192,21 @@ def _modules(source: Family, target: Family, mapping: Mapping) -> list[tuple[str
         units.append((there.fixed, here.fixed))
         units += [(there.units[unit], copy) for unit, copy in zip(sources, here.units, strict=True)]
     units.append((source.classifier, target.classifier))
-    return [pair for there, here in units for pair in _pairs(there, here)]
+    return [pair for there, here in units for pair in _unit_pairs(there, here)]
 
 
-def _pairs(there: Unit, here: Unit) -> list[tuple[str, str]]:
+def _unit_pairs(there: Unit, here: Unit) -> list[tuple[str, str]]:
     if len(there) != len(here):
         names = (f"{len(unit)} modules ({', '.join(unit) or 'none'})" for unit in (there, here))
         raise InputError("what has {} cannot be copied to what has {}".format(*names))
     return list(zip(there, here, strict=True))
 
 
-# --- how dense --------------------------------------------------------------------------------------------------------
+# --- counts -----------------------------------------------------------------------------------------------------------
 
 
 class Count(NamedTuple):
-    """Of the weights that a mask decides about in a part of a network: how many there are, and how many it keeps."""
+    """How many weights a mask covers in a part of a network, and how many of them it keeps."""
 
     part: str
     size: int
@@ -218,7 +218,7 @@ class Count(NamedTuple):
 
 
 def stage_counts(mask: Mask, member: Family) -> list[Count]:
-    """The counts of the stem, of each stage and of the classifier, those that have any; they add up to the mask's."""
+    """Counts of the stem, each stage and the classifier, without parts that the mask does not cover."""
     stages = [stage.modules for stage in member.stages]
     names = ["stem", *(f"stage {number}" for number in range(1, len(stages) + 1)), "classifier"]
     counts = (

@@ -1,1 +1,1 @@
-"""Tickets found at once, without a search: SNIP, GraSP, SynFlow, magnitude and random choice."""
+"""Tickets found by scoring every weight once, without a search: random, magnitude, SNIP, GraSP and SynFlow."""

@@ -1,7 +1,9 @@
-"""What decides which weights a network keeps before it is trained: the criteria by name, and where each one ranks.
+"""The criteria by which weights are kept or dropped before training, by name, and the scopes they are ranked in.
 
-A criterion gives every weight a score (`saliency.py`); the lowest are dropped, over all layers at once or by a quota
-for each layer. A further criterion is one entry in `CRITERIA` and one function of the same name in `saliency.SCORES`.
+A criterion gives every weight a score; the lowest scores are dropped, over all layers at once or by a quota for each
+layer. To add a criterion, describe it in `CRITERIA` below, and define its score in scores.py under the same name
+(`scores.SCORES`); flags, help, settings and reports follow from these two entries.
+
 Importing this module does not import torch.
 """
 
@@ -15,55 +17,65 @@ Counts = dict[str, int]  # weights of each layer, by the layer's name
 
 
 class Criterion(NamedTuple):
-    """Its name in a report; what it is; whether its scores depend on examples; how many iterations it was published
-    with, each with scores of what the one before has left (None: its scores do not depend on what is left); whether
-    its scores tell the better weights from the worse, so that there is something to invert; and, if scores below 0 mean
-    nothing, for which networks it has none."""
+    """What the command line and reports need to know of a criterion; its score is in scores.py."""
 
-    name: str
+    name: str  # in reports
     help: str
-    looks_at_examples: bool
+    looks_at_examples: bool  # whether scores depend on examples
+    # The published number of iterations of scoring and pruning; None if scores do not depend on which weights are left.
     iterations: int | None
-    tells: bool = True
-    at_least_0: str = ""
+    invertible: bool = True  # whether low scores mean anything, so that keeping those is a control
+    # Where scores below 0 are meaningless: the networks on which there are none, in words.
+    nonnegative_for: str = ""
 
 
 CRITERIA = {
-    "random": Criterion("random mask", "every weight as likely as any other", False, None, tells=False),
-    "magnitude": Criterion("one-shot magnitude", "|w|", False, None),
-    "snip": Criterion("SNIP", "|w dL/dw| of the loss L on examples (Lee et al., ICLR 2019)", True, 1),
+    "random": Criterion(
+        "random mask", "every weight as likely as any other", looks_at_examples=False, iterations=None, invertible=False
+    ),
+    "magnitude": Criterion("one-shot magnitude", "|w|", looks_at_examples=False, iterations=None),
+    "snip": Criterion(
+        "SNIP",
+        "|w dL/dw| of the loss L on examples (Lee et al., ICLR 2019)",
+        looks_at_examples=True,
+        iterations=1,
+    ),
     "grasp": Criterion(
         "GraSP",
         "how much less the gradient would flow without the weight, on examples (Wang et al., ICLR 2020)",
-        True,
-        1,
+        looks_at_examples=True,
+        iterations=1,
     ),
     "synflow": Criterion(
         "SynFlow",
         "the synaptic flow through the weight, without examples (Tanaka et al., NeurIPS 2020)",
-        False,
-        100,
-        at_least_0="whose layers pass more on if they get more, as attention, softmax, group and layer norm do not",
+        looks_at_examples=False,
+        iterations=100,
+        nonnegative_for="whose layers pass more on if they get more, as attention, softmax, group and layer norm do "
+        "not",
     ),
 }
 
 
 def kept_by_iteration(weights: int, kept: int, iterations: int) -> list[int]:
-    """How many of so many `weights` are left after each iteration: after iteration i of n, density ** (i / n) of them,
-    and exactly `kept` at the end (the exponential schedule of SynFlow)."""
+    """How many of `weights` are left after each iteration, (iterations,): the exponential schedule of SynFlow.
+
+    After iteration i of n that is the share density ** (i / n), rounded; exactly `kept` after the last.
+    """
     return [round(weights * (kept / weights) ** (i / iterations)) for i in range(1, iterations)] + [kept]
 
 
-# --- where a criterion ranks ------------------------------------------------------------------------------------------
+# --- rankings ---------------------------------------------------------------------------------------------------------
 
 
 class Ranking(NamedTuple):
-    """Its name in a report, behind that of the criterion; what it is; and how much of the weights a layer with weights
-    of this shape gets, relative to the others. None: the layers get what the scores give them."""
+    """Among which weights scores are ranked: all of the network's, or those of each layer."""
 
-    name: str
+    name: str  # in reports, after the criterion's
     help: str
-    claim: Callable[[Sequence[int]], int] | None
+    # From the shape of a layer's weights to its share of the kept weights, relative to other layers; None if layers
+    # have no quotas.
+    layer_share: Callable[[Sequence[int]], int] | None
 
 
 RANKINGS = {
@@ -78,20 +90,23 @@ RANKINGS = {
 }
 
 
-def quotas(shapes: Shapes, room: Mapping[str, int], kept: int, claim: Callable[[Sequence[int]], int]) -> Counts:
-    """How many weights each layer keeps, `kept` of them altogether.
+def layer_quotas(
+    shapes: Shapes, capacities: Mapping[str, int], kept: int, layer_share: Callable[[Sequence[int]], int]
+) -> Counts:
+    """How many weights each layer keeps, `kept` in total.
 
-    A layer gets a share of them in proportion to its `claim`, but no more than there is `room` in it; what is too much
-    for some is shared out among the others in the same proportion. That is computed exactly; whole numbers are those
-    below, and one more for the layers with the largest remainders, of equals the first.
+    Quotas are proportional to `layer_share` of the layers' shapes. A layer whose quota would exceed its capacity keeps
+    all of that, and the rest is divided among the others in the same proportion. The division is exact, in fractions;
+    quotas are then rounded down, and the weights that are left over go to the layers with the largest remainders, the
+    first among equals.
     """
     exact: dict[str, Fraction] = {}
-    claims = {name: claim(shape) for name, shape in shapes.items()}
-    while claims:
-        share = (kept - sum(exact.values())) / Fraction(sum(claims.values()))
-        full = [name for name, wanted in claims.items() if share * wanted >= room[name]]
-        exact |= {name: Fraction(room[name]) for name in full} or {n: share * wanted for n, wanted in claims.items()}
-        claims = {name: wanted for name, wanted in claims.items() if name not in exact}
+    shares = {name: layer_share(shape) for name, shape in shapes.items()}
+    while shares:
+        unit = (kept - sum(exact.values())) / Fraction(sum(shares.values()))
+        full = [name for name, share in shares.items() if unit * share >= capacities[name]]
+        exact |= {name: Fraction(capacities[name]) for name in full} or {n: unit * share for n, share in shares.items()}
+        shares = {name: share for name, share in shares.items() if name not in exact}
     whole = {name: floor(exact[name]) for name in shapes}
-    by_remainder = sorted(shapes, key=lambda name: whole[name] - exact[name])  # stable: of equals the first
+    by_remainder = sorted(shapes, key=lambda name: whole[name] - exact[name])  # stable: the first among equals
     return whole | {name: whole[name] + 1 for name in by_remainder[: kept - sum(whole.values())]}

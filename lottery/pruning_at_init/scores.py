@@ -1,14 +1,14 @@
-"""What a weight is worth before training: scores that look at the network, and at examples, not at w alone.
+"""The scores of the criteria: how much each weight is worth at the point where the network stands.
 
-    scores = SCORES["snip"](ScoringInputs(model, weights, mask, batches, random))
+    scores = SCORES["snip"](ScoringInputs(model, weights, mask, batches))
 
-Each score is computed in a copy of the network with the weights under the mask, so that nothing of the network changes,
-nor its batch norm statistics. `batches` are pairs of images (b, C, H, W) in [0, 1] and labels (b,), which can be gone
-through more than once; one at a time is in memory. A loss is the mean over all their examples, whatever the sizes of
-batches. Where a score depends on examples, batch norm normalises with the statistics of each batch, as in the training
-that the score is about (at initialisation it has no others), and dropout is off.
+The lowest scores are dropped first. Every score is computed in a copy of the network with `weights` under `mask`, so
+the network and its batch norm statistics do not change. Losses are means over all examples, whatever the batch sizes.
+Where a score depends on examples, batch norm normalises with the statistics of each batch, as it would in training (at
+initialisation it has no others), and dropout is off.
 
-As everywhere, the lowest scores are dropped first.
+To add a criterion, define its function here, list it in `SCORES`, and describe it in `criteria.CRITERIA` under the same
+name.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,98 +22,107 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
+import pruner
 from lottery.training.step import load_weights_
 from models.network_state import copy_network, tensors
 from models.units import NORMALIZATION
-from pruner import Mask, Scores, Weights, apply_, magnitude, random_scores
+from pruner import Mask, Scores, Weights, apply_
 
-Batches = Iterable[tuple[Tensor, Tensor]]
-
-TEMPERATURE = 200.0  # of the softmax in GraSP's loss, as in its authors' code
+GRASP_TEMPERATURE = 200.0  # of the softmax in GraSP's loss, as in its authors' code
 
 
 class ScoringInputs(NamedTuple):
-    """What a criterion may look at."""
+    """What a criterion may look at.
+
+    `batches` are pairs of images (b, C, H, W) in [0, 1] and labels (b,). They can be iterated over more than once, and
+    only one at a time needs to be in memory.
+    """
 
     model: nn.Module
     weights: Weights
     mask: Mask
-    batches: Batches
-    random: np.random.Generator
+    batches: Iterable[tuple[Tensor, Tensor]]
+    random: np.random.Generator | None = None  # for criteria that draw
 
 
-def snip(model: nn.Module, weights: Weights, mask: Mask, batches: Batches) -> Scores:
+def random(inputs: ScoringInputs) -> Scores:
+    """Uniform random numbers: every weight is as likely to be kept as any other."""
+    return pruner.random_scores(inputs.mask, inputs.random)
+
+
+def magnitude(inputs: ScoringInputs) -> Scores:
+    """|w|."""
+    return pruner.magnitude(inputs.weights, inputs.mask)
+
+
+def snip(inputs: ScoringInputs) -> Scores:
     """|w dL/dw|: to first order, how much the loss changes without the weight (SNIP; Lee et al., ICLR 2019).
 
     The gradient is that of the loss on all examples; its absolute value is taken once, at the end.
     """
-    network = _judged(model, weights, mask)
-    gradients = _gradients(network, mask, batches)
+    network = _network_at_start(inputs)
+    gradients = _gradients(network, inputs)
     return {name: (network.get_parameter(name).detach() * gradient).abs() for name, gradient in gradients.items()}
 
 
-def grasp(model: nn.Module, weights: Weights, mask: Mask, batches: Batches, temperature: float = TEMPERATURE) -> Scores:
+def grasp(inputs: ScoringInputs, temperature: float = GRASP_TEMPERATURE) -> Scores:
     """w (H g): how much less the gradient would flow without the weight (GraSP; Wang et al., ICLR 2020).
 
     g is the gradient of the loss with respect to the weights that the mask keeps, H the Hessian. Removing a weight is
-    the step -w, along which the flow |g|^2 changes by -2 w (H g). The paper scores a weight -w (H g) and prunes those
-    that score highest; ours is minus that, sign and all: a weight whose removal would let the gradient flow more has
+    the step -w, along which the flow |g|^2 changes by -2 w (H g). The paper scores a weight -w (H g) and prunes the
+    highest; the score here is minus that, sign and all: a weight whose removal would let the gradient flow more has
     the lowest, a negative score, and is dropped first. The loss is that of the logits divided by `temperature`.
 
-    The examples are gone through twice, first for g, then for H g as the gradient of g (dL/dw) with g held fixed.
+    Two passes over the examples: one for g, one for H g as the gradient of g (dL/dw) with g held fixed.
     """
-    network = _judged(model, weights, mask)
-    gradients = _gradients(network, mask, batches, temperature)
-    apply_(gradients, mask)  # a weight that is dropped already is no variable any more
-    curvature = _gradients(network, mask, batches, temperature, along=gradients)
-    return {name: network.get_parameter(name).detach() * product for name, product in curvature.items()}
+    network = _network_at_start(inputs)
+    gradients = _gradients(network, inputs, temperature)
+    apply_(gradients, inputs.mask)  # a weight that has been dropped is not a variable any more
+    products = _gradients(network, inputs, temperature, along=gradients)
+    return {name: network.get_parameter(name).detach() * product for name, product in products.items()}
 
 
-def synflow(model: nn.Module, weights: Weights, mask: Mask, batches: Batches) -> Scores:
+def synflow(inputs: ScoringInputs) -> Scores:
     """|w| dR/d|w|: the synaptic flow through the weight (SynFlow; Tanaka et al., NeurIPS 2020).
 
     R is the sum of the outputs for an image of ones, of the network with every number replaced by its absolute value,
-    in float64, since R may be as large as the network is deep. Batch norm is in eval mode, a scale and a shift by
-    numbers of its own; the mean that it subtracts counts as what it adds, so that no path through the network is
-    negative. The ones enter behind the normalisation of images. Of `batches` only the shape of an image matters.
+    in float64, since R can grow exponentially with depth. Batch norm is in eval mode, a scale and a shift; the mean
+    that it subtracts is added instead, so that no path through the network is negative. The ones enter behind the
+    input normalisation. Of the batches only the shape of an image matters.
 
-    The theory is that of networks whose layers are positively homogeneous; where one gives less if it gets more, as
-    attention and group norm may, scores are negative, and mean nothing.
+    The theory is about layers that are positively homogeneous. Where an output falls as an input grows, as in attention
+    and group norm, scores can be negative, and mean nothing.
     """
-    network = _absolute(_at(model, weights, mask).eval().double())
-    parameters = [network.get_parameter(name) for name in mask]
-    images, _ = next(iter(batches))
+    network = _absolute_(_masked_copy(inputs).eval().double())
+    parameters = [network.get_parameter(name) for name in inputs.mask]
+    images, _ = next(iter(inputs.batches))
     flow = network(torch.ones_like(images[:1], dtype=torch.float64)).sum()
     gradients = torch.autograd.grad(flow, parameters, materialize_grads=True)
     return {
         name: parameter.detach() * gradient
-        for name, parameter, gradient in zip(mask, parameters, gradients, strict=True)
+        for name, parameter, gradient in zip(inputs.mask, parameters, gradients, strict=True)
     }
 
 
 SCORES: dict[str, Callable[[ScoringInputs], Scores]] = {
-    "random": lambda subject: random_scores(subject.mask, subject.random),
-    "magnitude": lambda subject: magnitude(subject.weights, subject.mask),
-    "snip": lambda subject: snip(*subject[:4]),
-    "grasp": lambda subject: grasp(*subject[:4]),
-    "synflow": lambda subject: synflow(*subject[:4]),
+    function.__name__: function for function in (random, magnitude, snip, grasp, synflow)
 }
 
 
-# --- networks to look at ----------------------------------------------------------------------------------------------
+# --- copies of the network --------------------------------------------------------------------------------------------
 
 
-def _at(model: nn.Module, weights: Weights, mask: Mask) -> nn.Module:
+def _masked_copy(inputs: ScoringInputs) -> nn.Module:
     """A copy of the network with the weights under the mask."""
-    network = copy_network(model)
-    load_weights_(network, weights)
-    apply_(dict(network.named_parameters()), mask)
+    network = copy_network(inputs.model)
+    load_weights_(network, inputs.weights)
+    apply_(dict(network.named_parameters()), inputs.mask)
     return network.requires_grad_(True)
 
 
-def _judged(model: nn.Module, weights: Weights, mask: Mask) -> nn.Module:
-    """Such a copy as it stands at the beginning of training, with nothing left to chance."""
-    network = _at(model, weights, mask).eval()
+def _network_at_start(inputs: ScoringInputs) -> nn.Module:
+    """Such a copy as it is at the first step of a training, but without dropout."""
+    network = _masked_copy(inputs).eval()
     for module in network.modules():
         if isinstance(module, _BatchNorm):
             module.train()
@@ -121,8 +130,8 @@ def _judged(model: nn.Module, weights: Weights, mask: Mask) -> nn.Module:
 
 
 @torch.no_grad()
-def _absolute(network: nn.Module) -> nn.Module:
-    """The network, changed in place, with every number replaced by its absolute value and no normalisation of images.
+def _absolute_(network: nn.Module) -> nn.Module:
+    """The network, changed in place: every number replaced by its absolute value, and no input normalisation.
 
     A running mean is replaced by minus its absolute value, since it is subtracted.
     """
@@ -136,25 +145,28 @@ def _absolute(network: nn.Module) -> nn.Module:
     return network
 
 
+# --- derivatives ------------------------------------------------------------------------------------------------------
+
+
 def _gradients(
-    network: nn.Module, names: Iterable[str], batches: Batches, temperature: float = 1.0, along: Weights | None = None
+    network: nn.Module, inputs: ScoringInputs, temperature: float = 1.0, along: Weights | None = None
 ) -> Weights:
-    """dL/dw by name, L the mean cross-entropy over all examples; with `along` a vector v instead the product H v, H
-    being the Hessian of L with respect to these parameters."""
-    parameters = [network.get_parameter(name) for name in names]
+    """dL/dw of the prunable weights by name, L the mean cross-entropy over all examples; with a vector v in `along` the
+    product H v, H being the Hessian of L with respect to these weights."""
+    parameters = [network.get_parameter(name) for name in inputs.mask]
     sums, examples = [torch.zeros_like(parameter) for parameter in parameters], 0
-    for images, labels in batches:
+    for images, labels in inputs.batches:
         with nullcontext() if along is None else sdpa_kernel(SDPBackend.MATH):  # others have no second derivative
             logits = network(images.to(parameters[0].dtype))
         loss = F.cross_entropy(logits / temperature, labels, reduction="sum")
         for total, part in zip(sums, _derivatives(loss, parameters, along), strict=True):
             total += part
         examples += len(labels)
-    return {name: total / examples for name, total in zip(names, sums, strict=True)}
+    return {name: total / examples for name, total in zip(inputs.mask, sums, strict=True)}
 
 
 def _derivatives(loss: Tensor, parameters: Sequence[Tensor], along: Weights | None) -> Sequence[Tensor]:
-    """The gradient of the loss, or its derivative along a vector, with respect to the parameters."""
+    """The gradient of the loss with respect to the parameters, or that gradient's derivative along a vector."""
     first = torch.autograd.grad(loss, parameters, create_graph=along is not None, materialize_grads=True)
     if along is None:
         return first

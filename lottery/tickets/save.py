@@ -1,4 +1,4 @@
-"""The file of a ticket that no training of its own has made: like any other checkpoint, its training not yet begun."""
+"""The file of a ticket that no training has written: a checkpoint like any other, of a training yet to begin."""
 
 from collections.abc import Iterable
 
@@ -10,16 +10,11 @@ from lottery.checkpointing.checkpoint import checkpoint_content, masked_state
 from pruner import Ticket, apply_
 
 
-def known_examples(seen: Iterable[np.ndarray], validation: Tensor | None) -> dict[str, Tensor]:
-    """For the file: all examples that weights and mask were found with, if any, and those that validate, if known."""
-    together = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *seen]))
-    found = {"sequence": torch.from_numpy(together).to(torch.int32)} if len(together) else {}
-    return found if validation is None else found | {"validation": validation.cpu().to(torch.int32)}
+def ticket_checkpoint(ticket: Ticket, settings: dict, command: str) -> dict:
+    """The content of the file: the ticket's weights, under its mask and as they are, and no epoch done.
 
-
-def untrained(ticket: Ticket, settings: dict, command: str) -> dict:
-    """A checkpoint with the weights under the mask, those that the ticket starts from, the settings that decided it,
-    and the command that made it."""
+    `settings` are what decides the ticket, `command` is the one that made it.
+    """
     weights = {name: value.clone() for name, value in ticket.weights.items()}
     apply_(weights, ticket.mask)
     return checkpoint_content(
@@ -32,3 +27,11 @@ def untrained(ticket: Ticket, settings: dict, command: str) -> dict:
         best_sa=0.0,
         command=command,
     )
+
+
+def seen_examples(seen: Iterable[np.ndarray], validation: Tensor | None) -> dict[str, Tensor]:
+    """More for that file, by which a split that mixes the two is refused later: the examples that mask and weights
+    were found with, (n,) int32, sorted, without repeats, if there are any; and those that validated, if known."""
+    together = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *seen]))
+    found = {"sequence": torch.from_numpy(together).to(torch.int32)} if len(together) else {}
+    return found if validation is None else found | {"validation": validation.cpu().to(torch.int32)}

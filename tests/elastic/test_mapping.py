@@ -1,4 +1,4 @@
-"""Elastic tickets, the pure part: the paper's mappings, and what a stretch or a squeeze makes of a ticket.
+"""The paper's mappings, and what a stretch or a squeeze makes of a ticket.
 
 Papers' strings: Chen et al., NeurIPS 2021, and the notation of their code.
 """
@@ -13,8 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pruner
-from lottery.elastic import mapping as elastic
-from lottery.elastic.mapping import format_mapping, mapping, parse_mapping, replicated, stage_counts, stretch
+from lottery.elastic.mapping import (
+    ORDERS,
+    format_mapping,
+    parse_mapping,
+    replicated,
+    stage_counts,
+    stretch,
+    unit_mapping,
+)
 from models.units import Family, Stage, family
 from pruner import Ticket
 from tests.helpers import ROOT, network
@@ -79,16 +86,16 @@ OTHERS = [
 def test_the_rules_give_the_papers_mappings(source, target, append, interpolate):
     source, target = family(source), family(target)
     for order, text in ("append", append), ("interpolate", interpolate):
-        found = mapping(source, target, order)
+        found = unit_mapping(source, target, order)
         assert format_mapping(found) == text
         assert parse_mapping(text, source, target) == found
 
 
 def test_linear_layers_have_the_authors_mapping():
     """Their commands map 3 linear layers to 5 as "0:0,2;2:4,6", every second number being a ReLU; all may replicate."""
-    found = mapping(family("vgg13_bn_3fc"), family("vgg13_bn_5fc"), "interpolate")
+    found = unit_mapping(family("vgg13_bn_3fc"), family("vgg13_bn_5fc"), "interpolate")
     assert found[:5] == ((0, 1),) * 5 and found[5] == (0, 0, 1, 1)
-    assert mapping(family("vgg13_bn_2fc"), family("vgg13_bn_3fc"), "append")[5] == (0, 0)
+    assert unit_mapping(family("vgg13_bn_2fc"), family("vgg13_bn_3fc"), "append")[5] == (0, 0)
 
 
 @given(st.integers(1, 12), st.integers(0, 30))
@@ -110,7 +117,7 @@ def test_another_order_is_refused():
 
 def test_a_stage_with_nothing_to_replicate_is_named():
     with pytest.raises(InputError, match="stage 1 cannot be stretched from 1 to 2 units"):
-        mapping(family("vgg11"), family("vgg13"), "append")
+        unit_mapping(family("vgg11"), family("vgg13"), "append")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +133,7 @@ def test_a_stage_with_nothing_to_replicate_is_named():
 )
 def test_a_ticket_stays_in_its_family(source, target, said):
     with pytest.raises(InputError, match=f"{said}$"):
-        mapping(family(source), family(target), "append")
+        unit_mapping(family(source), family(target), "append")
     with pytest.raises(InputError, match=f"{said}$"):
         parse_mapping("0:0", family(source), family(target))
 
@@ -150,7 +157,7 @@ def test_a_ticket_stays_in_its_family(source, target, said):
         ("|".join(["0:0;1:1,3;2:2,4"] * 2 + ["0:0;1:1,3;2:2"]), r"unit 4 of stage 3 of the target \(layer3\.4\)"),
     ],
 )
-def test_a_block_mapping_that_is_none_is_told(text, said):
+def test_a_malformed_block_mapping_is_refused(text, said):
     with pytest.raises(InputError, match=said) as caught:
         parse_mapping(text, family("res20s"), family("res32s"))
     assert "\n" not in str(caught.value)
@@ -163,7 +170,7 @@ def test_spaces_and_one_mapping_for_each_stage_are_read():
     assert format_mapping(each) == "0:0;1:1,2;2:3,4|0:0;1:1,3;2:2,4|0:0;2:1,2,3,4"
 
 
-# --- carrying ---------------------------------------------------------------------------------------------------------
+# --- copying the ticket -----------------------------------------------------------------------------------------------
 
 
 def chain(units, names="unit"):
@@ -219,13 +226,13 @@ def stage_totals(ticket, own):
     ]
 
 
-@pytest.mark.parametrize("order", elastic.ORDERS)
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(
     "source, target", [("res20s", "res56s"), ("res14s_projection", "res32s_projection"), ("mlp2", "mlp4")]
 )
 def test_a_networks_ticket_comes_back_to_the_bit(source, target, order):
     ticket, small, large = random_ticket(source), family(source), family(target)
-    there = mapping(small, large, order)
+    there = unit_mapping(small, large, order)
     stretched = stretch(ticket, small, large, there)
     own = network(target)
     assert [(name, value.shape, value.dtype) for name, value in stretched.weights.items()] == [
@@ -244,7 +251,7 @@ def inverse(there, source):
 
 def test_a_squeeze_keeps_the_early_blocks():
     ticket, large, small = random_ticket("res32s"), family("res32s"), family("res20s")
-    squeezed = stretch(ticket, large, small, mapping(large, small, "append"))
+    squeezed = stretch(ticket, large, small, unit_mapping(large, small, "append"))
     assert squeezed.weights.keys() == network("res20s").state_dict().keys()
     assert all(torch.equal(value, ticket.weights[name]) for name, value in squeezed.weights.items())
 
@@ -255,7 +262,7 @@ def test_what_belongs_to_a_unit_travels_together():
         family("res14s_projection"),
         family("res20s_projection"),
     )
-    found = stretch(ticket, source, target, mapping(source, target, "append"))
+    found = stretch(ticket, source, target, unit_mapping(source, target, "append"))
     parts = ["conv1.weight", "conv2.weight"]
     parts += [
         f"bn{k}.{part}"
@@ -273,7 +280,7 @@ def test_what_belongs_to_a_unit_travels_together():
 
 def test_nothing_is_shared():
     ticket, source, target = random_ticket("res14s"), family("res14s"), family("res20s")
-    found = stretch(ticket, source, target, mapping(source, target, "append"))
+    found = stretch(ticket, source, target, unit_mapping(source, target, "append"))
     storages = [value.data_ptr() for each in (ticket, found) for part in each[:2] for value in part.values()]
     assert len(set(storages)) == len(storages)
 
@@ -281,14 +288,14 @@ def test_nothing_is_shared():
 def test_a_mask_of_the_classifier_comes_along():
     ticket, source, target = random_ticket("res14s"), family("res14s"), family("res20s")
     ticket.mask["fc.weight"] = torch.rand(10, 64) < 0.1
-    found = stretch(ticket, source, target, mapping(source, target, "append"))
+    found = stretch(ticket, source, target, unit_mapping(source, target, "append"))
     assert torch.equal(found.mask["fc.weight"], ticket.mask["fc.weight"])
     assert stage_counts(found.mask, target)[-1][:2] == ("classifier", 640)
 
 
 def test_counts_add_up_and_follow_the_copies():
     ticket, source, target = random_ticket("res20s"), family("res20s"), family("res32s")
-    found = stretch(ticket, source, target, mapping(source, target, "append"))
+    found = stretch(ticket, source, target, unit_mapping(source, target, "append"))
     before, after = (
         {count.part: count for count in stage_counts(*each)} for each in ((ticket.mask, source), (found.mask, target))
     )
@@ -315,10 +322,10 @@ def test_a_tensor_of_no_unit_is_named():
     with pytest.raises(
         InputError, match=r"scale\.weight must belong to one unit of the CIFAR ResNets, it belongs to 0"
     ):
-        stretch(ticket, source, target, mapping(source, target, "append"))
+        stretch(ticket, source, target, unit_mapping(source, target, "append"))
 
 
 def test_mappings_are_made_without_torch():
-    code = "import sys; from models.units import family as f; from lottery.elastic.mapping import mapping"
-    code += "; mapping(f('mlp2'), f('mlp3'), 'append')"
+    code = "import sys; from models.units import family as f; from lottery.elastic.mapping import unit_mapping"
+    code += "; unit_mapping(f('mlp2'), f('mlp3'), 'append')"
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], cwd=ROOT, check=True)

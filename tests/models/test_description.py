@@ -11,8 +11,8 @@ import torch
 
 import pruner
 from lottery.checkpointing.checkpoint import masked_state, read, write
-from lottery.elastic.mapping import mapping, origins
-from lottery.elastic.run import images_of
+from lottery.elastic.mapping import origins, unit_mapping
+from lottery.elastic.networks import image_spec
 from lottery.training.step import copy_weights
 from models import build_model
 from models.description import Description, read_description
@@ -149,7 +149,7 @@ def test_a_description_finds_the_units_of_a_network(text, source, target, shallo
     assert [len(stage.units) for stage in small.stages] == shallow
     assert [len(stage.units) for stage in large.stages] == deep
     assert all(len(owners(name, large.modules)) == 1 for name in here)
-    found = origins(there, small, large, mapping(small, large, "append"))
+    found = origins(there, small, large, unit_mapping(small, large, "append"))
     assert {name: there[origin].shape for name, origin in found.items()} == {n: v.shape for n, v in here.items()}
 
 
@@ -419,5 +419,5 @@ def test_a_part_whose_masked_units_are_dropped_is_told(call, folder):
 def test_the_classes_are_those_of_the_last_tensor_of_the_classifier():
     arch, three = "tests.networks:mobilenet_shallow", {"mean": [0.5] * 3, "std": [0.25] * 3}
     model = build_model(arch, classes=7, channels=3, image_size=None, **three)
-    found = images_of(model.state_dict(), arch, "network.classifier", Path("ticket"))
+    found = image_spec(model.state_dict(), arch, "network.classifier", Path("ticket"))
     assert found | {"image_size": None} == {"classes": 7, "channels": 3, "image_size": None, **three}

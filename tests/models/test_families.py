@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lottery.elastic import mapping as elastic
-from lottery.elastic.mapping import mapping, origins, stretch
+from lottery.elastic.mapping import origins, stretch, unit_mapping
 from models import ARCHITECTURES
 from models.build import build
 from models.normalization import normalization
@@ -20,7 +20,7 @@ from utils import InputError
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_every_tensor_of_a_network_belongs_to_one_unit(arch):
     names, own = list(network(arch).state_dict()), family(arch)
-    assert origins(names, own, own, mapping(own, own, "append")) == {name: name for name in names}
+    assert origins(names, own, own, unit_mapping(own, own, "append")) == {name: name for name in names}
 
 
 def is_unit(arch, modules):
@@ -56,7 +56,7 @@ def test_between_relatives_every_tensor_has_an_origin_of_its_shape(order):
     carried = 0
     for source, target in RELATIVES:
         try:
-            found = mapping(family(source), family(target), order)
+            found = unit_mapping(family(source), family(target), order)
         except InputError:
             assert {source, target} & {"lenet300", "vgg11", "vgg11_bn"}, "one unit a stage has nothing to replicate"
             continue
@@ -88,5 +88,5 @@ def test_a_network_of_ones_own_becomes_a_family_by_a_description():
         )
     ticket = Ticket({}, dict(small))
     source, target = described((2, 2, 2, 2)), described((3, 4, 6, 3))
-    found = stretch(ticket, source, target, mapping(source, target, "append"))
+    found = stretch(ticket, source, target, unit_mapping(source, target, "append"))
     assert {name: value.shape for name, value in found.weights.items()} == {n: v.shape for n, v in large.items()}

@@ -1,0 +1,44 @@
+"""What pruning without a search is asked for, as a frozen dataclass. Importing this module does not import torch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from lottery.checkpointing.run_settings import WHETHER_GIVEN, RunConfig
+from lottery.tickets.config import TicketConfig
+from lottery.training.config import DataConfig, DeviceConfig, ModelConfig
+
+
+@dataclass(frozen=True)
+class PruningAtInitConfig:
+    """A ticket of main_init.py. Exactly one of `density`, `sparsity` and `like` says how many weights it keeps."""
+
+    run: RunConfig
+    criterion: str  # a key of `criteria.CRITERIA`
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    # Images are scored as they are, without augmentation.
+    data: DataConfig = field(default_factory=lambda: DataConfig(no_augmentation=True))
+    model: ModelConfig = field(default_factory=ModelConfig)
+    ticket: TicketConfig = field(default_factory=TicketConfig)  # the weights to score; no mask is read
+    weights: str = "starting"  # which weights of `init_dir` are scored and written: starting or trained
+    density: float | None = None
+    sparsity: float | None = None
+    like: Annotated[Path | None, WHETHER_GIVEN] = None  # keep as many weights as the ticket in this checkpoint
+    ranking: str = "global"  # a key of `criteria.RANKINGS`
+    iterations: int = 1
+    inverted: bool = False  # a control: keep the lowest scores
+    prune_classifier: bool = False
+    allow_empty_layers: bool = False
+    prac_set: Annotated[Path | None, WHETHER_GIVEN] = None  # score on this set instead of all training examples
+    score_examples: int | None = None  # score on so many of the training examples, drawn with the seed
+    batch_size: int = 128
+
+    @property
+    def starts_trained(self) -> bool:
+        """Whether the weights that are scored and written are trained ones."""
+        return self.weights == "trained"
+
+    @property
+    def inputs(self) -> list[Path | None]:
+        """The files that are read."""
+        return [self.ticket.init_dir, self.prac_set, self.like]

@@ -1,0 +1,155 @@
+"""Score the weights where the network stands, and keep exactly as many as are asked for, those that score highest.
+
+In `iterations` rounds, without training in between, each by the scores of what is left.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from lottery.checkpointing.checkpoint import on_cpu
+from lottery.pruning_at_init.config import PruningAtInitConfig
+from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS, Ranking, kept_by_iteration, layer_quotas
+from lottery.pruning_at_init.examples import Batches, ScoredExamples
+from lottery.pruning_at_init.scores import SCORES, ScoringInputs
+from lottery.tickets.load import LoadedTicket
+from lottery.tickets.ticket_file import TicketFile
+from lottery.training.context import ModelAndData
+from lottery.training.precision import matmul_precision
+from models import ARCHITECTURES
+from pruner import Mask, Scores, count, dense, drop, drop_in_layers, empty_layers, layer_counts, size
+from utils import InputError, RandomStream, generator, is_out_of_memory, listed, one_line
+
+ROUNDING = 1e-9  # relative to the largest score of a layer; SynFlow's scores are float64
+
+
+@dataclass(frozen=True)
+class PruningInputs:
+    """What is pruned: a network with given weights, how many of them are kept, and the examples they are scored on."""
+
+    config: PruningAtInitConfig
+    context: ModelAndData
+    loaded: LoadedTicket  # of whose ticket the weights count
+    kept: int
+    examples: ScoredExamples
+
+    @property
+    def dense(self) -> Mask:
+        """The mask of all prunable weights."""
+        return dense(self.context.model, self.config.prune_classifier)
+
+    @property
+    def batches(self) -> Batches:
+        """The examples to score on; two, for their shape, where the criterion looks at none."""
+        indices = self.context.split.train[:2] if self.examples.indices is None else self.examples.indices
+        return Batches(self.context.train, indices, self.config.batch_size)
+
+
+def prune_at_init(inputs: PruningInputs) -> Mask:
+    """The mask that keeps exactly `inputs.kept` weights; InputError for useless scores and for an empty layer."""
+    config, context, mask = inputs.config, inputs.context, inputs.dense
+    weights = {name: value.to(context.device) for name, value in inputs.loaded.ticket.weights.items()}
+    for iteration, kept in enumerate(kept_by_iteration(size(mask), inputs.kept, config.iterations)):
+        random = generator(config.run.seed, round=iteration, purpose=RandomStream.RANDOM_SCORES)
+        scores = score(config, context, ScoringInputs(context.model, weights, mask, inputs.batches, random))
+        mask = keep_highest(mask, scores, kept, RANKINGS[config.ranking])
+        check_layers(config, mask, iteration)
+    return mask
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+def score(config: PruningAtInitConfig, context: ModelAndData, inputs: ScoringInputs) -> Scores:
+    """The criterion's scores, negated if they are to be inverted.
+
+    InputError for scores that rank nothing, and for a network of the user's own that they cannot be computed of.
+    """
+    try:
+        with matmul_precision(context.device, "fp32"):
+            scores = SCORES[config.criterion](inputs)
+    except RuntimeError as error:
+        if config.model.arch in ARCHITECTURES or is_out_of_memory(error):
+            raise
+        message = f"--criterion {config.criterion} cannot score {config.model.arch}: {one_line(error)}"
+        raise InputError(message) from error
+    check_scores(config, scores, inputs.mask)
+    return {name: -layer for name, layer in scores.items()} if config.inverted else scores
+
+
+def check_scores(config: PruningAtInitConfig, scores: Scores, mask: Mask) -> None:
+    """InputError for scores that rank nothing: scores that are not finite, or all 0, or below 0 where that shows that
+    the criterion is not meant for this network."""
+    left, criterion, arch = [scores[name][layer] for name, layer in mask.items()], config.criterion, config.model.arch
+    if not all(bool(layer.isfinite().all()) for layer in left):
+        raise InputError(f"--criterion {criterion} gives weights of {arch} scores that are not finite")
+    if not any(bool(layer.any()) for layer in left):
+        raise InputError(f"--criterion {criterion} gives every weight of {arch} the score 0: nothing to rank")
+    if (networks := CRITERIA[criterion].nonnegative_for) and (below := sum(negative(layer) for layer in left)):
+        raise InputError(
+            f"--criterion {criterion} gives {below:,} of {count(mask):,} weights of {arch} scores below 0, "
+            f"which mean nothing: it is for networks {networks}"
+        )
+
+
+def negative(scores: Tensor) -> int:
+    """How many scores of a layer are below 0 by more than rounding."""
+    return int((scores < -ROUNDING * scores.abs().amax()).sum()) if len(scores) else 0
+
+
+# --- masks ------------------------------------------------------------------------------------------------------------
+
+
+def keep_highest(mask: Mask, scores: Scores, number: int, ranking: Ranking) -> Mask:
+    """The mask that keeps the `number` highest-scoring of the weights that `mask` keeps, ranked as `ranking` says."""
+    if ranking.layer_share is None:
+        return drop(mask, scores, count(mask) - number)
+    left = {name: layer["kept"] for name, layer in layer_counts(mask).items()}
+    quotas = layer_quotas({name: layer.shape for name, layer in mask.items()}, left, number, ranking.layer_share)
+    return drop_in_layers(mask, scores, {name: left[name] - quotas[name] for name in mask})
+
+
+def check_layers(config: PruningAtInitConfig, mask: Mask, iteration: int) -> None:
+    """InputError for a layer without a weight, which no signal passes but by a shortcut."""
+    empty = empty_layers(mask)
+    if not empty or config.allow_empty_layers:
+        return
+    where = f" in iteration {iteration + 1} of {config.iterations}" if config.iterations > 1 else ""
+    raise InputError(
+        f"--criterion {config.criterion} leaves no weight of {listed(empty, shown=1)}, at {count(mask):,} weights"
+        f"{where}: keep more, rank by layer (--ranking), or permit it by --allow_empty_layers"
+    )
+
+
+# --- how many weights -------------------------------------------------------------------------------------------------
+
+
+def kept_count(config: PruningAtInitConfig, context: ModelAndData) -> int:
+    """How many of the prunable weights the flags ask for; InputError if that is no ticket."""
+    whole = dense(context.model, config.prune_classifier)
+    weights = size(whole)
+    if config.like:
+        kept, asked = count_like(config.like, context, whole), f"--like {config.like}"
+    elif config.density:
+        kept, asked = round(config.density * weights), f"--density {config.density}"
+    else:
+        kept, asked = weights - round(config.sparsity * weights), f"--sparsity {config.sparsity}"
+    if not 0 < kept < weights:
+        raise InputError(f"{asked} keeps {kept:,} of {weights:,} prunable weights: that is no ticket")
+    if kept < len(whole) and not config.allow_empty_layers:
+        raise InputError(
+            f"{asked} keeps {kept:,} of {weights:,} prunable weights, fewer than there are layers, {len(whole)}: some "
+            "would have none left, which --allow_empty_layers permits"
+        )
+    return kept
+
+
+def count_like(path: Path, context: ModelAndData, whole: Mask) -> int:
+    """How many weights a ticket of this network keeps; a layer that it has no mask for counts as dense."""
+    mask = TicketFile(path).mask(context.model)
+    if strangers := [name for name in mask if name not in whole]:
+        raise InputError(
+            f"--like {path} has a mask for {strangers[0]}, which is not pruned here: is --prune_classifier missing?"
+        )
+    return count(on_cpu(whole) | mask)
