@@ -58,7 +58,8 @@ def parser() -> Parser:
     )
     _add_criterion(parser.add_argument_group("the criterion"))
     _add_density(parser.add_argument_group("how many weights are kept"))
-    _add_examples(parser.add_argument_group("training examples that snip and grasp look at; all if not given"))
+    looking = " and ".join(name for name, each in CRITERIA.items() if each.looks_at_examples)
+    _add_examples(parser.add_argument_group(f"training examples that {looking} look at; all if not given"))
     return parser
 
 

@@ -61,6 +61,22 @@ def test_a_ticket_is_found_checked_and_trained(call, capsys, tmp_path, criterion
     assert all(torch.equal(value, content["init_weight"][name]) for name, value in trained["init_weight"].items())
 
 
+def test_recorded_settings_are_flags_that_decide_and_checksums_of_what_was_read(call, tmp_path):
+    """Another key or value would keep tickets made before from being recognised."""
+    content, _ = find(call, tmp_path, "--criterion", "snip", "--density", 0.3)
+    settings = content["settings"]
+    assert {name: value for name, value in settings.items() if not name.endswith("checksum")} == {
+        "script": "main_init.py", "seed": 0, "dataset": "digits", "image_size": None, "val_fraction": 0.1,
+        "no_augmentation": True, "arch": "tests.networks:tiny", "stem": "imagenet", "init_dir": False,
+        "mask_dir": False, "new_classifier": False, "weights": "starting", "criterion": "snip", "ranking": "global",
+        "iterations": 1, "inverted": False, "prune_classifier": False, "allow_empty_layers": False, "density": 0.3,
+        "sparsity": None, "like": False, "prac_set": False, "score_examples": None, "batch_size": 128, "kept": 410,
+        "prunable": TINY, "step": 0,
+    }  # fmt: skip
+    assert {name for name in settings if name.endswith("checksum")} == {"data checksum", "split checksum"}
+    assert type(settings["script"]) is str
+
+
 def test_a_ticket_whose_mask_was_altered_is_found_out(call, capsys, tmp_path):
     content, _ = find(call, tmp_path, "--criterion", "magnitude", "--density", 0.3)
     mask = mask_in(content)
