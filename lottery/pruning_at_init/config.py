@@ -7,11 +7,15 @@ from typing import Annotated
 from lottery.checkpointing.run_settings import WHETHER_GIVEN, RunConfig
 from lottery.tickets.config import TicketConfig
 from lottery.training.config import DataConfig, DeviceConfig, ModelConfig
+from utils import InputError
 
 
 @dataclass(frozen=True)
 class PruningAtInitConfig:
-    """A ticket of main_init.py. Exactly one of `density`, `sparsity` and `like` says how many weights it keeps."""
+    """A ticket of main_init.py.
+
+    Exactly one of `density`, `sparsity` and `like` says how many weights it keeps; InputError otherwise.
+    """
 
     run: RunConfig
     criterion: str  # a key of `criteria.CRITERIA`
@@ -32,6 +36,10 @@ class PruningAtInitConfig:
     prac_set: Annotated[Path | None, WHETHER_GIVEN] = None  # score on this set instead of all training examples
     score_examples: int | None = None  # score on so many of the training examples, drawn with the seed
     batch_size: int = 128
+
+    def __post_init__(self):
+        if sum(given is not None for given in (self.density, self.sparsity, self.like)) != 1:
+            raise InputError("give exactly one of density, sparsity and like, which say how many weights are kept")
 
     @property
     def starts_trained(self) -> bool:

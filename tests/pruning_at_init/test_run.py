@@ -12,12 +12,15 @@ import main_imp
 import pruner
 from dataset import to_input
 from lottery.checkpointing.checkpoint import read, split_state, write
+from lottery.checkpointing.run_settings import RunConfig
 from lottery.cli import init
-from lottery.pruning_at_init.criteria import CRITERIA
+from lottery.pruning_at_init.config import PruningAtInitConfig
+from lottery.pruning_at_init.criteria import CRITERIA, Criterion
 from lottery.pruning_at_init.run import read_inputs
 from lottery.pruning_at_init.scores import SCORES, ScoringInputs, snip, synflow
 from lottery.training.step import copy_weights
 from tests.helpers import ROOT, one_sentence
+from utils import InputError
 from verify import main as verify
 
 DIGITS = "--dataset digits --arch tests.networks:tiny".split()
@@ -75,6 +78,26 @@ def test_recorded_settings_are_flags_that_decide_and_checksums_of_what_was_read(
     }  # fmt: skip
     assert {name for name in settings if name.endswith("checksum")} == {"data checksum", "split checksum"}
     assert type(settings["script"]) is str
+
+
+def test_a_criterion_takes_an_entry_and_a_function(call, tmp_path, monkeypatch):
+    entry = Criterion("by place", "its place in the layer", looks_at_examples=False, iterations=None)
+    monkeypatch.setitem(CRITERIA, "place", entry)
+    monkeypatch.setitem(SCORES, "place", lambda inputs: {
+        name: torch.arange(layer.numel()).view(layer.shape) / 1 for name, layer in inputs.mask.items()
+    })  # fmt: skip
+    content, out = find(call, tmp_path, "--criterion", "place", "--density", 0.5, "--ranking", "uniform")
+    assert "place keeps 684 of" in out
+    for layer in mask_in(content).values():
+        half = layer.numel() // 2
+        assert layer.flatten()[half:].all() and not layer.flatten()[:half].any()
+
+
+def test_a_configuration_says_once_how_many_weights_are_kept(tmp_path):
+    run = RunConfig("main_init.py", tmp_path)
+    for numbers in {}, {"density": 0.5, "sparsity": 0.5}:
+        with pytest.raises(InputError, match="one of density, sparsity and like"):
+            PruningAtInitConfig(run, "snip", **numbers)
 
 
 def test_a_ticket_whose_mask_was_altered_is_found_out(call, capsys, tmp_path):
