@@ -1,4 +1,4 @@
-"""What tests share: small networks, runs of the scripts in this process, comparisons of files, made-up records."""
+"""What tests share: small networks, flags of quick runs, scripts run in this process, comparisons, made-up runs."""
 
 import contextlib
 import copy
@@ -35,8 +35,11 @@ from pruner import Ticket
 from tests.stress.same_files import differences, different
 
 GOLDEN = Path(__file__).parent / "golden"
-
 ROOT = Path(__file__).parent.parent
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
 
 
 class Tiny(nn.Module):
@@ -64,9 +67,6 @@ def network(arch, device="meta", inputs=64, classes=10):
             [0.5] * channels, [0.2] * channels, image_channels=channels, network_channels=channels
         )
         return build(arch, "imagenet", classes, inputs, normalize)
-
-
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 def pruned_ticket(model, rate=0.4):
@@ -121,6 +121,80 @@ def masked_and_sliced(model, kept, groups):
     return masked, slice_network(masked, groups.values(), kept)
 
 
+# --- flags ------------------------------------------------------------------------------------------------------------
+
+SETTINGS = (
+    "--dataset digits --arch tests.networks:tiny --epochs 8 --decreasing_lr 4,6 --batch_size 64 --warmup 1 --gpu -1"
+)
+REWIND = f"{SETTINGS} --prune_type rewind_lt --rewind_epoch 1 --pruning_times 3"
+SAVING = "--save_interval 0"  # after every epoch, for tests that kill between two saves
+REPORTED = "--dataset digits --arch tests.networks:tiny --epochs 3 --decreasing_lr 2 --batch_size 64 --gpu -1"
+CONTROLLED = (  # rounds of equal length, so that runs of other sets can follow
+    "--dataset digits --arch lenet300 --epochs 6 --decreasing_lr 3,5 --batch_size 64 --warmup 1 --gpu -1"
+    " --prune_type rewind_lt --rewind_epoch 0 --pruning_times 2 --prac_epochs fixed"
+)
+STOPS = "--eb_eps 0.3 --eb_arm none --queue_length 2"  # ends each round after its fourth epoch
+MEMBERS = ("random", "easy", "el2n", "cet", "cep")  # of the control sets
+
+
+def like_run(path, members):
+    """The flags of a control for the PrAC run in `path`."""
+    return f"{CONTROLLED} --like_run {path} --members {members}"
+
+
+CHANNELS_COMMON = "--dataset digits --arch tests.networks:tiny --batch_size 64"
+CHANNELS_SELECT = "--select_examples 200 --select_batch 50 --candidates 6 --fine_tune_epochs 2"
+CHANNELS_SHORT = (
+    f"{CHANNELS_COMMON} --epochs 2 --decreasing_lr 1 --prune_at 0,42 --layer_tuning 0.1 {CHANNELS_SELECT[:-1]}1"
+)
+CHANNELS_BESIDE = f"{CHANNELS_SHORT} --baselines random,magnitude"
+NEURONS_FAST = "--dataset digits --hidden 30 --examples 100 --iterations 20 --prune_at 0,20 --neurons 10 --fine_tune 5"
+
+
+# --- runs in this process ---------------------------------------------------------------------------------------------
+
+SCRIPTS = {"imp": main_imp, "PrAC": main_PrAC_imp, "train": main_train}
+
+
+def run(script, flags, save_dir, expect=0):
+    """Run "imp", "PrAC" or "train"; what it printed."""
+    return run_to(expect, SCRIPTS[script], *flags.split(), "--save_dir", save_dir)
+
+
+def select_channels(flags, save_dir, expect=0, script=main_channels):
+    """Run main_channels on the CPU; what it printed."""
+    return run_to(expect, script, *flags.split(), "--gpu", -1, "--save_dir", save_dir)
+
+
+def select_neurons(flags, save_dir, expect=0):
+    """Run main_greedy on the CPU; what it printed."""
+    return run_to(expect, main_greedy, *flags.split(), "--gpu", -1, "--save_dir", save_dir)
+
+
+def run_to(expect, script, *words: object) -> str:
+    """What a script printed; it must end with the exit status `expect`."""
+    status, out, err = run_in_process(script, *words)
+    assert status == expect, err + out
+    return out + err
+
+
+def run_in_process(script, *words: object) -> tuple[int, str, str]:
+    """Call a script's main with these words: (exit status, stdout, stderr)."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = script.main([str(word) for word in words])
+    return status, out.getvalue(), err.getvalue()
+
+
+def one_sentence(call, script, words, tmp_path, message):
+    """A script refuses these flags with one matching sentence and status 2, before it writes anything."""
+    status, _, err = call(script, *words, "--save_dir", tmp_path / "run")
+    assert status == 2
+    assert err.startswith(f"{script}.py: error: ") and len(err.strip().splitlines()) == 1, err
+    assert re.search(message, err), err
+    assert not (tmp_path / "run").exists(), "bad input leaves nothing behind"
+
+
 def write_study(folder: Path, text: str, *changes: tuple[str, str]) -> Path:
     """A study's file, each change made wherever its old words stand; they must stand somewhere."""
     for old, new in changes:
@@ -131,47 +205,24 @@ def write_study(folder: Path, text: str, *changes: tuple[str, str]) -> Path:
     return file
 
 
-def run_in_process(script, *words: object) -> tuple[int, str, str]:
-    """A script's exit status with these words, what it printed, what it complained about."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = script.main([str(word) for word in words])
-    return status, out.getvalue(), err.getvalue()
+def check_refusal(file, folder, message, capsys):
+    """A study is refused with one matching sentence and status 2, before it writes anything."""
+    assert study.main([str(file), "--save_dir", str(folder)]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert re.search(message, err), err
+    assert not folder.exists()
 
 
-SETTINGS = (
-    "--dataset digits --arch tests.networks:tiny --epochs 8 --decreasing_lr 4,6 --batch_size 64 --warmup 1 --gpu -1"
-)
-
-REWIND = f"{SETTINGS} --prune_type rewind_lt --rewind_epoch 1 --pruning_times 3"
-
-SAVING = "--save_interval 0"  # after every epoch, for the tests that kill between two saves
-
-SCRIPTS = {"imp": main_imp, "PrAC": main_PrAC_imp, "train": main_train}
-
-
-def run(script, flags, save_dir, expect=0):
-    """One run in this process; what it printed."""
-    status, out, err = run_in_process(SCRIPTS[script], *flags.split(), "--save_dir", save_dir)
-    assert status == expect, err + out
-    return out + err
-
-
-def checkpoints(folder, kind="checkpoint"):
-    return [read(folder / f"{k}{kind}.pth.tar") for k in itertools.takewhile(
-        lambda k: (folder / f"{k}{kind}.pth.tar").exists(), itertools.count())]  # fmt: skip
-
-
-def masks(folder):
-    return [split_state(saved["state_dict"])[1] for saved in checkpoints(folder)]
+# --- runs that die ----------------------------------------------------------------------------------------------------
 
 
 class Killed(BaseException):
-    pass
+    """Ends a run as a kill does: nothing catches it."""
 
 
 def kill_at(monkeypatch, number):
-    """Die just before the number-th file would be written."""
+    """Die just before the number-th write (from 0) of a checkpoint."""
     from lottery.checkpointing import checkpoint
 
     real, left = checkpoint.write, iter(range(number))
@@ -186,7 +237,7 @@ def kill_at(monkeypatch, number):
 
 
 def run_killed(monkeypatch, script, flags, save_dir, every):
-    """A run that dies before every so many writes, begun again and again until it ends."""
+    """A run that dies before each `every`-th write, started again and again until it ends."""
     for _ in range(40):
         with monkeypatch.context() as patch, contextlib.suppress(Killed):
             kill_at(patch, every)
@@ -195,19 +246,8 @@ def run_killed(monkeypatch, script, flags, save_dir, every):
     pytest.fail("the run never ended")
 
 
-def assert_same_files(a, b):
-    assert differences(a, b) == []
-
-
-def assert_same(a, b, where):
-    assert list(different(a, b, where)) == []
-
-
-def equal_weights(a, b):
-    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
-
-
 def die():
+    """SIGKILL: for a forked child."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -227,52 +267,41 @@ def at_call(patch, owner, name, number, after=False):
     patch.setattr(owner, name, dies)
 
 
-def one_sentence(call, script, words, tmp_path, message):
-    status, _, err = call(script, *words, "--save_dir", tmp_path / "run")
-    assert status == 2
-    assert err.startswith(f"{script}.py: error: ") and len(err.strip().splitlines()) == 1, err
-    assert re.search(message, err), err
-    assert not (tmp_path / "run").exists(), "bad input leaves nothing behind"
+# --- what runs leave --------------------------------------------------------------------------------------------------
 
 
-def check_refusal(file, folder, message, capsys):
-    assert study.main([str(file), "--save_dir", str(folder)]) == 2
-    err = capsys.readouterr().err
-    assert len(err.splitlines()) == 1
-    assert re.search(message, err), err
-    assert not folder.exists()
+def checkpoints(folder, kind="checkpoint"):
+    """The files of a search's rounds, in order; their best networks with kind="model_SA_best"."""
+    return [read(folder / f"{k}{kind}.pth.tar") for k in itertools.takewhile(
+        lambda k: (folder / f"{k}{kind}.pth.tar").exists(), itertools.count())]  # fmt: skip
 
 
-CHANNELS_COMMON = "--dataset digits --arch tests.networks:tiny --batch_size 64"
-
-CHANNELS_SELECT = "--select_examples 200 --select_batch 50 --candidates 6 --fine_tune_epochs 2"
-
-
-def select_channels(flags, save_dir, expect=0, script=main_channels):
-    """One select_channels in this process; what it printed."""
-    status, out, err = run_in_process(script, *flags.split(), "--gpu", -1, "--save_dir", save_dir)
-    assert status == expect, err + out
-    return out + err
+def masks(folder):
+    """The masks of a search's rounds, in order; the dense round's is empty."""
+    return [split_state(saved["state_dict"])[1] for saved in checkpoints(folder)]
 
 
-CHANNELS_SHORT = (
-    f"{CHANNELS_COMMON} --epochs 2 --decreasing_lr 1 --prune_at 0,42 --layer_tuning 0.1 {CHANNELS_SELECT[:-1]}1"
-)
-
-CHANNELS_BESIDE = f"{CHANNELS_SHORT} --baselines random,magnitude"
+def without_time(rows, dropping=None):
+    """Rows without what the clock says, and without the key `dropping`."""
+    return [{key: value for key, value in row.items() if key not in ("seconds", dropping)} for row in rows]
 
 
-NEURONS_FAST = "--dataset digits --hidden 30 --examples 100 --iterations 20 --prune_at 0,20 --neurons 10 --fine_tune 5"
+def equal_weights(a, b):
+    """Whether two state dicts are equal to the bit."""
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
 
 
-def select_neurons(flags, save_dir, expect=0):
-    """One select_neurons in this process; what it printed."""
-    status, out, err = run_in_process(main_greedy, *flags.split(), "--gpu", -1, "--save_dir", save_dir)
-    assert status == expect, err + out
-    return out + err
+def assert_same(a, b, where):
+    """Two values of a file are the same to the bit; `where` is how a difference is named."""
+    assert list(different(a, b, where)) == []
 
 
-REPORTED = "--dataset digits --arch tests.networks:tiny --epochs 3 --decreasing_lr 2 --batch_size 64 --gpu -1"
+def assert_same_files(a, b):
+    """Two runs left the same files: tensors to the bit, all else but what the clock says."""
+    assert differences(a, b) == []
+
+
+# --- made-up runs, for reports ----------------------------------------------------------------------------------------
 
 RECIPE = {
     "dataset": "digits",
@@ -282,15 +311,13 @@ RECIPE = {
     "epochs": 4,
     "batch_size": 8,
 }
-
 IMP = RECIPE | {"script": "main_imp.py", "rate": 0.5, "random_prune": False, "eb_eps": None, "prac_set": False}
-
 PRAC = RECIPE | {"script": "main_PrAC_imp.py", "rate": 0.5, "data_prune": "zero_out", "cep": "trained", "eb_eps": 0.08}
-
 TRAIN = RECIPE | {"script": "main_train.py", "init_dir": True, "mask_dir": True}
 
 
 def round_row(k, test, **more):
+    """What a run records of round k, with half of the weights pruned each time."""
     density = 0.5**k
     defaults = {"kept": int(64 * density), "set": 16, "validation": test, "best_epoch": 3, "epochs": 4}
     defaults |= {"epochs_planned": 4, "stopped": False, "steps": 8, "steps_per_epoch": 2, "examples": 64}
@@ -305,6 +332,7 @@ def round_row(k, test, **more):
 
 
 def made(path, settings, tests, seed=0, summary=None):
+    """A run with these test accuracies, one a round."""
     rounds = [round_row(k, test) for k, test in enumerate(tests)]
     found = Run(path, settings | {"seed": seed}, rounds, summary=summary or {})
     found.name = f"{settings['script']}-{seed}-{id(found)}"
@@ -312,10 +340,12 @@ def made(path, settings, tests, seed=0, summary=None):
 
 
 def seeds(settings, by_seed, path="runs"):
+    """One run for each list of test accuracies, with the seeds 0, 1, ..."""
     return [made(path, settings, tests, seed) for seed, tests in enumerate(by_seed)]
 
 
 def retrained(search, k, test, seed=0, ticket_seed=0):
+    """A training of the ticket after k prunings."""
     ticket = {"file": "f", "prunings": k, "settings": search | {"seed": ticket_seed}}
     found = made("runs", TRAIN, [test], seed, {"ticket": ticket})
     found.rounds = [round_row(k, test)]
@@ -334,7 +364,7 @@ def elastic_ticket(search, density, test, seed=0, order="append", arch="deep", k
 
 
 def control(search, name, k, test, seed=0):
-    """Of the ticket after k prunings; without a mask if it is the dense network."""
+    """A control of the ticket after k prunings; it has no mask if it is the dense network."""
     found = retrained(search, k, test, seed, seed)
     found.settings = found.settings | {"control": name}
     found.rounds = [round_row(0, test)] if name == "dense" else found.rounds
@@ -379,9 +409,6 @@ def init_ticket(test, seed=0, kept=16, **more):
 
 
 def names(runs, kind=SEARCH):
+    """What the report calls the methods of these runs."""
     (task,), _ = logged(group_by_task, runs)
     return [method.name for method in task.by_kind(kind)]
-
-
-def without_time(rows, dropping=None):
-    return [{key: value for key, value in row.items() if key not in ("seconds", dropping)} for row in rows]

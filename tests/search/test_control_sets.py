@@ -1,15 +1,9 @@
-"""Controls for the PrAC set: the members by hand, runs that follow another one, and what cannot be followed."""
-
-import itertools
-import re
-import shlex
-import shutil
+"""Controls for PrAC sets: their members by hand, and runs beside the one that they follow."""
 
 import numpy as np
 import pytest
 import torch
 
-import pruner
 from dataset import el2n, highest, random_by_class
 from lottery.reports.chapters.prac_sets import prac_set_parts
 from lottery.reports.comparison.methods import group_by_task
@@ -18,27 +12,16 @@ from lottery.search.control_sets import ControlSets, has_others
 from lottery.search.examples import RoundEnd
 from lottery.search.prac_sets import PracSets
 from lottery.search.schedule import nearest_epochs
-from lottery.study.config import read_study
-from lottery.study.runner import check_jobs, slurm_script
 from lottery.training.evaluation import Evaluator
 from tests.helpers import (
-    IMP,
-    PRAC,
-    ROOT,
+    CONTROLLED,
+    MEMBERS,
     SAVING,
     assert_same_files,
     checkpoints,
-    logged,
-    made,
-    masks,
-    names,
-    one_sentence,
-    retrained,
-    run,
+    like_run,
     run_killed,
-    write_study,
 )
-from utils import InputError
 
 # --- members by hand --------------------------------------------------------------------------------------------------
 
@@ -212,37 +195,17 @@ def test_a_set_of_all_examples_has_no_other_members():
             assert all(set(chosen.tolist()) == set(like.tolist()) for chosen, _ in draws(members, like=like))
 
 
-# --- runs that follow another one -------------------------------------------------------------------------------------
-
-SETTINGS = "--dataset digits --arch lenet300 --epochs 6 --decreasing_lr 3,5 --batch_size 64 --warmup 1 --gpu -1"
-SETTINGS += " --prune_type rewind_lt --rewind_epoch 0 --pruning_times 2 --prac_epochs fixed"
-STOPS = "--eb_eps 0.3 --eb_arm none --queue_length 2"  # ends each round after its fourth epoch
-ALL_MEMBERS = ("random", "easy", "el2n", "cet", "cep")
+# --- on digits -------------------------------------------------------------------------------------------------------
 
 
-def like(path, members):
-    return f"{SETTINGS} --like_run {path} --members {members}"
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A finished PrAC run, a control of each kind for it, and IMP with its steps."""
-    folder = tmp_path_factory.mktemp("controls")
-    run("PrAC", f"{SETTINGS} {STOPS}", folder / "PrAC")
-    for members in ALL_MEMBERS:
-        run("PrAC", like(folder / "PrAC", members), folder / members)
-    (folder / "said").write_text(run("imp", f"{SETTINGS} --steps_of {folder / 'PrAC'}", folder / "steps"))
-    return folder
-
-
-def test_a_control_has_the_sizes_steps_and_ends_of_its_run_and_other_members(runs):
-    followed = checkpoints(runs / "PrAC")
+def test_a_control_has_the_sizes_steps_and_ends_of_its_run_and_other_members(controls):
+    followed = checkpoints(controls / "PrAC")
     rows = followed[-1]["rounds"]
     assert all(row["stopped"] for row in rows) and rows[1]["set"] < rows[0]["set"], "or it proves little"
     same = ("set", "epochs", "epochs_planned", "steps", "steps_per_epoch", "examples", "stopped", "kept")
     chosen = {}
-    for members in ALL_MEMBERS:
-        found = checkpoints(runs / members)
+    for members in MEMBERS:
+        found = checkpoints(controls / members)
         assert len(found) == 3 and found[0]["sequence"].tolist() == followed[0]["sequence"].tolist()
         for ours, theirs in zip(found[-1]["rounds"], rows, strict=True):
             assert {name: ours[name] for name in same} == {name: theirs[name] for name in same}
@@ -251,235 +214,40 @@ def test_a_control_has_the_sizes_steps_and_ends_of_its_run_and_other_members(run
             assert [row["lr"] for row in ours["history"]] == [row["lr"] for row in theirs["history"]]
             assert set(ours["sequence"].tolist()) <= set(followed[0]["sequence"].tolist())
         chosen[members] = tuple(tuple(saved["sequence"].tolist()) for saved in found[1:])
-    assert len(set(chosen.values())) == len(ALL_MEMBERS)
+    assert len(set(chosen.values())) == len(MEMBERS)
 
 
-def test_random_and_easy_members_have_the_classes_of_their_runs_sets(runs):
+def test_random_and_easy_members_have_the_classes_of_their_runs_sets(controls):
     for members, shared in (("random", None), ("easy", 0)):
-        for ours, theirs in zip(checkpoints(runs / members)[1:], checkpoints(runs / "PrAC")[1:], strict=True):
+        for ours, theirs in zip(checkpoints(controls / members)[1:], checkpoints(controls / "PrAC")[1:], strict=True):
             row, set_ = ours["rounds"][-1], set(theirs["sequence"].tolist())
             assert row["in_run_set"] == len(set_ & set(ours["sequence"].tolist())) and row["in_run_set"] in (
                 [shared] if shared is not None else range(1, len(set_))
             )
-        rows = checkpoints(runs / members)[-1]["rounds"], checkpoints(runs / "PrAC")[-1]["rounds"]
+        rows = checkpoints(controls / members)[-1]["rounds"], checkpoints(controls / "PrAC")[-1]["rounds"]
         assert all(a["class_counts"] == b["class_counts"] for a, b in zip(*rows, strict=True) if not a.get("filled"))
 
 
-def test_the_forward_passes_of_a_control_are_in_its_books(runs):
-    passes = {members: [row["forward_passes"] for row in checkpoints(runs / members)[-1]["rounds"]]
-              for members in ALL_MEMBERS}  # fmt: skip
+def test_the_forward_passes_of_a_control_are_in_its_books(controls):
+    passes = {members: [row["forward_passes"] for row in checkpoints(controls / members)[-1]["rounds"]]
+              for members in MEMBERS}  # fmt: skip
     assert passes == {"random": [0, 0], "easy": [0, 0], "el2n": [1293, 0], "cet": [0, 0], "cep": [1293, 1293]}
 
 
-def test_imp_with_the_steps_of_a_prac_run_is_imp_on_a_shorter_schedule(runs):
-    theirs, found = checkpoints(runs / "PrAC")[-1]["rounds"], checkpoints(runs / "steps")
-    for k, (row, other) in enumerate(zip(found[-1]["rounds"], theirs, strict=True)):
-        assert row["set"] == 1293 and not row["stopped"]
-        assert row["epochs"] == max(1, round(other["steps"] / 21))
-        assert abs(row["steps"] - other["steps"]) <= 21 / 2 or row["epochs"] == 1
-        assert (
-            f"round {k} has {row['epochs']} ({row['steps']} steps for {other['steps']})" in (runs / "said").read_text()
-        )
-    lr = [[row["lr"] for row in saved["history"]] for saved in found[:2]]
-    for epochs, rates in zip((row["epochs"] for row in found[-1]["rounds"]), lr, strict=True):
-        drop = max(1, 3 * epochs // 6)
-        assert all((rate < 0.05) == (epoch >= drop) for epoch, rate in enumerate(rates)), "milestones in proportion"
-
-
 @pytest.mark.parametrize("kind", ["el2n", "cep", "steps"])
-def test_a_killed_control_ends_where_an_unbroken_one_does(runs, tmp_path, monkeypatch, kind):
+def test_a_killed_control_ends_where_an_unbroken_one_does(controls, tmp_path, monkeypatch, kind):
     """Also where scores are taken in mid-round and needed in later ones."""
-    flags = f"{SETTINGS} --steps_of {runs / 'PrAC'}" if kind == "steps" else like(runs / "PrAC", kind)
+    flags = f"{CONTROLLED} --steps_of {controls / 'PrAC'}" if kind == "steps" else like_run(controls / "PrAC", kind)
     run_killed(monkeypatch, "imp" if kind == "steps" else "PrAC", f"{flags} {SAVING}", tmp_path / "run", every=5)
-    assert_same_files(tmp_path / "run", runs / kind)
+    assert_same_files(tmp_path / "run", controls / kind)
 
 
-def test_a_control_is_known_by_what_its_run_did_not_by_where_that_lies(runs, tmp_path):
-    shutil.copytree(runs / "PrAC", tmp_path / "moved")
-    shutil.copytree(runs / "random", tmp_path / "random")
-    assert "this search is finished" in run("PrAC", like(tmp_path / "moved", "random"), tmp_path / "random")
-    run("PrAC", f"{SETTINGS} {STOPS} --threshold 1", tmp_path / "other")
-    message = r"like_run, round \d was \w{8}, is \w{8}"
-    assert re.search(message, run("PrAC", like(tmp_path / "other", "random"), tmp_path / "random", expect=2))
-    assert "members was random, is easy" in run("PrAC", like(runs / "PrAC", "easy"), tmp_path / "random", expect=2)
-
-
-def test_more_rounds_extend_a_control(runs, tmp_path):
-    run("PrAC", f"{like(runs / 'PrAC', 'cet')} --pruning_times 1", tmp_path)
-    run("PrAC", like(runs / "PrAC", "cet"), tmp_path)
-    assert all(map(pruner.same, masks(tmp_path), masks(runs / "cet")))
-
-
-# --- what cannot be followed ------------------------------------------------------------------------------------------
-
-BAD_CONTROLS = [  # script, flags, what the one sentence must say; {} is a PrAC run, {folder} where other runs lie
-    ("PrAC", "--like_run {}", "needs --members: one of random, easy, el2n, cet, cep"),
-    ("PrAC", "--members easy", "give it as --like_run DIR"),
-    ("PrAC", "--like_run {} --members hard", "hard"),
-    ("PrAC", "--like_run nowhere --members easy", "nowhere does not exist"),
-    ("PrAC", "--like_run README.md --members easy", "README.md is a file, the directory of a PrAC run is needed"),
-    ("PrAC", "--like_run tests --members easy", "tests holds no run of main_PrAC_imp.py"),
-    ("PrAC", "--like_run {folder}/steps --members easy", "steps holds no run of main_PrAC_imp.py"),
-    ("PrAC", "--like_run {folder}/cet --members easy", "cet did not choose its sets itself"),
-    ("PrAC", "--like_run {} --members easy --lr 0.01", "in more than its members: lr was 0.1, is 0"),
-    ("PrAC", "--like_run {} --members easy --seed 7", "in more than its members: seed was 0, is 7"),
-    ("PrAC", "--like_run {} --members cet --pruning_times 3", "has finished 2 rounds, fewer than --pruning_times 3"),
-    ("PrAC", "--like_run {} --members cet --prac_set {}", "--prac_set and --like_run both say"),
-    (
-        "PrAC",
-        "--like_run {} --members cet --threshold 2 --cep none",
-        "--like_run gives the sets, --threshold and --cep",
-    ),
-    ("PrAC", "--like_run {} --members cet --eb_eps 0.1", "--eb_eps 0.1 would end them elsewhere"),
-    ("PrAC", "--like_run {} --members cet --val_fraction 0.2", "another split: val_fraction was 0.1, is 0.2"),
-    ("PrAC", "--like_run {} --members cet --split_file {folder}/split.npy", "other data or another split: split check"),
-    ("PrAC", "--like_run {} --members cet --epochs 7 --batch_size 32", "epochs was 6, is 7; batch_size was 64, is 32"),
-    ("imp", "--steps_of {} --batch_size 32", "other steps than this run would have: batch_size was 64, is 32"),
-    ("imp", "--steps_of {} --prac_set {} --eb_eps 0.1", "--prac_set and --eb_eps would change that"),
-    ("imp", "--steps_of {} --rewind_lr", "--rewind_lr would change that"),
-    ("imp", "--steps_of {} --rewind_epoch 4", "--rewind_epoch 4 is not reached: with --steps_of round 0 has only 4 ep"),
-    ("imp", "--steps_of {} --pruning_times 3", "has finished 2 rounds, fewer than --pruning_times 3"),
-]
-
-
-@pytest.mark.parametrize("script, words, message", BAD_CONTROLS, ids=[" ".join(case[:2]) for case in BAD_CONTROLS])
-def test_what_cannot_be_followed_is_one_sentence(call, runs, tmp_path, monkeypatch, script, words, message):
-    monkeypatch.chdir(ROOT)
-    np.save(runs / "split.npy", np.random.default_rng(0).permutation(1437))
-    words = words.replace("{}", str(runs / "PrAC")).replace("{folder}", str(runs))
-    script = {"PrAC": "main_PrAC_imp", "imp": "main_imp"}[script]
-    one_sentence(call, script, [*SETTINGS.split(), *words.split()], tmp_path, message)
-
-
-def test_members_that_the_sets_of_a_run_do_not_allow_are_one_sentence(call, tmp_path):
-    """No networks chose the set."""
-    short = "--epochs 1 --decreasing_lr 1 --pruning_times 1"
-    run("PrAC", f"{SETTINGS} {short} --data_prune constent --data_rate 0.3 --cep none", tmp_path / "large")
-    words = f"{like(tmp_path / 'large', 'cep')} {short}".split()
-    one_sentence(call, "main_PrAC_imp", words, tmp_path, "large has --cep none")
-
-
-def test_a_control_of_sets_that_hold_everything_would_be_the_run_itself(call, tmp_path):
-    short = "--epochs 1 --decreasing_lr 1 --pruning_times 1"
-    run("PrAC", f"{SETTINGS} {short} --data_prune constent --data_rate 1e-17 --cep none", tmp_path / "all")
-    words = f"{like(tmp_path / 'all', 'random')} {short}".split()
-    one_sentence(call, "main_PrAC_imp", words, tmp_path, "hold all that there is to choose from")
-
-
-# --- in studies and reports -------------------------------------------------------------------------------------------
-
-STUDY = """
-[common]
-dataset = "digits"
-arch = "lenet300"
-epochs = 2
-decreasing_lr = "1"
-[grid]
-seed = [0, 1]
-[search]
-pruning_times = 2
-[methods."random members"]
-script = "main_PrAC_imp.py"
-like = "PrAC"
-members = "random"
-[methods."IMP, PrAC's steps"]
-script = "main_imp.py"
-like = "PrAC"
-[methods.PrAC]
-script = "main_PrAC_imp.py"
-eb_eps = 0.05
-[retrain]
-prunings = [2]
-"""
-
-
-def study(tmp_path, *changes):
-    return read_study(write_study(tmp_path, STUDY, *changes), tmp_path / "runs")
-
-
-def test_a_control_follows_the_run_of_the_same_seed(tmp_path):
-    found = study(tmp_path)
-    check_jobs(found)
-    for seed in (0, 1):
-        folder = tmp_path / "runs" / f"seed_{seed}"
-        jobs = {job.save_dir.name: job for job in found.jobs if job.save_dir.parent == folder}
-        control, shorter = jobs["random_members"], jobs["IMP_PrAC_s_steps"]
-        assert control.after is shorter.after is jobs["PrAC"]
-        shared = f"--dataset digits --arch lenet300 --epochs 2 --decreasing_lr 1 --seed {seed} --pruning_times 2"
-        assert shlex.join(control.words) == (
-            f"{shared} --members random --like_run {folder}/PrAC --save_dir {folder}/random_members"
-        )
-        assert shlex.join(shorter.words) == (f"{shared} --steps_of {folder}/PrAC --save_dir {folder}/IMP_PrAC_s_steps")
-        ticket = jobs["random_members_ticket_2"]
-        assert ticket.after is control and f"{folder}/random_members/2checkpoint.pth.tar" in ticket.words
-    for job, later in itertools.combinations(found.jobs, 2):
-        assert job.after is not later, "a job stands behind the one it needs"
-    script = slurm_script(found)
-    assert "#SBATCH --array=0-1" in script and script.index("/PrAC &&") < script.index("--like_run")
-
-
-@pytest.mark.parametrize(
-    "old, new, message",
-    [
-        ('like = "PrAC"\nmembers', 'like = "PrAX"\nmembers', "random members can be like one of PrAC, got 'PrAX'"),
-        ('like = "PrAC"\nmembers', 'like = ["PrAC"]\nmembers', r"can be like one of PrAC, got \['PrAC'\]"),
-        ('like = "PrAC"\n[m', 'like = "random members"\n[m', "can be like one of PrAC, got 'random members'"),
-        ('[methods.PrAC]\nscript = "main_PrAC_imp.py"\neb_eps = 0.05', "", "can be like a method of main_PrAC_imp.py"),
-        ('members = "random"', 'members = "hard"', "main_PrAC_imp.py .*--members.*hard"),
-        ('members = "random"', "", "needs --members"),
-        ('members = "random"', 'members = "random"\npruning_times = 3', "--pruning_times 3, but the run .* has 2"),
-        ('like = "PrAC"\nmembers', 'like_run = "PrAC"\nmembers', "like_run is set by the study itself"),
-    ],
-)
-def test_what_no_control_can_be_like_is_one_sentence(tmp_path, old, new, message):
-    with pytest.raises(InputError, match=message) as error:
-        check_jobs(study(tmp_path, (old, new)))
-    assert "\n" not in str(error.value)
-
-
-def test_a_ticket_found_at_once_still_has_its_own_like(tmp_path):
-    """There it is a flag: as many weights as another ticket."""
-    snip = '[methods.SNIP]\nscript = "main_init.py"\ncriterion = "snip"\nlike = "README.md"\n[methods.PrAC]'
-    (job,) = [job for job in study(tmp_path, ("[methods.PrAC]", snip), ("[0, 1]", "[0]")).jobs
-              if job.script == "main_init.py"]  # fmt: skip
-    assert job.after is None and "--like README.md" in shlex.join(job.words)
-
-
-CONTROL = PRAC | {"like_run": True, "members": "random", "like_run, round 0": "x"}
-SHORTER = IMP | {"steps_of": True, "steps_of, round 0": 8}
-
-
-@pytest.mark.parametrize(
-    "settings, name",
-    [
-        (CONTROL, "PrAC, random members"),
-        (CONTROL | {"members": "easy"}, "PrAC, easy members"),
-        (CONTROL | {"members": "el2n", "cep": "pruned"}, "PrAC, CEP as in Algorithm 1, members by EL2N"),
-        (CONTROL | {"members": "cet", "eb_eps": None}, "PrAC, no early stop, members by forgetting"),
-        (CONTROL | {"members": "cep"}, "PrAC, members by CEP"),
-        (SHORTER, "IMP, as many steps as PrAC"),
-    ],
-)
-def test_controls_are_named_for_their_members(settings, name):
-    assert names([made("a", settings, [90])]) == [name]
-
-
-def test_controls_stay_apart_from_runs_that_know_nothing_of_them():
-    others = [CONTROL, CONTROL | {"members": "cet"}, SHORTER]
-    found = [made("a", settings, [90]) for settings in (PRAC, IMP, *others)]
-    assert len(names(found)) == 5
-    seeds = [made("a", CONTROL | {"like_run, round 0": digest}, [90], seed) for seed, digest in enumerate("xyz")]
-    assert names(seeds) == ["PrAC, random members"]
-    (task,), _ = logged(group_by_task, [made("a", IMP, [90]), made("a", SHORTER, [90]), retrained(SHORTER, 1, 90)])
-    assert [method.name for method in task.methods if method.is_imp] == ["IMP"], "the yardstick is IMP alone"
-
-
-def test_the_chapter_on_sets_has_those_of_a_run_and_of_its_controls(runs):
-    found, notes = logged(read_runs, [runs / "easy", runs / "PrAC", runs / "steps"])
-    (task,), more = logged(group_by_task, found)
+def test_the_chapter_on_sets_has_those_of_a_run_and_of_its_controls(controls):
+    found, notes = read_runs([controls / "easy", controls / "PrAC", controls / "steps"])
+    (task,), more = tasks_of(found)
     assert not notes and not more
-    figure, table, *_ = prac_set_parts(task, 1, None)
-    rows = checkpoints(runs / "PrAC")[-1]["rounds"]
+    figure, table, *_ = sets_parts(task, 1, None)
+    rows = checkpoints(controls / "PrAC")[-1]["rounds"]
     sizes = [row["next_set"] for row in rows]
     assert [(row[0], row[1], row[7]) for row in table.rows] == [
         (name, k, size)

@@ -31,15 +31,6 @@ FLAGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """Each script's run, unbroken."""
-    folder = tmp_path_factory.mktemp("whole")
-    for script, flags in FLAGS.items():
-        run(script, flags, folder / script)
-    return folder
-
-
 PHASES = {  # what to die at: (owner, function, which call, after it)
     "with the data read": (context, "initial_model", 1, False),
     "before anything is written": (atomic_file, "_write_and_rename", 1, False),
@@ -73,7 +64,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("script, phase, interval", CASES)
-def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(whole, tmp_path, monkeypatch, script, phase, interval):
+def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(runs, tmp_path, monkeypatch, script, phase, interval):
     phases = PHASES | (IN_TRAININGS if script == "train" else IN_SEARCHES)
     child = os.fork()
     if child == 0:
@@ -84,4 +75,4 @@ def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(whole, tmp_path, monk
         os._exit(0)  # it never died
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "the phase was never reached"
     run(script, FLAGS[script], tmp_path / script)
-    assert_same_files(whole / script, tmp_path / script)
+    assert_same_files(runs / script, tmp_path / script)

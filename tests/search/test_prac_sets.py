@@ -1,15 +1,13 @@
-"""Which examples: a round of PrAC worked out by hand, and sets that are given."""
+"""PrAC sets: a round worked out by hand, sets that are given, and searches on digits."""
 
 import numpy as np
 import pytest
 import torch
 
+import pruner
 from lottery.search.examples import FixedSets, RoundEnd
 from lottery.search.prac_sets import PracSets
-from lottery.tickets.prac_set_files import check_sets, read_sets
-from lottery.training.costs import Vanilla, saved, saved_by, saved_with_training
-from lottery.training.recipe import Recipe, steps_per_epoch
-from utils import InputError
+from tests.helpers import REWIND, checkpoints, masks, run
 
 WHOLE = torch.tensor([1, 2, 4, 5, 7, 8, 10, 11])  # D0: a split that is no arange; 3, 6, 9 and 0 validate
 CURRENT = torch.tensor([1, 2, 4, 5, 7])  # the set of this round, k = 1
@@ -142,30 +140,6 @@ def test_policy_survives_a_resume():
     assert torch.equal(whole.next(end)[0], resumed.next(end)[0])
 
 
-def test_its_schedule_and_saving_by_hand():
-    """5 of 8 examples, batches of 2, 16 epochs: 10 epochs of ceil(5/2) - 1 = 2 steps; stopped after 7."""
-    recipe = Recipe(epochs=16, milestones=(8, 12), batch_size=2).scaled(5, 8)
-    assert (recipe.epochs, recipe.milestones) == (10, (5, 7))
-    assert (steps_per_epoch(8, 2), steps_per_epoch(5, 2)) == (4, 2)  # the fifth joins the batch before it
-    vanilla = Vanilla(16, 4)
-    rounds = [
-        {"steps": 64, "steps_per_epoch": 4, "epochs_planned": 16, "epochs": 16},
-        {"steps": 14, "steps_per_epoch": 2, "epochs_planned": 10, "epochs": 7},
-    ]
-    assert saved(rounds, vanilla) == pytest.approx(1 - 78 / 128)
-    assert saved_with_training(rounds, vanilla) == pytest.approx(1 - 142 / 192)
-    parts = saved_by(rounds, vanilla)
-    assert parts == pytest.approx({"data": 32 / 128, "schedule": 12 / 128, "early stop": 6 / 128})
-    assert sum(parts.values()) == pytest.approx(saved(rounds, vanilla))
-
-
-def test_the_papers_saving_is_reproduced_from_its_counts():
-    """Figure 8: 72k steps against 448k = 7 x 182 x 352 for the 79.03 % ticket, 83.93 % saved."""
-    rounds = [{"steps": 72_000 / 7}] * 7
-    assert Vanilla(182, 352).steps * 7 == 448_448
-    assert 100 * saved(rounds, Vanilla(182, 352)) == pytest.approx(83.93, abs=0.05)
-
-
 # --- given sets -------------------------------------------------------------------------------------------------------
 
 
@@ -176,23 +150,78 @@ def test_fixed_sets_hold_the_last_one():
     assert [value.item() for value in used] == [1, 2, 2, 2]
 
 
-def test_a_set_with_examples_outside_the_split_is_refused(tmp_path):
-    np.save(tmp_path / "set.npy", np.array([1, 2, 3, 9]))
-    sets = read_sets(tmp_path / "set.npy", rounds=5)
-    with pytest.raises(InputError, match="2 of 4 examples outside"):
-        check_sets(sets, WHOLE, tmp_path / "set.npy")
+# --- on digits --------------------------------------------------------------------------------------------------------
 
 
-def test_a_directory_with_too_few_rounds_is_refused(tmp_path):
-    with pytest.raises(InputError, match="0checkpoint"):
-        read_sets(tmp_path, rounds=2)
+def test_sets_lie_in_the_training_split(runs):
+    first, *others = [set(saved["sequence"].tolist()) for saved in checkpoints(runs / "PrAC")]
+    assert len(first) == 1437 * 9 // 10
+    for chosen in others:
+        assert 0 < len(chosen) < len(first) and chosen <= first
 
 
-def test_a_set_in_a_2021_checkpoint_is_read(reference_checkpoint):
-    (given,) = read_sets(reference_checkpoint("prac"), rounds=3)
-    assert len(given.entries) == 890 and (np.diff(given.entries) > 0).all() and given.settings is None
+def test_a_real_permutation_splits_training_validation_and_cep(tmp_path):
+    """The 2021 code ignored the split file for CIFAR: right only because the shipped file is in order."""
+    permutation = np.random.default_rng(0).permutation(1437)[:600]
+    np.save(tmp_path / "split.npy", permutation)
+    run("PrAC", f"{REWIND} --split_file {tmp_path / 'split.npy'}", tmp_path / "run")
+    for saved in checkpoints(tmp_path / "run"):
+        assert set(saved["sequence"].tolist()) <= set(permutation[:540].tolist())
+    assert sorted(checkpoints(tmp_path / "run")[0]["sequence"].tolist()) == sorted(permutation[:540].tolist())
 
 
-def test_a_checkpoint_without_a_set_is_refused(reference_checkpoint):
-    with pytest.raises(InputError, match="holds no PrAC set"):
-        read_sets(reference_checkpoint("imp"), rounds=3)
+def test_the_schedule_shrinks_with_the_set(runs):
+    first, *others = checkpoints(runs / "PrAC")[:3]
+    for saved in others:
+        planned = max(1, 8 * len(saved["sequence"]) // len(first["sequence"]))
+        assert saved["epoch"] == planned or (saved["stopped"] and saved["epoch"] < planned)
+
+
+def test_the_ledger_counts_what_was_run(runs):
+    rows = checkpoints(runs / "PrAC")[-1]["rounds"]
+    for row, saved in zip(rows, checkpoints(runs / "PrAC"), strict=False):
+        assert row["steps"] == sum(epoch["steps"] for epoch in saved["history"])
+        assert row["examples"] == len(saved["history"]) * len(saved["sequence"])
+        assert row["forward_passes"] == 1293  # |D0|: the dense network once, then each sparse one
+        assert row["cet"] + row["cep"] - row["cet_and_cep"] == row["next_set"]
+    assert rows[0]["cep"] == 0
+
+
+def test_a_given_set_is_searched_on_again(runs, tmp_path):
+    """The directory of a PrAC run gives round k its round-k set; the same sets give the same tickets."""
+    flags = f"{REWIND} --eb_eps 0.02 --prac_set {runs / 'PrAC'}"
+    for script in ("PrAC", "imp"):
+        run(script, flags, tmp_path / script)
+        assert all(map(pruner.same, masks(tmp_path / script), masks(runs / "PrAC")))
+    assert checkpoints(tmp_path / "imp")[-1]["rounds"][1]["forward_passes"] == 0
+
+
+def test_a_set_from_a_file_is_used_from_round_0_on(runs, tmp_path):
+    chosen = checkpoints(runs / "PrAC")[1]["sequence"].numpy()
+    np.save(tmp_path / "set.npy", chosen)
+    run("PrAC", f"{REWIND} --prac_epochs fixed --prac_set {tmp_path / 'set.npy'}", tmp_path / "run")
+    found = checkpoints(tmp_path / "run")
+    assert all(saved["sequence"].tolist() == chosen.tolist() for saved in found)
+    assert all(saved["epoch"] == 8 for saved in found[:3] if not saved["stopped"])
+
+
+def test_a_round_0_too_short_for_the_rewinding_point_is_refused(tmp_path):
+    labels_first = np.arange(40)
+    np.save(tmp_path / "split.npy", np.arange(1437))
+    np.save(tmp_path / "set.npy", labels_first)
+    flags = f"{REWIND} --split_file {tmp_path / 'split.npy'} --prac_set {tmp_path / 'set.npy'}"
+    assert "--rewind_epoch 1 is not reached" in run("PrAC", flags, tmp_path / "run", expect=2)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("more", ["--cep pruned", "--cep none", "--data_prune random", "--data_prune constant"])
+def test_the_other_ways_to_choose_run_and_stay_in_the_split(tmp_path, more):
+    run("PrAC", f"{REWIND} --epochs 4 --decreasing_lr 2 --no_early_stop {more}", tmp_path)
+    first, *others = [set(saved["sequence"].tolist()) for saved in checkpoints(tmp_path)]
+    assert all(chosen <= first for chosen in others)
+    rows = checkpoints(tmp_path)[-1]["rounds"]
+    assert [row["forward_passes"] for row in rows] == {"--cep pruned": [2586] * 3, "--cep none": [0] * 3}.get(
+        more, [1293] * 3
+    )
+    if "constant" in more:
+        assert rows[0]["cet"] == int(1293 * 0.8) and rows[1]["cet"] == int(1293 * 0.8**2)

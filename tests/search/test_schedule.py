@@ -1,10 +1,27 @@
-"""How long each round trains: the numbers of the paper's protocol, and what small sets do to them."""
+"""How long each round trains and where it begins: the numbers of the paper's protocol, small sets, and runs."""
+
+import contextlib
 
 import pytest
+import torch
 
+from lottery.checkpointing.checkpoint import read, split_state, write
 from lottery.search.schedule import Schedule
 from lottery.training.recipe import Recipe, steps_per_epoch
+from tests.helpers import (
+    REWIND,
+    SAVING,
+    SETTINGS,
+    Killed,
+    assert_same_files,
+    checkpoints,
+    kill_at,
+    run,
+    run_killed,
+)
+from tests.helpers import equal_weights as equal
 from utils import InputError
+from verify import main as verify
 
 
 def schedule(**changes):
@@ -85,3 +102,78 @@ def test_a_round_0_that_ends_before_the_rewinding_point_is_refused():
 
 def test_vanilla_is_the_papers_count():
     assert 7 * schedule().vanilla.steps == 448_448
+
+
+# --- rewinding to an iteration, in runs -------------------------------------------------------------------------------
+
+STEPS = 21  # of an epoch of batches of 64 on the digits that train
+
+
+AT_50 = REWIND.replace("--rewind_epoch 1", "--rewind_iteration 50")  # in the middle of the third epoch
+
+
+def test_an_iteration_at_an_epochs_end_is_that_epoch(tmp_path):
+    run("imp", f"{REWIND} --pruning_times 1", tmp_path / "epoch")
+    run("imp", f"{AT_50} --rewind_iteration {2 * STEPS} --pruning_times 1", tmp_path / "iteration")
+    epoch, iteration = read(tmp_path / "epoch/1checkpoint.pth.tar"), read(tmp_path / "iteration/1checkpoint.pth.tar")
+    assert equal(epoch["init_weight"], iteration["init_weight"]) and equal(epoch["state_dict"], iteration["state_dict"])
+    assert epoch["init_step"] == iteration["init_step"] == 2 * STEPS
+    assert (tmp_path / f"iteration/iteration_{2 * STEPS}_rewind_weight.pt").exists()
+
+
+def test_iteration_0_is_the_initialisation(tmp_path):
+    run("imp", f"{SETTINGS} --epochs 1 --pruning_times 1 --prune_type rewind_lt --rewind_iteration 0", tmp_path / "0")
+    run("imp", f"{SETTINGS} --epochs 1 --pruning_times 1 --prune_type lt", tmp_path / "lt")
+    initial = read(tmp_path / "lt/1checkpoint.pth.tar")["init_weight"]
+    assert equal(read(tmp_path / "0/1checkpoint.pth.tar")["init_weight"], initial)
+    assert equal(read(tmp_path / "0/iteration_0_rewind_weight.pt"), initial)
+
+
+def test_weights_of_dropped_places_stay_zero_when_a_round_begins_in_mid_epoch(tmp_path):
+    run("imp", f"{AT_50} --rewind_lr --pruning_times 2", tmp_path)
+    for saved in checkpoints(tmp_path)[1:]:
+        weights, mask = split_state(saved["state_dict"])
+        assert mask and all((weights[name][~layer] == 0).all() for name, layer in mask.items())
+    write(tmp_path / "copy.pt", {"a": torch.zeros(1)})  # what the suite writes carries its checksum
+    assert read(tmp_path / "copy.pt")["a"].tolist() == [0.0]
+
+
+@pytest.mark.parametrize("kind, every", [("imp", 5), ("PrAC", 4)])
+def test_a_killed_search_that_begins_rounds_in_mid_epoch_ends_where_an_unbroken_one_does(
+    tmp_path, monkeypatch, kind, every
+):
+    flags = f"{AT_50} --rewind_lr {SAVING}" + (" --eb_eps 0.02" if kind == "PrAC" else "")
+    run(kind, flags, tmp_path / "whole")
+    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every)
+    assert_same_files(tmp_path / "whole", tmp_path / "broken")
+    assert verify([str(file) for file in tmp_path.glob("whole/*.pth.tar")]) == 0
+    row = checkpoints(tmp_path / "whole")[-1]["rounds"][1]
+    if kind == "imp":  # whose rounds are all on the whole split
+        assert row["steps"] == row["steps_planned"] == 8 * STEPS - 50 and row["epochs"] == 6
+        assert row["examples"] == 5 * 1293 + 1293 - 64 * (50 - 2 * STEPS)
+    else:
+        skipped = checkpoints(tmp_path / "whole")[1]["first_step"] % row["steps_per_epoch"]
+        assert row["steps"] == row["epochs"] * row["steps_per_epoch"] - skipped
+
+
+def test_a_run_of_the_version_before_goes_on(tmp_path, monkeypatch):
+    """Its files say in epochs where a round began, and nothing of where tickets stand."""
+    flags = f"{REWIND} --rewind_lr {SAVING}"
+    run("imp", flags, tmp_path / "whole")
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        kill_at(patch, 25)  # in round 1, which began with epoch 2
+        run("imp", flags, tmp_path / "older")
+    file = tmp_path / "older/1checkpoint.pth.tar"
+    content = read(file)
+    assert content["first_step"] == 2 * STEPS and content["history"]
+    content = {key: value for key, value in content.items() if key not in ("first_step", "init_step")}
+    content["history"] = [{key: value for key, value in row.items() if key != "examples"} for row in content["history"]]
+    content["rounds"] = [{key: row[key] for key in row if key != "steps_planned"} for row in content["rounds"]]
+    write(file, content | {"first_epoch": 2})
+    best = tmp_path / "older/1model_SA_best.pth.tar"
+    history = content["history"][: len(read(best)["history"])]
+    write(best, read(best) | {"history": history})
+    run("imp", flags, tmp_path / "older")
+    ours, theirs = (read(tmp_path / name / "3checkpoint.pth.tar") for name in ("whole", "older"))
+    assert equal(ours["state_dict"], theirs["state_dict"]) and theirs["init_step"] == 2 * STEPS
+    assert [row["examples"] for row in ours["rounds"]] == [row["examples"] for row in theirs["rounds"]]

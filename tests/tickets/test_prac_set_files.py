@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lottery.checkpointing.checkpoint import read, write
+from lottery.tickets.prac_set_files import check_sets, read_sets
+from utils import InputError
 
 SHORT = "--arch tests.networks:tiny --epochs 2 --decreasing_lr 1 --batch_size 16 --pruning_times 1".split()
 FIXED = [*SHORT, "--prac_epochs", "fixed"]
@@ -136,3 +139,25 @@ def test_flags_that_say_nothing_of_the_data_make_no_other_data(call, folder, fou
     given = ["--prac_set", found / "0checkpoint.pth.tar", "--save_dir", tmp_path / "run"]
     status, _, err = call("main_init", *words, *on(folder), *given)
     assert status == 0, err
+
+
+def test_a_set_with_examples_outside_the_split_is_refused(tmp_path):
+    np.save(tmp_path / "set.npy", np.array([1, 2, 3, 9]))
+    sets = read_sets(tmp_path / "set.npy", rounds=5)
+    with pytest.raises(InputError, match="2 of 4 examples outside"):
+        check_sets(sets, torch.tensor([1, 2, 4, 5, 7, 8, 10, 11]), tmp_path / "set.npy")
+
+
+def test_a_directory_with_too_few_rounds_is_refused(tmp_path):
+    with pytest.raises(InputError, match="0checkpoint"):
+        read_sets(tmp_path, rounds=2)
+
+
+def test_a_set_in_a_2021_checkpoint_is_read(reference_checkpoint):
+    (given,) = read_sets(reference_checkpoint("prac"), rounds=3)
+    assert len(given.entries) == 890 and (np.diff(given.entries) > 0).all() and given.settings is None
+
+
+def test_a_checkpoint_without_a_set_is_refused(reference_checkpoint):
+    with pytest.raises(InputError, match="holds no PrAC set"):
+        read_sets(reference_checkpoint("imp"), rounds=3)
