@@ -1,10 +1,13 @@
 """Fixtures: small networks, images and runs that the tests make themselves."""
 
+import io
 import lzma
 from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
 from dataset import Images
 from lottery.cli.scripts import flag_names
@@ -15,6 +18,24 @@ from tests.helpers import GOLDEN, Tiny, run_in_process
 def one_thread():
     """Two busy threads on a loaded machine are slower than one, and results depend on the number."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_pictures():
+    """Pictures of runs have one pixel: drawing one takes as long as training for three epochs. Yields what draws.
+
+    Those of reports, which are saved with metadata, are drawn.
+    """
+    real = Figure.savefig
+    pixel = io.BytesIO()
+    Image.new("L", (1, 1)).save(pixel, "PNG")
+
+    def savefig(figure, file, **options):
+        return real(figure, file, **options) if "metadata" in options else file.write(pixel.getvalue())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield real
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from benchmarks import cases, digits, footprint, hardware, plain, prac_set, same_training
@@ -29,14 +28,6 @@ DATA = "--dataset digits --arch tests.networks:tiny --batch_size 256 --gpu 0"
 QUICK = f"{DATA} --epochs 2 --decreasing_lr 1"
 SEARCH = f"{QUICK} --pruning_times 2"
 REWIND = f"{SEARCH} --prune_type rewind_lt --rewind_epoch 0"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_drawing():
-    """Curves are no business of the device, and take a quarter of a second each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"no picture"))
-        yield
 
 
 def on_gpu(script, flags, *more):

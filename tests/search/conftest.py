@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 
-from tests.helpers import CONTROLLED, MEMBERS, REWIND, SETTINGS, STOPS, like_run, run
+from tests.helpers import CONTROLLED, MEMBERS, REWIND, STOPS, like_run, run
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
-    """One finished search of each kind, and a dense training."""
+    """One finished search of each kind."""
     folder = tmp_path_factory.mktemp("runs")
     run("imp", REWIND, folder / "imp")
     run("PrAC", f"{REWIND} --eb_eps 0.02", folder / "PrAC")
-    run("train", SETTINGS, folder / "train")
     return folder
 
 

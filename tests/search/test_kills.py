@@ -24,11 +24,21 @@ pytestmark = pytest.mark.skipif(
 )
 
 STEPS = 21  # of an epoch on all the digits
+SHORT = "--epochs 4 --decreasing_lr 2,3"  # a drop in each round; the runs of test_resume.py are longer
 FLAGS = {
-    "imp": REWIND,
-    "PrAC": f"{REWIND} --eb_eps 0.02",
-    "train": SETTINGS,
+    "imp": f"{REWIND} {SHORT} --pruning_times 2",
+    "PrAC": f"{REWIND} {SHORT} --pruning_times 2 --eb_eps 0.02",
+    "train": f"{SETTINGS} {SHORT}",
 }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Each script's run, unbroken."""
+    folder = tmp_path_factory.mktemp("whole")
+    for script, flags in FLAGS.items():
+        run(script, flags, folder / script)
+    return folder
 
 
 PHASES = {  # what to die at: (owner, function, which call, after it)
@@ -37,18 +47,18 @@ PHASES = {  # what to die at: (owner, function, which call, after it)
     "at the first step": (Progress, "tick", 1, False),
     "in the first epoch": (Progress, "tick", 7, False),
     "in a later epoch": (Progress, "tick", 3 * STEPS + 7, False),
-    "in validation": (training_run, "_row", 5, False),
+    "in validation": (training_run, "_row", 4, False),
     "in a checkpoint's write": (os, "fsync", 5, False),
     "between a write and its rename": (atomic_file.Path, "replace", 5, False),
     "between the best network and the checkpoint": (checkpointer, "write", 2, True),
-    "between two epochs": (checkpointer.Checkpointer, "save", 5, True),
+    "between two epochs": (checkpointer.Checkpointer, "save", 3, True),
 }
 IN_SEARCHES = {
     "with the rewinding weights there": (search, "write", 1, True),
     "between pruning and the next round": (search.ImpSearch, "new_round", 2, False),
     "with the next round ready": (search.ImpSearch, "new_round", 2, True),
-    "as the last round ends": (search.ImpSearch, "next_round", 3, False),
-    "before the last ticket is written": (search.ImpSearch, "new_round", 4, False),
+    "as the last round ends": (search.ImpSearch, "next_round", 2, False),
+    "before the last ticket is written": (search.ImpSearch, "new_round", 3, False),
     "with all written": (search.ImpSearch, "log_result", 1, False),
 }
 IN_TRAININGS = {
@@ -64,7 +74,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("script, phase, interval", CASES)
-def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(runs, tmp_path, monkeypatch, script, phase, interval):
+def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(whole, tmp_path, monkeypatch, script, phase, interval):
     phases = PHASES | (IN_TRAININGS if script == "train" else IN_SEARCHES)
     child = os.fork()
     if child == 0:
@@ -75,4 +85,4 @@ def test_a_run_killed_at_any_point_ends_as_an_unbroken_one(runs, tmp_path, monke
         os._exit(0)  # it never died
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "the phase was never reached"
     run(script, FLAGS[script], tmp_path / script)
-    assert_same_files(runs / script, tmp_path / script)
+    assert_same_files(whole / script, tmp_path / script)

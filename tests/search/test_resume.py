@@ -27,6 +27,15 @@ from tests.helpers import (
     run_killed,
 )
 
+ONE_PRUNING = f"{REWIND} --pruning_times 1"
+
+
+@pytest.fixture(scope="module")
+def one_pruning(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one_pruning")
+    run("imp", ONE_PRUNING, folder)
+    return folder
+
 
 @pytest.mark.parametrize("kind, every", [("imp", 5), ("PrAC", 3)])
 def test_a_killed_search_ends_where_an_unbroken_one_does(runs, tmp_path, monkeypatch, kind, every):
@@ -45,7 +54,9 @@ def test_a_killed_training_ends_where_an_unbroken_one_does(runs, tmp_path, monke
 
 
 @pytest.mark.parametrize("end, left", [(signal.SIGINT, 3), (signal.SIGTERM, 3), (None, 0)])
-def test_an_interrupted_run_keeps_its_whole_epochs_a_killed_one_what_was_saved(runs, tmp_path, monkeypatch, end, left):
+def test_an_interrupted_run_keeps_its_whole_epochs_a_killed_one_what_was_saved(
+    one_pruning, tmp_path, monkeypatch, end, left
+):
     """In the middle of the fourth epoch, with nothing due to be saved; all end as an unbroken run does."""
     with monkeypatch.context() as patch, contextlib.suppress(Killed):
         steps = iter(range(3 * 21 + 7))  # of 21 in an epoch
@@ -60,12 +71,12 @@ def test_an_interrupted_run_keeps_its_whole_epochs_a_killed_one_what_was_saved(r
             real(self)
 
         patch.setattr(Progress, "tick", tick)
-        out = run("imp", f"{REWIND} --save_interval 3600", tmp_path, expect=128 + (end or 0))
+        out = run("imp", f"{ONE_PRUNING} --save_interval 3600", tmp_path, expect=128 + (end or 0))
         assert "To go on: python main_imp.py --dataset digits" in out
     assert read(tmp_path / "0checkpoint.pth.tar")["epoch"] == left
     assert left == 0 or (tmp_path / "0model_SA_best.pth.tar").exists()
-    run("imp", REWIND, tmp_path)
-    assert_same_files(tmp_path, runs / "imp")
+    run("imp", ONE_PRUNING, tmp_path)
+    assert_same_files(tmp_path, one_pruning)
 
 
 def test_what_is_kept_in_memory_is_not_what_trains_on(tmp_path, monkeypatch):

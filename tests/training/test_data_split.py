@@ -30,7 +30,7 @@ def test_the_share_that_validates_is_rounded_up(n, fraction, validation):
 
 @pytest.mark.parametrize("kind", ["imp", "PrAC"])
 def test_without_validation_the_last_epoch_counts(tmp_path, monkeypatch, kind):
-    flags = f"{REWIND} --val_fraction 0 {SAVING}"
+    flags = f"{REWIND} --epochs 4 --decreasing_lr 2,3 --pruning_times 2 --val_fraction 0 {SAVING}"
     out = run(kind, flags, tmp_path / "whole")
     assert "1437 examples train, 0 validate" in out
     for saved, best in zip(checkpoints(tmp_path / "whole"), checkpoints(tmp_path / "whole", "model_SA_best"),
