@@ -15,7 +15,7 @@ from lottery.search.config import PracConfig
 def find_tickets(config: PracConfig) -> None:
     """Train on the PrAC set, prune, rewind, choose the next PrAC set (Algorithm 1 of the paper), and again."""
     from lottery.search.control_sets import build_control_sets
-    from lottery.search.examples import given_sets
+    from lottery.search.examples import ExampleSelection, given_sets
     from lottery.search.imp import ImpSearch
     from lottery.search.prac_sets import PracSets
     from lottery.search.reference_run import find_reference_run
@@ -27,6 +27,7 @@ def find_tickets(config: PracConfig) -> None:
     context = build_context(config.training, config.pruning.prune_classifier)
     ticket = load_ticket(config.ticket, context)  # of round 0: the dense network, if none is given
     settings = search_settings(config, context, ticket, reference)
+    examples: ExampleSelection
     if config.prac_set:
         examples = given_sets(config, context)
     elif reference:

@@ -110,5 +110,5 @@ def digest(*arrays: np.ndarray) -> str:
     crc = 0
     for array in arrays:
         crc = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), crc)
-        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), crc)
+        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, crc)
     return f"{crc:08x}"

@@ -17,6 +17,8 @@ class ImageNetResNet(ResNet):
     1×1. The stem `cifar` (3×3 with stride 1, no pooling) leaves a map of 4×4.
     """
 
+    _modules: dict[str, nn.Module]
+
     def __init__(self, block: str, units: Sequence[int], classes: int, normalize: nn.Module, stem: str):
         super().__init__(BLOCKS[block], list(units), num_classes=classes)
         if stem == "cifar":

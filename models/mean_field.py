@@ -45,5 +45,5 @@ def initial(neurons: int, inputs: int, outputs: int, activation: str, seed: int)
     For inputs of length about 1, each neuron's output is of order 1 and the network's of order 1/sqrt(N).
     """
     random = torch.Generator().manual_seed(seed)
-    shapes = (neurons, inputs), (neurons, outputs)
-    return MeanField(*(torch.randn(shape, generator=random) for shape in shapes), activation)
+    a, b = (torch.randn(shape, generator=random) for shape in [(neurons, inputs), (neurons, outputs)])
+    return MeanField(a, b, activation)

@@ -24,7 +24,7 @@ def zero_gradients(tensors: Tensor | Iterable) -> None:
 # `import torch.autograd.gradcheck as gradcheck` would give the function of that name, not the module.
 gradcheck = import_module("torch.autograd.gradcheck")
 if not hasattr(gradcheck, "zero_gradients"):
-    gradcheck.zero_gradients = zero_gradients
+    gradcheck.zero_gradients = zero_gradients  # type: ignore[attr-defined]  # what torch 2 no longer has
 
 from advertorch.utils import NormalizeByChannelMeanStd  # noqa: E402
 
@@ -35,8 +35,8 @@ def normalization(
     """The layer (x − mean) / std per channel; the entries of grey images apply to every channel of the network."""
     assert len(mean) == len(std) == image_channels, f"{len(mean)} means, {len(std)} stds, {image_channels} channels"
     assert image_channels in (1, network_channels), f"{image_channels} channels for a network with {network_channels}"
-    mean, std = torch.tensor([mean, std], dtype=torch.float32).expand(2, network_channels)
-    return NormalizeByChannelMeanStd(mean.clone(), std.clone())
+    means, stds = torch.tensor([mean, std], dtype=torch.float32).expand(2, network_channels)
+    return NormalizeByChannelMeanStd(means.clone(), stds.clone())
 
 
 def rgb(images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ hardware, one row per finished round, and the costs.
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from lottery.checkpointing.atomic_file import write_atomically, writing
 
@@ -72,7 +73,8 @@ class TensorBoard:
     """The same numbers as TensorBoard curves over all optimiser steps of the run."""
 
     def __init__(self, folder: Path):
-        self.folder, self.steps, self.writer = folder, 0, None
+        self.folder, self.steps = folder, 0
+        self.writer: Any = None  # torch's SummaryWriter, once it is needed
 
     def resume(self, lines: Sequence[dict]) -> None:
         """Continue after these lines; later points of a killed run are purged."""

@@ -11,7 +11,8 @@ Networks of your own need --family, a file that describes their units; models/de
 """
 
 from argparse import Namespace
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from lottery.checkpointing.scripts import Script
 from lottery.cli import checks, flags
@@ -41,7 +42,7 @@ def parser() -> Parser:
     )
     flags.add_stem(group)
     group = parser.add_argument_group("the ticket")
-    checkpoint = {"type": path, "required": True, "metavar": "FILE"}
+    checkpoint: dict[str, Any] = {"type": path, "required": True, "metavar": "FILE"}
     group.add_argument(
         "--init_dir",
         **checkpoint,

@@ -13,7 +13,9 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, doc: str):
         super().__init__(description=doc, formatter_class=Formatter, allow_abbrev=False)
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
+    def parse_args(  # type: ignore[override]  # argparse's also takes other kinds of namespace
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
         """As ever; `command_line` is what was given."""
         found = super().parse_args(args, namespace)
         found.command_line = list(sys.argv[1:] if args is None else args)

@@ -118,8 +118,8 @@ def walk_class_folder(top: str) -> ClassFolder:
 
     If several paths lead to a folder or file, the one without links counts, otherwise the first.
     """
-    plain, linked = [(top, os.path.realpath(top), not is_link(Path(top)))], []
-    images, others, seen, repeated = [], Counter(), set(), 0
+    plain, linked = [(top, os.path.realpath(top), not is_link(Path(top)))], list[tuple[str, str, bool]]()
+    images, others, seen, repeated = [], Counter[str](), set(), 0
     while plain or linked:
         path, real, direct = plain.pop() if plain else linked.pop(linked.index(min(linked)))
         if real in seen:

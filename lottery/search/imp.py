@@ -102,7 +102,7 @@ class ImpSearch:
     def inputs(self) -> list[Path | None]:
         """The files and directories that the search reads."""
         ticket = self.config.ticket
-        return [self.config.prac_set, ticket.init_dir, ticket.mask_dir, self.reference and self.reference.path]
+        return [self.config.prac_set, ticket.init_dir, ticket.mask_dir, self.reference.path if self.reference else None]
 
     # --- the rounds ---------------------------------------------------------------------------------------------------
 

@@ -76,7 +76,8 @@ class PracSets:
         cet, views = self._cet(end), self.views(end)
         cep = disagreeing(*views, self.whole) if views else self.whole[:0]
         chosen = union(cet, cep)
-        report = {"cet": len(cet), "cep": len(cep), "cet_and_cep": overlap(cet, cep), "next_set": len(chosen)}
+        report: dict[str, object] = {"cet": len(cet), "cep": len(cep), "cet_and_cep": overlap(cet, cep)}
+        report |= {"next_set": len(chosen)}
         report |= {"most_forgotten": self._most_forgotten(end), "disagreeing": self._disagreements(cep, views)}
         if self.data_prune == "random":
             chosen = random_subset(

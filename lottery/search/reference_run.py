@@ -16,14 +16,14 @@ from utils import InputError, digest
 SCRIPT = "main_PrAC_imp.py"
 DATA = ("data checksum", "split checksum", "val_fraction")
 # Settings that must be equal for a control to take as many steps as the run that it follows.
-SCHEDULE = ("epochs", "batch_size", "decreasing_lr", "warmup", "prac_epochs", "prune_type", "rewind_epoch")
+SCHEDULE = tuple("epochs batch_size decreasing_lr warmup prac_epochs prune_type rewind_epoch".split())
 SCHEDULE += ("rewind_iteration", "rewind_lr", "init_dir", "mask_dir", "ticket step")
 # Settings that must be equal for it to differ in nothing but the members of its sets.
-RECIPE = ("lr", "momentum", "weight_decay", "no_augmentation", "rate", "random_prune", "prune_classifier", "seed")
+RECIPE = tuple("lr momentum weight_decay no_augmentation rate random_prune prune_classifier seed".split())
 RECIPE += ("arch", "stem", "network")
 STEP_SIZE = ("batch_size",)
 # Settings that made the sets of a run and ended its rounds: a control records those of the run.
-MADE = ("data_prune", "threshold", "data_rate", "cep", "eb_eps", "queue_length", "eb_interval", "eb_arm")
+MADE = tuple("data_prune threshold data_rate cep eb_eps queue_length eb_interval eb_arm".split())
 MADE += ("no_early_stop",)
 
 

@@ -44,7 +44,7 @@ from utils import InputError, read_toml
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic", "stability")
 SCRIPTS = (*SEARCHES, "main_greedy.py", "main_channels.py", INIT)
 # Flags that a study gives itself.
-RESERVED = ("save_dir", "init_dir", "mask_dir", "resume", "checkpoint", "overwrite", "source_arch", "target_arch")
+RESERVED = tuple("save_dir init_dir mask_dir resume checkpoint overwrite source_arch target_arch".split())
 RESERVED += ("rule", *FOLLOWING.values())
 
 

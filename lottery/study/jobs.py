@@ -202,7 +202,7 @@ def carried_trainings(search: Job, prunings: int | None, content: Mapping, point
         training, where = training_flags(content, there), folder / place(there)
         stem = {"stem": training["stem"]} if "stem" in training else {}
         given = {"source_arch": point["arch"], "target_arch": target} | stem | flags_of("elastic", content["elastic"])
-        name = f"{ticket_name(search, prunings)}_from_{slug(point['arch'])}"
+        name = f"{ticket_name(search, prunings)}_from_{slug(str(point['arch']))}"
         carried = Job(CARRY, words(given), where / f"{name}_carried", search, prunings)
         controls = controls_of("elastic", content, prunings)
         jobs += [carried, *trainings(carried, None, training, where / name, controls)]

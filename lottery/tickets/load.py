@@ -52,7 +52,7 @@ class LoadedTicket(NamedTuple):
     @property
     def description(self) -> list[str]:
         """One line that says what was loaded; none for the dense network with freshly drawn weights."""
-        return starting_weights.describe(self.start, self.files.mask and self.files.mask.path, self.files.init_path)
+        return starting_weights.describe(self.start, self.files.mask_path, self.files.init_path)
 
     @property
     def origin(self) -> dict | None:
@@ -82,7 +82,9 @@ def load_ticket(config: TicketConfig, loaded: ModelAndData, trained: bool = Fals
     )
     notes = new_classifier_note(loaded.model) if config.new_classifier else []
     for file in found.files.each:
-        notes += file.check_data(*loaded.contents.values(), loaded.split.validation)
+        notes += file.check_data(
+            loaded.contents["data checksum"], loaded.contents["split checksum"], loaded.split.validation
+        )
     return found._replace(notes=found.notes + notes)
 
 
@@ -128,7 +130,11 @@ class TicketFiles(NamedTuple):
 
     @property
     def init_path(self) -> Path | None:
-        return self.init and self.init.path
+        return self.init.path if self.init else None
+
+    @property
+    def mask_path(self) -> Path | None:
+        return self.mask.path if self.mask else None
 
     def load(
         self, model: nn.Module, new_classifier: bool = False, trained: bool = False, drawn_with: Mapping | None = None
@@ -160,7 +166,7 @@ class TicketFiles(NamedTuple):
         where a rule (retraining/rules.py) begins.
         """
         spared = own_modules(model, new_classifier)
-        weights, step, notes = on_cpu(copy_weights(model)), 0, []
+        weights, step, notes = on_cpu(copy_weights(model)), 0, list[str]()
         if self.init and trained:
             (weights, _, notes), step = self.init.trained_weights(model, spared), self.init.step
         elif self.init:
@@ -208,7 +214,7 @@ class TicketFiles(NamedTuple):
     def origin(self) -> dict | None:
         """The origin of the mask's file, or else of the weights'; None without files."""
         file = self.mask or self.init
-        return file and file.origin
+        return file.origin if file else None
 
 
 def recorded_start(file: TicketFile | None, model: nn.Module, spared: Sequence[str]) -> Weights | None:

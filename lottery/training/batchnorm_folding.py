@@ -92,8 +92,9 @@ def foldable_norms(network: fx.GraphModule) -> list[fx.Node]:
     calls = Counter(node.target for node in network.graph.nodes if node.op == "call_module")
 
     def is_once(node: object, kind: type) -> bool:
-        called = isinstance(node, fx.Node) and node.op == "call_module" and calls[node.target] == 1
-        return called and type(modules[node.target]) is kind
+        if not (isinstance(node, fx.Node) and node.op == "call_module" and calls[node.target] == 1):
+            return False
+        return type(modules[node.target]) is kind
 
     return [
         node

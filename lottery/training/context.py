@@ -52,7 +52,7 @@ class TrainingContext(ModelAndData):
     order_seed: int  # order and augmentation of examples, and dropout, follow from it
     progress: Progress
     prune_classifier: bool
-    environment: dict[str, str | int | bool]  # what bit-equality with another run depends on beside the settings
+    environment: dict[str, object]  # what bit-equality with another run depends on beside the settings
 
     @property
     def whole(self) -> Tensor:
@@ -163,14 +163,14 @@ def image_spec(source: Source) -> dict:
 
 
 def initial_model(
-    model: ModelConfig, seed: int, images: Mapping, purpose: int = RandomStream.INITIAL_WEIGHTS
+    model: ModelConfig, seed: int, images: Mapping, purpose: RandomStream = RandomStream.INITIAL_WEIGHTS
 ) -> nn.Module:
     """The network with initial weights drawn from the seed alone, on the CPU, so that every device starts alike."""
     seed_generators(torch_seed(seed, purpose=purpose))
     return build_model(model.arch, stem=model.stem, network=model.network, **images)
 
 
-def initial_weights(model: ModelConfig, seed: int, images: Mapping, purpose: int) -> Weights:
+def initial_weights(model: ModelConfig, seed: int, images: Mapping, purpose: RandomStream) -> Weights:
     """The network's initial weights, drawn for this purpose, without trying the network on images once more."""
     needs_size = model.network is None and model.arch in MLPS
     untried = images if needs_size else {**images, "image_size": None}

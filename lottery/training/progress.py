@@ -12,7 +12,8 @@ class Progress:
     """
 
     def __init__(self, print_freq: int = 50):
-        self.print_freq, self.done, self.bar = print_freq, 0, None
+        self.print_freq, self.done = print_freq, 0
+        self.bar: tqdm | None = None
 
     def begin(self, done: int) -> None:
         """Start the bar at the steps that an earlier process has done; they do not count for the speed."""

@@ -6,10 +6,10 @@ from lottery.reports.comparison.grouping import group_by_task
 from tests.helpers import (
     IMP,
     PRAC,
+    logged,
     made,
     names,
     retrained,
-    logged,
 )
 
 CONTROL = PRAC | {"like_run": True, "members": "random", "like_run, round 0": "x"}

@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from dataset import el2n, highest, random_by_class
-from lottery.reports.chapters.prac_sets import prac_set_parts
-from lottery.reports.comparison.methods import group_by_task
 from lottery.results.runs import read_runs
 from lottery.search.control_sets import ControlSets, has_others
 from lottery.search.examples import RoundEnd

@@ -84,7 +84,8 @@ def given_weights(files: TicketFiles, context: TrainingContext) -> tuple[Ticket 
     if not files.init:
         return None, []
     weights, mask, notes = files.init.trained_weights(context.model)
-    notes += files.init.check_data(*context.contents.values(), context.split.validation)
+    contents = context.contents
+    notes += files.init.check_data(contents["data checksum"], contents["split checksum"], context.split.validation)
     return Ticket(mask, weights), notes
 
 
