@@ -120,7 +120,7 @@ def launch(func, args: tuple, kwargs: dict):
     name = func._schema.name.removeprefix("aten::")
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     ours = [tensor for tensor in tensors if isinstance(tensor, OnGpu)]
-    target = target_of(kwargs, ours)
+    target = target_type(kwargs, ours)
     if name in ("is_pinned", "_pin_memory"):  # memory that a real GPU copies from faster
         return name != "is_pinned" and args[0]
     if not ours and target != "cuda":
@@ -140,7 +140,7 @@ def launch(func, args: tuple, kwargs: dict):
     return return_and_correct_aliasing(func, args, kwargs, wrapped) if ours else wrapped
 
 
-def target_of(kwargs: dict, ours: list) -> str | None:
+def target_type(kwargs: dict, ours: list) -> str | None:
     """The type of the device that the result is wanted on; None if that of the operands."""
     if kwargs.get("device") is None:
         return None
@@ -223,8 +223,8 @@ def on_stream(stream: Stream) -> Iterator[None]:
 # --- in torch's place -------------------------------------------------------------------------------------------------
 
 
-def answers() -> dict[str, object]:
-    """What torch.cuda says and does, by name."""
+def cuda_api() -> dict[str, object]:
+    """What stands in torch.cuda instead, by name."""
     nothing = "_lazy_init set_device synchronize empty_cache manual_seed_all set_rng_state reset_peak_memory_stats"
     found = {
         "is_available": True,
@@ -258,13 +258,13 @@ def answers() -> dict[str, object]:
     }
 
 
-def numbered(value):
-    """The device cuda, as a word or as it is, is cuda:0."""
+def cuda_0(value):
+    """The device cuda:0 for "cuda" and any CUDA device; all else as it is."""
     return CUDA if value == "cuda" or getattr(value, "type", "") == "cuda" else value
 
 
 def to(tensor: torch.Tensor, *args, **kwargs) -> torch.Tensor:
-    return PLAIN_TO(tensor, *map(numbered, args), **{name: numbered(value) for name, value in kwargs.items()})
+    return PLAIN_TO(tensor, *map(cuda_0, args), **{name: cuda_0(value) for name, value in kwargs.items()})
 
 
 def one_hot(labels: torch.Tensor, classes: int) -> torch.Tensor:
@@ -281,7 +281,7 @@ def replacements() -> list[tuple[object, str, object]]:
     """(owner, name, what stands there instead)."""
     autocast: Callable = torch.autocast
     return [
-        *((torch.cuda, name, value) for name, value in answers().items()),
+        *((torch.cuda, name, value) for name, value in cuda_api().items()),
         (torch.Tensor, "to", to),
         (torch.Tensor, "cuda", lambda tensor, *_, **__: to(tensor, CUDA)),
         (torch, "inference_mode", without_gradients),

@@ -5,6 +5,9 @@ the step was one CUDA graph and that batch norm was folded.
 """
 
 import json
+import re
+import runpy
+import sys
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -21,7 +24,7 @@ from lottery.training.step import Step, copy_weights
 from models.custom import UserNetwork
 from pruner import Ticket
 from tests import networks
-from tests.helpers import Tiny, pruned_ticket, run_in_process
+from tests.helpers import ROOT, Tiny, pruned_ticket, run_in_process
 from tests.pretend_gpu import CUDA, pretended_gpu
 
 DATA = "--dataset digits --arch tests.networks:tiny --batch_size 256 --gpu 0"
@@ -65,6 +68,15 @@ def dense(tmp_path_factory):
 def ticket(prac):
     file = prac / "2checkpoint.pth.tar"
     return f" --init_dir {file} --mask_dir {file}"
+
+
+def test_from_a_shell(tmp_path, monkeypatch, capsys):
+    words = f"main_train {QUICK} --epochs 1 --save_dir {tmp_path}"
+    monkeypatch.setattr(sys, "argv", ["pretend_gpu.py", *words.split()])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(ROOT / "tests" / "pretend_gpu.py"), run_name="__main__")
+    assert re.search(r"\d+ waits, \d+ launches", capsys.readouterr().err)
+    check_fast(tmp_path)
 
 
 # --- every script -----------------------------------------------------------------------------------------------------
