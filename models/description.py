@@ -131,7 +131,7 @@ def unit_patterns(units: object) -> list[str]:
 def units_found(file: str, patterns: Sequence[str], stage: str, names: Sequence[str]) -> tuple[Unit, ...]:
     """The units of a stage whose modules match the patterns; all patterns must match equally many, numbered from 0."""
     counts = {pattern: count_found(file, pattern, stage, names) for pattern in patterns}
-    fewest, most = min(counts, key=counts.get), max(counts, key=counts.get)
+    fewest, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     if counts[fewest] < counts[most]:
         raise InputError(
             f"{file}: in {stage}, {fewest} finds {counts[fewest]} units and {most} finds {counts[most]}: "
