@@ -230,7 +230,6 @@ def test_imports_go_only_downward(suite):
     assert_none(upward_imports(suite))
 
 
-@not_yet
 def test_the_methods_do_not_import_one_another(suite):
     assert_none(sideways_imports(suite))
 
