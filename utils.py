@@ -49,7 +49,7 @@ def listed(names: Sequence, shown: int = 3) -> str:
     return ", ".join(map(str, names[:shown])) + more
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The error's type and the first line of its message."""
     message = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

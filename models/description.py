@@ -34,6 +34,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from utils import InputError, read_toml
 
@@ -122,7 +123,7 @@ def read_description(path: Path) -> Description:
 # --- units by pattern -------------------------------------------------------------------------------------------------
 
 
-def unit_patterns(units: object) -> list[str]:
+def unit_patterns(units: str | Iterable) -> list[str]:
     """The patterns of a unit's modules; empty if `units` lists the units by name."""
     every = [units] if isinstance(units, str) else units
     return list(every) if all(isinstance(pattern, str) and STAR in pattern for pattern in every) else []
@@ -196,7 +197,7 @@ def checked_stages(where: str, form: Mapping) -> list[Mapping]:
     return form["stages"]
 
 
-def check_stage(where: str, stage: object) -> None:
+def check_stage(where: str, stage: Any) -> None:
     check_keys(where, stage, STAGE)
     check_names(f"{where}: fixed", stage.get("fixed", []))
     for key in "first", "last":

@@ -33,7 +33,7 @@ class Identity:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Identity) and self.value is other.value
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # as Python wants it of what cannot be hashed
 
 
 class PythonState(NamedTuple):
@@ -64,7 +64,8 @@ class PythonState(NamedTuple):
 
 def python_state(model: nn.Module) -> PythonState:
     """The model's current state. Tensors are compared by identity, Python values by value as far as possible."""
-    held, attributes = {}, {}
+    held: dict[str, object] = {}
+    attributes: dict[str, object] = {}
     for place, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):  # these have no Python attributes of their own
             continue
@@ -86,8 +87,8 @@ def _class_attributes(kind: type) -> dict[str, object]:
 
 
 def _generators() -> tuple:
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002, of the user's network, not of ours
-    return random.getstate(), kind, keys.tobytes(), *rest
+    state: tuple = np.random.get_state()  # type: ignore[assignment]  # noqa: NPY002, of the user's network
+    return random.getstate(), state[0], state[1].tobytes(), *state[2:]
 
 
 def _comparable(value: object, depth: int = DEPTH) -> object:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import invalidate_caches
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import spec_from_loader
 from pathlib import Path
@@ -101,7 +102,7 @@ def is_path(place: str) -> bool:
     return place.endswith(".py") or "/" in place or "\\" in place
 
 
-class SuiteFinder:
+class SuiteFinder(Loader):
     """The last finder on sys.meta_path while user code is active: it finds the modules of this suite.
 
     Those in `hidden` are returned as they were loaded. `used` collects the top-level names it has found.

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,7 +66,7 @@ def _save(save: Callable[[BinaryIO], object], file: BinaryIO) -> None:
     """Let `save` write into `file`; OSError if it cannot."""
     recording = _RecordsFailure(file)
     try:
-        save(recording)
+        save(recording)  # type: ignore[arg-type]  # it hands on all that it lacks of a file
     except RuntimeError as error:
         raise recording.failure or OSError(str(error)) from error
 
@@ -88,7 +89,7 @@ class _RecordsFailure:
         return getattr(self.file, name)
 
 
-def _add_checksum(file: BinaryIO) -> None:
+def _add_checksum(file: BufferedRandom) -> None:
     """Add the checksum as the archive's comment; the comment's length is the last field before it."""
     file.seek(-2, os.SEEK_END)
     file.write(COMMENT_BYTES.to_bytes(2, "little"))

@@ -118,7 +118,7 @@ def checkpoint_content(
 def masked_state(weights: Weights, mask: Mask) -> Weights:
     """The state_dict as the 2021 code writes it: if any weight is dropped, a masked layer NAME is stored as NAME_orig
     and NAME_mask."""
-    state = {}
+    state: Weights = {}
     dense = all(bool(layer.all()) for layer in mask.values())
     for name, value in weights.items():
         if name in mask and not dense:

@@ -12,8 +12,9 @@ import math
 import tarfile
 import zlib
 from collections.abc import Iterable
+from operator import methodcaller
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +42,7 @@ UNPACKED = {
 # --- CIFAR ------------------------------------------------------------------------------------------------------------
 
 
-def read_cifar(kind: type, root: Path, download: bool) -> Contents:
+def read_cifar(kind: Any, root: Path, download: bool) -> Contents:
     """CIFAR-10 or -100; `kind` is torchvision's class, which unpickles a file only after verifying its checksum."""
     files = {
         root / kind.base_folder / name: md5
@@ -79,7 +80,7 @@ def unpack_archive(archive: Path, packed_md5: str, files: dict[Path, str]) -> No
     try:
         for file, data in contents.items():
             file.parent.mkdir(exist_ok=True)
-            write_atomically(file, lambda opened, data=data: opened.write(data))
+            write_atomically(file, methodcaller("write", data))
     except (OSError, RunError) as error:
         raise InputError(f"{archive} cannot be unpacked: {error}") from error
 
@@ -100,7 +101,7 @@ def read_members(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
 # --- MNIST ------------------------------------------------------------------------------------------------------------
 
 
-def read_mnist(kind: type, root: Path, download: bool) -> Contents:
+def read_mnist(kind: Any, root: Path, download: bool) -> Contents:
     """MNIST or Fashion-MNIST from <root>/<kind>/raw, where torchvision keeps the four files.
 
     A packed file (.gz) is preferred to an unpacked one, since only it is required to be the original. It is unpacked in

@@ -15,6 +15,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -100,7 +101,8 @@ def save(
     Returns the file, or None, with a message on stderr, if no folder can be written.
     """
     whole = arrays | {CONTENTS: np.frombuffer(bytes.fromhex(contents), np.uint8)}
-    file, reasons = write_in_first_folder(root, f"{variant}-{key}.npz", lambda opened: np.savez(opened, **whole))
+    savez = partial(np.savez, **whole)  # type: ignore[arg-type]  # mypy takes one of them for allow_pickle
+    file, reasons = write_in_first_folder(root, f"{variant}-{key}.npz", savez)
     if file is None:
         print(f"the decoded images are not cached, so the next run decodes them again ({reasons})", file=sys.stderr)
         return None

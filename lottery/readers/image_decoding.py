@@ -37,7 +37,7 @@ def decode_all(files: list[str], image_size: int | None, channels: int | None) -
 
 def common_size(sizes: dict[str, Size]) -> int:
     """The common width of all images; InputError if they differ in size, are not square, or are out of range."""
-    described = {}  # the first file of each size
+    described: dict[Size, str] = {}  # the first file of each size
     for file, (width, height) in sizes.items():
         described.setdefault((width, height), f"{shown(file)} has {width}×{height} pixels")
     first, *others = described.values()

@@ -65,7 +65,7 @@ class EarlyStop:
 
     def state_dict(self) -> Callable[[], dict | None]:
         """What a resumed run needs, as it is now; the mask is packed when the state is asked for."""
-        state = self.bird and self.bird.state_dict()
+        state = self.bird.state_dict() if self.bird else None
         return lambda: state and state | {"mask": pack_mask(state["mask"])}
 
     def load_state_dict(self, state: dict | None) -> None:
