@@ -11,7 +11,7 @@ Networks of your own need --family, a file that describes their units; models/de
 """
 
 from argparse import Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from lottery.checkpointing.scripts import Script

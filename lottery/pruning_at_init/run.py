@@ -55,7 +55,7 @@ def pruning_settings(inputs: PruningInputs) -> dict:
     layer; the step that its weights stand at; and checksums of weights and PrAC set, if they were given.
     """
     config, ticket = inputs.config, inputs.loaded.ticket
-    contents = {"kept": inputs.kept, "prunable": size(inputs.dense), "step": ticket.step}
+    contents: dict[str, int | str | None] = {"kept": inputs.kept, "prunable": size(inputs.dense), "step": ticket.step}
     contents |= inputs.context.contents | classifier_setting(inputs.context.model)
     if config.ticket.init_dir:
         contents["ticket checksum"] = checksum(ticket)

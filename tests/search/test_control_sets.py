@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from dataset import el2n, highest, random_by_class
+from lottery.reports.chapters.prac_sets import prac_set_parts
+from lottery.reports.comparison.methods import group_by_task
 from lottery.results.runs import read_runs
 from lottery.search.control_sets import ControlSets, has_others
 from lottery.search.examples import RoundEnd
@@ -18,6 +20,7 @@ from tests.helpers import (
     assert_same_files,
     checkpoints,
     like_run,
+    logged,
     run_killed,
 )
 
@@ -241,10 +244,10 @@ def test_a_killed_control_ends_where_an_unbroken_one_does(controls, tmp_path, mo
 
 
 def test_the_chapter_on_sets_has_those_of_a_run_and_of_its_controls(controls):
-    found, notes = read_runs([controls / "easy", controls / "PrAC", controls / "steps"])
-    (task,), more = tasks_of(found)
+    found, notes = logged(read_runs, [controls / "easy", controls / "PrAC", controls / "steps"])
+    (task,), more = logged(group_by_task, found)
     assert not notes and not more
-    figure, table, *_ = sets_parts(task, 1, None)
+    figure, table, *_ = prac_set_parts(task, 1, None)
     rows = checkpoints(controls / "PrAC")[-1]["rounds"]
     sizes = [row["next_set"] for row in rows]
     assert [(row[0], row[1], row[7]) for row in table.rows] == [

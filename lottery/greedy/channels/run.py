@@ -179,7 +179,7 @@ class ChannelSelectionRun:
             load_weights_(masked, best_weights(self.directory.best(training.round)))
         small = slice_network(masked, self.selector.groups, kept)
         images = to_input(context.test.images[:MEASURED_IMAGES])
-        row = {"round": training.round, "epochs": len(training.history), "density": density(training.ticket.mask)}
+        row: dict = {"round": training.round, "epochs": len(training.history), "density": density(training.ticket.mask)}
         row |= {**self.selection._asdict(), **self.row, "apart": check_equivalent(masked, small, images)}
         if training.history:
             row["fine_tuned"] = accuracies(small, context)

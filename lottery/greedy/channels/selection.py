@@ -54,7 +54,9 @@ def select_greedily(
 ) -> LayerSelection:
     """Pick channels one at a time, each the one that gives the lowest loss, the first among equals."""
     counts = torch.zeros(cut.channels)
-    picks, losses, reached = [], [], False
+    picks: list[int] = []
+    losses: list[float] = []
+    reached = False
     most = MAX_PICKS_PER_CHANNEL * cut.channels if config.repeats else cut.channels
     while not reached and len(picks) < most:
         batch = torch.from_numpy(random.permutation(len(examples))[: examples.batch])

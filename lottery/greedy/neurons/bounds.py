@@ -38,14 +38,15 @@ class Moments(NamedTuple):
 @torch.no_grad()
 def moments(candidates: Candidates) -> Moments:
     """In one pass over the candidates."""
-    total, norms = 0, []
+    total: Tensor | int = 0
+    norms: list[Tensor] = []
     for block in candidates.blocks():
         total = total + (block.hidden.T @ block.weights).double()
         norms.append(squared_norms(block))
-    mean, norms = total / len(candidates), torch.cat(norms)
+    mean: Tensor = total / len(candidates)
     # The neurons lie far from the origin, their mean near it: little precision is lost in this difference.
-    variance = (norms.double().mean() - mean.square().sum()) / len(mean)
-    return Moments(mean, variance.clamp(min=0), norms)
+    variance = (torch.cat(norms).double().mean() - mean.square().sum()) / len(mean)
+    return Moments(mean, variance.clamp(min=0), torch.cat(norms))
 
 
 def pick_counts(picks: int) -> Tensor:

@@ -44,7 +44,7 @@ def build_setup(config: NeuronSelectionConfig) -> NeuronSetup:
         test=test,
         settings=run_settings(config.run.script, config, contents={"data checksum": checksum}),
         environment=environment(device) | {"deterministic": config.device.deterministic},
-        notes=source.notes,
+        notes=list(source.notes),
     )
 
 
