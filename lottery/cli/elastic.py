@@ -86,7 +86,7 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
         args.order = args.order or ORDERS[0]
     if not args.family:  # else the networks would have to be built for their units to be known
         read_mapping(family(args.source_arch), family(args.target_arch), args.order, args.block_mapping)
-    checks.check_files(args, *({"init_dir", "mask_dir"} - set(made_later)))
+    checks.check_files(args, *(name for name in ("init_dir", "mask_dir") if name not in made_later))
     checks.check_save_dir(args.save_dir)
     return args
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lottery.reports.comparison.grouping import group_by_task
+from lottery.reports.comparison.methods import group_by_task
 from tests.helpers import (
     IMP,
     PRAC,

@@ -4,7 +4,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lottery.training.progress import draw_curves
+from lottery.training.plots import draw_curves
 
 ROWS = [{"epoch": k, "train": 50.0 + k, "validation": 40.0 + k, "test": None if k == 1 else 45.0} for k in range(3)]
 
