@@ -1,21 +1,26 @@
-"""main_stability"""
+"""Measure how stable a ticket is to the noise of SGD; `python main_stability.py --help` has the flags."""
 
 import sys
 from collections.abc import Sequence
 
+from lottery.analysis.config import StabilityConfig
 from lottery.cli import stability as cli
-from lottery.cli.configs import ticket_training_config
 from lottery.cli.script import run_script
-from lottery.retraining.config import RetrainingConfig
+
+
+def measure_stability(config: StabilityConfig) -> None:
+    """Train two copies of the ticket on different orders of the examples, then measure on the line between them."""
+    from lottery.analysis.stability_run import StabilityRun
+    from lottery.retraining.run import ticket_to_train
+    from lottery.training.context import build_context
+
+    context = build_context(config.training)
+    ticket = ticket_to_train(config, context)  # refused, if at all, before the directory is this run's
+    StabilityRun(config, context, ticket).run()
 
 
 def work(argv: Sequence[str] | None) -> None:
-    args = cli.read_flags(argv)
-
-    from lottery.analysis.stability_run import measure_stability
-
-    copies = [ticket_training_config(RetrainingConfig, cli.training_of(args, copy), "main_train.py") for copy in (0, 1)]
-    measure_stability(args, copies)
+    measure_stability(cli.read_config(argv))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

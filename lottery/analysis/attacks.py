@@ -1,19 +1,15 @@
-"""How many images a network still gets right when each of them is changed a little, so as to fool it.
+"""Accuracy on images that an attack has changed a little, so as to fool the network.
 
-Attacks are advertorch's, on pixels in [0, 1]: the network normalises its images itself, so an attack sees the gradient
-through the normalisation. An image x with label y becomes one of largest loss L that it can find within
+The attacks are advertorch's, on pixels in [0, 1]: networks normalise their images themselves, so an attack sees the
+gradient through the normalisation. For an image x with label y they search for one of large loss L within
 |x' - x| <= eps in every pixel and 0 <= x' <= 1:
 
     FGSM (Goodfellow et al., ICLR 2015)   x' = clip(x + eps sign(dL/dx))
-    PGD (Madry et al., ICLR 2018)         a random start within eps, then `steps` times
-                                          x' = project(x' + step_size sign(dL/dx'))
-
-Shapes: b images in a batch, C channels.
+    PGD (Madry et al., ICLR 2018)         a random start within eps, then pgd_steps times
+                                          x' = project(x' + pgd_step_size sign(dL/dx'))
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
 from importlib import import_module
 
 import torch
@@ -21,60 +17,51 @@ from torch import Tensor, nn
 
 import models.normalization  # noqa: F401  without it advertorch cannot be imported
 from dataset import Images, to_input
+from lottery.analysis.config import AttackConfig
 from lottery.training.precision import matmul_precision
 from utils import RandomStream, seed_generators, torch_seed
 
-attacks = import_module("advertorch.attacks")
+advertorch_attacks = import_module("advertorch.attacks")
 
 BATCH = 256  # images attacked together
 MEASURED = ("clean", "fgsm", "pgd")
 
+Attack = Callable[[Tensor, Tensor], Tensor]  # images (b, C, H, W) and labels (b,) -> the changed images
 
-@dataclass(frozen=True)
-class Threat:
-    """What an attacker may do; pixels are in [0, 1]."""
 
-    eps: Fraction = Fraction(8, 255)  # the most that a pixel changes
-    steps: int = 10  # of PGD
-    step_size: Fraction = Fraction(2, 255)  # of PGD, by pixel
-
-    def attacks(self, network: nn.Module) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-        """By name a function of images (b, C, H, W) and labels (b,) that returns the changed images.
-
-        PGD draws its start from torch's own generator.
-        """
-        limits = {"eps": float(self.eps), "clip_min": 0.0, "clip_max": 1.0}
-        step = {"nb_iter": self.steps, "eps_iter": float(self.step_size), "rand_init": True}
-        return {
-            "fgsm": attacks.GradientSignAttack(network, **limits).perturb,
-            "pgd": attacks.LinfPGDAttack(network, **limits, **step).perturb,
-        }
+def build_attacks(config: AttackConfig, network: nn.Module) -> dict[str, Attack]:
+    """FGSM and PGD against a network, by name. PGD draws its starts from torch's global generator."""
+    limits = {"eps": float(config.eps), "clip_min": 0.0, "clip_max": 1.0}
+    steps = {"nb_iter": config.pgd_steps, "eps_iter": float(config.pgd_step_size), "rand_init": True}
+    return {
+        "fgsm": advertorch_attacks.GradientSignAttack(network, **limits).perturb,
+        "pgd": advertorch_attacks.LinfPGDAttack(network, **limits, **steps).perturb,
+    }
 
 
 def robust_accuracies(
     model: nn.Module,
     data: Images,
     indices: Tensor,
-    threat: Threat,
-    seed: int,
+    config: AttackConfig,
     tick: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
-    """Percent of `indices` that the model gets right as they are ("clean") and under each attack.
+    """Accuracy in percent on the images at `indices`, as they are ("clean") and under each attack.
 
-    In eval mode and in fp32, whatever the model was trained in. Starts of PGD are a function of (seed, place of the
-    batch): two networks are attacked from the same ones. `tick` is called after each batch. The model's parameters ask
-    for no gradients afterwards.
+    In eval mode and in fp32, whatever the model was trained in. PGD's starts are derived from (seed, number of the
+    batch), so two networks are attacked from the same ones. `tick` is called after each batch. Afterwards the model's
+    parameters require no gradients.
     """
     model.eval().requires_grad_(False)
-    device, right = data.images.device, dict.fromkeys(MEASURED, 0)
-    ways = {"clean": lambda images, _: images} | threat.attacks(model)
+    device, correct = data.images.device, dict.fromkeys(MEASURED, 0)
+    attacks = {"clean": lambda images, _: images} | build_attacks(config, model)
     with matmul_precision(device, "fp32"):
-        for place, batch in enumerate(indices.split(BATCH)):
+        for number, batch in enumerate(indices.split(BATCH)):
             images, labels = to_input(data.images[batch]), data.labels[batch]
-            seed_generators(torch_seed(seed, epoch=place, purpose=RandomStream.ATTACKS))
-            for name, change in ways.items():
-                changed = change(images, labels)
+            seed_generators(torch_seed(config.seed, epoch=number, purpose=RandomStream.ATTACKS))
+            for name, attack in attacks.items():
+                changed = attack(images, labels)
                 with torch.no_grad():
-                    right[name] += int((model(changed).argmax(1) == labels).sum())
+                    correct[name] += int((model(changed).argmax(1) == labels).sum())
             tick()
-    return {name: 100 * number / len(indices) for name, number in right.items()}
+    return {name: 100 * count / len(indices) for name, count in correct.items()}

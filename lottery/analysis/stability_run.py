@@ -1,90 +1,47 @@
-"""One run of main_stability.py: two copies trained as main_train.py does, then the line between them.
+"""One run of main_stability.py: two copies of a ticket trained as main_train.py does, then the line between them.
 
-A copy is a run of its own in a directory of its own, and goes on as such; the measurements on the line go on from the
-last one that was saved.
+Each copy is a run of its own, in a directory of its own, and resumes as such. The points on the line are saved as they
+are measured, and a run that was killed measures only those that are missing.
 """
 
-import argparse
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from dataset import random_subset
+from lottery.analysis.config import StabilityConfig
 from lottery.analysis.stability import STABLE, angle, barrier, distance, interpolate, reestimate_
-from lottery.checkpointing.atomic_file import write_atomically
+from lottery.analysis.stability_output import MEASURED, draw_line, figure_title, points_table, result_lines
 from lottery.checkpointing.checkpoint import checkpoint_content, read, split_state, write
-from lottery.checkpointing.metrics import write_summary
+from lottery.checkpointing.metrics import read_summary, write_summary
 from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.checkpointing.run_directory import RunDirectory
+from lottery.checkpointing.run_settings import run_settings
 from lottery.checkpointing.save_timer import SaveTimer
-from lottery.cli.configs import run_config, training_config
-from lottery.cli.transition import about, settings
 from lottery.retraining.config import RetrainingConfig
-from lottery.retraining.run import TicketToTrain, TicketTraining, ticket_to_train
-from lottery.training.context import TrainingContext, build_context
+from lottery.retraining.run import TicketToTrain, TicketTraining
+from lottery.training.context import TrainingContext
 from lottery.training.environment import environment_changes
 from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
 from pruner import Weights
-from utils import InputError, RandomStream, digest, generator
+from utils import InputError, RandomStream, RunError, digest, generator
 
-SCRIPT = "main_stability.py"
-MEASURED = ("test_error", "test_loss", "train_error", "train_loss")  # at every point; errors in percent
-OF_TICKET = ("density", "sparsity", "whole_density", "kept")  # of a training's row in summary.json
-
-
-def measure_stability(args: argparse.Namespace, trainings: Sequence[RetrainingConfig]) -> None:
-    """Set up, begin or go on, train what is not yet trained, measure. InputError before anything is trained."""
-    context = build_context(training_config(args, SCRIPT))
-    found = ticket_to_train(trainings[0], context)  # refused, if at all, before the directory is this run's
-    directory, chosen = RunDirectory(args.save_dir), settings(args, SCRIPT, context.contents)
-    copies = [RunDirectory(training.training.run.save_dir) for training in trainings]
-    with open_run(run_config(args, SCRIPT), chosen, [args.init_dir, args.mask_dir], copies=copies) as resume_point:
-        if not resume_point.saved:
-            check_copies(copies)
-        line = Line(args, context, directory, chosen)
-        line.open(resume_point)
-        for training in trainings:
-            train_copy(training, context, found)
-        line.between(*(Copy.read(training.training.run.save_dir) for training in trainings))
-
-
-def check_copies(copies: Sequence[RunDirectory]) -> None:
-    """InputError, before the first copy is trained, for one whose directory holds another run."""
-    for copy in copies:
-        if copy.checkpoints():
-            raise InputError(
-                f"{copy.path} holds a run that this one did not begin: choose another --save_dir, or start anew with "
-                "--overwrite"
-            )
-
-
-def train_copy(config: RetrainingConfig, context: TrainingContext, found: TicketToTrain) -> None:
-    """As main_train.py would with these settings, on data and network that are there already; its directory has been
-    cleared if it was to be."""
-    run = replace(config.training.run, overwrite=False)
-    config = replace(config, training=replace(config.training, run=run))
-    progress = Progress(run.print_freq)
-    progress.log("", f"{run.save_dir.name}: order seed {config.order_seed}")
-    load_weights_(context.model, context.initial(RandomStream.INITIAL_WEIGHTS))
-    TicketTraining(config, replace(context, order_seed=config.order_seed, progress=progress), found).run()
+DESCRIBES_TICKET = ("density", "sparsity", "whole_density", "kept")  # of a training's row in summary.json
 
 
 @dataclass(frozen=True)
-class Copy:
-    """What a training came to: its last weights, zero where dropped, and its records."""
+class TrainedCopy:
+    """A copy after its last epoch."""
 
-    weights: Weights
-    init_step: int | None  # where in the schedule the ticket stands, if that is known
+    weights: Weights  # zero where dropped
+    init_step: int | None  # the optimiser step at which the ticket's weights stand, if that is known
     summary: dict
 
     @classmethod
-    def read(cls, folder: Path) -> "Copy":
-        directory = RunDirectory(folder)
-        content = read(directory.checkpoint(None))
-        summary = json.loads(directory.summary.read_bytes())
+    def read(cls, directory: RunDirectory) -> "TrainedCopy":
+        content, summary = read(directory.checkpoint(None)), read_summary(directory.summary)
+        if summary is None:
+            raise RunError(f"{directory.summary} is missing or damaged: the same command writes it anew")
         return cls(split_state(content["state_dict"])[0], content["init_step"], summary)
 
     @property
@@ -92,73 +49,90 @@ class Copy:
         return digest(*(value.numpy() for _, value in sorted(self.weights.items())))
 
 
-@dataclass
-class Line:
-    """The line between two copies, and what has been measured on it."""
+class StabilityRun:
+    """A stability run and where it stands.
 
-    args: argparse.Namespace
-    context: TrainingContext
-    directory: RunDirectory
-    settings: dict
-    points: list[dict] = field(default_factory=list)  # in order of alpha, from 0 to 1
-    ends: list[str] = field(default_factory=list)  # checksums of the copies that they are of
+    `ticket` is what both copies train. The network of `context` must hold the initial weights of its seed.
+    """
 
-    def __post_init__(self):
-        drawn = generator(self.args.seed, purpose=RandomStream.STATISTICS)
-        self.examples = random_subset(self.context.whole, self.args.statistics_examples, drawn)
-        self.save_timer = SaveTimer(self.args.save_interval)
+    def __init__(self, config: StabilityConfig, context: TrainingContext, ticket: TicketToTrain):
+        self.config, self.context, self.ticket = config, context, ticket
+        self.run_config, self.copy_configs = config.training.run, config.copy_configs()
+        self.directory = RunDirectory(self.run_config.save_dir)
+        self.settings = run_settings(self.run_config.script, config, contents=context.contents)
+        drawn = generator(self.run_config.seed, purpose=RandomStream.STATISTICS)
+        self.statistics_examples = random_subset(context.whole, config.statistics_examples, drawn)
+        self.save_timer = SaveTimer(self.run_config.save_interval)
+        self.points: list[dict] = []  # in order of alpha, from 0 to 1
+        self.ends: list[str] = []  # checksums of the two copies between which the points were measured
 
-    def open(self, resume_point: ResumePoint) -> None:
-        """Begin, or go on from what was saved."""
-        log = self.context.progress.log
-        log(*(f"note: {note}" for note in resume_point.notes))
-        if resume_point.saved:
-            self.points, self.ends = resume_point.saved["points"], resume_point.saved["ends"]
-            log(f"going on from {resume_point.source}: {len(self.points)} of {self.args.points} points are measured")
-            log(*environment_changes(resume_point.saved["environment"], self.context.environment))
-        else:
-            self.save()  # from now on the directory is this run's
+    def run(self) -> None:
+        """Begin or resume, train what is not yet trained, measure what is not yet measured. InputError, before anything
+        is trained, where a directory holds another run."""
+        inputs = [self.config.ticket.init_dir, self.config.ticket.mask_dir]
+        directories = [RunDirectory(copy.training.run.save_dir) for copy in self.copy_configs]
+        with open_run(self.run_config, self.settings, inputs, copies=directories) as resume_point:
+            if not resume_point.saved:
+                check_unused(directories)
+            self.context.progress.log(*(f"note: {note}" for note in resume_point.notes))
+            self.resume(resume_point) if resume_point.saved else self.save()  # from now on the directory is this run's
+            for copy in self.copy_configs:
+                self.train(copy)
+            first, second = map(TrainedCopy.read, directories)
+            self.measure(first, second)
+            self.finish(first, second)
 
-    def between(self, first: Copy, second: Copy) -> None:
-        """Measure what has not been measured; then the records, the picture and the table."""
+    def resume(self, resume_point: ResumePoint) -> None:
+        saved, log = resume_point.saved, self.context.progress.log
+        self.points, self.ends = saved["points"], saved["ends"]
+        log(f"going on from {resume_point.source}: {len(self.points)} of {self.config.points} points are measured")
+        log(*environment_changes(saved["environment"], self.context.environment))
+
+    def train(self, copy: RetrainingConfig) -> None:
+        """Train a copy as main_train.py would, on the data and the network that are loaded already."""
+        progress = Progress(copy.training.run.print_freq)
+        progress.log("", f"{copy.training.run.save_dir.name}: order seed {copy.order_seed}")
+        load_weights_(self.context.model, self.context.initial(RandomStream.INITIAL_WEIGHTS))
+        context = replace(self.context, order_seed=copy.order_seed, progress=progress)
+        TicketTraining(copy, context, self.ticket).run()
+
+    # --- the line between the copies ---
+
+    def measure(self, first: TrainedCopy, second: TrainedCopy) -> None:
+        """Measure the points that are missing; save now and then, and whatever ends this."""
         ends = [first.checksum, second.checksum]
-        if self.ends != ends:  # nothing is measured yet, or it was on the line between other networks
+        if self.ends != ends:  # nothing is measured yet, or it was between other networks
             self.points, self.ends = [], ends
-        if len(self.points) < self.args.points:
-            self.measure_rest(first, second)
-        found = self.result(first, second)
-        write_summary(self.directory.summary, self.summary(first) | found)
-        draw_line(self.points, self.directory.stability_figure, title(found, first.summary["rounds"][0]["sparsity"]))
-        self.context.progress.log("", *table(self.points), *sentences(found))
-
-    def measure_rest(self, first: Copy, second: Copy) -> None:
-        """The points that are missing, saved now and then, and whatever ends this."""
-        progress, points = self.context.progress, self.args.points
+        if len(self.points) >= self.config.points:
+            return
+        progress = self.context.progress
         progress.begin(len(self.points))
-        progress.expect(points, "points on the line")
+        progress.expect(self.config.points, "points on the line")
         try:
             with progress:
-                for place in range(len(self.points), points):
-                    alpha = place / (points - 1)
-                    found = self.measure(interpolate(first.weights, second.weights, alpha))
-                    self.points.append({"alpha": alpha} | found)
+                for number in range(len(self.points), self.config.points):
+                    alpha = number / (self.config.points - 1)
+                    measured = self.evaluate(interpolate(first.weights, second.weights, alpha))
+                    self.points.append({"alpha": alpha} | measured)
                     progress.tick()
                     if self.save_timer.due():
                         self.save()
         finally:
             self.save()
 
-    def measure(self, weights: Weights) -> dict[str, float]:
-        """Of the network with these weights and batch-norm statistics of its own."""
-        context = self.context
+    def evaluate(self, weights: Weights) -> dict[str, float]:
+        """Error and loss of the network with these weights, its batch-norm statistics re-estimated."""
+        context, evaluator = self.context, self.context.evaluator
         load_weights_(context.model, weights)
-        reestimate_(context.model, context.train, self.examples, context.recipe.batch_size, context.evaluator.precision)
-        test_loss, test_error = context.evaluator.loss_and_error(context.test)
-        train_loss, train_error = context.evaluator.loss_and_error(context.train, context.whole)
+        reestimate_(
+            context.model, context.train, self.statistics_examples, context.recipe.batch_size, evaluator.precision
+        )
+        test_loss, test_error = evaluator.measure(context.test)
+        train_loss, train_error = evaluator.measure(context.train, context.whole)
         return dict(zip(MEASURED, (test_error, test_loss, train_error, train_loss), strict=True))
 
-    def result(self, first: Copy, second: Copy) -> dict:
-        """What the line says of the ticket."""
+    def result(self, first: TrainedCopy, second: TrainedCopy) -> dict:
+        """Barriers, the verdict, and how far apart the copies are."""
         names = [name for name, _ in self.context.model.named_parameters()]
         barriers = {name: barrier([point[name] for point in self.points]) for name in MEASURED}
         return {
@@ -168,80 +142,45 @@ class Line:
             "angle": angle(first.weights, second.weights, names),
         }
 
-    # --- what is kept ---
+    def finish(self, first: TrainedCopy, second: TrainedCopy) -> None:
+        """Write summary.json and the figure, log the table and the result."""
+        result = self.result(first, second)
+        write_summary(self.directory.summary, self.summary(first) | result)
+        title = figure_title(result, first.summary["rounds"][0]["sparsity"])
+        draw_line(self.points, self.directory.stability_figure, title)
+        self.context.progress.log("", *points_table(self.points), *result_lines(result))
+
+    # --- on disk ---
 
     def save(self) -> None:
-        """The commit point. The networks are in the copies' own checkpoints."""
+        """Write the checkpoint: the points so far. The networks are in the copies' own checkpoints."""
         content = checkpoint_content(
             {}, self.settings, points=self.points, ends=self.ends, environment=self.context.environment
         )
         write(self.directory.checkpoint(None), content)
         self.save_timer.restart()
 
-    def summary(self, copy: Copy) -> dict:
-        """The records of a finished run, without the result; the copies differ in nothing that is said of either."""
+    def summary(self, copy: TrainedCopy) -> dict:
+        """summary.json of a finished run but for its result; of the ticket it says what either copy's records say."""
         row = copy.summary["rounds"][0]
         return {
-            **about(self.args, SCRIPT),
+            **self.run_config.about(self.config.training.data.data),
             "settings": self.settings,
             "environment": self.context.environment,
             "examples": self.context.counts,
             "ticket": copy.summary["ticket"],
             "ticket step": copy.init_step,
-            **{name: row[name] for name in OF_TICKET},
+            **{name: row[name] for name in DESCRIBES_TICKET},
             "finished": True,
             "points": self.points,
         }
 
 
-# --- what a person sees -----------------------------------------------------------------------------------------------
-
-COLUMNS = {"alpha": ".3f", "test_error": ".2f", "test_loss": ".4f", "train_error": ".2f", "train_loss": ".4f"}
-
-
-def table(points: Sequence[dict]) -> list[str]:
-    """A line for each point."""
-    headings = [name.replace("_", " ") for name in COLUMNS]
-    lines = ["  ".join(f"{heading:>11}" for heading in headings)]
-    lines += ["  ".join(f"{format(point[name], form):>11}" for name, form in COLUMNS.items()) for point in points]
-    return [
-        *lines,
-        "errors in percent, train: on all examples trained on, not augmented; alpha 0: copy 1 after its last epoch, "
-        "1: copy 2",
-    ]
-
-
-def sentences(found: dict) -> list[str]:
-    """The result in words."""
-    height, verdict = found["barrier"], "stable" if found["stable"] else "not stable"
-    return [
-        f"error barrier: {height['test_error']:.2f} points on test data, {height['train_error']:.2f} on training data; "
-        f"loss barrier: {height['test_loss']:.4f} and {height['train_loss']:.4f}",
-        f"{verdict} to the order of examples: {STABLE:g} points of test error are the limit",
-        f"the copies are {found['distance']:.4f} apart (L2), at an angle of {found['angle']:.2f} degrees",
-    ]
-
-
-def title(found: dict, sparsity: float) -> str:
-    return f"{100 * sparsity:.2f} % sparse, error barrier {found['barrier']['test_error']:.2f} points"
-
-
-def draw_line(points: Sequence[dict], path: Path, heading: str) -> None:
-    """Error and loss along the line, as a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), layout="constrained")
-    along = [point["alpha"] for point in points]
-    for axes, kind, label in zip(panels, ("error", "loss"), ("error (%)", "cross-entropy"), strict=True):
-        for data, name, color in (("test", "test", "#D55E00"), ("train", "train, not augmented", "#888888")):
-            axes.plot(along, [point[f"{data}_{kind}"] for point in points], ".-", color=color, label=name)
-        axes.set(xlabel="from copy 1 (0) to copy 2 (1)", ylabel=label)
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle(heading)
-    write_atomically(path, partial(figure.savefig, dpi=120, format="png"))
-    plt.close(figure)
+def check_unused(directories: Sequence[RunDirectory]) -> None:
+    """InputError for a copy's directory that holds another run."""
+    for directory in directories:
+        if directory.checkpoints():
+            raise InputError(
+                f"{directory.path} holds a run that this one did not begin: choose another --save_dir, or start anew "
+                "with --overwrite"
+            )

@@ -1,21 +1,25 @@
-"""Are tickets as robust as the dense network? Accuracy on test images that an attack has changed.
+"""Are tickets as robust as the dense network? Measure accuracy on test images that an attack has changed.
 
     python main_robustness.py retrain/dense retrain/ticket_2 retrain/ticket_5
 
 Takes directories of main_train.py, main_imp.py and main_PrAC_imp.py; of a search every finished round. Attacks the
-network whose test accuracy is reported, that of the best validation epoch, on the images that it was tested on: with
-FGSM and PGD, which change every pixel by at most --eps of the range from 0 to 1. Writes robustness.json into each
-directory, which report.py shows. Networks that were attacked like this before are not attacked again; what other
-attacks gave is kept.
+network whose test accuracy is reported, that of the best validation epoch, on the run's test images, with FGSM and PGD,
+which change every pixel, from 0 to 1, by at most --eps. Writes robustness.json into each directory; report.py shows it.
+Networks that have been attacked like this before are skipped, and results of other attacks are kept.
 """
 
 import argparse
-from collections.abc import Container, Sequence
+from argparse import Namespace
+from collections.abc import Sequence
 from fractions import Fraction
 
+from lottery.analysis.config import AttackConfig, RobustnessConfig
+from lottery.checkpointing.scripts import Script
 from lottery.cli import checks, flags
+from lottery.cli.configs import command, from_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, path, positive_int, rising
+from lottery.training.config import DeviceConfig
 from utils import InputError
 
 
@@ -26,38 +30,40 @@ def parser() -> Parser:
         "--rounds",
         type=rising("rounds", 0, "0,2,5", may_be_empty=False),
         metavar="0,2,5",
-        help="of searches: these rounds' networks; all that are finished if not given",
+        help="of searches: attack the networks of these rounds; all finished rounds if not given",
     )
-    parser.add_argument("--data", type=path, metavar="DIR", help="where the images lie, if not where they were")
+    parser.add_argument(
+        "--data", type=path, metavar="DIR", help="directory of the images, if not where the runs had it"
+    )
     flags.add_gpu(parser)
-    _add_attack(parser.add_argument_group("the attacks"))
+    add_attack(parser.add_argument_group("the attacks"))
     return parser
 
 
-def _add_attack(group) -> None:
+def add_attack(group) -> None:
     group.add_argument(
         "--eps",
         type=change,
-        default=Fraction(8, 255),
+        default=AttackConfig.eps,
         metavar="8/255",
-        help="the most that a pixel, from 0 to 1, changes",
+        help="largest change of a pixel, from 0 to 1",
     )
-    group.add_argument("--pgd_steps", type=positive_int, default=10, help="gradient steps of PGD")
+    group.add_argument("--pgd_steps", type=positive_int, default=AttackConfig.pgd_steps, help="gradient steps of PGD")
     group.add_argument(
         "--pgd_step_size",
         type=change,
-        default=Fraction(2, 255),
+        default=AttackConfig.pgd_step_size,
         metavar="2/255",
-        help="how much a pixel changes in each of them",
+        help="change of a pixel in each of them",
     )
     group.add_argument(
         "--examples",
         type=positive_int,
         metavar="N",
-        help="attack so many test images, drawn with --seed; all of them if not given, or if there are fewer",
+        help="number of test images to attack, drawn with --seed; all of them if not given, or if there are fewer",
     )
     group.add_argument(
-        "--seed", type=count_from_0, default=0, help="random starts of PGD, and which --examples, follow from it"
+        "--seed", type=count_from_0, default=0, help="seed of PGD's random starts and of the choice of --examples"
     )
 
 
@@ -72,7 +78,7 @@ def change(text: str) -> Fraction:
     return value
 
 
-def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> argparse.Namespace:
+def read_flags(argv: Sequence[str] | None) -> Namespace:
     """The flags, checked as far as can be done without runs or torch."""
     args = parser().parse_args(argv)
     for run in args.runs:
@@ -80,3 +86,14 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> a
             raise InputError(f"{run} is no directory" if run.exists() else f"{run} does not exist")
         checks.check_directory("RUN", run)  # where robustness.json is to lie
     return args
+
+
+def read_config(argv: Sequence[str] | None) -> RobustnessConfig:
+    args = read_flags(argv)
+    return from_flags(
+        RobustnessConfig,
+        args,
+        device=from_flags(DeviceConfig, args),
+        attack=from_flags(AttackConfig, args),
+        command=command(args, str(Script.ROBUSTNESS)),
+    )

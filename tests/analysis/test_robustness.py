@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import nn
 
-import main_robustness
 import report
 from dataset import Images, to_input
-from lottery.analysis.attacks import Threat, robust_accuracies
+from lottery.analysis.attacks import build_attacks, robust_accuracies
+from lottery.analysis.config import AttackConfig
 from lottery.checkpointing.checkpoint import read, split_state
+from lottery.cli.robustness import change
 from lottery.results.runs import read_run
 from lottery.training.context import image_spec
 from models.normalization import normalization
 from tests.helpers import REWIND, ROOT, run
 
 QUICK = "--dataset digits --arch lenet300 --epochs 4 --decreasing_lr 3 --batch_size 32 --gpu -1"
-EIGHT = Threat()
 
 
 # --- attacks ----------------------------------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ def test_fgsm_on_a_linear_classifier_is_the_closed_form():
     normalisation, a scale above 0, leaves the sign. Pixels stop at 0 and 1."""
     model, eps = linear(), 0.1
     images, labels = torch.rand(20, 1, 4, 4), torch.arange(20) % 2
-    changed = Threat(Fraction(1, 10)).attacks(model)["fgsm"](images, labels)
+    changed = build_attacks(AttackConfig(Fraction(1, 10)), model)["fgsm"](images, labels)
     weight = model[2].weight.detach()
     direction = (weight[1 - labels] - weight[labels]).sign().view(20, 1, 4, 4)
     torch.testing.assert_close(changed, (images + eps * direction).clamp(0, 1))
@@ -49,8 +49,8 @@ def test_fgsm_on_a_linear_classifier_is_the_closed_form():
 def test_pgd_on_a_linear_classifier_ends_where_fgsm_does():
     """Enough steps reach, from any start, the corner that FGSM reaches in one."""
     model, images, labels = linear(), torch.rand(20, 1, 4, 4), torch.arange(20) % 2
-    ways = Threat(Fraction(1, 10), steps=12, step_size=Fraction(1, 50)).attacks(model)
-    torch.testing.assert_close(ways["pgd"](images, labels), ways["fgsm"](images, labels))
+    attacks = build_attacks(AttackConfig(Fraction(1, 10), pgd_steps=12, pgd_step_size=Fraction(1, 50)), model)
+    torch.testing.assert_close(attacks["pgd"](images, labels), attacks["fgsm"](images, labels))
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +71,19 @@ def trained(tmp_path_factory):
 def test_changes_stay_within_eps_and_within_the_range_of_pixels(trained):
     _, model, test = trained
     images, labels = to_input(test.images[:64]), test.labels[:64]
-    for change in EIGHT.attacks(model.eval()).values():
-        changed = change(images, labels)
+    for attack in build_attacks(AttackConfig(), model.eval()).values():
+        changed = attack(images, labels)
         assert (changed - images).abs().max() == pytest.approx(8 / 255, abs=1e-6)
         assert changed.min() >= 0 and changed.max() <= 1
 
 
 def test_pgd_is_not_weaker_than_fgsm_and_both_fool_the_network(trained):
     _, model, test = trained
-    wide = Threat(Fraction(24, 255), steps=20, step_size=Fraction(3, 255))
-    found = robust_accuracies(model, test, torch.arange(len(test)), wide, seed=0)
+    wide = AttackConfig(Fraction(24, 255), pgd_steps=20, pgd_step_size=Fraction(3, 255))
+    found = robust_accuracies(model, test, torch.arange(len(test)), wide)
     assert found["clean"] > 85 and found["fgsm"] < found["clean"] - 5
     assert found["pgd"] <= found["fgsm"] + 0.5
-    assert robust_accuracies(model, test, torch.arange(len(test)), wide, seed=0) == found
+    assert robust_accuracies(model, test, torch.arange(len(test)), wide) == found
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def test_the_clean_accuracy_is_the_one_that_the_run_reports(call, trained, searc
     assert [(row["round"], row["density"]) for row in rows] == [(0, 1), (1, pytest.approx(0.8, abs=1e-3))]
     for row, reported in zip(rows, read_run(search).rounds, strict=True):
         assert row["clean"] == pytest.approx(reported["test"]) and row["pgd"] <= row["clean"]
-    expected = robust_accuracies(model, test, torch.arange(len(test)), Threat(steps=3), seed=0)
+    expected = robust_accuracies(model, test, torch.arange(len(test)), AttackConfig(pgd_steps=3))
     assert {name: records(folder)["rounds"][0][name] for name in expected} == expected
     assert f"{expected['pgd']:.2f}" in out
 
@@ -195,5 +195,5 @@ def test_overwrite_takes_the_records_of_the_old_network_away(call, tmp_path):
 
 
 def test_a_change_is_a_fraction_or_a_number():
-    assert main_robustness.change("8/255") == Fraction(8, 255)
-    assert main_robustness.change("0.03") == Fraction(3, 100)
+    assert change("8/255") == Fraction(8, 255)
+    assert change("0.03") == Fraction(3, 100)

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from lottery.analysis import stability_run
 from lottery.analysis.stability import angle, barrier, distance, interpolate, reestimate_
 from lottery.checkpointing import checkpoint
 from lottery.checkpointing.checkpoint import read
+from lottery.checkpointing.run_settings import recorded
 from lottery.cli import stability as stability_cli
+from lottery.cli import train as train_cli
 from lottery.training import checkpointer
 from lottery.training.evaluation import Evaluator
 from lottery.training.step import copy_weights
@@ -163,13 +166,15 @@ def test_order_seeds_follow_from_the_seed():
     assert seeds[0] == seeds[1] != seeds[2] and len(set(seeds[0] + seeds[2])) == 4
 
 
-def test_a_copy_has_the_flags_that_are_not_of_the_line():
+def test_a_copy_is_a_run_of_main_train_with_the_flags_that_are_not_about_the_line():
     words = "--epochs 3 --points=5 --lr 0.5 --gpu -1 --order_seeds 8,9 --decreasing_lr 1,2 --save_dir there --overwrite"
-    args = stability_cli.training_of(stability_cli.read_flags(words.split()), 1)
-    assert args.command_line == (
-        "--epochs 3 --lr 0.5 --gpu -1 --decreasing_lr 1,2 --overwrite --order_seed 9 --save_dir there/copy_2".split()
-    )
-    assert (args.epochs, args.lr, args.gpu, args.order_seed, args.overwrite) == (3, 0.5, -1, 9, True)
+    copy = stability_cli.read_config(words.split()).copy_configs()[1]
+    command = "--epochs 3 --lr 0.5 --gpu -1 --decreasing_lr 1,2 --overwrite --order_seed 9 --save_dir there/copy_2"
+    assert copy.training.run.command == f"python main_train.py {command}"
+    by_main_train = train_cli.read_config(command.split())
+    assert recorded(copy) == recorded(by_main_train)
+    run = replace(by_main_train.training.run, command=copy.training.run.command, overwrite=False)
+    assert copy == replace(by_main_train, training=replace(by_main_train.training, run=run))
 
 
 def kill_at(patch, number):
@@ -225,7 +230,7 @@ def test_a_line_between_other_networks_is_measured_anew(stability, tmp_path):
         ("--order_seeds 1,-2", "two different whole numbers"),
         ("--order_seed 3", "unrecognized arguments: --order_seed 3"),
         ("--statistics_examples 1", "from 2 up, got 1"),
-        ("--resume --checkpoint README.md", "--checkpoint is of one training"),
+        ("--resume --checkpoint README.md", "--checkpoint belongs to one training"),
         ("--resume", "nothing to resume"),
         ("--rewind_lr", "--init_dir"),
         ("--control reinit", "--mask_dir"),
