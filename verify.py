@@ -1,24 +1,32 @@
-"""verify"""
+"""Check tickets in files, of this suite or of the 2021 code; `python verify.py --help` has the flags."""
 
 import sys
 from collections.abc import Sequence
 
-from lottery.cli import checks
+from lottery.analysis.config import VerificationConfig
 from lottery.cli import verify as cli
 from lottery.cli.script import run_script
 from utils import RunError
 
 
-def work(argv: Sequence[str] | None) -> None:
-    args = cli.parser().parse_args(argv)
-    checks.check_files(args, "split_file")
+def verify_files(config: VerificationConfig) -> None:
+    """Check each file and print what holds of it; RunError if any is not what it should be."""
+    from lottery.analysis.verification import all_hold, check_file, finding_lines
 
-    from lottery.analysis.verification import report
-
-    broken = [file for file in args.files if not report(file, args.rate, args.split_file)]
+    broken = []
+    for file in config.files:
+        print(f"{file}:")
+        findings = check_file(file, config)
+        print(*finding_lines(findings), sep="\n")
+        if not all_hold(findings):
+            broken.append(file)
     if broken:
         names = ", ".join(map(str, broken))
-        raise RunError(f"{len(broken)} of {len(args.files)} files are not what they should be: {names}")
+        raise RunError(f"{len(broken)} of {len(config.files)} files are not what they should be: {names}")
+
+
+def work(argv: Sequence[str] | None) -> None:
+    verify_files(cli.read_config(argv))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,12 +2,17 @@
 
     python verify.py lt/*checkpoint.pth.tar
 
-Looks at each file's checksum and at the laws of tickets: finite weights, exact density, dropped weights zero, a mask
-within the one of the round before, weights equal to the rewinding point, examples that train and do not validate, an
-elastic ticket that is what its source gives. What a law needs is taken from the file, from those beside it, and from
-those it names. Exit status 0 if all that could be checked holds, else 1.
+Checks each file's checksum, its place in its run, and the invariants of tickets: finite weights, exact density, dropped
+weights zero, mask a subset of the previous round's, weights equal to the rewinding point, examples that train and do
+not validate, an elastic ticket equal to what its source gives. What a check needs is read from the file, from those
+beside it, and from those it names. Exit status 0 if all that could be checked holds, else 1.
 """
 
+from collections.abc import Sequence
+
+from lottery.analysis.config import VerificationConfig
+from lottery.cli import checks
+from lottery.cli.configs import from_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import path, share
 
@@ -18,10 +23,17 @@ def parser() -> Parser:
     parser.add_argument(
         "--rate",
         type=share,
-        default=0.2,
-        help="share of the kept weights that a round pruned, where the file does not say, as those of the 2021 code",
+        default=VerificationConfig.rate,
+        help="pruning rate of a round, for files that do not record it, as those of the 2021 code",
     )
     parser.add_argument(
-        "--split_file", type=path, metavar="FILE.npy", help="the split of the run, where files do not say"
+        "--split_file", type=path, metavar="FILE.npy", help="the split of the run, for files that do not record it"
     )
     return parser
+
+
+def read_config(argv: Sequence[str] | None) -> VerificationConfig:
+    """The flags; InputError for a split file that does not exist."""
+    args = parser().parse_args(argv)
+    checks.check_files(args, "split_file")
+    return from_flags(VerificationConfig, args)

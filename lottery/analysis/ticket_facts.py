@@ -1,0 +1,190 @@
+"""What is known of the ticket in a checkpoint, for `tickets.invariants.check`: from the file, the checkpoints of its
+run beside it, the rewinding weights, the source of an elastic ticket, and a split file."""
+
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataset import VAL_FRACTION, read_permutation, split
+from lottery.analysis.config import VerificationConfig
+from lottery.checkpointing.checkpoint import read, split_state
+from lottery.checkpointing.run_directory import RunDirectory
+from lottery.checkpointing.scripts import Script
+from lottery.elastic.transfer import transfer_again
+from lottery.tickets.invariants import Seen, TicketFacts, equal, unknown
+from lottery.tickets.load import TicketFiles, checksum
+from lottery.tickets.prac_set_files import read_sequence
+from pruner import Mask, Ticket, Weights, count, kept_after, size
+from utils import InputError, digest
+
+
+class RunCheckpoints:
+    """The checkpoints in a run's directory by round, each read at most once."""
+
+    def __init__(self, folder: Path):
+        self.directory = RunDirectory(folder)
+        self.known: dict[int | None, dict | None] = {}
+
+    def __getitem__(self, round: int | None) -> dict | None:
+        """The checkpoint of a round, or main_train.py's only one (None); None if it is missing or damaged."""
+        if round not in self.known:
+            self.known[round] = self._read(self.directory.checkpoint(round))
+        return self.known[round]
+
+    def _read(self, path: Path) -> dict | None:
+        try:
+            content = read(path) if path.exists() else {}
+        except InputError:
+            return None
+        return content if "state_dict" in content else None
+
+
+def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config: VerificationConfig) -> TicketFacts:
+    """The ticket in `file`, and what is known of it; InputError if the file holds none."""
+    if "state_dict" not in content:
+        raise InputError(f"{file} is no checkpoint: it has no state_dict")
+    weights, mask = recorded_ticket(content)
+    settings, round = content.get("settings", {}), content.get("state")
+    before = checkpoints[round - 1] if round and prunes_previous_mask(settings) else None
+    from_file = config.split_file and split_from_file(config.split_file, settings)
+    training, validation = from_file or recorded_split(content, checkpoints)
+    transferred, not_transferred = transferred_again(content, file.parent)
+    return TicketFacts(
+        mask=mask,
+        weights=weights,
+        rewound=content.get("init_weight"),
+        untrained=bool(content.get("format") and not content.get("history")),
+        kept=expected_kept(content, mask, checkpoints, config.rate),
+        before=None if before is None else split_state(before["state_dict"])[1],
+        rewinding=rewinding_weights(file, content, before),
+        examples=torch.from_numpy(read_sequence(content, file)).long() if "sequence" in content else None,
+        training=training,
+        validation=validation,
+        carried=transferred,
+        not_carried=not_transferred,
+    )
+
+
+def recorded_ticket(content: dict) -> tuple[Weights, Mask]:
+    """Weights under plain names, and the mask.
+
+    Weights of our files are as they are stored, to be checked. In files of the 2021 code dropped weights have values
+    that its network never uses; they are zero here.
+    """
+    state = content["state_dict"]
+    weights, mask = split_state(state)
+    if "format" in content:
+        weights |= {name: state[f"{name}_orig"] for name in mask}
+    return weights, mask
+
+
+def prunes_previous_mask(settings: Mapping) -> bool:
+    """Whether a round of this run prunes the mask of the one before it."""
+    script = Script.named(settings.get("script"))
+    return script is None or script.prunes_previous_mask  # no script: the 2021 code, whose searches do
+
+
+def expected_kept(content: dict, mask: Mask, checkpoints: RunCheckpoints, rate: float) -> int | None:
+    """How many weights the mask should keep; None if that is not known.
+
+    A ticket found before training records the number. A search prunes what its round 0 keeps: every weight, or those of
+    the ticket that it began with. `rate` is the pruning rate where the file records none.
+    """
+    settings, round = content.get("settings", {}), content.get("state")
+    if "kept" in settings:
+        return settings["kept"]
+    if not round or not mask or not prunes_previous_mask(settings):
+        return None
+    at_first = size(mask)
+    if settings.get("mask_dir"):
+        if (first := checkpoints[0]) is None:
+            return None
+        at_first = count(split_state(first["state_dict"])[1]) or at_first
+    return kept_after(round, settings.get("rate", rate), at_first)
+
+
+def rewinding_weights(file: Path, content: dict, before: dict | None) -> Weights | None:
+    """The weights that every round is rewound to: from the file of the rewinding point, or from the round before.
+
+    The 2021 code does not record which of the two it used: the one that fits is taken, if there is one.
+    """
+    settings, rewound = content.get("settings", {}), content.get("init_weight")
+    files = sorted(file.parent.glob("epoch_*_rewind_weight.pt"))
+    if settings:
+        point = settings.get("rewind_epoch"), settings.get("rewind_iteration")
+        rewinds = settings.get("prune_type") == "rewind_lt"
+        files = [RunDirectory(file.parent).rewinding(*point)] if rewinds else []
+    candidates = [read(path) for path in files if path.exists()]
+    candidates += [before["init_weight"]] if before and before.get("init_weight") else []
+    fitting = (each for each in candidates if rewound and equal(rewound, each, "")[0])
+    return next(fitting, candidates[0] if candidates else None)
+
+
+# --- the split --------------------------------------------------------------------------------------------------------
+
+
+def split_from_file(split_file: Path, settings: Mapping) -> tuple[Tensor, Tensor]:
+    """Training and validation examples of a split file; InputError if the settings record another split."""
+    permutation = read_permutation(split_file)
+    here = digest(permutation.astype(np.int64))
+    if (recorded := settings.get("split checksum", here)) != here:
+        raise InputError(
+            f"it was made with another split than --split_file {split_file}: split checksum was {recorded}, is {here}"
+        )
+    return split(permutation, settings.get("val_fraction", VAL_FRACTION))
+
+
+def recorded_split(content: dict, checkpoints: RunCheckpoints) -> tuple[Tensor | None, Tensor | None]:
+    """Training and validation examples as far as our own files record them: round 0 of a search trains on the whole
+    training split."""
+    validation, settings = content.get("validation"), content.get("settings", {})
+    first = checkpoints[0] if settings and not settings.get("prac_set") and "state" in content else None
+    same_split = first and first.get("settings", {}).get("split checksum") == settings.get("split checksum")
+    return (first["sequence"].long() if same_split else None), (None if validation is None else validation.long())
+
+
+# --- elastic tickets --------------------------------------------------------------------------------------------------
+
+
+def transferred_again(content: dict, folder: Path) -> tuple[Ticket | None, Seen | None]:
+    """What transferring the source of an elastic ticket again gives; or, in its place, why that cannot be done."""
+    if content.get("settings", {}).get("script") != Script.ELASTIC:
+        return None, None
+    source, why = elastic_source(content, folder)
+    if source is None:
+        return None, unknown(why)
+    try:
+        return transfer_again(content, source), None
+    except InputError as error:
+        return None, (False, f"its source cannot be carried over as it says: {error}")
+
+
+def elastic_source(content: dict, folder: Path) -> tuple[Ticket | None, str]:
+    """The ticket that the elastic one in `folder` was made of; None, and why, if its files no longer hold it."""
+    if "carried_from" not in content:
+        return None, "the file does not say where its source lies"
+    expected, why = content["settings"]["ticket checksum"], ""
+    there = {given: existing_files(given, relative, folder) for given, relative in content["carried_from"].values()}
+    if gone := [given for given, files in there.items() if not files]:
+        return None, f"its source is gone: {gone[0]} is not there"
+    for init, mask in product(*(there[given] for given, _ in content["carried_from"].values())):
+        try:
+            source = TicketFiles.read(init, mask).as_it_stands()
+        except InputError as error:
+            why = f"its source is gone: {error}"
+            continue
+        if checksum(source) == expected:
+            return source, ""
+        names = " and ".join(dict.fromkeys(map(str, (init, mask))))
+        why = f"its source is gone: now another ticket is in {names}, checksum {checksum(source)}, not {expected}"
+    return None, why
+
+
+def existing_files(given: str, relative: str, folder: Path) -> list[Path]:
+    """Those of a recorded path and the same path relative to `folder` that exist; one if both are the same file."""
+    files = {path.resolve(): path for path in (folder / relative, Path(given)) if path.is_file()}
+    return list(files.values())
