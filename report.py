@@ -1,20 +1,18 @@
-"""report"""
+"""Compare runs in one report; `python report.py --help` has the flags."""
 
 import sys
 from collections.abc import Sequence
 
-from lottery.cli import checks
 from lottery.cli import report as cli
 from lottery.cli.script import run_script
 
 
 def work(argv: Sequence[str] | None) -> None:
-    args = cli.parser().parse_args(argv)
-    checks.check_directory("--output", args.output)
+    config = cli.read_config(argv)
 
-    from lottery.reports.build import ReportConfig, make_report
+    from lottery.reports.build import make_report
 
-    make_report(ReportConfig(args.runs, args.output, args.margin, args.data))
+    make_report(config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,27 +3,41 @@ stable and robust; and how much pre-training greedy selection of neurons or chan
 
     python report.py runs/imp_0 runs/imp_1 runs/PrAC_0 runs/PrAC_1 runs/retrain_0 --output report
 
-Takes the directories of any runs: searches, finished or still going, retrained tickets, the 2021 code's directories;
-several seeds of a method become a mean. Runs of main_greedy.py, main_channels.py and main_stability.py have chapters of
-their own, alone or beside others. Writes report.html, which needs no other file, and the same as report.md with
-figures/ and tables/. A run that cannot be read is named and left out. Exit status 0; 2 if there is nothing to report.
+Takes the directories of any runs: searches, finished or not, retrained tickets, directories of the 2021 code. Several
+seeds of a method are averaged. Runs of main_greedy.py, main_channels.py and main_stability.py have chapters of their
+own. Writes report.html, which needs no other file, and the same as report.md with figures/ and tables/. A run that
+cannot be read is named and left out. Exit status 0; 2 if there is nothing to report.
 """
 
-from pathlib import Path
+from collections.abc import Sequence
 
+from lottery.cli import checks
+from lottery.cli.configs import from_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import not_negative, path
+from lottery.reports.config import ReportConfig
 
 
 def parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("runs", type=path, nargs="+", metavar="RUN", help="a run's directory, its --save_dir")
-    parser.add_argument("--output", type=path, default=Path("report"), metavar="DIR", help="directory for the report")
+    parser.add_argument(
+        "--output", type=path, default=ReportConfig.output, metavar="DIR", help="directory for the report"
+    )
     parser.add_argument(
         "--margin",
         type=not_negative,
-        default=0.5,
+        default=ReportConfig.margin,
         help="points of test accuracy by which a ticket may fall short and still count as winning or equal",
     )
-    parser.add_argument("--data", type=path, metavar="DIR", help="where the images lie, if not where the runs had them")
+    parser.add_argument(
+        "--data", type=path, metavar="DIR", help="directory of the images, if not where the runs had it"
+    )
     return parser
+
+
+def read_config(argv: Sequence[str] | None) -> ReportConfig:
+    """The flags; InputError for an --output that cannot be used."""
+    args = parser().parse_args(argv)
+    checks.check_directory("--output", args.output)
+    return from_flags(ReportConfig, args)

@@ -23,6 +23,7 @@ from lottery.reports.chapters.verdict import verdict_parts, with_rules
 from lottery.reports.comparison.methods import Task, group_by_task
 from lottery.reports.comparison.stability_families import Family, group_by_family
 from lottery.reports.comparison.sweeps import Sweep, group_by_sweep
+from lottery.reports.config import ReportConfig
 from lottery.reports.document import Figure, Heading, Listing, Paragraph, Part, Report, Section, Table
 from lottery.reports.html import html
 from lottery.reports.markdown import markdown
@@ -31,14 +32,6 @@ from lottery.results.runs import read_runs
 from lottery.results.stability_runs import StabilityRun
 from lottery.results.ticket_runs import Run
 from utils import InputError
-
-
-@dataclass(frozen=True)
-class ReportConfig:
-    runs: Sequence[Path]  # directories of runs
-    output: Path = Path("report")  # directory of the report
-    margin: float = 0.5  # points of test accuracy by which a ticket may fall short and still count as equal
-    data: Path | None = None  # directory of the images, if not the one that the runs recorded
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,15 @@
+"""What report.py is asked for, as a frozen dataclass. Importing this module does not import torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Runs to compare, and where the report goes."""
+
+    runs: Sequence[Path]  # directories of runs
+    output: Path = Path("report")  # directory of the report
+    margin: float = 0.5  # points of test accuracy by which a ticket may fall short and still count as equal
+    data: Path | None = None  # directory of the images, if not the one that the runs recorded
