@@ -1,41 +1,63 @@
-"""study"""
+"""Run a study: a grid of searches and trainings, then their report; `python study.py --help` has the flags."""
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from pathlib import Path
 
-from lottery.cli import checks
 from lottery.cli import study as cli
 from lottery.cli.script import run_script
-from utils import RunError
+from lottery.study.config import StudyConfig
+from lottery.study.jobs import Study
+from utils import InputError, RunError
+
+
+def run_study(config: StudyConfig) -> None:
+    """Check the whole grid, run what is not done yet, make the report. RunError, at the end, if any run failed."""
+    from lottery.study.job_checks import check_jobs
+    from lottery.study.runner import Runner
+    from lottery.study.slots import find_slots
+    from lottery.study.study_file import read_study
+
+    study = read_study(config.file, config.save_dir)
+    check_jobs(study)
+    if config.slurm:
+        write_slurm_script(study, config.slurm)
+        return
+    failed = Runner(study, find_slots(config.jobs, config.gpu)).run()
+    if not config.no_report:
+        report_runs(study, failed)
+    if failed:
+        reasons = "\n".join(f"  {folder}: {why}" for folder, why in failed.items())
+        raise RunError(f"{len(failed)} of {len(study.jobs)} runs failed; the same command tries them again\n{reasons}")
+
+
+def write_slurm_script(study: Study, file: Path) -> None:
+    from lottery.checkpointing.atomic_file import writing
+    from lottery.study.slurm import slurm_script
+
+    script = slurm_script(study)
+    with writing(file):
+        study.save_dir.mkdir(parents=True, exist_ok=True)  # where its logs go
+        file.write_text(script)
+    print(f"sbatch {shlex.quote(str(file))} runs {len(study.jobs)} runs")
+
+
+def report_runs(study: Study, failed: Container[Path]) -> None:
+    """Report the runs that are done. A report that cannot be made is no failure of the study."""
+    from lottery.reports.build import make_report
+    from lottery.reports.config import ReportConfig
+
+    done = [job.save_dir for job in study.jobs if not job.only_makes_ticket and job.save_dir not in failed]
+    try:
+        if done:
+            make_report(ReportConfig(done, study.save_dir / "report"))
+    except (InputError, RunError, OSError) as error:
+        print(f"study.py: note: there is no report: {error}", file=sys.stderr)
 
 
 def work(argv: Sequence[str] | None) -> None:
-    args = cli.parser().parse_args(argv)
-
-    from lottery.checkpointing.atomic_file import writing
-    from lottery.study.config import read_study
-    from lottery.study.runner import Runner, check_jobs, places_of, slurm_script
-
-    study = read_study(args.file, args.save_dir)
-    checks.check_directory("--save_dir", study.save_dir)
-    check_jobs(study)
-    if args.slurm:
-        script = slurm_script(study)
-        with writing(args.slurm):
-            study.save_dir.mkdir(parents=True, exist_ok=True)  # where its logs go
-            args.slurm.write_text(script)
-        print(f"sbatch {shlex.quote(str(args.slurm))} runs {len(study.jobs)} runs")
-        return
-    failed = Runner(study, places_of(args.jobs, args.gpu)).run()
-    done = [str(job.save_dir) for job in study.jobs if job.is_run and job.save_dir not in failed]
-    if done and not args.no_report:
-        import report
-
-        report.main([*done, "--output", str(study.save_dir / "report")])
-    if failed:
-        told = "\n".join(f"  {folder}: {why}" for folder, why in failed.items())
-        raise RunError(f"{len(failed)} of {len(study.jobs)} runs failed; the same command tries them again\n{told}")
+    run_study(cli.read_config(argv))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -127,8 +127,8 @@ class StabilityRun:
         reestimate_(
             context.model, context.train, self.statistics_examples, context.recipe.batch_size, evaluator.precision
         )
-        test_loss, test_error = evaluator.measure(context.test)
-        train_loss, train_error = evaluator.measure(context.train, context.whole)
+        test_loss, test_error = evaluator.loss_and_error(context.test)
+        train_loss, train_error = evaluator.loss_and_error(context.train, context.whole)
         return dict(zip(MEASURED, (test_error, test_loss, train_error, train_loss), strict=True))
 
     def result(self, first: TrainedCopy, second: TrainedCopy) -> dict:

@@ -1,7 +1,10 @@
-"""Which module of this package has which script's flags."""
+"""Which module of this package parses the flags of which script."""
 
+from argparse import Namespace
+from collections.abc import Container, Sequence
 from types import ModuleType
 
+from lottery.checkpointing.scripts import Script
 from lottery.cli import (
     channels,
     elastic,
@@ -17,16 +20,16 @@ from lottery.cli import (
     verify,
 )
 
-MODULES = {
-    "main_imp.py": imp,
-    "main_PrAC_imp.py": prac_imp,
-    "main_train.py": train,
-    "main_init.py": init,
-    "main_elastic.py": elastic,
-    "main_stability.py": stability,
-    "main_robustness.py": robustness,
-    "main_greedy.py": greedy,
-    "main_channels.py": channels,
+MODULES: dict[str, ModuleType] = {
+    Script.IMP: imp,
+    Script.PRAC_IMP: prac_imp,
+    Script.TRAIN: train,
+    Script.INIT: init,
+    Script.ELASTIC: elastic,
+    Script.STABILITY: stability,
+    Script.ROBUSTNESS: robustness,
+    Script.GREEDY: greedy,
+    Script.CHANNELS: channels,
     "study.py": study,
     "report.py": report,
     "verify.py": verify,
@@ -34,8 +37,14 @@ MODULES = {
 
 
 def cli_module(script: str) -> ModuleType:
-    """The module with a script's `parser` and `read_flags`."""
+    """The module with a script's `parser`."""
     return MODULES[script]
+
+
+def read_flags(script: str, argv: Sequence[str], made_later: Container[str] = ()) -> Namespace:
+    """The flags of a script that can be part of a study; InputError for what it would refuse before any work. Files
+    that flags `made_later` name need not exist yet."""
+    return cli_module(script).read_flags(argv, made_later)
 
 
 def flag_names(script: str) -> set[str]:

@@ -16,8 +16,8 @@ from lottery.reports.chapters.stability import stability_parts, stability_senten
 from lottery.reports.comparison.stability_families import group_by_family
 from lottery.results.runs import read_runs
 from lottery.results.stability_runs import StabilityRun
-from lottery.study.config import read_study
-from lottery.study.runner import check_jobs, is_done
+from lottery.study.job_checks import check_jobs, is_done
+from lottery.study.study_file import read_study
 from tests.helpers import check_refusal, logged, write_study
 
 STUDY = """
@@ -58,8 +58,8 @@ def test_a_study_measures_tickets_their_controls_and_the_dense_network(written, 
     assert list(jobs) == [f"seed_{seed}/{name}" for seed in (0, 1) for name in own]
     job, folder = jobs["seed_1/IMP_ticket_0_stability"], tmp_path / "runs" / "seed_1"
     ticket = folder / "IMP" / "0checkpoint.pth.tar"
-    assert (job.script, job.after, job.is_run) == ("main_stability.py", jobs["seed_1/IMP"], True)
-    assert shlex.join(job.words) == (
+    assert (job.script, job.after, job.only_makes_ticket) == ("main_stability.py", jobs["seed_1/IMP"], False)
+    assert shlex.join(job.arguments) == (
         "--dataset digits --arch lenet300 --epochs 2 --decreasing_lr 1 --val_fraction 0 --seed 1 --points 3 "
         f"--rewind_lr --init_dir {ticket} --mask_dir {ticket} --save_dir {job.save_dir}"
     )
@@ -122,7 +122,7 @@ def test_a_study_from_end_to_end(written, tmp_path, capsys):
     """In this process; the report has the dense network, the ticket and its control."""
     jobs = read_study(written(("seed = [0, 1]", "seed = [0]")), tmp_path / "runs").jobs
     for job in jobs:
-        assert import_module(Path(job.script).stem).main([*job.words, "--gpu", "-1"]) == 0, capsys.readouterr()
+        assert import_module(Path(job.script).stem).main([*job.arguments, "--gpu", "-1"]) == 0, capsys.readouterr()
     assert all(map(is_done, jobs))
     assert report.main([*(str(job.save_dir) for job in jobs), "--output", str(tmp_path / "report")]) == 0
     rows = list(csv.DictReader((tmp_path / "report" / "tables" / "stability-1.csv").open()))

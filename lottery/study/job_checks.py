@@ -1,0 +1,68 @@
+"""Checks of jobs against scripts and files: whether a job can run, and whether it is done."""
+
+import shlex
+from pathlib import Path
+
+from lottery.checkpointing.metrics import read_summary
+from lottery.checkpointing.run_directory import RunDirectory
+from lottery.cli import checks
+from lottery.cli.scripts import read_flags
+from lottery.study.jobs import Job, Study
+from utils import InputError
+
+
+def check_jobs(study: Study) -> None:
+    """InputError for a directory that cannot be used, and for the first job whose flags its script would refuse, whose
+    directory another one uses, or that needs a ticket or a round that its predecessor does not make."""
+    checks.check_save_dir(study.save_dir)
+    rounds: dict[Path, int] = {}
+    for job in study.jobs:
+        if job.save_dir in rounds:
+            raise InputError(f"two runs of the study would share {job.save_dir}: the grid needs other values")
+        rounds[job.save_dir] = check_flags(job)
+        needed = rounds[job.after.save_dir] if job.after else 0
+        if job.prunings and job.prunings > needed:
+            raise InputError(
+                f"{job.save_dir}: no ticket after {job.prunings} prunings, the search has --pruning_times {needed}"
+            )
+        if job.follows and rounds[job.save_dir] > needed:
+            raise InputError(
+                f"{job.save_dir}: --pruning_times {rounds[job.save_dir]}, but the run that it follows has {needed}"
+            )
+
+
+def check_flags(job: Job) -> int:
+    """The rounds of a search, 0 for other scripts. InputError for flags that the script would refuse; files that the
+    job's predecessor makes need not exist yet."""
+    try:
+        args = read_flags(job.script, job.arguments, made_later=job.flags_made_later)
+    except InputError as error:
+        raise InputError(f"{job.script} {shlex.join(job.flags)}: {error}") from None
+    return getattr(args, "pruning_times", 0)
+
+
+def is_done(job: Job) -> bool:
+    """Whether the records of this job's directory say that this very command has finished, on whatever device."""
+    record = read_record(job)
+    try:
+        return bool(record["finished"]) and without_gpu(shlex.split(record["command"])[1:]) == job.command
+    except (ValueError, KeyError, TypeError, AttributeError):  # records of something else, or edited by hand
+        return False
+
+
+def read_record(job: Job) -> dict:
+    """What a job has left: `finished`, and the `command` it was; empty if that is damaged or missing."""
+    directory = RunDirectory(job.save_dir)
+    if not job.only_makes_ticket:
+        return read_summary(directory.summary) or {}
+    from lottery.checkpointing.checkpoint import read
+
+    try:
+        return {"finished": True} | read(directory.checkpoint(None))
+    except InputError:
+        return {}
+
+
+def without_gpu(words: list[str]) -> list[str]:
+    """A command without the --gpu that a slot adds at its end."""
+    return words[:-2] if words[-2:-1] == ["--gpu"] else words

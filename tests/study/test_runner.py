@@ -1,0 +1,89 @@
+"""Running the jobs of a study as processes."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import torch
+
+import study
+from lottery.study import runner
+from lottery.study.slots import Slot
+from tests.helpers import ROOT
+from tests.study.samples import SMALL
+
+
+def test_a_training_waits_for_its_search(quick, fake):
+    begun, _ = fake
+    assert runner.Runner(quick, [Slot(-1, 1)] * 3).run() == {}
+    order = [job for job, _ in begun]
+    assert sorted(map(id, order)) == sorted(map(id, quick.jobs))
+    for job in quick.jobs:
+        assert job.after is None or order.index(job.after) < order.index(job)
+    # IMP is not over when the first three have begun: its tickets come later than the other search.
+    assert [job.save_dir.name for job in order[:3]] == ["dense", "IMP", "random_pruning"]
+
+
+def test_a_failure_stops_only_what_needs_it(quick, fake, tmp_path):
+    begun, failing = fake
+    failing.add("IMP")
+    failed = runner.Runner(quick, [Slot(-1, 1)] * 2).run()
+    folder = tmp_path / "runs" / "seed_0"
+    assert len(failed) == 6 and failed[folder / "IMP"] == "exit status 1: main_imp.py: error: it is broken"
+    assert failed[folder / "IMP_ticket_1"] == f"it needs the ticket of {folder / 'IMP'}, which failed"
+    assert len(begun) == len(quick.jobs) - 4
+
+
+def test_a_failed_carrying_stops_the_training_of_its_ticket_alone(elastic, fake, tmp_path):
+    begun, failing = fake
+    failing.add("IMP_ticket_2_from_mlp2_carried")
+    failed = runner.Runner(elastic, [Slot(-1, 1)] * 2).run()
+    assert {path.name for path in failed} == {"IMP_ticket_2_from_mlp2_carried", "IMP_ticket_2_from_mlp2"}
+    assert len(begun) == len(elastic.jobs) - 4, "two targets, two seeds: a training for each"
+    order = [job for job, _ in begun]
+    for job in order:
+        assert job.after is None or order.index(job.after) < order.index(job)
+
+
+SEARCHES = SMALL.partition("[retrain]")[0]  # each run is a process that imports torch: as few as will do
+
+
+def command(file, folder):
+    return [sys.executable, "study.py", str(file), "--save_dir", str(folder), "--gpu", "--jobs", "2", "--no_report"]
+
+
+def test_a_study_runs_and_is_not_run_twice(written, tmp_path):
+    """Two searches, one of which its script refuses once it sees the network."""
+    file = written(SEARCHES, ('"random pruning"]', '"other"]'), ("random_prune = true", 'arch = "vgg16_bn"'))
+    folder = tmp_path / "runs"
+    first = subprocess.run(command(file, folder), cwd=ROOT, capture_output=True, text=True)
+    assert first.returncode == 1 and "1 of 2 runs failed" in first.stderr, first.stderr
+    assert "vgg16_bn needs images of at least 16" in first.stderr
+    done = {path: path.stat().st_mtime_ns for path in folder.rglob("*.tar")}
+    assert (folder / "seed_0" / "IMP" / "2checkpoint.pth.tar") in done
+    again = subprocess.run(command(written(SEARCHES), folder), cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert all(path.stat().st_mtime_ns == time for path, time in done.items())
+    assert (folder / "seed_0" / "random_pruning" / "2checkpoint.pth.tar").exists()
+
+
+def test_a_study_that_is_ended_ends_its_runs(written, tmp_path):
+    file, folder = written(SEARCHES, ("epochs = 2", "epochs = 2000")), tmp_path / "runs"
+    with subprocess.Popen(command(file, folder), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while not list(folder.rglob("0checkpoint.pth.tar")):
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and "To go on: python study.py" in err
+    logs = [path.read_text() for path in folder.rglob("*.log")]
+    assert any("terminated; what it found is kept" in log for log in logs)
+
+
+def test_a_study_on_gpus_that_torch_cannot_use_begins_no_run(monkeypatch, written, tmp_path, capsys):
+    """torch counts devices even where its driver does not work."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    file, folder = written(SMALL), tmp_path / "runs"
+    assert study.main([str(file), "--save_dir", str(folder), "--gpu", "0", "1"]) == 2
+    assert "--gpu 0: torch cannot use CUDA here" in capsys.readouterr().err and not folder.exists()

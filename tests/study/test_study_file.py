@@ -1,0 +1,83 @@
+"""Study files that are wrong: refused in one sentence, before anything runs."""
+
+import pytest
+
+import study
+from tests.helpers import check_refusal
+from tests.study.samples import AT_ONCE, ELASTIC, QUICK
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("prunings = [1, 2]", "prunings = [1]\nrules = ['luck']", "rules must be a list.*fine_tuning; got .'luck'."),
+        ("prunings = [1, 2]", "prunings = [1]\nrules = 'fine_tuning'", "rules must be a list"),
+        ("prunings = [1, 2]", "prunings = [1]\nrules = [['fine_tuning']]", "rules must be a list"),
+        ("prunings = [1, 2]", "rules = ['fine_tuning']", "there are none"),
+        ("dense = true", "dense = 'yes'", "dense must be true or false, got .yes."),
+        ("prunings = [1, 2]", "prunings = [1]\nrule = 'fine_tuning'", "rule is set by the study itself"),
+        ("prunings = [1, 2]", "prunings = [1]\nrules = ['fine_tuning']\n[methods.pt]\nscript = 'main_imp.py'\n"
+         "prune_type = 'pt'\n[elastic]", "those of prune_type pt do not"),
+    ],
+)  # fmt: skip
+def test_what_no_rule_can_train_is_one_sentence(written, tmp_path, capsys, old, new, message):
+    check_refusal(written(QUICK.replace("weight_decay = 0.001\n", ""), (old, new)), tmp_path / "runs", message, capsys)
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ('arch = ["mlp2", "mlp3", "mlp4"]\n', "", r"arch in \[grid\]: give two or more"),
+        ('"mlp2", "mlp3", "mlp4"', '"mlp2"', r"arch in \[grid\]: give two or more"),
+        ("prunings = [2]", "", r"prunings in \[retrain\], which has none"),
+        ("prunings = [2]", "controls = ['reinit']", r"prunings in \[retrain\], which has none"),
+        ("prunings = [2]", "prunings = [2]\ncontrols = 'reinit'", "controls must be a list"),
+        ("prunings = [2]", "prunings = [3]", "no ticket after 3 prunings"),
+        ("[elastic]", "[elastic]\npairs = [['mlp2', 'mlp5']]", "two different networks each of arch.*mlp5"),
+        ("[elastic]", "[elastic]\npairs = [['mlp2', 'mlp2']]", "two different networks each of arch"),
+        ("[elastic]", "[elastic]\npairs = ['mlp2', 'mlp3']", "two different networks each of arch"),
+        ("[elastic]", "[elastic]\npairs = 3", "two different networks each of arch"),
+        ("[elastic]", "[elastic]\ncontrols = 'reinit'", "controls must be a list"),
+        ("[elastic]", "[elastic]\norder = 'mixed'", "main_elastic.py .*--order.*mixed"),
+        ("[elastic]", "[elastic]\ntarget_arch = 'mlp2'", "target_arch is set by the study itself"),
+        ("prunings = [2]", "prunings = [2]\ncontrols = ['luck']", "main_train.py .*--control.*luck.*reinit"),
+        ("[elastic]", "[[elastic]]", "elastic must be a table"),
+        ('"mlp4"', '"res20s"', "main_elastic.py --source_arch mlp2 --target_arch res20s"),
+        ('script = "main_imp.py"', 'script = "main_imp.py"\npairs = "x"', "unrecognized arguments: --pairs"),
+    ],
+)
+def test_what_cannot_be_carried_is_one_sentence(written, tmp_path, capsys, old, new, message):
+    check_refusal(written(ELASTIC, (old, new)), tmp_path / "runs", message, capsys)
+
+
+def test_a_wrong_flag_of_a_criterion_is_one_sentence(written, tmp_path, capsys):
+    message = "main_init.py .*--criterion.*snap"
+    check_refusal(written(AT_ONCE, ('criterion = "snip"', 'criterion = "snap"')), tmp_path / "runs", message, capsys)
+    message = "main_init.py .*--learning_rate"
+    check_refusal(written(AT_ONCE, ("density", "learning_rate = 1\ndensity")), tmp_path / "runs", message, capsys)
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("[common]", "[commom]", "commom, which no study has"),
+        ('script = "main_imp.py"\nrandom', 'script = "main.py"\nrandom', "random pruning needs script"),
+        ("seed = [0, 1]", "seed = 0", r"seed in \[grid\] must be a list"),
+        ("seed = [0, 1]", "seed = [0, 0]", "would share .*seed_0/dense"),
+        ('methods."random pruning"', 'methods."dense"', "none may be dense"),
+        ("prunings = [1, 2]", "prunings = [1, 3]", "no ticket after 3 prunings"),
+        ("prunings = [1, 2]", "prunings = [0]", "from 1 up"),
+        ("epochs = 2", "epochs = 0", "main_train.py .*--epochs: must be a whole number from 1 up, got 0"),
+        ("epochs = 2", "epoch = 2", "unrecognized arguments: --epoch"),
+        ("random_prune = true", "random_prune = true\neb_eps = 0.1", "give one of them"),
+        ("epochs = 2", 'save_dir = "x"', "save_dir is set by the study itself"),
+        ("[common]", "[common", "is no TOML file"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(written, tmp_path, capsys, old, new, message):
+    check_refusal(written(QUICK, (old, new)), tmp_path / "runs", message, capsys)
+
+
+def test_a_file_that_is_not_there_is_one_sentence(capsys, tmp_path):
+    assert study.main([str(tmp_path / "nowhere.toml")]) == 2
+    assert "nowhere.toml cannot be read" in capsys.readouterr().err
