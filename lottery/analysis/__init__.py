@@ -1,1 +1,1 @@
-"""What finished runs and tickets are like: stability, robustness, and whether their files hold what they should."""
+"""Analyses of tickets and trained networks: stability to SGD noise, robustness to attacks, verification of files."""

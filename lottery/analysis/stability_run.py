@@ -161,7 +161,7 @@ class StabilityRun:
         self.save_timer.restart()
 
     def summary(self, copy: TrainedCopy) -> dict:
-        """summary.json of a finished run but for its result; of the ticket it says what either copy's records say."""
+        """summary.json of a finished run without its result. Both copies record the same of the ticket."""
         row = copy.summary["rounds"][0]
         return {
             **self.run_config.about(self.config.training.data.data),

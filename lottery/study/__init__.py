@@ -1,1 +1,1 @@
-"""A grid of runs: its file, its jobs, and the processes that do them."""
+"""Studies, grids of runs: the file, the jobs planned from it, and their processes or SLURM script."""

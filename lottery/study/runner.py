@@ -117,4 +117,4 @@ def log_file(job: Job) -> Path:
 def failure(log: Path, status: int) -> str:
     """The exit status and the last line of the log, which says why the job failed."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return f"exit status {status}: {lines[-1] if lines else 'it said nothing'}"
+    return f"exit status {status}: {lines[-1] if lines else 'no output'}"
