@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 
 import study
@@ -87,3 +88,13 @@ def test_a_study_on_gpus_that_torch_cannot_use_begins_no_run(monkeypatch, writte
     file, folder = written(SMALL), tmp_path / "runs"
     assert study.main([str(file), "--save_dir", str(folder), "--gpu", "0", "1"]) == 2
     assert "--gpu 0: torch cannot use CUDA here" in capsys.readouterr().err and not folder.exists()
+
+
+@pytest.mark.parametrize("failing_run, status", [(None, 0), ("IMP", 1)])
+def test_a_report_that_cannot_be_made_is_no_failure_of_the_study(written, fake, tmp_path, capsys, failing_run, status):
+    """Nor does it hide which runs failed. These runs leave no files."""
+    fake[1].add(failing_run)
+    assert study.main([str(written(SMALL)), "--save_dir", str(tmp_path / "runs"), "--gpu", "--jobs", "1"]) == status
+    err = capsys.readouterr().err
+    assert "study.py: note: there is no report: there is no run to report" in err
+    assert status == 0 or "it is broken" in err
