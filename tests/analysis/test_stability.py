@@ -161,8 +161,20 @@ def test_the_ends_are_the_trained_networks_and_the_barrier_is_that_of_the_points
     assert (tmp_path / "stability.png").exists()
 
 
+def test_the_recorded_settings_are_those_of_runs_begun_before():
+    """Another key or value would keep such a run from being continued."""
+    found = recorded(stability_cli.read_config("--save_dir x --seed 2 --order_seeds 5,3 --points 3".split()))
+    assert found == {
+        "seed": 2, "precision": "auto", "dataset": "digits", "image_size": None, "val_fraction": 0.1,
+        "no_augmentation": False, "arch": "res20s", "stem": "imagenet", "epochs": 182, "decreasing_lr": [91, 136],
+        "warmup": 0, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0001, "batch_size": 128, "init_dir": False,
+        "mask_dir": False, "new_classifier": False, "control": None, "rule": None, "rewind_lr": False,
+        "order_seeds": [5, 3], "points": 3, "statistics_examples": 2000,
+    }  # fmt: skip
+
+
 def test_order_seeds_follow_from_the_seed():
-    seeds = [stability_cli.read_flags(["--seed", str(seed), "--save_dir", "x"]).order_seeds for seed in (0, 0, 1)]
+    seeds = [stability_cli.read_config(["--seed", str(seed), "--save_dir", "x"]).order_seeds for seed in (0, 0, 1)]
     assert seeds[0] == seeds[1] != seeds[2] and len(set(seeds[0] + seeds[2])) == 4
 
 
