@@ -120,7 +120,7 @@ def elastic_jobs(search: Job, prunings: int | None, content: Mapping, point: Fla
         given = {"source_arch": point["arch"], "target_arch": target}
         given |= {"stem": flags["stem"]} if "stem" in flags else {}
         given |= table_flags("elastic", content["elastic"])
-        name = f"{ticket_name(search, prunings)}_from_{directory_name(point['arch'])}"
+        name = f"{ticket_name(search, prunings)}_from_{directory_name(str(point['arch']))}"
         transfer = Job(Script.ELASTIC, typed(given), where / f"{name}_carried", search, prunings)
         controls = part_controls("elastic", content, prunings)
         jobs += [transfer, *training_jobs(transfer, None, flags, where / name, controls)]

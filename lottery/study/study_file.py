@@ -37,8 +37,18 @@ from utils import InputError, read_toml
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic", "stability")
 METHOD_SCRIPTS = (*SEARCHES, Script.GREEDY, Script.CHANNELS, Script.INIT)
 # Flags that a study sets itself.
-RESERVED = ("save_dir", "init_dir", "mask_dir", "resume", "checkpoint", "overwrite", "source_arch", "target_arch")
-RESERVED += ("rule", *FOLLOWING_FLAGS.values())
+RESERVED = {
+    "save_dir",
+    "init_dir",
+    "mask_dir",
+    "resume",
+    "checkpoint",
+    "overwrite",
+    "source_arch",
+    "target_arch",
+    "rule",
+}
+RESERVED |= {*FOLLOWING_FLAGS.values()}
 
 
 def read_study(path: Path, save_dir: Path | None = None) -> Study:

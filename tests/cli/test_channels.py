@@ -11,8 +11,8 @@ import main_train
 from lottery.checkpointing.run_settings import recorded
 from lottery.cli import channels
 from lottery.greedy.channels.config import ChannelSelectionConfig
-from lottery.study.config import read_study
-from lottery.study.runner import check_jobs
+from lottery.study.job_checks import check_jobs
+from lottery.study.study_file import read_study
 from lottery.training.config import TrainingConfig
 from tests.helpers import CHANNELS_COMMON as COMMON
 from tests.helpers import ROOT

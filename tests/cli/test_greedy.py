@@ -11,8 +11,8 @@ import pytest
 from lottery.checkpointing.run_settings import recorded
 from lottery.cli import greedy
 from lottery.greedy.neurons.config import NeuronSelectionConfig
-from lottery.study.config import read_study
-from lottery.study.runner import check_jobs
+from lottery.study.job_checks import check_jobs
+from lottery.study.study_file import read_study
 from tests.helpers import ROOT
 
 

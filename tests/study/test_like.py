@@ -5,8 +5,9 @@ import shlex
 
 import pytest
 
-from lottery.study.config import read_study
-from lottery.study.runner import check_jobs, slurm_script
+from lottery.study.job_checks import check_jobs
+from lottery.study.slurm import slurm_script
+from lottery.study.study_file import read_study
 from tests.helpers import (
     write_study,
 )
