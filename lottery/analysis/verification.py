@@ -33,7 +33,7 @@ def all_hold(findings: Iterable[Finding]) -> bool:
 
 
 def finding_lines(findings: Iterable[Finding]) -> list[str]:
-    return [f"  {finding.law:<31}  {VERDICTS[finding.holds]:<6}  {finding.seen}" for finding in findings]
+    return [f"  {finding.invariant:<31}  {VERDICTS[finding.holds]:<6}  {finding.seen}" for finding in findings]
 
 
 def check_checksum(file: Path, content: dict) -> Finding:

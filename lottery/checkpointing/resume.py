@@ -212,12 +212,12 @@ def _check_overwrite(directory: RunDirectory, script: str, inputs: Sequence[Path
     for path in inputs:
         if directory.path.resolve() in (path.resolve(), path.resolve().parent):
             raise InputError(f"--overwrite would remove {path}, which this run reads: choose another --save_dir")
-    found = next(filter(None, map(_script_of, directory.checkpoints())), None)
+    found = next(filter(None, map(_script_in, directory.checkpoints())), None)
     if found and found != script:
         raise InputError(f"{directory.path} holds a run of {found}: remove it yourself, or choose another --save_dir")
 
 
-def _script_of(checkpoint: Path) -> str | None:
+def _script_in(checkpoint: Path) -> str | None:
     """Which of our scripts wrote it; None for a file that is damaged or not ours."""
     try:
         return read(checkpoint).get("settings", {}).get("script")

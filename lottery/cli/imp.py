@@ -10,7 +10,7 @@ k is in SAVE_DIR/{k}checkpoint.pth.tar as soon as it is found. To go on with a r
 from argparse import Namespace
 from collections.abc import Container, Sequence
 
-from lottery.cli import checks, flags
+from lottery.cli import checks, flags, search_flags
 from lottery.cli.configs import search_config
 from lottery.cli.parser import Parser
 from lottery.cli.types import path
@@ -22,7 +22,7 @@ SCRIPT = "main_imp.py"
 
 def parser() -> Parser:
     parser = flags.parser(__doc__)
-    flags.add_pruning(parser, ("lt", "rewind_lt", "pt"))
+    search_flags.add_pruning(parser, ("lt", "rewind_lt", "pt"))
     group = parser.add_argument_group("controls")
     group.add_argument("--random_prune", action="store_true", help="prune at random instead of by magnitude")
     group.add_argument(
@@ -32,8 +32,8 @@ def parser() -> Parser:
         help="train each round on all the data, but only for as many optimiser steps as that round of the finished "
         "PrAC run in DIR took, in the nearest whole number of epochs; milestones and warm-up scale in proportion",
     )
-    flags.add_early_stop(parser, eps=None)
-    flags.add_given_set(parser)
+    search_flags.add_early_stop(parser, eps=None)
+    search_flags.add_given_set(parser)
     group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
     flags.add_ticket(group, "dense")
     return parser

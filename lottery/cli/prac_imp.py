@@ -11,7 +11,7 @@ epochs, and stops as soon as the mask has settled. To go on with a run, give the
 from argparse import Namespace
 from collections.abc import Container, Sequence
 
-from lottery.cli import checks, flags
+from lottery.cli import checks, flags, search_flags
 from lottery.cli.configs import search_config
 from lottery.cli.parser import Parser
 from lottery.cli.types import number, path, share
@@ -25,8 +25,8 @@ EPS = 0.08  # mask distance of the early stop
 
 def parser() -> Parser:
     parser = flags.parser(__doc__)
-    flags.add_pruning(parser, ("lt", "rewind_lt"))
-    flags.add_early_stop(parser, eps=EPS)
+    search_flags.add_pruning(parser, ("lt", "rewind_lt"))
+    search_flags.add_early_stop(parser, eps=EPS)
     group = parser.add_argument_group("the PrAC set")
     group.add_argument(
         "--data_prune",
@@ -47,7 +47,7 @@ def parser() -> Parser:
         help="CEP: where the best dense and this round's best sparse network disagree; where this round's final "
         "network before and after its pruning does (Algorithm 1 of the paper); or no CEP",
     )
-    flags.add_given_set(parser)
+    search_flags.add_given_set(parser)
     add_control(parser)
     group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
     flags.add_ticket(group, "dense")

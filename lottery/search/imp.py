@@ -246,7 +246,7 @@ class ImpSearch:
             training=self.context.whole,
             validation=self.context.split.validation,
         )
-        if broken := [f"{found.law}: {found.seen}" for found in check(facts) if found.holds is False]:
+        if broken := [f"{found.invariant}: {found.seen}" for found in check(facts) if found.holds is False]:
             raise RunError(f"the ticket of round {k} is not what it should be ({'; '.join(broken)}): this is a bug")
 
     def check_set(self) -> None:

@@ -79,17 +79,17 @@ def find_reference_run(reference: Reference | None, rounds: int) -> ReferenceRun
     return ReferenceRun(flag, path, settings, (*sets, left), epochs, steps)
 
 
-def _settings(directory: RunDirectory, told: str, rounds: int) -> dict:
+def _settings(directory: RunDirectory, run: str, rounds: int) -> dict:
     """The settings of the run; InputError if it cannot be followed for so many rounds."""
     files = directory.checkpoints()
     newest = read(files[0]) if files else {}
     settings = newest.get("settings", {})
     if settings.get("script") != SCRIPT:
-        raise InputError(f"{told} holds no run of {SCRIPT}")
+        raise InputError(f"{run} holds no run of {SCRIPT}")
     if settings.get("prac_set") or settings.get(LIKE_RUN):
-        raise InputError(f"{told} did not choose its sets itself: give the run whose sets it was given")
+        raise InputError(f"{run} did not choose its sets itself: give the run whose sets it was given")
     if newest["state"] < rounds:
-        raise InputError(f"{told} has finished {newest['state']} rounds, fewer than --pruning_times {rounds}")
+        raise InputError(f"{run} has finished {newest['state']} rounds, fewer than --pruning_times {rounds}")
     return settings
 
 

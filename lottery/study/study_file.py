@@ -37,17 +37,7 @@ from utils import InputError, read_toml
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic", "stability")
 METHOD_SCRIPTS = (*SEARCHES, Script.GREEDY, Script.CHANNELS, Script.INIT)
 # Flags that a study sets itself.
-RESERVED = {
-    "save_dir",
-    "init_dir",
-    "mask_dir",
-    "resume",
-    "checkpoint",
-    "overwrite",
-    "source_arch",
-    "target_arch",
-    "rule",
-}
+RESERVED = set("save_dir init_dir mask_dir resume checkpoint overwrite source_arch target_arch rule".split())
 RESERVED |= {*FOLLOWING_FLAGS.values()}
 
 

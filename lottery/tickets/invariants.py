@@ -1,6 +1,7 @@
-"""What must hold of a ticket, whoever found it; each law is checked against what is known and told in a sentence.
+"""Ticket invariants: what must hold of every ticket, whoever found it.
 
-The pruning scripts check every ticket they make, `verify.py` those in files.
+Each check returns whether the invariant holds (None: not enough is known to tell), and what was seen, in words. The
+pruning scripts check every ticket they make, `verify.py` checks those in files.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,13 +13,13 @@ from torch import Tensor
 
 from pruner import Mask, Ticket, Weights, count, size
 
-Seen = tuple[bool | None, str]  # whether a law holds (None: nothing to check it against), and what was seen
+Seen = tuple[bool | None, str]  # whether an invariant holds (None: unknown), and what was seen
 
 
 class Finding(NamedTuple):
-    """Whether a law holds (None: nothing to check it against), and what was seen."""
+    """The outcome of one check: whether the invariant holds (None: unknown), and what was seen."""
 
-    law: str
+    invariant: str
     holds: bool | None
     seen: str
 
@@ -42,8 +43,8 @@ class TicketFacts:
 
 
 def check(ticket: TicketFacts) -> list[Finding]:
-    """Every law, in the order in which a reader would ask."""
-    return [Finding(name, *law(ticket)) for name, law in INVARIANTS.items()]
+    """All invariants, in the order in which a reader would ask."""
+    return [Finding(name, *invariant(ticket)) for name, invariant in INVARIANTS.items()]
 
 
 def unknown(why: str) -> Seen:

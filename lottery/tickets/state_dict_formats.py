@@ -91,9 +91,9 @@ def check_fit(path: Path, state: Weights, network: Weights, spared: Collection[s
     """InputError unless `state` has the network's names and shapes, `spared` modules aside."""
     there, here = _without(state, spared), _without(network, spared)
     if there != here:
-        told = [f"this network expects {_first(here - there)}, the file has no such tensor"] if here - there else []
-        told += [f"the file has {_first(there - here)}, this network has no such tensor"] if there - here else []
-        raise InputError(f"{path} belongs to another network: {'; '.join(told)}")
+        parts = [f"this network expects {_first(here - there)}, the file has no such tensor"] if here - there else []
+        parts += [f"the file has {_first(there - here)}, this network has no such tensor"] if there - here else []
+        raise InputError(f"{path} belongs to another network: {'; '.join(parts)}")
     for name in filter(here.__contains__, network):
         if state[name].shape != network[name].shape:
             raise InputError(

@@ -37,7 +37,7 @@ def ticket(tiny):
 
 
 def verdicts(facts):
-    return {found.law: found.holds for found in check(facts)}
+    return {found.invariant: found.holds for found in check(facts)}
 
 
 def test_a_right_ticket_obeys_every_law(ticket):
