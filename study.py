@@ -7,12 +7,11 @@ from pathlib import Path
 
 from lottery.cli import study as cli
 from lottery.cli.script import run_script
-from lottery.study.config import StudyConfig
 from lottery.study.jobs import Study
 from utils import InputError, RunError
 
 
-def run_study(config: StudyConfig) -> None:
+def run_study(config: cli.StudyConfig) -> None:
     """Check the whole grid, run what is not done yet, make the report. RunError, at the end, if any run failed."""
     from lottery.study.job_checks import check_jobs
     from lottery.study.runner import Runner

@@ -29,7 +29,9 @@ LAYERS = [
     ["lottery.search", "lottery.retraining", "lottery.pruning_at_init", "lottery.elastic", "lottery.greedy"],
     ["lottery.results"],
     ["lottery.analysis"],
-    ["lottery.reports", "lottery.study", "lottery.cli"],
+    ["lottery.reports"],
+    ["lottery.cli"],
+    ["lottery.study"],
 ]
 LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 SCRIPT = len(LAYERS)

@@ -7,11 +7,27 @@ the same command again: runs that are done are skipped. A run that fails stops o
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from lottery.cli.configs import from_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, path, positive_int
-from lottery.study.config import StudyConfig
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """A study, and how to run it.
+
+    It lies here, since lottery/study/ reads the flags of its runs by this package.
+    """
+
+    file: Path
+    save_dir: Path | None = None  # directory of all runs, if not the one that the file says
+    jobs: int | None = None  # runs at a time on the CPU; None: one for every core
+    gpu: Sequence[int] | None = None  # CUDA devices; None: all that torch can use; empty: the CPU
+    slurm: Path | None = None  # write this SLURM script instead of running anything
+    no_report: bool = False
 
 
 def parser() -> Parser:
