@@ -51,12 +51,14 @@ def test_a_control_follows_the_run_of_the_same_seed(tmp_path):
         control, shorter = jobs["random_members"], jobs["IMP_PrAC_s_steps"]
         assert control.after is shorter.after is jobs["PrAC"]
         shared = f"--dataset digits --arch lenet300 --epochs 2 --decreasing_lr 1 --seed {seed} --pruning_times 2"
-        assert shlex.join(control.words) == (
+        assert shlex.join(control.arguments) == (
             f"{shared} --members random --like_run {folder}/PrAC --save_dir {folder}/random_members"
         )
-        assert shlex.join(shorter.words) == (f"{shared} --steps_of {folder}/PrAC --save_dir {folder}/IMP_PrAC_s_steps")
+        assert (
+            shlex.join(shorter.arguments) == f"{shared} --steps_of {folder}/PrAC --save_dir {folder}/IMP_PrAC_s_steps"
+        )
         ticket = jobs["random_members_ticket_2"]
-        assert ticket.after is control and f"{folder}/random_members/2checkpoint.pth.tar" in ticket.words
+        assert ticket.after is control and f"{folder}/random_members/2checkpoint.pth.tar" in ticket.arguments
     for job, later in itertools.combinations(found.jobs, 2):
         assert job.after is not later, "a job stands behind the one it needs"
     script = slurm_script(found)
@@ -87,4 +89,4 @@ def test_a_ticket_found_at_once_still_has_its_own_like(tmp_path):
     snip = '[methods.SNIP]\nscript = "main_init.py"\ncriterion = "snip"\nlike = "README.md"\n[methods.PrAC]'
     (job,) = [job for job in study(tmp_path, ("[methods.PrAC]", snip), ("[0, 1]", "[0]")).jobs
               if job.script == "main_init.py"]  # fmt: skip
-    assert job.after is None and "--like README.md" in shlex.join(job.words)
+    assert job.after is None and "--like README.md" in shlex.join(job.arguments)
