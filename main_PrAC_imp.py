@@ -1,7 +1,8 @@
 """Find lottery tickets on critical examples ("Efficient Lottery Ticket Finding: Less Data is More", ICML 2021).
 
-The search is that of main_imp.py, lottery/search/imp.py; what differs is which examples each round trains on, and that
-it ends as soon as the mask has settled. `python main_PrAC_imp.py --help` has the flags.
+The rounds are those of main_imp.py (lottery/search/imp.py: train, prune, rewind). What differs is which examples a
+round trains on, and that a round ends as soon as the mask has settled. The same command again resumes a run.
+`python main_PrAC_imp.py --help` has the flags.
 """
 
 import sys

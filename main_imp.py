@@ -21,7 +21,7 @@ def find_tickets(config: ImpConfig) -> None:
     context = build_context(config.training, config.pruning.prune_classifier)
     ticket = load_ticket(config.ticket, context)  # of round 0: the dense network, if none is given
     settings = search_settings(config, context, ticket, reference)
-    examples = given_sets(config, context) if config.prac_set else FixedSets([context.whole])
+    examples = given_sets(config, context) if config.prac_set else FixedSets([context.training_indices])
     ImpSearch(config, context, ticket, examples, settings, reference).run()
 
 

@@ -45,8 +45,8 @@ class Ours:
         self.step.load_(Ticket(self.mask, ticket.weights))
         self.evaluator = Evaluator(self.model, precision=precision)
         self.policy = new_policy(device)
-        self.early_stop = EarlyStop(EARLY_STOP, RATE, 0, self.mask, None)
-        self.early_stop.bird.update(0, self.mask, self.kept)
+        self.early_stop = EarlyStop(EARLY_STOP, RATE, 0, self.mask, None, magnitude)
+        self.early_stop.detector.update(0, self.mask, self.kept)
         self.rewound = copy_weights(self.model)
 
     def enter(self) -> None:
@@ -83,7 +83,7 @@ class Ours:
 
     def early_bird(self) -> bool:
         """The test after an epoch: the next mask, and its distance to the one before."""
-        return self.early_stop.bird.update(EPOCHS, self.next_mask(), self.kept)
+        return self.early_stop.detector.update(EPOCHS, self.next_mask(), self.kept)
 
     def checkpoint(self, folder: Path, new_best: bool = False, interval: float = 0) -> None:
         """All that a search keeps of an epoch, with a second file at a new best.

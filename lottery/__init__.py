@@ -1,1 +1,1 @@
-"""What the scripts are made of; docs/architecture.md says what depends on what."""
+"""The library behind the scripts; docs/architecture.md has its layers."""

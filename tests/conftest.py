@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dataset import Images
-from lottery.cli.scripts import flag_names
+from lottery.cli.registry import flag_names
 from tests.helpers import GOLDEN, Tiny, run_in_process
 
 

@@ -19,7 +19,7 @@ import pytest
 import main_imp
 import main_init
 import main_PrAC_imp
-from lottery.cli.scripts import MODULES, cli_module, flag_names
+from lottery.cli.registry import MODULES, cli_module, flag_names
 from models.description import Description
 from tests.helpers import ROOT, run_in_process
 

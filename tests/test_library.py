@@ -79,7 +79,9 @@ def test_a_search_from_python_is_that_of_the_script_to_the_bit(tmp_path):
     )
     context = build_context(config.training)
     dense = load_ticket(config.ticket, context)
-    ImpSearch(config, context, dense, FixedSets([context.whole]), search_settings(config, context, dense)).run()
+    ImpSearch(
+        config, context, dense, FixedSets([context.training_indices]), search_settings(config, context, dense)
+    ).run()
     theirs, ours = checkpoints(tmp_path / "script"), checkpoints(tmp_path / "library")
     assert len(theirs) == len(ours) == 2
     for there, here in zip(theirs, ours, strict=True):

@@ -1,4 +1,4 @@
-"""What the analyses of finished tickets are asked for, as frozen dataclasses with the names of the flags.
+"""Settings of main_stability.py, main_robustness.py and verify.py, as frozen dataclasses with the names of the flags.
 
 Importing this module does not import torch.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from lottery.checkpointing.run_settings import NOT_RECORDED
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.retraining.config import RetrainingConfig, TicketTrainingConfig
 from lottery.training.config import DeviceConfig
 

@@ -11,7 +11,7 @@ from dataset import Images, random_subset
 from lottery.analysis.attacks import BATCH, MEASURED, robust_accuracies
 from lottery.analysis.config import AttackConfig, RobustnessConfig
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.checkpointing.scripts import SEARCHES, Script
+from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.readers.registry import read_source
 from lottery.results.robustness_records import read_attacks, write_attacks
 from lottery.results.runs import read_run
@@ -19,7 +19,7 @@ from lottery.results.ticket_runs import Run
 from lottery.tickets.load import TicketFile
 from lottery.training.config import DeviceConfig
 from lottery.training.context import image_spec
-from lottery.training.devices import pick_device, room_for
+from lottery.training.devices import explain_out_of_memory, pick_device
 from lottery.training.environment import environment, keep_freed_memory, set_determinism
 from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
@@ -112,7 +112,7 @@ class TargetLoader:
         """The test images, what a network must know of them, and the checksum of the whole data set."""
         source = read_source(dataset, folder, image_size, download=False)
         arrays = (source.train_images, source.train_labels, source.test_images, source.test_labels)
-        with room_for(f"the test images of {source.name}", self.device):
+        with explain_out_of_memory(f"the test images of {source.name}", self.device):
             test = Images(*(torch.from_numpy(array).to(self.device) for array in arrays[2:]))
         return test, image_spec(source), digest(*arrays)
 

@@ -61,7 +61,7 @@ class StabilityRun:
         self.directory = RunDirectory(self.run_config.save_dir)
         self.settings = run_settings(self.run_config.script, config, contents=context.contents)
         drawn = generator(self.run_config.seed, purpose=RandomStream.STATISTICS)
-        self.statistics_examples = random_subset(context.whole, config.statistics_examples, drawn)
+        self.statistics_examples = random_subset(context.training_indices, config.statistics_examples, drawn)
         self.save_timer = SaveTimer(self.run_config.save_interval)
         self.points: list[dict] = []  # in order of alpha, from 0 to 1
         self.ends: list[str] = []  # checksums of the two copies between which the points were measured
@@ -128,7 +128,7 @@ class StabilityRun:
             context.model, context.train, self.statistics_examples, context.recipe.batch_size, evaluator.precision
         )
         test_loss, test_error = evaluator.loss_and_error(context.test)
-        train_loss, train_error = evaluator.loss_and_error(context.train, context.whole)
+        train_loss, train_error = evaluator.loss_and_error(context.train, context.training_indices)
         return dict(zip(MEASURED, (test_error, test_loss, train_error, train_loss), strict=True))
 
     def result(self, first: TrainedCopy, second: TrainedCopy) -> dict:

@@ -13,7 +13,7 @@ from dataset import VAL_FRACTION, read_permutation, split
 from lottery.analysis.config import VerificationConfig
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.elastic.transfer import transfer_again
 from lottery.tickets.invariants import Seen, TicketFacts, equal, unknown
 from lottery.tickets.load import TicketFiles, checksum
@@ -173,7 +173,7 @@ def elastic_source(content: dict, folder: Path) -> tuple[Ticket | None, str]:
         return None, f"its source is gone: {gone[0]} is not there"
     for init, mask in product(*(there[given] for given, _ in content["carried_from"].values())):
         try:
-            source = TicketFiles.read(init, mask).as_it_stands()
+            source = TicketFiles.read(init, mask).unmodified()
         except InputError as error:
             why = f"its source is gone: {error}"
             continue

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lottery.checkpointing.atomic_file import writing
 from lottery.checkpointing.checkpoint import read
-from lottery.checkpointing.run_directory import LOCK, RunDirectory, occupied
+from lottery.checkpointing.run_directory import LOCK, RunDirectory, locked
 from lottery.checkpointing.signals import shielded
 from utils import InputError
 
@@ -52,7 +52,7 @@ def check_backup_path(place: Path, inputs: Sequence[Path]) -> None:
     for path in inputs:
         if place in (path.resolve(), *path.resolve().parents):
             raise InputError(f"--overwrite would remove {path}, which this run reads: choose another --save_dir")
-    with occupied(RunDirectory(place)):
+    with locked(RunDirectory(place)):
         pass
 
 

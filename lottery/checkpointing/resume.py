@@ -1,4 +1,4 @@
-"""How a run begins: from nothing, or from what its directory holds, if a command may go on with that."""
+"""Decide whether a run starts afresh or resumes, and refuse what a command may not resume or overwrite."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from lottery.checkpointing.atomic_file import DamagedFile, has_checksum
 from lottery.checkpointing.backup import back_up_, backup_path, check_backup_path, is_worth_keeping, repair_
 from lottery.checkpointing.checkpoint import FORMAT, read, write
 from lottery.checkpointing.metrics import best_row_index
-from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name, occupied
+from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name, locked
 from lottery.checkpointing.run_settings import RunConfig, differences
 from utils import InputError
 
@@ -30,8 +30,8 @@ def open_run(
     command may neither begin there nor resume what is there (`find_resume_point`).
     """
     directory = RunDirectory(run.save_dir)
-    with occupied(directory):
-        with together(copies):
+    with locked(directory):
+        with lock_existing(copies):
             repair_([directory, *copies])
             found = find_resume_point(
                 directory,
@@ -42,26 +42,26 @@ def open_run(
                 inputs=inputs,
                 copies=copies,
             )
-            resume_point = make(directory, found, copies)
+            resume_point = prepare_directory(directory, found, copies)
         yield resume_point
 
 
 @contextmanager
-def together(copies: Sequence[RunDirectory]) -> Iterator[None]:
-    """Those of the directories that are there, for this process alone."""
+def lock_existing(copies: Sequence[RunDirectory]) -> Iterator[None]:
+    """Lock those of the directories that exist, for this process alone."""
     with ExitStack() as stack:
         for copy in copies:
             if copy.path.is_dir():
-                stack.enter_context(occupied(copy))
+                stack.enter_context(locked(copy))
         yield
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """How a run begins: from a `saved` state, which `source` holds, or (None) from nothing.
+    """Where a run begins: at the `saved` state, read from `source`, or afresh (None).
 
-    `elsewhere` says that the state comes from another directory; `clear` that the files of an old run go first, to
-    `kept` if that is a place; `notes` what is wrong with files that were passed over, and where the old run is.
+    `elsewhere`: the state comes from another directory. `clear`: the files of an old run are removed first, or moved to
+    `kept` if that is given. `notes`: damaged files that were passed over, and where the old run is now.
     """
 
     saved: dict | None = None
@@ -121,9 +121,14 @@ def _saved_in(file: Path, settings: Mapping) -> dict:
     return saved
 
 
-def make(directory: RunDirectory, resume_point: ResumePoint, copies: Sequence[RunDirectory] = ()) -> ResumePoint:
-    """Bring the directory to where the run begins: without leftovers, an old run set aside or, if it had done nothing
-    yet, removed; or with what a run that comes from elsewhere left there. The same opening, with what is to be said."""
+def prepare_directory(
+    directory: RunDirectory, resume_point: ResumePoint, copies: Sequence[RunDirectory] = ()
+) -> ResumePoint:
+    """Bring the directory to where the run begins.
+
+    Temporary files are removed; under --overwrite an old run is moved to its backup place, or removed if it had done
+    nothing; files of a checkpoint from another directory are copied here. Returns the resume point with added notes.
+    """
     for file in directory.leftovers():
         file.unlink()
     if resume_point.kept:

@@ -98,7 +98,7 @@ def checkpoint_name(content: Mapping) -> str:
 
 
 @contextmanager
-def occupied(directory: RunDirectory) -> Iterator[None]:
+def locked(directory: RunDirectory) -> Iterator[None]:
     """Hold the directory's lock, creating the directory if needed; InputError while another process holds it.
 
     The operating system releases the lock when the process ends, however it ends. If the body raises InputError, a

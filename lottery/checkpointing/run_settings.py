@@ -1,4 +1,4 @@
-"""What a command asks of a run, and which of it decides the results.
+"""Settings of a run: which are recorded in checkpoints, and compared when a run is resumed.
 
 Each script's flags become frozen dataclasses once (lottery/cli/configs.py). A field that decides what a run finds is
 recorded in every checkpoint under the name of its flag, and a command goes on with a run only if all that both know of

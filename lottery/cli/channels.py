@@ -12,7 +12,7 @@ ticket for main_train.py, {k}sliced.pt the network without its dropped channels.
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Container, Sequence
 
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags
 from lottery.cli.configs import from_flags, training_config
 from lottery.cli.parser import Parser

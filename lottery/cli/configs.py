@@ -1,4 +1,4 @@
-"""From flags to settings: an argparse Namespace becomes frozen dataclasses, once, at the edge.
+"""Convert parsed flags into the frozen dataclasses that the library takes.
 
 The dataclasses live beside what consumes them (lottery/*/config.py and checkpointing/run_settings.py); their fields
 have the names of the flags. Nothing below lottery/cli/ sees a Namespace.

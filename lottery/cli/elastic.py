@@ -14,7 +14,7 @@ from argparse import Namespace
 from collections.abc import Container, Sequence
 from typing import Any
 
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags
 from lottery.cli.configs import from_flags, run_config
 from lottery.cli.parser import Parser

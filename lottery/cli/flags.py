@@ -35,13 +35,13 @@ def add_run(group) -> None:
 
 
 def add_place(group) -> None:
-    """Where a script works and writes, and where its chance comes from."""
+    """Output directory, seed and device."""
     group.add_argument("--save_dir", type=path, required=True, help="directory for everything the run writes")
     group.add_argument(
         "--seed",
         type=count_from_0,
         default=0,
-        help="initial weights, order and augmentation of examples follow from it",
+        help="seed of initial weights, and of order and augmentation of examples",
     )
     add_gpu(group)
     group.add_argument(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from lottery.analysis.config import AttackConfig, RobustnessConfig
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags
 from lottery.cli.configs import command, from_flags
 from lottery.cli.parser import Parser

@@ -1,4 +1,4 @@
-"""What every script does around its work: turn errors and signals into one sentence and an exit status."""
+"""Run a script: turn errors and signals into one sentence and an exit status."""
 
 import shlex
 import sys

@@ -17,7 +17,7 @@ from argparse import Namespace
 from collections.abc import Container, Sequence
 
 from lottery.analysis.config import StabilityConfig, copy_directory
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, train
 from lottery.cli.configs import from_flags, ticket_config, training_config
 from lottery.cli.parser import Parser

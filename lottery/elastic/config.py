@@ -1,4 +1,4 @@
-"""What transferring a ticket is asked for, as frozen dataclasses. Importing this module does not import torch."""
+"""Settings of main_elastic.py, as frozen dataclasses. Importing this module does not import torch."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -61,8 +61,8 @@ def source_places(file: Path, folder: Path) -> list[str]:
 
 def source_examples(files: TicketFiles) -> dict[str, Tensor]:
     """All examples that mask and weights were found with, and those that validated, as far as the files say."""
-    validation = [file.content["validation"] for file in files.each if "validation" in file.content]
-    return seen_examples((file.sequence for file in files.each), validation[-1] if validation else None)
+    validation = [file.content["validation"] for file in files.all_files if "validation" in file.content]
+    return seen_examples((file.sequence for file in files.all_files), validation[-1] if validation else None)
 
 
 # --- what the user sees -----------------------------------------------------------------------------------------------

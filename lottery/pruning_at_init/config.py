@@ -1,4 +1,4 @@
-"""What pruning without a search is asked for, as a frozen dataclass. Importing this module does not import torch."""
+"""Settings of main_init.py, as a frozen dataclass. Importing this module does not import torch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -77,7 +77,7 @@ def write_ticket(inputs: PruningInputs, mask: Mask, settings: dict) -> None:
     ticket = inputs.loaded.ticket._replace(mask=on_cpu(mask))
     content = ticket_checkpoint(ticket, settings, inputs.config.run.command)
     content |= {"source": files.origin} if files.init else {}
-    seen = [file.sequence for file in files.each] + ([] if examples is None else [examples.cpu().numpy()])
+    seen = [file.sequence for file in files.all_files] + ([] if examples is None else [examples.cpu().numpy()])
     write(ticket_file(inputs.config), content | seen_examples(seen, inputs.context.split.validation))
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from lottery.checkpointing.atomic_file import write_atomically
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.reports.chapters.accuracy import accuracy_parts
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
 from lottery.reports.chapters.cost import cost_parts

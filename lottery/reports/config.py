@@ -1,4 +1,4 @@
-"""What report.py is asked for, as a frozen dataclass. Importing this module does not import torch."""
+"""Settings of report.py, as a frozen dataclass. Importing this module does not import torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

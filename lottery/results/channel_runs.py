@@ -4,7 +4,7 @@ networks achieve and save."""
 from typing import NamedTuple
 
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.greedy.names import BASELINES, GREEDY
 from lottery.results.greedy_runs import GreedyRun, whole_summary
 from utils import InputError

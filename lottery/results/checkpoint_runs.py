@@ -8,7 +8,7 @@ from pathlib import Path
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.metrics import best_row_index
 from lottery.checkpointing.run_directory import CHECKPOINT, RunDirectory
-from lottery.checkpointing.scripts import SEARCHES, Script
+from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.results.ticket_runs import FOREIGN, Run
 from pruner import count, density, layer_counts
 from utils import InputError

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lottery.checkpointing.metrics import read_metrics, read_summary
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from utils import InputError
 
 SUMMARY = {"settings", "examples", "points", "finished", "delta"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lottery.checkpointing.metrics import read_summary
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 
 SUMMARY = {"settings", "points", "barrier", "stable", "distance", "angle", "density", "ticket", "ticket step"}
 SETTINGS = {"seed", "dataset", "arch", "epochs", "batch_size", "order_seeds"}

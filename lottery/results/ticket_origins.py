@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.checkpointing.scripts import SEARCHES, Script
+from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.retraining.rules import RULES
 from lottery.tickets.controls import CONTROLS

@@ -6,7 +6,7 @@ from pathlib import Path
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.metrics import read_metrics, read_summary
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.checkpointing.scripts import SEARCHES, Script
+from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.results.robustness_records import read_attacks
 from pruner import Mask
 from utils import InputError

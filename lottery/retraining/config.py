@@ -1,4 +1,4 @@
-"""What the training of a ticket is asked for, as frozen dataclasses. Importing this module does not import torch."""
+"""Settings of main_train.py, as frozen dataclasses. Importing this module does not import torch."""
 
 from dataclasses import dataclass, field
 

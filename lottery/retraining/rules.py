@@ -1,8 +1,8 @@
 """Rules for training a pruned network again: from which weights, and at which learning rates.
 
-A schedule has T steps; after step t of them stand the weights that a search rewinds to, after step T the trained ones,
-by which it prunes. Each rule spends T - t steps on what pruning has left (Renda, Frankle & Carbin, "Comparing Rewinding
-and Fine-tuning in Neural Network Pruning", ICLR 2020):
+A schedule has T steps. The weights after step t are those that a search rewinds to, the weights after step T the
+trained ones, by which it prunes. Each rule spends T - t steps on what pruning has left (Renda, Frankle & Carbin,
+"Comparing Rewinding and Fine-tuning in Neural Network Pruning", ICLR 2020):
 
                              weights         learning rates
     weight rewinding         after step t    of the steps t to T
@@ -20,13 +20,12 @@ from lottery.training.recipe import Recipe
 
 
 class Rule(NamedTuple):
-    """A rule: its name in a report, behind that of the ticket's method; what it is; whether it begins with the trained
-    weights, not with those of step t; and whether it keeps to the last learning rate of the schedule."""
+    """A rule for training a pruned network again."""
 
-    name: str
+    name: str  # in a report, after the name of the ticket's method
     help: str
-    trained: bool
-    last_rate: bool
+    starts_from_trained: bool  # with the trained weights, instead of those of step t
+    constant_lr: bool  # at the last learning rate of the schedule
 
 
 RULES = {
@@ -42,11 +41,11 @@ RULES = {
 
 def takes_trained(rule: str | None) -> bool:
     """Whether a training begins with trained weights; without a rule it does not."""
-    return rule is not None and RULES[rule].trained
+    return rule is not None and RULES[rule].starts_from_trained
 
 
 def recipe_under(rule: str | None, recipe: Recipe) -> Recipe:
     """The recipe with the learning rates of a rule, unchanged without one; it has as many steps, counted as before."""
-    if rule is None or not RULES[rule].last_rate:
+    if rule is None or not RULES[rule].constant_lr:
         return recipe
     return replace(recipe, lr=recipe.lr_at(recipe.epochs - 1, 0, 1), milestones=(), warmup=0)

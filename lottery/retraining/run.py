@@ -32,7 +32,7 @@ class TicketToTrain:
 def ticket_to_train(config: TicketTrainingConfig, context: TrainingContext) -> TicketToTrain:
     """The ticket, or its control, checked; InputError for one that cannot be trained, or not begin where it should."""
     loaded = load_ticket(config.ticket, context, takes_trained(config.rule))
-    ticket, notes = trained_ticket(loaded, config.control, context)
+    ticket, notes = ticket_or_control(loaded, config.control, context)
     if takes_trained(config.rule):
         loaded.files.check_kept(ticket.mask, context.model, own_modules(context.model, config.ticket.new_classifier))
     first_step = 0
@@ -42,7 +42,7 @@ def ticket_to_train(config: TicketTrainingConfig, context: TrainingContext) -> T
     return TicketToTrain(loaded, ticket, first_step, [*notes, *rule_notes(config.rule, first_step, context)])
 
 
-def trained_ticket(loaded: LoadedTicket, control: str | None, context: TrainingContext) -> tuple[Ticket, list[str]]:
+def ticket_or_control(loaded: LoadedTicket, control: str | None, context: TrainingContext) -> tuple[Ticket, list[str]]:
     """The ticket that is given, or its control, and notes on it; nothing of given weights where the control has others.
 
     InputError for a control that would be what it should be a control of.
@@ -57,7 +57,7 @@ def trained_ticket(loaded: LoadedTicket, control: str | None, context: TrainingC
 
 def schedule_steps(context: TrainingContext) -> int:
     """All optimiser steps of the schedule."""
-    return context.recipe.epochs * steps_per_epoch(len(context.whole), context.recipe.batch_size)
+    return context.recipe.epochs * steps_per_epoch(len(context.training_indices), context.recipe.batch_size)
 
 
 class TicketTraining:
@@ -88,15 +88,17 @@ class TicketTraining:
             self.finish(training)
 
     def begin(self) -> TrainingRun:
-        ticket = self.context.complete(self.found.ticket)
+        ticket = self.context.fill_missing_masks(self.found.ticket)
         self.context.step.load_(ticket)
-        training = TrainingRun(ticket, self.context.whole, self.context.recipe, first_step=self.found.first_step)
+        training = TrainingRun(
+            ticket, self.context.training_indices, self.context.recipe, first_step=self.found.first_step
+        )
         self.save(training)  # from now on the directory is this run's
         return training
 
     def resume(self, resume_point: ResumePoint) -> TrainingRun:
         training = self.checkpointer.resume(resume_point, self.context.recipe)
-        if training.over:
+        if training.finished:
             self.context.progress.log("this training is finished; its result again:")
         return training
 

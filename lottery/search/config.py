@@ -1,4 +1,4 @@
-"""What a search for tickets is asked for, as frozen dataclasses with the flags' names and defaults.
+"""Settings of a search for tickets; fields have the names of the flags.
 
 Importing this module does not import torch.
 """
@@ -84,7 +84,7 @@ class PracConfig(SearchConfig):
     cep: str = "trained"  # which two networks disagree: trained, pruned or none
     no_early_stop: bool = False
     like_run: Annotated[Path | None, WHETHER_GIVEN] = None  # a control: sets as large as those of this PrAC run
-    members: str | None = None  # which examples they hold (control_sets.MEMBERS)
+    members: str | None = None  # which examples they hold: random, easy, el2n, cet or cep (control_sets.py)
 
     @property
     def reference(self) -> Reference | None:

@@ -49,15 +49,15 @@ class ControlSets:
         errors: Callable[[], Tensor],
         seed: int,
     ):
-        self.settings: dict = {}  # the run that is followed records its own (`ReferenceRun.recorded`)
+        self.settings: dict = {}  # the run that is followed records its own (`ReferenceRun.settings_to_record`)
         self.notes: list[str] = []
         self.sets, self.members, self.own, self.labels = sets, members, own, labels  # labels: (N,)
         self.early, self.measure, self.seed = early, errors, seed
         self.epochs = 0  # of this round
         self.errors: Tensor | None = None  # (n0,) once they are measured
 
-    def first(self) -> Tensor:
-        return self.own.first()
+    def initial_set(self) -> Tensor:
+        return self.own.initial_set()
 
     def begin_round(self) -> None:
         self.epochs = 0
@@ -75,13 +75,15 @@ class ControlSets:
         (`in_run_set`); for `el2n` also the epochs before scoring."""
         like = self.sets[end.k + 1]
         random = generator(self.seed, end.k, purpose=RandomStream.CONTROL_SETS)
-        chosen, given = self.drawn(like, random) if self.members in BY_CLASS else self.ranked(end, len(like), random)
+        chosen, given = (
+            self.draw_by_class(like, random) if self.members in BY_CLASS else self.take_highest(end, len(like), random)
+        )
         own = min(given, len(like))
         report = {"next_set": len(chosen), "as_members": own, "filled": len(like) - own, "cut": given - own}
         report |= {"scored_after": self.early} if self.members == "el2n" else {}
         return chosen, report | {"in_run_set": overlap(chosen, like)}
 
-    def drawn(self, like: Tensor, random: np.random.Generator) -> tuple[Tensor, int]:
+    def draw_by_class(self, like: Tensor, random: np.random.Generator) -> tuple[Tensor, int]:
         """As many examples of each class as in `like`, and how many of them the pool of their class could supply."""
         pool = without(self.own.whole, like) if self.members == "easy" else self.own.whole
         counts = self.class_counts(like)
@@ -90,7 +92,7 @@ class ControlSets:
         pool = torch.cat([pool, random_subset(like, missing, random)]) if missing else pool
         return random_by_class(pool, self.labels, counts.tolist(), random), given
 
-    def ranked(self, end: RoundEnd, keep: int, random: np.random.Generator) -> tuple[Tensor, int]:
+    def take_highest(self, end: RoundEnd, keep: int, random: np.random.Generator) -> tuple[Tensor, int]:
         """The highest-scoring examples, and how many have a score above 0 at all."""
         scores = self.scores(end)
         chosen = highest(self.own.whole, scores, keep, random)
@@ -103,13 +105,13 @@ class ControlSets:
     def scores(self, end: RoundEnd) -> Tensor:
         """(n0,): higher scores are chosen first; 0 means no reason to choose the example."""
         if self.members == "el2n":
-            return end.look(lambda: self.errors) if end.k == 0 else self.errors  # looked once, in round 0
+            return end.predict(lambda: self.errors) if end.k == 0 else self.errors  # looked once, in round 0
         if self.members == "cet":
             events = torch.zeros_like(self.own.forgetting.times)
             events[end.indices] = self.own.forgetting.events()[end.indices]
             return events[self.own.whole]
-        views = self.own.views(end)
-        return (views[0] != views[1]).int() if views else torch.zeros_like(self.own.whole)
+        cep_predictions = self.own.cep_predictions(end)
+        return (cep_predictions[0] != cep_predictions[1]).int() if cep_predictions else torch.zeros_like(self.own.whole)
 
     def describe(self) -> str:
         return f"--members {self.members}"
@@ -128,7 +130,7 @@ def without(indices: Tensor, others: Tensor) -> Tensor:
     return indices[~torch.isin(indices, others)]
 
 
-def has_others(members: str, entries: Tensor, whole: Tensor, labels: Tensor) -> bool:
+def can_differ(members: str, entries: Tensor, whole: Tensor, labels: Tensor) -> bool:
     """Whether a control for the set `entries` can hold other examples than the set itself."""
     if members != "random":
         return len(entries) < len(whole)
@@ -142,7 +144,7 @@ def build_control_sets(members: str, reference: ReferenceRun, context: TrainingC
     made = {name: reference.settings[name] for name in ("data_prune", "threshold", "data_rate", "cep")}
     if members == "cep" and made["cep"] == "none":
         raise InputError(f"--members cep: {reference} has --cep none, and so says of no networks whether they disagree")
-    if not any(has_others(members, entries, context.whole, context.train.labels) for entries in sets[1:]):
+    if not any(can_differ(members, entries, context.training_indices, context.train.labels) for entries in sets[1:]):
         raise InputError(
             f"--members {members}: the sets of {reference} hold all that there is to choose from, so that this control "
             "would be that run"
@@ -150,9 +152,9 @@ def build_control_sets(members: str, reference: ReferenceRun, context: TrainingC
     return ControlSets(
         sets,
         members,
-        PracSets(context.whole, len(context.train), **made, seed=context.seed),
+        PracSets(context.training_indices, len(context.train), **made, seed=context.seed),
         context.train.labels,
         early=min(reference.epochs[0], max(1, context.recipe.epochs // EARLY)),
-        errors=lambda: context.evaluator.el2n(context.train, context.whole),
+        errors=lambda: context.evaluator.el2n(context.train, context.training_indices),
         seed=context.seed,
     )

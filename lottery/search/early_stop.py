@@ -7,56 +7,60 @@ from torch import Tensor
 from lottery.checkpointing.checkpoint import pack_mask, unpack_mask
 from lottery.search.config import EarlyStopConfig
 from lottery.training.loop import Epoch
-from pruner import EarlyBird, Mask, count, magnitude, prune
+from pruner import EarlyBird, Mask, Scores, count, prune
+
+Criterion = Callable[[Mapping[str, Tensor], Mask], Scores]  # what each kept weight is worth; the lowest are pruned
 
 
 class EarlyStop:
     """Compares the masks that pruning would give after each epoch, or every `interval` steps; off without --eb_eps.
 
-    With an interval, masks are compared at its end, even in mid-epoch. The round still ends with a whole epoch, so that
-    forgetting is counted over whole epochs.
+    `criterion` is what the search prunes by. With an interval, masks are compared at its end, even in mid-epoch. The
+    round still ends with a whole epoch, so that forgetting is counted over whole epochs.
     """
 
-    def __init__(self, config: EarlyStopConfig, rate: float, warmup: int, mask: Mask, interval: int | None):
-        self.mask, self.kept, self.rate, self.interval = mask, count(mask), rate, interval
-        self.bird: EarlyBird | None = None
+    def __init__(
+        self, config: EarlyStopConfig, rate: float, warmup: int, mask: Mask, interval: int | None, criterion: Criterion
+    ):
+        self.mask, self.kept, self.rate, self.interval, self.criterion = mask, count(mask), rate, interval, criterion
+        self.detector: EarlyBird | None = None
         if config.eb_eps is not None:
-            self.bird = EarlyBird(config.eb_eps, config.queue_length, warmup, config.eb_arm)
+            self.detector = EarlyBird(config.eb_eps, config.queue_length, warmup, config.eb_arm)
         self.eps = config.eb_eps
         self.newest: float | None = None  # the last distance of the last epoch, if one was measured in it
 
-    def looks(self, steps: int) -> range:
+    def comparison_steps(self, steps: int) -> range:
         """The steps, of `steps` in the round, after which weights are compared; none if that is at epoch ends."""
-        return range(self.interval, steps + 1, self.interval) if self.bird and self.interval else range(0)
+        return range(self.interval, steps + 1, self.interval) if self.detector and self.interval else range(0)
 
-    def settled(self, epoch: Epoch, weights: Mapping[str, Tensor]) -> bool:
-        """Whether the mask has settled by the end of `epoch`, which left the network at `weights`."""
+    def update(self, epoch: Epoch, weights: Mapping[str, Tensor]) -> bool:
+        """Compare masks at the end of `epoch`, which left the network at `weights`; whether they have settled."""
         self.newest, stop = None, False
-        if self.bird is None:
+        if self.detector is None:
             return False
-        measured = len(self.bird.distances)
-        looks = [weights] if self.interval is None else self._looks_within(epoch)
-        for look in looks:
-            mask = prune(self.mask, magnitude(look, self.mask), self.rate)
-            stop |= self.bird.update(epoch.number, mask, self.kept)
-        if len(self.bird.distances) > measured:
-            self.newest = self.bird.distances[-1]
+        measured = len(self.detector.distances)
+        compared = [weights] if self.interval is None else self._snapshots_within(epoch)
+        for weights_then in compared:
+            mask = prune(self.mask, self.criterion(weights_then, self.mask), self.rate)
+            stop |= self.detector.update(epoch.number, mask, self.kept)
+        if len(self.detector.distances) > measured:
+            self.newest = self.detector.distances[-1]
         return stop
 
-    def _looks_within(self, epoch: Epoch) -> list[Mapping[str, Tensor]]:
+    def _snapshots_within(self, epoch: Epoch) -> list[Mapping[str, Tensor]]:
         return [weights for steps, weights in sorted(epoch.snapshots.items()) if steps % self.interval == 0]
 
     def summary(self) -> dict:
         """For the round's summary: all mask distances, and whether they armed the stop."""
-        if self.bird is None:
+        if self.detector is None:
             return {}
-        return {"distances": list(self.bird.distances), "armed": self.bird.armed, "interval": self.interval}
+        return {"distances": list(self.detector.distances), "armed": self.detector.armed, "interval": self.interval}
 
     def warnings(self) -> list[str]:
         """What to change if the stop never armed."""
-        if self.bird is None or self.bird.armed:
+        if self.detector is None or self.detector.armed:
             return []
-        seen = self.bird.distances
+        seen = self.detector.distances
         spread = f"they lay between {min(seen):.4f} and {max(seen):.4f}" if seen else "none was measured"
         return [
             f"the early stop never armed: no mask distance was above --eb_eps {self.eps} ({spread}). "
@@ -65,10 +69,10 @@ class EarlyStop:
 
     def state_dict(self) -> Callable[[], dict | None]:
         """What a resumed run needs, as it is now; the mask is packed when the state is asked for."""
-        state = self.bird.state_dict() if self.bird else None
+        state = self.detector.state_dict() if self.detector else None
         return lambda: state and state | {"mask": pack_mask(state["mask"])}
 
     def load_state_dict(self, state: dict | None) -> None:
-        if self.bird is not None:
+        if self.detector is not None:
             device = next(iter(self.mask.values())).device
-            self.bird.load_state_dict(state | {"mask": unpack_mask(state["mask"], device)})
+            self.detector.load_state_dict(state | {"mask": unpack_mask(state["mask"], device)})

@@ -20,7 +20,7 @@ from utils import digest
 class RoundEnd:
     """A finished round k: the set it trained on, and the predictions of three networks for all n0 training examples.
 
-    Each look runs n0 examples forward; `looks` counts them for the costs.
+    Each look runs n0 examples forward; `forward_passes` counts them for the costs.
     """
 
     k: int
@@ -28,10 +28,10 @@ class RoundEnd:
     best: Callable[[], Tensor]  # (n0,) classes, by the network at its best epoch
     final: Callable[[], Tensor]  # by the network after its last epoch
     pruned: Callable[[], Tensor]  # by that network under the next mask
-    looks: int = 0
+    forward_passes: int = 0
 
-    def look(self, network: Callable[[], Tensor]) -> Tensor:
-        self.looks += 1
+    def predict(self, network: Callable[[], Tensor]) -> Tensor:
+        self.forward_passes += 1
         return network()
 
 
@@ -44,7 +44,7 @@ class ExampleSelection(Protocol):
     settings: dict
     notes: list[str]
 
-    def first(self) -> Tensor:
+    def initial_set(self) -> Tensor:
         """The set of round 0."""
 
     def begin_round(self) -> None:
@@ -71,7 +71,7 @@ class FixedSets:
     def __init__(self, sets: Sequence[Tensor], settings: dict | None = None, notes: Sequence[str] = ()):
         self.sets, self.settings, self.notes = list(sets), settings or {}, list(notes)
 
-    def first(self) -> Tensor:
+    def initial_set(self) -> Tensor:
         return self.sets[0]
 
     def begin_round(self) -> None: ...
@@ -95,7 +95,7 @@ def given_sets(config: SearchConfig, context: TrainingContext) -> FixedSets:
     here = {"dataset": config.training.data.dataset, "image_size": config.training.data.image_size, **context.contents}
     given = read_sets(config.prac_set, config.pruning.pruning_times)
     return FixedSets(
-        check_sets(given, context.whole, here),
+        check_sets(given, context.training_indices, here),
         settings={f"PrAC set of round {k}": digest(each.entries) for k, each in enumerate(given)},
         notes=set_notes(given, here),
     )

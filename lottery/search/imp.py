@@ -1,15 +1,17 @@
-"""Iterative magnitude pruning with rewinding, once for all ways to choose examples and to end a round.
+"""Iterative magnitude pruning with rewinding, shared by all ways to choose examples and to end a round.
 
     round k:  train the ticket -> prune a share of what it keeps -> rewind the rest -> the ticket of round k + 1
 
 (Frankle & Carbin, ICLR 2019; rewinding: Frankle et al., ICML 2020.) Who does what:
 
     which examples a round trains on    examples.py; prac_sets.py counts forgetting (dataset.Forgetting)
-    when a round may end early          early_stop.py, by the early-bird test (pruner.EarlyBird)
+    when a round may end early          early_stop.py, by the early-bird test (pruner.EarlyBird); of a control,
+                                        schedule.py, where the same round of its reference run ended
     how long a round trains             schedule.py
-    which weights are pruned            `scores` below, of pruner.magnitude; `pruner.prune` drops the lowest
-    what is in a checkpoint             `save` below, and lottery/training/checkpointer.py
-    whether a ticket is what it should  lottery/tickets/invariants.py
+    which weights are pruned            CRITERION below, for the early stop too; `pruner.prune` drops the lowest
+    what is in a checkpoint             `save` below and lottery/training/checkpointer.py; docs/runs.md lists the keys
+    whether a ticket is consistent      lottery/tickets/invariants.py
+    what resuming needs                 `resume` below; lottery/checkpointing/resume.py says whether a command may
 """
 
 from pathlib import Path
@@ -36,6 +38,8 @@ from models.network_state import tensors
 from pruner import Mask, Scores, Ticket, Weights, apply_, count, kept_after, magnitude, prune, random_scores
 from utils import InputError, RandomStream, RunError, generator
 
+CRITERION = magnitude  # weights and mask -> what each kept weight is worth
+
 
 class ImpSearch:
     """A search: what it works with, and where it stands.
@@ -55,14 +59,14 @@ class ImpSearch:
         reference: ReferenceRun | None = None,
     ):
         self.config, self.pruning, self.context, self.examples = config, config.pruning, context, examples
-        self.loaded, self.first, self.reference = loaded, context.complete(loaded.ticket), reference
+        self.loaded, self.initial_ticket, self.reference = loaded, context.fill_missing_masks(loaded.ticket), reference
         self.schedule = build_schedule(
             config.pruning,
             config.prac_epochs,
             context.recipe,
-            whole=len(context.whole),
-            first=len(examples.first()),
-            given=loaded.ticket.step,
+            whole=len(context.training_indices),
+            initial=len(examples.initial_set()),
+            ticket_step=loaded.ticket.step,
             reference=reference,
         )
         about = config.training.run.about(config.training.data.data) | {"ticket": loaded.origin}
@@ -87,7 +91,7 @@ class ImpSearch:
             try:
                 while not self.finished:
                     self.check_set()
-                    if not self.training.over:
+                    if not self.training.finished:
                         self.train_round()
                     self.next_round()
             finally:
@@ -107,12 +111,12 @@ class ImpSearch:
     # --- the rounds ---------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Round 0."""
-        indices = self.examples.first()
-        at_once = self.schedule.rewinding_step == self.schedule.round(0, len(indices))[1]
-        if self.pruning.prune_type == "lt" or (self.pruning.prune_type == "rewind_lt" and at_once):
-            self.keep_rewinding_weights(self.first.weights)
-        self.new_round(0, self.first, indices, before=self.first.mask)
+        """Make round 0 ready."""
+        indices = self.examples.initial_set()
+        begins_at_rewinding_point = self.schedule.rewinding_step == self.schedule.round(0, len(indices))[1]
+        if self.pruning.prune_type == "lt" or (self.pruning.prune_type == "rewind_lt" and begins_at_rewinding_point):
+            self.keep_rewinding_weights(self.initial_ticket.weights)
+        self.new_round(0, self.initial_ticket, indices, before=self.initial_ticket.mask)
 
     def new_round(self, k: int, ticket: Ticket, indices: Tensor, before: Mask) -> None:
         """Make round k ready to begin, on disk too: its checkpoint is the ticket, within the mask that came before."""
@@ -126,16 +130,16 @@ class ImpSearch:
         self.summarize()
 
     def train_round(self) -> None:
-        """Train until the schedule ends, the mask settles, or the round that this one follows ended."""
+        """Train until the schedule ends, the mask settles, or the reference run's same round had ended."""
         log.round_begins(self.training, self.rounds, self.pruning.pruning_times, self.context)
         for epoch, row in train_epochs(self.training, self.context, self.snapshot_steps()):
             if self.rewinding_step in epoch.snapshots:
                 self.keep_rewinding_weights(epoch.snapshots[self.rewinding_step])
-            self.examples.observe(epoch.examples, epoch.right)
-            settled = self.early_stop.settled(epoch, self.context.step.parameters)
+            self.examples.observe(epoch.examples, epoch.right)  # right: as predicted when trained on
+            settled = self.early_stop.update(epoch, self.context.step.parameters)
             ends = settled or self.schedule.ends(self.training.round, len(self.training.history))
             # Stopping before the rewinding weights are there would leave nothing to rewind to.
-            self.training.stopped = ends and self.rewinding_known and not self.training.over
+            self.training.stopped = ends and self.rewinding_known and not self.training.finished
             row["distance"] = self.early_stop.newest
             log.epoch_ends(row, self.training, self.context)
             self.save()
@@ -151,8 +155,8 @@ class ImpSearch:
         end = self.round_end(final, mask)
         indices, report = self.examples.next(end)
         log.draw_round(self.training, self.directory.curves(k))
-        passes = end.looks * len(self.context.whole)
-        self.training.lap()  # pruning and choosing examples count as well
+        passes = end.forward_passes * len(self.context.training_indices)
+        self.training.add_elapsed()  # pruning and choosing examples count as well
         report |= {"next_in_set": overlap(indices, self.training.indices)}
         self.rounds.append(summary(self.training, self.context, passes) | self.early_stop.summary() | report)
         log.round_ends(self.training, self.rounds, self.early_stop, self.schedule.vanilla, self.context)
@@ -166,7 +170,7 @@ class ImpSearch:
             return random_scores(
                 mask, generator(self.context.seed, self.training.round, purpose=RandomStream.RANDOM_PRUNE)
             )
-        return magnitude(weights, mask)
+        return CRITERION(weights, mask)
 
     def round_end(self, final: Weights, mask: Mask) -> RoundEnd:
         """This round, whose training left the weights `final` and whose pruning gives `mask`, as `examples` see it."""
@@ -191,12 +195,12 @@ class ImpSearch:
     def new_early_stop(self) -> EarlyStop:
         interval = self.schedule.vanilla.steps_per_epoch if self.config.early_stop.eb_interval == "steps" else None
         warmup, mask = self.training.recipe.warmup, self.training.ticket.mask
-        return EarlyStop(self.config.early_stop, self.pruning.rate, warmup, mask, interval)
+        return EarlyStop(self.config.early_stop, self.pruning.rate, warmup, mask, interval, CRITERION)
 
     def snapshot_steps(self) -> set[int]:
         """The steps of the round after which the weights are wanted."""
         steps = self.training.recipe.epochs * self.training.steps_per_epoch
-        wanted = set(self.early_stop.looks(steps))
+        wanted = set(self.early_stop.comparison_steps(steps))
         return wanted if self.rewinding_step is None else {self.rewinding_step, *wanted}
 
     @property
@@ -219,13 +223,13 @@ class ImpSearch:
     def check(self) -> None:
         """InputError if the given mask decides about weights that this search leaves alone, the rewinding point is
         never reached, or the last pruning leaves nothing."""
-        if strangers := [name for name in self.loaded.ticket.mask if name not in self.context.dense()]:
+        if unknown_layers := [name for name in self.loaded.ticket.mask if name not in self.context.dense()]:
             raise InputError(
-                f"--mask_dir {self.config.ticket.mask_dir} has a mask for {strangers[0]}, which this search does not "
-                "prune: is --prune_classifier missing?"
+                f"--mask_dir {self.config.ticket.mask_dir} has a mask for {unknown_layers[0]}, which this search does "
+                "not prune: is --prune_classifier missing?"
             )
         self.schedule.check()
-        weights = count(self.first.mask)
+        weights = count(self.initial_ticket.mask)
         if kept_after(self.pruning.pruning_times, self.pruning.rate, weights) == 0:
             raise InputError(
                 f"--pruning_times {self.pruning.pruning_times} at --rate {self.pruning.rate} leaves none of the "
@@ -240,10 +244,10 @@ class ImpSearch:
             weights=tensors(self.context.model),
             rewound=ticket.weights,
             untrained=True,
-            kept=kept_after(k, self.pruning.rate, count(self.first.mask)),
+            kept=kept_after(k, self.pruning.rate, count(self.initial_ticket.mask)),
             before=before,
             examples=self.training.indices,
-            training=self.context.whole,
+            training=self.context.training_indices,
             validation=self.context.split.validation,
         )
         if broken := [f"{found.invariant}: {found.seen}" for found in check(facts) if found.holds is False]:

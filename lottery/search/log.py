@@ -27,7 +27,7 @@ def round_ends(
     training: TrainingRun, rounds: Sequence[dict], early_stop: EarlyStop, vanilla: Vanilla, context: TrainingContext
 ) -> None:
     """The newest of the finished rounds, what all of them cost, and what is odd about it."""
-    context.progress.log(*round_lines(rounds[-1], len(context.whole)), *cost_lines(rounds, vanilla))
+    context.progress.log(*round_lines(rounds[-1], len(context.training_indices)), *cost_lines(rounds, vanilla))
     warnings = short_warnings(training) + early_stop.warnings()
     context.progress.log(*(f"warning: {training.describe()}: {line}" for line in warnings))
 

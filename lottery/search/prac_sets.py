@@ -1,4 +1,4 @@
-"""The PrAC set: examples that are forgotten during training, or flip when the network is pruned."""
+"""The PrAC set: examples that are forgotten in training, or that the dense and the sparse network predict otherwise."""
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ class PracSets:
     def from_config(cls, config: PracConfig, context: TrainingContext) -> "PracSets":
         """The PrAC sets of a search, chosen from its training split."""
         return cls(
-            context.whole,
+            context.training_indices,
             len(context.train),
             data_prune=config.data_prune,
             threshold=config.threshold,
@@ -62,7 +62,7 @@ class PracSets:
             seed=context.seed,
         )
 
-    def first(self) -> Tensor:
+    def initial_set(self) -> Tensor:
         return self.whole
 
     def begin_round(self) -> None:
@@ -73,12 +73,15 @@ class PracSets:
         self.forgetting.update(indices, right)
 
     def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
-        cet, views = self._cet(end), self.views(end)
-        cep = disagreeing(*views, self.whole) if views else self.whole[:0]
+        cet, cep_predictions = self._cet(end), self.cep_predictions(end)
+        cep = disagreeing(*cep_predictions, self.whole) if cep_predictions else self.whole[:0]
         chosen = union(cet, cep)
         report: dict[str, object] = {"cet": len(cet), "cep": len(cep), "cet_and_cep": overlap(cet, cep)}
         report |= {"next_set": len(chosen)}
-        report |= {"most_forgotten": self._most_forgotten(end), "disagreeing": self._disagreements(cep, views)}
+        report |= {
+            "most_forgotten": self._most_forgotten(end),
+            "disagreeing": self._disagreements(cep, cep_predictions),
+        }
         if self.data_prune == "random":
             chosen = random_subset(
                 self.whole, len(chosen), generator(self.seed, end.k, purpose=RandomStream.RANDOM_SET)
@@ -92,14 +95,14 @@ class PracSets:
             return most_forgotten(events, end.indices, keep)
         return forgotten(events, end.indices, self.threshold)
 
-    def views(self, end: RoundEnd) -> tuple[Tensor, Tensor] | None:
+    def cep_predictions(self, end: RoundEnd) -> tuple[Tensor, Tensor] | None:
         """The predictions of the two networks of CEP, each (n0,); None in a round that has no two to compare."""
         if self.cep == "pruned":
-            return end.look(end.final), end.look(end.pruned)
+            return end.predict(end.final), end.predict(end.pruned)
         if self.cep == "trained" and end.k == 0:
-            self.dense_predictions = end.look(end.best)
+            self.dense_predictions = end.predict(end.best)
         elif self.cep == "trained":
-            return self.dense_predictions, end.look(end.best)
+            return self.dense_predictions, end.predict(end.best)
         return None
 
     def _most_forgotten(self, end: RoundEnd) -> list[dict]:
@@ -110,13 +113,13 @@ class PracSets:
         pairs = zip(shown.tolist(), events[shown].tolist(), strict=True)
         return [{"example": i, "times": None if times == NEVER_LEARNED else times} for i, times in pairs]
 
-    def _disagreements(self, cep: Tensor, views: tuple[Tensor, Tensor] | None) -> list[dict]:
+    def _disagreements(self, cep: Tensor, cep_predictions: tuple[Tensor, Tensor] | None) -> list[dict]:
         """A few examples of CEP, evenly spaced, and the classes that the two networks predict, for the report."""
-        if views is None or not len(cep):
+        if cep_predictions is None or not len(cep):
             return []
         shown = cep[:: -(-len(cep) // SHOWN)].contiguous()
         places = torch.searchsorted(self.whole, shown)
-        parts = (shown, views[0][places], views[1][places])
+        parts = (shown, cep_predictions[0][places], cep_predictions[1][places])
         return [
             {"example": i, "before": before, "after": after}
             for i, before, after in zip(*(part.tolist() for part in parts), strict=True)

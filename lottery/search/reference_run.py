@@ -23,8 +23,8 @@ RECIPE = tuple("lr momentum weight_decay no_augmentation rate random_prune prune
 RECIPE += ("arch", "stem", "network")
 STEP_SIZE = ("batch_size",)
 # Settings that made the sets of a run and ended its rounds: a control records those of the run.
-MADE = tuple("data_prune threshold data_rate cep eb_eps queue_length eb_interval eb_arm".split())
-MADE += ("no_early_stop",)
+SET_SETTINGS = tuple("data_prune threshold data_rate cep eb_eps queue_length eb_interval eb_arm".split())
+SET_SETTINGS += ("no_early_stop",)
 
 
 @dataclass(frozen=True)
@@ -43,24 +43,24 @@ class ReferenceRun:
 
     def check(self, settings: Mapping) -> None:
         """InputError if a run with these settings could be no control: other data, another schedule, another recipe."""
-        if found := self.unlike(settings, DATA):
+        if found := self.differing_settings(settings, DATA):
             raise InputError(f"{self} was found on other data or another split: {'; '.join(found)}")
-        if found := self.unlike(settings, SCHEDULE if self.flag == LIKE_RUN else STEP_SIZE):
+        if found := self.differing_settings(settings, SCHEDULE if self.flag == LIKE_RUN else STEP_SIZE):
             raise InputError(f"{self} has other steps than this run would have: {'; '.join(found)}. Give the same")
-        if self.flag == LIKE_RUN and (found := self.unlike(settings, RECIPE)):
+        if self.flag == LIKE_RUN and (found := self.differing_settings(settings, RECIPE)):
             raise InputError(f"{self} would differ from this run in more than its members: {'; '.join(found)}")
 
-    def unlike(self, settings: Mapping, names: tuple[str, ...]) -> list[str]:
+    def differing_settings(self, settings: Mapping, names: tuple[str, ...]) -> list[str]:
         """The differences in the settings of these names, in words."""
         return differences(self.settings, settings, names)
 
-    def recorded(self) -> dict:
+    def settings_to_record(self) -> dict:
         """What it adds to the settings of a control: the steps, or sets and epochs, that it takes over."""
         if self.flag == STEPS_OF:
             return {f"{STEPS_OF}, round {k}": steps for k, steps in enumerate(self.steps)}
         rounds = enumerate(zip(self.sets, self.epochs, strict=False))  # the last set has not been trained on
         digests = {f"{LIKE_RUN}, round {k}": digest(entries, np.array([epochs])) for k, (entries, epochs) in rounds}
-        return {name: self.settings[name] for name in MADE if name in self.settings} | digests
+        return {name: self.settings[name] for name in SET_SETTINGS if name in self.settings} | digests
 
 
 def find_reference_run(reference: Reference | None, rounds: int) -> ReferenceRun | None:

@@ -20,45 +20,47 @@ class Schedule:
 
     recipe: Recipe
     whole: int  # n0 = |D0|
-    first: int  # examples of round 0
+    initial: int  # examples of round 0
     prune_type: str
     rewind_epoch: int | None  # the rewinding point, as an epoch or as
     rewind_iteration: int | None  # a number of steps
     rewind_lr: bool
     fixed: bool  # whether epochs stay as they are on a smaller set
-    given: int | None = 0  # where the ticket that the search begins with stands; 0: random weights, None: not known
-    # Of a search that follows another run (course.py), by round:
-    stops: tuple[int, ...] = ()  # the epochs after which it ends, or
-    lengths: tuple[int, ...] = ()  # the epochs that its schedule has
+    ticket_step: int | None = (
+        0  # where the ticket that the search begins with stands; 0: random weights, None: not known
+    )
+    # Of a search that follows another run (reference_run.py), by round:
+    end_epochs: tuple[int, ...] = ()  # the epochs after which it ends, or
+    round_epochs: tuple[int, ...] = ()  # the epochs that its schedule has
 
     def round(self, k: int, examples: int) -> tuple[Recipe, int]:
         """Round k's recipe on a set P of so many examples, and the step of it to begin with.
 
-        Epochs scale with |P| / |D0|, unless they are fixed or given by `lengths`; milestones and warm-up scale alike.
+        Epochs scale with |P| / |D0|, unless fixed or given by `round_epochs`; milestones and warm-up scale alike.
         With --rewind_lr a round begins where its weights stand: round 0 at the step of a given ticket, later rounds at
         the rewinding point, scaled in the same way. Each round runs at least one epoch.
         """
-        part = self.part(examples)
+        part = self.epoch_scale(examples)
         recipe = self.recipe if part == self.whole else self.recipe.scaled(part, self.whole)
-        if self.lengths:  # the round after the last one, which is not trained, is as the last
-            recipe = self.recipe.scaled(self.lengths[min(k, len(self.lengths) - 1)], self.recipe.epochs)
+        if self.round_epochs:  # the round after the last one, which is not trained, is as the last
+            recipe = self.recipe.scaled(self.round_epochs[min(k, len(self.round_epochs) - 1)], self.recipe.epochs)
         if not self.rewind_lr:
             return recipe, 0
-        begin = (self.given or 0) if k == 0 else self.rewound(examples)
+        begin = (self.ticket_step or 0) if k == 0 else self.scaled_rewinding_step(examples)
         return recipe, min(begin, (recipe.epochs - 1) * self.steps(examples))
 
     def ends(self, k: int, epochs: int) -> bool:
         """Whether round k ends after so many epochs because that of the run it follows did."""
-        return bool(self.stops) and epochs >= self.stops[k]
+        return bool(self.end_epochs) and epochs >= self.end_epochs[k]
 
-    def rewound(self, examples: int) -> int:
+    def scaled_rewinding_step(self, examples: int) -> int:
         """The rewinding point in the schedule of a set of so many examples; whole epochs if it is given in epochs."""
         if self.rewind_iteration is None and self.prune_type == "rewind_lt":
-            return self.part(examples) * (self.rewind_epoch + 1) // self.whole * self.steps(examples)
-        steps = self.part(examples) * self.steps(examples)
-        return self.rewinding_step * steps // (self.part(self.first) * self.steps(self.first))
+            return self.epoch_scale(examples) * (self.rewind_epoch + 1) // self.whole * self.steps(examples)
+        steps = self.epoch_scale(examples) * self.steps(examples)
+        return self.rewinding_step * steps // (self.epoch_scale(self.initial) * self.steps(self.initial))
 
-    def part(self, examples: int) -> int:
+    def epoch_scale(self, examples: int) -> int:
         """Epochs on a set of so many examples are those on D0 times part / whole."""
         return self.whole if self.fixed else examples
 
@@ -70,21 +72,23 @@ class Schedule:
         """The step of round 0 after which the weights stand that kept ones go back to; None if it is not known: that of
         its best epoch, or of a given ticket whose file does not say."""
         if self.prune_type != "rewind_lt":
-            return self.given if self.prune_type == "lt" else None
+            return self.ticket_step if self.prune_type == "lt" else None
         if self.rewind_iteration is not None:
             return self.rewind_iteration
-        return (self.rewind_epoch + 1) * self.steps(self.first)
+        return (self.rewind_epoch + 1) * self.steps(self.initial)
 
     def check(self) -> None:
         """InputError if round 0 cannot begin where it should, or does not pass the rewinding point."""
-        recipe, begin = self.round(0, self.first)
-        steps = recipe.epochs * self.steps(self.first)
+        recipe, begin = self.round(0, self.initial)
+        steps = recipe.epochs * self.steps(self.initial)
         if self.rewind_lr:
-            check_step(self.given, steps)
+            check_step(self.ticket_step, steps)
         if self.prune_type != "rewind_lt":
             return
         if self.rewind_iteration is None and self.rewind_epoch >= recipe.epochs:
-            with_, or_ = ("with --steps_of", "") if self.lengths else ("on the given set", ", or --prac_epochs fixed")
+            with_, or_ = (
+                ("with --steps_of", "") if self.round_epochs else ("on the given set", ", or --prac_epochs fixed")
+            )
             raise InputError(
                 f"--rewind_epoch {self.rewind_epoch} is not reached: {with_} round 0 has only {recipe.epochs} epochs. "
                 f"Give a smaller one{or_}"
@@ -106,8 +110,7 @@ class Schedule:
 
 
 def nearest_epochs(steps: Sequence[int], per_epoch: int) -> tuple[int, ...]:
-    """Whole epochs of `per_epoch` steps that have the nearest to so many steps each, at least one; the half is rounded
-    up."""
+    """The number of epochs of `per_epoch` steps closest to each number of steps; at least one, halves rounded up."""
     return tuple(max(1, (2 * wanted + per_epoch) // (2 * per_epoch)) for wanted in steps)
 
 
@@ -116,8 +119,8 @@ def build_schedule(
     prac_epochs: str,
     recipe: Recipe,
     whole: int,
-    first: int,
-    given: int | None,
+    initial: int,
+    ticket_step: int | None,
     reference: ReferenceRun | None = None,
 ) -> Schedule:
     """The schedule of a search; of one that follows a run: on sets as large its rounds end where those did, on all the
@@ -125,26 +128,26 @@ def build_schedule(
     schedule = Schedule(
         recipe,
         whole,
-        first,
+        initial,
         pruning.prune_type,
         pruning.rewind_epoch,
         pruning.rewind_iteration,
         pruning.rewind_lr,
         fixed=prac_epochs == "fixed",
-        given=given,
+        ticket_step=ticket_step,
     )
     if reference is None:
         return schedule
     if reference.flag == LIKE_RUN:
-        return replace(schedule, stops=reference.epochs)
-    return replace(schedule, lengths=nearest_epochs(reference.steps, schedule.vanilla.steps_per_epoch))
+        return replace(schedule, end_epochs=reference.epochs)
+    return replace(schedule, round_epochs=nearest_epochs(reference.steps, schedule.vanilla.steps_per_epoch))
 
 
 def rounding_notes(schedule: Schedule, reference: ReferenceRun | None) -> list[str]:
     """What rounding to whole epochs made of the steps that a search was to take."""
-    if reference is None or not schedule.lengths:
+    if reference is None or not schedule.round_epochs:
         return []
     each = schedule.vanilla.steps_per_epoch
-    rounds = enumerate(zip(schedule.lengths, reference.steps, strict=True))
+    rounds = enumerate(zip(schedule.round_epochs, reference.steps, strict=True))
     parts = (f"round {k} has {epochs} ({epochs * each:,} steps for {steps:,})" for k, (epochs, steps) in rounds)
     return [f"{reference}, in whole epochs of {each} steps: {', '.join(parts)}"]

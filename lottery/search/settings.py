@@ -21,4 +21,4 @@ def search_settings(
     if reference is None:
         return found
     reference.check(found)
-    return found | reference.recorded()
+    return found | reference.settings_to_record()

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from lottery.checkpointing.scripts import Script
-from lottery.cli.scripts import flag_names
+from lottery.checkpointing.script_names import Script
+from lottery.cli.registry import flag_names
 
 Flags = dict[str, object]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from lottery.checkpointing.metrics import read_summary
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.cli import checks
-from lottery.cli.scripts import read_flags
+from lottery.cli.registry import read_flags
 from lottery.study.jobs import Job, Study
 from utils import InputError
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lottery.checkpointing.run_directory import RunDirectory
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 
 
 @dataclass(frozen=True)

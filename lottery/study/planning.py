@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.study.grid import (
     FOLLOWING_FLAGS,
     Flags,

@@ -26,7 +26,7 @@ A flag is written without its dashes; `true` stands for a flag without a value, 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lottery.checkpointing.scripts import SEARCHES, Script
+from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.cli.types import expand_home
 from lottery.retraining.rules import RULES
 from lottery.study.grid import FOLLOWING_FLAGS, directory_name, followed_method, grid_points, method_flags

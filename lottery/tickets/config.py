@@ -1,4 +1,4 @@
-"""Which ticket a run begins with, as a frozen dataclass. Importing this module does not import torch."""
+"""Settings: which ticket a run begins with. Importing this module does not import torch."""
 
 from dataclasses import dataclass
 from pathlib import Path

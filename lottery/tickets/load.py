@@ -44,7 +44,7 @@ class LoadedTicket(NamedTuple):
         The checksum of what is `trained` (the ticket, or a control made of it), its step if the run begins there
         (`with_step`), and how its weights relate to its mask. Empty without files.
         """
-        if not self.files.each:
+        if not self.files.all_files:
             return {}
         step = {"ticket step": trained.step} if with_step else {}
         return {"ticket checksum": checksum(trained)} | step | ({"ticket start": self.start} if self.start else {})
@@ -81,7 +81,7 @@ def load_ticket(config: TicketConfig, loaded: ModelAndData, trained: bool = Fals
         drawn_with={"seed": loaded.seed, "arch": loaded.model_config.arch, "stem": loaded.model_config.stem},
     )
     notes = new_classifier_note(loaded.model) if config.new_classifier else []
-    for file in found.files.each:
+    for file in found.files.all_files:
         notes += file.check_data(
             loaded.contents["data checksum"], loaded.contents["split checksum"], loaded.split.validation
         )
@@ -125,7 +125,7 @@ class TicketFiles(NamedTuple):
         return cls(files.get(init), files.get(mask))
 
     @property
-    def each(self) -> list[TicketFile]:
+    def all_files(self) -> list[TicketFile]:
         return list(dict.fromkeys(file for file in self if file))
 
     @property
@@ -182,7 +182,7 @@ class TicketFiles(NamedTuple):
             notes.append(f"{self.mask.path} holds no mask: the dense network is trained")
         notes += [
             f"{file.path} carries no checksum, as no file of the 2021 code does: it is used unchecked"
-            for file in self.each
+            for file in self.all_files
             if not has_checksum(file.path)
         ]
         return Ticket(mask, weights, step), list(dict.fromkeys(notes))
@@ -206,7 +206,7 @@ class TicketFiles(NamedTuple):
                 "dropped before. Give as --init_dir the checkpoint of the round before the mask's, or a dense network's"
             )
 
-    def as_it_stands(self) -> Ticket:
+    def unmodified(self) -> Ticket:
         """The ticket of the two files, not checked against a network."""
         return Ticket(self.mask.trained[1], self.init.starting_state, self.init.step)
 

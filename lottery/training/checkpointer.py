@@ -55,7 +55,8 @@ class CheckpointState:
         return replace(self, values=self.values | changing)
 
     def content(self) -> dict:
-        """The keys of a checkpoint; of those that every one has, the first seven are the 2021 code's."""
+        """The checkpoint, as it is written. `state`, `epoch`, `state_dict`, `init_weight`, `sequence`, `result` and
+        `best_sa` are keys of the 2021 code; docs/runs.md lists all."""
         values = {name: value() if callable(value) else value for name, value in self.values.items()}
         rows = values["history"]
         result = {"train": "train", "ta": "validation", "test_ta": "test"}
@@ -96,7 +97,7 @@ class Checkpointer:
     def save(self, training: TrainingRun, init_weight: Weights | None, init_step: int | None, **more: object) -> None:
         """Keep the training as it stands, the weights that its ticket starts from and the optimiser steps to them, if
         they are known, and `more` that its script needs to go on."""
-        due = not training.history or training.over or self.save_timer.due()
+        due = not training.history or training.finished or self.save_timer.due()
         now = self.state(training, init_weight, init_step, more)
         now = now if due else now.frozen()
         if training.history and training.best is training.history[-1]:
@@ -136,7 +137,7 @@ class Checkpointer:
             "settings": self.settings,
             "environment": self.context.environment,
             "format": FORMAT,
-            "momentum": None if training.over else self.context.step.momentum(),
+            "momentum": None if training.finished else self.context.step.momentum(),
         }
         return CheckpointState(training.round, training.ticket.mask, values | more)
 

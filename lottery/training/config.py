@@ -1,4 +1,4 @@
-"""What a training is asked for: device, data, network and recipe, each as a frozen dataclass.
+"""Settings of a training: device, data, network and recipe, each a frozen dataclass.
 
 Defaults are those of the flags. Importing this module does not import torch.
 """
@@ -15,7 +15,7 @@ from lottery.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """Where a run computes. None of it is meant to change results; rounding may differ between devices."""
+    """Where a run computes; devices differ in rounding alone."""
 
     gpu: Annotated[int | None, NOT_RECORDED] = None  # CUDA device; -1: the CPU; None: the first usable GPU or the CPU
     deterministic: Annotated[bool, NOT_RECORDED] = False

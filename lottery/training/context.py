@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from dataset import Images, Split, read_permutation
 from lottery.readers.registry import Source, read_source
 from lottery.training.config import DataConfig, ModelConfig, TrainingConfig
-from lottery.training.data_split import divide
-from lottery.training.devices import pick_device, room_for
+from lottery.training.data_split import make_split
+from lottery.training.devices import explain_out_of_memory, pick_device
 from lottery.training.environment import environment, keep_freed_memory, set_determinism
 from lottery.training.evaluation import Evaluator
 from lottery.training.network_notes import unsaved_note
@@ -55,20 +55,20 @@ class TrainingContext(ModelAndData):
     environment: dict[str, object]  # what bit-equality with another run depends on beside the settings
 
     @property
-    def whole(self) -> Tensor:
+    def training_indices(self) -> Tensor:
         """D0: all examples that train, (n0,)."""
         return self.split.train
 
     @property
     def counts(self) -> dict[str, int]:
         """How many examples train, validate and test."""
-        return {"train": len(self.whole), "validation": len(self.split.validation), "test": len(self.test)}
+        return {"train": len(self.training_indices), "validation": len(self.split.validation), "test": len(self.test)}
 
     def dense(self) -> Mask:
         """The mask that keeps every weight that this run may prune."""
         return dense(self.model, self.prune_classifier)
 
-    def complete(self, ticket: Ticket) -> Ticket:
+    def fill_missing_masks(self, ticket: Ticket) -> Ticket:
         """The ticket with its mask on the device; layers that it has no mask for are dense."""
         mask = {name: layer.to(self.device) for name, layer in ticket.mask.items()}
         return ticket._replace(mask=self.dense() | mask)
@@ -85,7 +85,7 @@ class TrainingContext(ModelAndData):
     def predictions(self, weights: dict[str, Tensor]) -> Tensor:
         """Classes that a network with these weights predicts for D0, (n0,); overwrites the step's weights."""
         load_weights_(self.model, weights)
-        return self.evaluator(self.train, self.whole)
+        return self.evaluator(self.train, self.training_indices)
 
 
 def build_context(
@@ -124,27 +124,27 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
     if data.split_file:
         read_permutation(data.split_file)  # before the data, which may take long to decode
     source = data.source or read_source(data.dataset, data.data, data.image_size)
-    division = divide(data, source)
+    found_split = make_split(data, source)
     images = image_spec(source)
-    network = placed(initial_model(model, seed, images), device)
+    network = move_to_device(initial_model(model, seed, images), device)
     check_prunable(network, model.arch)
     train, test = images_on(device, source, augmented=not data.no_augmentation)
     return ModelAndData(
         device=device,
         train=train,
         test=test,
-        split=Split(*(indices.to(device) for indices in division.split)),
+        split=Split(*(indices.to(device) for indices in found_split.split)),
         model=network,
         model_config=model,
         seed=seed,
         initial=partial(initial_weights, model, seed, images),
         contents={
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
-            "split checksum": division.checksum,
+            "split checksum": found_split.checksum,
         },
         notes=[
             *source.notes,
-            *division.notes,
+            *found_split.notes,
             *unsaved_note(network),
             *same_weights_note(model, seed, images, network),
         ],
@@ -177,7 +177,7 @@ def initial_weights(model: ModelConfig, seed: int, images: Mapping, purpose: Ran
     return copy_weights(initial_model(model, seed, untried, purpose))
 
 
-def placed(model: nn.Module, device: torch.device) -> nn.Module:
+def move_to_device(model: nn.Module, device: torch.device) -> nn.Module:
     """The model on its device, its images and filters in channels-last memory, which 3D convolutions do not have."""
     if any(parameter.ndim == 5 for parameter in model.parameters()):
         return model.to(device)
@@ -218,7 +218,7 @@ def check_prunable(model: nn.Module, arch: str) -> None:
 def images_on(device: torch.device, source: Source, augmented: bool) -> tuple[Images, Images]:
     """Training and test images on the device; only training images are augmented, if any."""
     arrays = source.train_images, source.train_labels, source.test_images, source.test_labels
-    with room_for(f"the images of {source.name}", device):
+    with explain_out_of_memory(f"the images of {source.name}", device):
         train_images, train_labels, *test = (torch.from_numpy(array).to(device) for array in arrays)
     train = Images(train_images, train_labels, source.padding if augmented else 0, source.flips and augmented)
     return train, Images(*test)

@@ -10,7 +10,7 @@ from lottery.training.config import DataConfig
 from utils import InputError, digest
 
 
-class Division(NamedTuple):
+class SplitResult(NamedTuple):
     """A split, its checksum, and notes about it."""
 
     split: Split
@@ -18,10 +18,10 @@ class Division(NamedTuple):
     notes: list[str]
 
 
-def divide(data: DataConfig, source: Source) -> Division:
+def make_split(data: DataConfig, source: Source) -> SplitResult:
     """The split of the training set; InputError if it leaves fewer than two examples to train on."""
     if source.validation and not data.split_file:
-        return by_folders(data, source)
+        return split_by_folders(data, source)
     examples = len(source.train_labels)
     if data.split_file:
         permutation = read_permutation(data.split_file, examples)
@@ -33,10 +33,10 @@ def divide(data: DataConfig, source: Source) -> Division:
             f"--val_fraction {data.val_fraction} leaves {len(found.train)} of {len(permutation)} examples to train on, "
             "at least 2 are needed"
         )
-    return Division(found, digest(permutation.astype(np.int64)), split_notes(data, permutation, source))
+    return SplitResult(found, digest(permutation.astype(np.int64)), split_notes(data, permutation, source))
 
 
-def by_folders(data: DataConfig, source: Source) -> Division:
+def split_by_folders(data: DataConfig, source: Source) -> SplitResult:
     """The images of val/ validate and all others train; with --val_fraction 0 val/ is not used."""
     if data.val_fraction not in (0, VAL_FRACTION):
         raise InputError(
@@ -49,7 +49,7 @@ def by_folders(data: DataConfig, source: Source) -> Division:
     validating = source.validation if data.val_fraction else 0
     note = f"the {validating} images of val/ validate, all of train/ trains"
     notes = [note if validating else "--val_fraction 0: the images of val/ are not used"]
-    return Division(split_last(examples, validating), digest(examples, np.array([validating])), notes)
+    return SplitResult(split_last(examples, validating), digest(examples, np.array([validating])), notes)
 
 
 def split_notes(data: DataConfig, permutation: np.ndarray, source: Source) -> list[str]:

@@ -120,7 +120,7 @@ def runs_on(code: str, capability: tuple[int, int]) -> bool:
 
 
 @contextmanager
-def room_for(what: str, device: torch.device) -> Iterator[None]:
+def explain_out_of_memory(what: str, device: torch.device) -> Iterator[None]:
     """Around copying a data set to its device: an InputError with advice if it does not fit there."""
     try:
         yield

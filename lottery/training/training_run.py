@@ -47,12 +47,12 @@ class TrainingRun:
         return self.first_step // max(1, self.steps_per_epoch)  # an empty set, which ends a search, has no steps
 
     @property
-    def done(self) -> int:
+    def steps_done(self) -> int:
         """Optimiser steps of the schedule that are done, those before `first_step` included."""
         return self.first_step + self.steps
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         return self.stopped or self.epoch >= self.recipe.epochs
 
     @property
@@ -77,7 +77,7 @@ class TrainingRun:
     def describe(self) -> str:
         return "training" if self.round is None else f"round {self.round}"
 
-    def lap(self) -> float:
+    def add_elapsed(self) -> float:
         """Add the time since the last call to `seconds`; returns it."""
         now = time.perf_counter()
         passed, self.clock = now - self.clock, now
@@ -100,7 +100,7 @@ def train_epochs(
         training.recipe,
         seed=context.order_seed,
         round=training.round or 0,
-        done=training.done,
+        done=training.steps_done,
         snapshot_at=snapshot_at,
         tick=context.progress.tick,
     )
@@ -112,7 +112,7 @@ def train_epochs(
                 "--save_dir or with --overwrite"
             )
         training.history.append(_row(epoch, training, context))
-        training.history[-1]["seconds"] = training.lap()
+        training.history[-1]["seconds"] = training.add_elapsed()
         yield epoch, training.history[-1]
 
 

@@ -20,7 +20,7 @@ import report
 from lottery.checkpointing import backup
 from lottery.checkpointing.backup import back_up_, backup_path, is_worth_keeping, repair_
 from lottery.checkpointing.checkpoint import write
-from lottery.checkpointing.run_directory import RunDirectory, occupied
+from lottery.checkpointing.run_directory import RunDirectory, locked
 from lottery.checkpointing.signals import Interrupted
 from lottery.search import imp as search
 from lottery.training import context
@@ -197,7 +197,7 @@ def test_what_is_no_run_is_not_replaced(again, spoil, said):
 def test_a_kept_run_that_is_at_work_or_is_read_is_not_replaced(again):
     kept = again.with_name("a.old")
     before = content(again.parent)
-    with occupied(RunDirectory(kept)):
+    with locked(RunDirectory(kept)):
         assert f"another run is at work in {kept}" in run(main_train, again, "--overwrite", expect=2)
     said = run(main_train, again, "--overwrite", "--init_dir", kept / "checkpoint.pth.tar", expect=2)
     assert "would remove" in said and content(again.parent) == before
@@ -206,7 +206,7 @@ def test_a_kept_run_that_is_at_work_or_is_read_is_not_replaced(again):
 def test_a_copy_at_work_is_not_set_aside(tmp_path):
     run(main_stability, tmp_path / "a")
     before = content(tmp_path)
-    with occupied(RunDirectory(tmp_path / "a" / "copy_2")):
+    with locked(RunDirectory(tmp_path / "a" / "copy_2")):
         assert "another run is at work in" in run(main_stability, tmp_path / "a", "--overwrite", expect=2)
     assert content(tmp_path) == before
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import main_robustness
 import main_train
@@ -124,7 +125,7 @@ from lottery.checkpointing import run_directory
 from tests.checkpointing import test_file_system
 folder = pathlib.Path(sys.argv[1])
 fcntl.flock = test_file_system.refuse(errno.ENOLCK, test_file_system.lies_in(folder), fcntl.flock)
-with run_directory.occupied(run_directory.RunDirectory(folder)):
+with run_directory.locked(run_directory.RunDirectory(folder)):
     print("here", flush=True)
     time.sleep(60)
 """
@@ -214,7 +215,8 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_full_disk_is_called_a_full_disk(full, writer, tmp_path):
+def test_a_full_disk_is_called_a_full_disk(full, writer, tmp_path, monkeypatch, quick_pictures):
+    monkeypatch.setattr(Figure, "savefig", quick_pictures)  # the disk is too small for a real one
     with pytest.raises(RunError) as error:
         WRITERS[writer](tmp_path)
     assert full in str(error.value) and "unexpected pos" not in str(error.value)

@@ -9,7 +9,7 @@ import torch
 
 from lottery.checkpointing.checkpoint import read
 from lottery.cli import flags, train
-from lottery.cli.scripts import MODULES, cli_module
+from lottery.cli.registry import MODULES, cli_module
 from lottery.training.environment import environment_changes
 from tests.helpers import ROOT, needs_cuda, one_sentence
 

@@ -41,7 +41,7 @@ def test_digits_are_divided_in_proportion(digits):
 
 
 def test_the_division_of_the_digits_never_changes():
-    """Tickets and forgetting counts made with one division mean nothing with another."""
+    """Tickets and forgetting counts made with one found_split mean nothing with another."""
     from sklearn.datasets import load_digits
 
     positions = digits_reader.test_positions(load_digits().target, 360)

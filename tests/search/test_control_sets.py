@@ -8,7 +8,7 @@ from dataset import el2n, highest, random_by_class
 from lottery.reports.chapters.prac_sets import prac_set_parts
 from lottery.reports.comparison.methods import group_by_task
 from lottery.results.runs import read_runs
-from lottery.search.control_sets import ControlSets, has_others
+from lottery.search.control_sets import ControlSets, can_differ
 from lottery.search.examples import RoundEnd
 from lottery.search.prac_sets import PracSets
 from lottery.search.schedule import nearest_epochs
@@ -89,7 +89,7 @@ def test_members_by_error_are_those_of_the_dense_network_early():
         end = round_end(k)
         assert control.next(end)[0].tolist() == [2, 5, 8]
         control.begin_round()
-        looks.append(end.looks)
+        looks.append(end.forward_passes)
     assert looks == [1, 0], "the forward passes are in the books of round 0"
 
 
@@ -191,7 +191,7 @@ def test_a_set_of_all_examples_has_no_other_members():
         ("easy", WHOLE, False),
         ("easy", LIKE, True),
     ]:
-        assert has_others(members, like, WHOLE, LABELS) == others
+        assert can_differ(members, like, WHOLE, LABELS) == others
         if not others:
             assert all(set(chosen.tolist()) == set(like.tolist()) for chosen, _ in draws(members, like=like))
 

@@ -146,7 +146,7 @@ def test_policy_survives_a_resume():
 def test_fixed_sets_hold_the_last_one():
     sets = [torch.tensor([1]), torch.tensor([2])]
     fixed = FixedSets(sets)
-    used = [fixed.first()] + [fixed.next(round_end(k, fixed.first()))[0] for k in range(3)]
+    used = [fixed.initial_set()] + [fixed.next(round_end(k, fixed.initial_set()))[0] for k in range(3)]
     assert [value.item() for value in used] == [1, 2, 2, 2]
 
 

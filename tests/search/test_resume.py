@@ -197,7 +197,7 @@ def test_a_second_run_in_the_same_directory_is_refused_while_the_first_lives(run
     code = (
         "import sys, time, pathlib; from lottery.checkpointing import run_directory as there\n"
         "directory = there.RunDirectory(pathlib.Path(sys.argv[1]))\n"
-        "with there.occupied(directory): print('here', flush=True); time.sleep(600)"
+        "with there.locked(directory): print('here', flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "imp")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as other:

@@ -24,7 +24,7 @@ from verify import main as verify
 
 
 def schedule(**changes):
-    chosen = {"prune_type": "rewind_lt", "rewind_epoch": 2, "rewind_iteration": None, "first": 45_000}
+    chosen = {"prune_type": "rewind_lt", "rewind_epoch": 2, "rewind_iteration": None, "initial": 45_000}
     chosen |= {"rewind_lr": False, "fixed": False}
     return Schedule(Recipe(), 45_000, **chosen | changes)
 
@@ -69,34 +69,34 @@ def test_at_least_one_epoch_is_left():
 
 def test_where_the_rewinding_weights_are_taken():
     assert schedule().rewinding_step == 3 * 352, "rewind_epoch 2 is after three epochs"
-    assert schedule(first=22_500).rewinding_step == 3 * 176, "of round 0, whatever it trains on"
+    assert schedule(initial=22_500).rewinding_step == 3 * 176, "of round 0, whatever it trains on"
     assert at(1000).rewinding_step == 1000
     assert schedule(prune_type="lt").rewinding_step == 0
     assert schedule(prune_type="pt").rewinding_step is None
 
 
 def test_a_given_ticket_begins_where_it_stands():
-    assert schedule(prune_type="lt", rewind_lr=True, given=500).round(0, 45_000)[1] == 500
-    assert schedule(prune_type="lt", rewind_lr=True, given=500).round(3, 45_000)[1] == 500
-    assert schedule(rewind_lr=True, given=500).round(1, 45_000)[1] == 3 * 352
-    assert schedule(prune_type="lt", given=500).round(0, 45_000)[1] == 0
-    assert schedule(prune_type="lt", given=None).rewinding_step is None
+    assert schedule(prune_type="lt", rewind_lr=True, ticket_step=500).round(0, 45_000)[1] == 500
+    assert schedule(prune_type="lt", rewind_lr=True, ticket_step=500).round(3, 45_000)[1] == 500
+    assert schedule(rewind_lr=True, ticket_step=500).round(1, 45_000)[1] == 3 * 352
+    assert schedule(prune_type="lt", ticket_step=500).round(0, 45_000)[1] == 0
+    assert schedule(prune_type="lt", ticket_step=None).rewinding_step is None
 
 
 def test_a_round_0_that_ends_before_the_rewinding_point_is_refused():
     with pytest.raises(InputError, match="has only 2 epochs"):
-        schedule(first=700).check()
-    schedule(first=700, fixed=True).check()
-    schedule(first=700, prune_type="lt").check()
+        schedule(initial=700).check()
+    schedule(initial=700, fixed=True).check()
+    schedule(initial=700, prune_type="lt").check()
     at(182 * 352).check()
     with pytest.raises(InputError, match="has only 64064 optimiser steps"):
         at(182 * 352 + 1).check()
     with pytest.raises(InputError, match="would begin after step 64064"):
-        schedule(prune_type="lt", rewind_lr=True, given=182 * 352).check()
+        schedule(prune_type="lt", rewind_lr=True, ticket_step=182 * 352).check()
     with pytest.raises(InputError, match="does not say after how many optimiser steps"):
-        schedule(prune_type="lt", rewind_lr=True, given=None).check()
+        schedule(prune_type="lt", rewind_lr=True, ticket_step=None).check()
     with pytest.raises(InputError, match="step 400, lies before step 500"):
-        at(400, rewind_lr=True, given=500).check()
+        at(400, rewind_lr=True, ticket_step=500).check()
 
 
 def test_vanilla_is_the_papers_count():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.study.job_checks import check_jobs, is_done
 from lottery.study.jobs import Job
 from lottery.study.study_file import read_study

@@ -10,7 +10,7 @@ from lottery.greedy.neurons.setup import examples_on
 from lottery.readers.registry import read_source
 from lottery.training import devices
 from lottery.training.context import images_on
-from lottery.training.devices import pick_device, room_for, runs_on, usable_gpus
+from lottery.training.devices import explain_out_of_memory, pick_device, runs_on, usable_gpus
 from lottery.training.environment import device_name, set_determinism
 from lottery.training.precision import matmul_precision, pick_precision, supported_precisions
 from models.torch_settings import NEWER_TF32_SWITCHES, OLDER_TF32_SWITCHES, read_switches, set_switches_
@@ -266,5 +266,5 @@ def test_data_that_does_not_fit_is_told_what_helps_for_data(monkeypatch, copy):
 
 
 def test_other_errors_of_a_copy_are_not_taken_for_full_memory():
-    with pytest.raises(RuntimeError, match="device-side assert"), room_for("the images", CUDA):
+    with pytest.raises(RuntimeError, match="device-side assert"), explain_out_of_memory("the images", CUDA):
         raise RuntimeError("CUDA error: device-side assert triggered")

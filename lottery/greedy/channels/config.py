@@ -1,4 +1,4 @@
-"""What main_channels.py is asked for, as frozen dataclasses with the flags' names and defaults.
+"""Settings of main_channels.py, as frozen dataclasses with the flags' names and defaults.
 
 Importing this module does not import torch.
 """

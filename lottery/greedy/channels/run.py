@@ -106,7 +106,7 @@ class ChannelSelectionRun:
             self.begin_selection(1)
             return
         ticket = Ticket(context.dense(), copy_weights(context.model), 0)
-        self.training = TrainingRun(ticket, context.whole, context.recipe, 0)
+        self.training = TrainingRun(ticket, context.training_indices, context.recipe, 0)
         context.step.load_(ticket)
         if 0 in self.setup.iterations:
             write(self.directory.rewinding(None, 0), ticket.weights)
@@ -123,7 +123,7 @@ class ChannelSelectionRun:
         """Make round k ready to begin: the dense network of its iteration, with nothing dropped."""
         context, iteration = self.context, self.setup.rounds[k - 1].iteration
         weights = self.setup.given.weights if self.setup.given else read(self.directory.rewinding(None, iteration))
-        self.training = TrainingRun(Ticket({}, weights, iteration), context.whole, self.fine_tuning, k)
+        self.training = TrainingRun(Ticket({}, weights, iteration), context.training_indices, self.fine_tuning, k)
         load_weights_(context.model, weights)
         self.row = {"layers": []}
         self.load_ticket()
@@ -142,8 +142,8 @@ class ChannelSelectionRun:
             self.row["selected"] = accuracies(self.context.model, self.context)
             self.context.progress.log(selection_line(self.row, *self.selection))
             self.save()
-        self.training.lap()  # the time of the selection is not part of the first epoch's
-        if not self.training.over:
+        self.training.add_elapsed()  # the time of the selection is not part of the first epoch's
+        if not self.training.finished:
             self.train(set())
         self.finish_selection()
 
@@ -191,7 +191,7 @@ class ChannelSelectionRun:
         more = {"settings": self.checkpointer.settings, "round": training.round}
         save_sliced(self.directory.sliced(training.round), small, kept, arguments, more)
         self.rounds.append(row)
-        training.lap()
+        training.add_elapsed()
         if self.finished:
             self.save()
         else:
@@ -281,7 +281,7 @@ def accuracies(network: nn.Module, context: TrainingContext) -> dict[str, float 
     evaluator = context.evaluator if network is context.model else Evaluator(network, context.step.precision)
     validation = context.split.validation
     return {
-        "train": evaluator.accuracy(context.train, context.whole),
+        "train": evaluator.accuracy(context.train, context.training_indices),
         "validation": evaluator.accuracy(context.train, validation) if len(validation) else None,
         "test": evaluator.accuracy(context.test),
     }

@@ -99,8 +99,10 @@ class LayerSelector:
     def tune_layer(self, k: int, number: int, recipe: Recipe) -> None:
         """Train for --layer_tuning of an epoch after a layer, under the mask that is in the step."""
         context, key = self.context, layer_tuning_round(k, number)
-        size = max(2, round(self.config.selection.layer_tuning * len(context.whole)))
-        indices = random_subset(context.whole, size, generator(context.seed, key, purpose=RandomStream.CHANNELS))
+        size = max(2, round(self.config.selection.layer_tuning * len(context.training_indices)))
+        indices = random_subset(
+            context.training_indices, size, generator(context.seed, key, purpose=RandomStream.CHANNELS)
+        )
         for _ in fit(context.step, indices, replace(recipe, epochs=1, milestones=()), seed=context.seed, round=key):
             pass
         if not finite(context.model):

@@ -94,7 +94,7 @@ def selection_iterations(config: ChannelSelectionConfig, context: TrainingContex
     if config.init_dir:
         return (None,)
     recipe = config.training.recipe
-    end = recipe.epochs * steps_per_epoch(len(context.whole), recipe.batch_size)
+    end = recipe.epochs * steps_per_epoch(len(context.training_indices), recipe.batch_size)
     if config.prune_at and config.prune_at[-1] > end:
         raise InputError(
             f"--prune_at {config.prune_at[-1]} is beyond the end of the pre-training: --epochs {recipe.epochs} are "
@@ -110,8 +110,8 @@ def selection_rounds(iterations: tuple[int | None, ...], baselines: tuple[str, .
 
 def selection_examples(config: ChannelSelectionConfig, context: TrainingContext) -> Tensor:
     """Indices of the training examples to select by, int64 (n,), drawn with the seed."""
-    available, wanted = len(context.whole), config.selection.select_examples
+    available, wanted = len(context.training_indices), config.selection.select_examples
     if wanted and wanted > available:
         raise InputError(f"--select_examples {wanted} is more than the {available} examples that train")
     wanted = wanted or min(DEFAULT_EXAMPLES, available)
-    return random_subset(context.whole, wanted, generator(context.seed, purpose=RandomStream.CHANNELS))
+    return random_subset(context.training_indices, wanted, generator(context.seed, purpose=RandomStream.CHANNELS))

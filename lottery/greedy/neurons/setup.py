@@ -11,7 +11,7 @@ from lottery.greedy.neurons.config import NeuronSelectionConfig
 from lottery.greedy.neurons.task import network_inputs, network_targets
 from lottery.greedy.neurons.training import Examples
 from lottery.readers.registry import Source, read_source
-from lottery.training.devices import pick_device, room_for
+from lottery.training.devices import explain_out_of_memory, pick_device
 from lottery.training.environment import environment, keep_freed_memory, set_determinism
 from utils import InputError, RandomStream, digest, generator
 
@@ -60,7 +60,7 @@ def examples_on(
     indices = training_subset(len(source.train_labels) - source.validation, size, seed)
     train = (torch.from_numpy(array)[indices] for array in (source.train_images, source.train_labels))
     test = (torch.from_numpy(array) for array in (source.test_images, source.test_labels))
-    with room_for(f"the images of {source.name}", device):
+    with explain_out_of_memory(f"the images of {source.name}", device):
         return prepared(*train), prepared(*test)
 
 

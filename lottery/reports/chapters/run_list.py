@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.reports.chapters.greedy_tables import swept_columns
 from lottery.reports.comparison.cost import evaluation_flops, training_flops
 from lottery.reports.comparison.methods import DENSE, SEARCH, Method, Task

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lottery.checkpointing.scripts import SEARCHES, Script
+from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
 from lottery.reports.comparison.set_controls import set_control_name
 from lottery.results.ticket_runs import FOREIGN

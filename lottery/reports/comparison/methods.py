@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lottery.checkpointing.run_settings import VALUES_BEFORE
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.reports.comparison.grouping import BY_SEED, NOT_METHOD, TASK, differing, grouped, name_groups_
 from lottery.reports.comparison.method_names import search_name, start_name
 from lottery.reports.comparison.set_controls import set_control, set_control_name
@@ -17,7 +17,7 @@ from lottery.results.stability_runs import StabilityRun
 from lottery.results.ticket_origins import alteration, control_kind, sample_key, search_settings, start_kind, transfers
 from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.retraining.rules import RULES, takes_trained
-from lottery.search.reference_run import MADE, STEPS_OF
+from lottery.search.reference_run import SET_SETTINGS, STEPS_OF
 from lottery.tickets.starting_weights import DENSE as GIVEN_WEIGHTS
 from lottery.tickets.starting_weights import STARTS
 
@@ -108,7 +108,7 @@ class Method:
         if set_control(its) == STEPS_OF:
             matches = self.kind != SEARCH or self.took_steps_recorded_by(other)
         else:
-            matches = not differing(mine, its, MADE)
+            matches = not differing(mine, its, SET_SETTINGS)
         return matches and alteration(self.runs[0]) == alteration(other.runs[0])
 
     def took_steps_recorded_by(self, other: "Method") -> bool:

@@ -3,7 +3,7 @@ import pickle
 import subprocess
 import sys
 
-from lottery.checkpointing.scripts import SEARCHES, Script
+from lottery.checkpointing.script_names import SEARCHES, Script
 from tests.helpers import ROOT
 
 
@@ -17,9 +17,9 @@ def test_scripts_compare_with_the_names_in_files():
 
 def test_plain_strings_are_what_files_get():
     assert json.loads(json.dumps(Script.TRAIN)) == "main_train.py" == f"{Script.TRAIN}"
-    assert type(str(Script.TRAIN)) is str and b"scripts" not in pickle.dumps(str(Script.TRAIN))
+    assert type(str(Script.TRAIN)) is str and b"script_names" not in pickle.dumps(str(Script.TRAIN))
 
 
 def test_names_of_scripts_need_no_torch():
-    code = "import sys; from lottery.checkpointing import scripts; sys.exit('torch' in sys.modules)"
+    code = "import sys; from lottery.checkpointing import script_names; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

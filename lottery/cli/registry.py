@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Container, Sequence
 from types import ModuleType
 
-from lottery.checkpointing.scripts import Script
+from lottery.checkpointing.script_names import Script
 from lottery.cli import (
     channels,
     elastic,
