@@ -94,7 +94,8 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
     sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
     sections += [Section(title, anchor(title), parts) for title, parts in chapters.items() if parts]
     sections.append(Section("Runs", "runs", run_list_parts(tasks, sweeps, families)))
-    names = [each.name for each in (*tasks, *sweeps)] or list(dict.fromkeys(family.task for family in families))
+    names = [task.name for task in tasks] + [sweep.name for sweep in sweeps]
+    names = names or list(dict.fromkeys(family.task for family in families))
     return Report(f"Lottery tickets: {'; '.join(names)}", sections)
 
 
@@ -102,7 +103,7 @@ def anchor(title: str) -> str:
     return title.lower().replace(",", "").replace(" ", "-")
 
 
-def chapter(subjects: Sequence[Task] | Sequence[Sweep], parts: Callable[..., list[Part]]) -> list[Part]:
+def chapter(subjects: Sequence[Task | Sweep], parts: Callable[..., list[Part]]) -> list[Part]:
     """The parts of each task or sweep, under its name if there are several."""
     found: list[Part] = []
     for number, subject in enumerate(subjects, 1):

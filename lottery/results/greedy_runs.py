@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lottery.checkpointing.metrics import read_metrics, read_summary
 from lottery.checkpointing.run_directory import RunDirectory
@@ -37,7 +37,7 @@ class GreedyRun:
     path: Path
     settings: dict
     summary: dict
-    swept: tuple  # the values of the settings that its sweep varies
+    swept: Any  # the settings that its sweep varies: a NeuronSweep or a ChannelSweep, by script
     points: list[dict]  # in order of iterations
     final: dict[str, dict]
     done: int  # finished selections

@@ -30,7 +30,9 @@ def read_runs(paths: Iterable[Path], log: Log) -> list[AnyRun]:
     Passed over are the log files that study.py writes beside its runs, and a run that --overwrite replaced if the new
     one is among the paths.
     """
-    runs, seen, empty = [], set(), {}
+    runs: list[AnyRun] = []
+    seen: set[Path] = set()
+    empty: dict[str, list[Path]] = {}  # by script, its directories that hold no run
     paths = list(itertools.filterfalse(is_log, paths))
     given = {path.resolve() for path in paths}
     for path in paths:

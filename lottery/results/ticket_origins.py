@@ -10,6 +10,7 @@ from pathlib import Path
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import SEARCHES, Script
+from lottery.results.stability_runs import StabilityRun
 from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.retraining.rules import RULES
 from lottery.tickets.controls import CONTROLS
@@ -19,7 +20,7 @@ from pruner import Ticket
 from utils import InputError
 
 
-def search_settings(run: Run) -> Mapping | None:
+def search_settings(run: Run | StabilityRun) -> Mapping | None:
     """The settings of the search: the run's own, or those of the search that found its ticket; None if unknown."""
     if run.is_search:
         return run.settings
@@ -27,17 +28,17 @@ def search_settings(run: Run) -> Mapping | None:
     return settings if settings.get("script") in {*SEARCHES, Script.INIT} else None
 
 
-def search_seed(run: Run) -> int | str:
+def search_seed(run: Run | StabilityRun) -> int | str:
     """The seed of the search that found the run's ticket; the run's own if there is none."""
     return (found_ticket(run).get("settings") or {}).get("seed", run.seed)
 
 
-def prunings(run: Run) -> int | None:
+def prunings(run: Run | StabilityRun) -> int | None:
     """The number of prunings after which the run's ticket was found, in whatever network; None if unknown."""
     return found_ticket(run).get("prunings")
 
 
-def density_at_init(run: Run) -> float | None:
+def density_at_init(run: Run | StabilityRun) -> float | None:
     """The density of a ticket that was pruned at initialization, in whatever network; None for any other ticket.
 
     Rounded to three digits, since the same fraction of the weights of two networks is not quite the same number.
@@ -46,25 +47,26 @@ def density_at_init(run: Run) -> float | None:
     return float(f"{settings['kept'] / settings['prunable']:.3g}") if settings.get("script") == Script.INIT else None
 
 
-def found_ticket(run: Run) -> Mapping:
+def found_ticket(run: Run | StabilityRun) -> Mapping:
     """What is recorded of the ticket as its search found it, before any transfer; empty for the dense network."""
     return _origin(run)[0]
 
 
-def transfers(run: Run) -> list[Mapping]:
+def transfers(run: Run | StabilityRun) -> list[Mapping]:
     """What is recorded of each elastic ticket that was made on the way from the found ticket, the first one first."""
     return _origin(run)[1]
 
 
-def _origin(run: Run) -> tuple[Mapping, list[Mapping]]:
-    ticket, elastic = run.ticket or {}, []
+def _origin(run: Run | StabilityRun) -> tuple[Mapping, list[Mapping]]:
+    ticket: Mapping = run.ticket or {}
+    elastic: list[Mapping] = []
     while (ticket.get("settings") or {}).get("script") == Script.ELASTIC:
         elastic.insert(0, ticket)
         ticket = ticket.get("source") or {}
     return ticket, elastic
 
 
-def start_kind(run: Run) -> str:
+def start_kind(run: Run | StabilityRun) -> str:
     """How the starting weights of a training belong to its mask: a key of `STARTS`.
 
     Runs of older versions do not record it. If they were given one file, it follows from which one that was; if two,
@@ -84,12 +86,12 @@ def start_kind(run: Run) -> str:
     return TICKET if search.get("prune_type") == "lt" else INITIAL
 
 
-def control_kind(run: Run) -> str | None:
+def control_kind(run: Run | StabilityRun) -> str | None:
     """The control that was trained: that of --control, or the one that the given weights are equivalent to."""
     return run.settings.get("control") or STARTS[start_kind(run)].amounts_to
 
 
-def sample_key(run: Run) -> tuple:
+def sample_key(run: Run | StabilityRun) -> tuple:
     """Identifies a run among those of its method; two runs with the same key repeat each other.
 
     For a search its seed; for a training its seeds, how far the ticket was pruned, and the ticket, as far as known.
@@ -103,7 +105,7 @@ def sample_key(run: Run) -> tuple:
     return run.seed, orders, search_seed(run), prunings(run), run.density, run.summary.get("ticket step"), ticket
 
 
-def alteration(run: Run, control: bool = True, rule: bool = True) -> str:
+def alteration(run: Run | StabilityRun, control: bool = True, rule: bool = True) -> str:
     """How a ticket was altered after its search, to follow the name of the search; empty if it was not.
 
     " of mlp2, elastic (append)" for a transfer, ", random mask" for a control or for a mask on weights that are not its
@@ -123,7 +125,7 @@ def _transfer_text(ticket: Mapping) -> str:
     return f"{', ' if before else ''}{before} of {how['source_arch']}, elastic ({how['order'] or how['block_mapping']})"
 
 
-def _changes(run: Run) -> list[str]:
+def _changes(run: Run | StabilityRun) -> list[str]:
     """What was trained in place of the ticket: its mask on other weights, and a control of that. A control that draws
     its own weights is a control of the ticket, whatever weights were given."""
     asked = run.settings.get("control")
@@ -146,11 +148,12 @@ def find_tickets_(runs: Sequence[Run]) -> None:
     if not nameless:
         return
     wanted = {run.settings.get("ticket checksum") for run in nameless}
-    found = {}
+    found: dict[str | None, dict] = {}
     for search in (run for run in runs if run.is_search and run.script != FOREIGN):
         for k in range(1, len(search.rounds) + 1):
-            origin = {"file": str(RunDirectory(search.path).checkpoint(k)), "prunings": k, "settings": search.settings}
-            found |= dict.fromkeys({_ticket_checksum(Path(origin["file"]))} & wanted, origin)
+            file = RunDirectory(search.path).checkpoint(k)
+            origin = {"file": str(file), "prunings": k, "settings": search.settings}
+            found |= dict.fromkeys({_ticket_checksum(file)} & wanted, origin)
     for run in nameless:
         run.summary["ticket"] = found.get(run.settings.get("ticket checksum"))
         if run.ticket is None:

@@ -6,7 +6,7 @@ each round takes `epochs` epochs of ceil(|D0| / batch) steps, or one step fewer 
 example joins the one before it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -22,7 +22,7 @@ class Vanilla:
         return self.epochs * self.steps_per_epoch
 
 
-def saved(rounds: Sequence[dict], vanilla: Vanilla) -> float:
+def saved(rounds: Sequence[Mapping], vanilla: Vanilla) -> float:
     """Share of the vanilla steps saved in finding the ticket, as the PrAC paper counts it:
 
     saved(k) = 1 - (steps of the k trainings) / (k * vanilla steps)
@@ -32,12 +32,12 @@ def saved(rounds: Sequence[dict], vanilla: Vanilla) -> float:
     return 1 - sum(row["steps"] for row in rounds) / (len(rounds) * vanilla.steps)
 
 
-def saved_with_training(rounds: Sequence[dict], vanilla: Vanilla) -> float:
+def saved_with_training(rounds: Sequence[Mapping], vanilla: Vanilla) -> float:
     """Share saved in finding *and* training the ticket: one more full training on either side."""
     return 1 - (sum(row["steps"] for row in rounds) + vanilla.steps) / ((len(rounds) + 1) * vanilla.steps)
 
 
-def saved_by(rounds: Sequence[dict], vanilla: Vanilla) -> dict[str, float]:
+def saved_by(rounds: Sequence[Mapping], vanilla: Vanilla) -> dict[str, float]:
     """`saved` split into three parts that add up to it: fewer examples, a shorter schedule, the early stop.
 
     They are taken in that order: all epochs on fewer examples, then the planned epochs, then the epochs actually run.
@@ -49,17 +49,17 @@ def saved_by(rounds: Sequence[dict], vanilla: Vanilla) -> dict[str, float]:
     return {"data": data / whole, "schedule": schedule / whole, "early stop": stop / whole}
 
 
-def planned_steps(row: dict) -> int:
+def planned_steps(row: Mapping) -> int:
     """Steps of a round without its early stop. Rows of older runs lack them: they started at whole epochs."""
     return row.get("steps_planned", row["epochs_planned"] * row["steps_per_epoch"])
 
 
-def total(rounds: Sequence[dict], what: str) -> float:
+def total(rounds: Sequence[Mapping], what: str) -> float:
     """Sum of a column over the rounds."""
     return sum(row[what] for row in rounds)
 
 
-def costs(rounds: Sequence[dict], vanilla: Vanilla) -> dict:
+def costs(rounds: Sequence[Mapping], vanilla: Vanilla) -> dict:
     """Total cost and savings of these rounds, for summary.json; empty if there are none."""
     if not rounds:
         return {}
@@ -71,7 +71,7 @@ def costs(rounds: Sequence[dict], vanilla: Vanilla) -> dict:
     }
 
 
-def cost_lines(rounds: Sequence[dict], vanilla: Vanilla) -> list[str]:
+def cost_lines(rounds: Sequence[Mapping], vanilla: Vanilla) -> list[str]:
     """The log lines on cost after a round."""
     cost = costs(rounds, vanilla)
     parts = ", ".join(f"{name} {100 * part:.2f} %" for name, part in cost["saved_by"].items())

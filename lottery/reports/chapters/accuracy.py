@@ -1,6 +1,6 @@
 """The chapter on accuracy: test accuracy against density, in figures and in a table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lottery.reports.chapters.accuracy_figures import accuracy_figure
 from lottery.reports.comparison.accuracy import Curve, accuracy_curves, accuracy_points, rounded
@@ -54,7 +54,7 @@ def accuracy_parts(task: Task, number: int, margin: float) -> list[Part]:
     ]
 
 
-def pairing_warnings(families: dict[str, Sequence[Curve]]) -> list[Paragraph]:
+def pairing_warnings(families: Mapping[str, Sequence[Curve]]) -> list[Paragraph]:
     """Warnings about methods with seeds that a reference lacks, and about methods without a dense network."""
     texts = []
     for curve in (curve for curves in families.values() for curve in curves):

@@ -11,7 +11,7 @@ from lottery.reports.comparison.accuracy import Curve, Point, Seeds, accuracy_cu
 from lottery.reports.comparison.grouping import TASK, differing
 from lottery.reports.comparison.methods import TICKETS, Task
 from lottery.reports.comparison.statistics import Interval, spread
-from lottery.reports.document import Column, Listing, Paragraph, Part, Table
+from lottery.reports.document import Cell, Column, Listing, Paragraph, Part, Table
 
 Curves = Mapping[str, Sequence[Curve]]  # by network
 
@@ -85,7 +85,7 @@ def _row(curve: Curve, point: Point) -> Row:
 def ticket_table(rows: Rows, dense: Mapping[str, Seeds | None], data: str, number: int) -> Table:
     """A row for each kind of ticket, a column for each network."""
     first = [DENSE, None, *(f"{mean_text(known)} ({len(known)})" if known else None for known in dense.values())]
-    cells = [
+    cells: list[list[Cell]] = [
         [row.name, row.prunings or None, *(cell_text(points[name]) if name in points else None for name in dense)]
         for row, points in rows.items()
     ]

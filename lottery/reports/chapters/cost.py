@@ -63,6 +63,10 @@ class MethodCost:
         values = [value(cost) for cost in self.by_seed]
         return None if None in values else statistics.fmean(values)
 
+    def mean_saved_by(self, part: str) -> float | None:
+        """The mean over seeds of the fraction of steps that one cause saved; None if one of them did not record it."""
+        return self.mean(lambda cost: (cost.saved_by or {}).get(part))
+
 
 def cost_parts(task: Task, number: int) -> list[Part]:
     """Figures and tables; nothing for runs that do not record their cost."""
@@ -107,7 +111,7 @@ def cost_row(cost: MethodCost, costs: Iterable[MethodCost]) -> list:
         cost.mean(attrgetter("evaluation_flops")),
         cost.mean(attrgetter("seconds")),
         percentage(cost.mean(attrgetter("saved"))),
-        *(percentage(cost.mean(lambda each, part=part: (each.saved_by or {}).get(part))) for part in SAVED_BY),
+        *(percentage(cost.mean_saved_by(part)) for part in SAVED_BY),
         percentage(cost.mean(attrgetter("saved_with_training"))),
         percentage(1 - flops / imp) if flops and imp else None,
     ]
@@ -221,10 +225,11 @@ def search_lines(task: Task) -> list[tuple[str, str, list]]:
 
 def means(found: dict[float, list]) -> list[tuple[float, float, float]]:
     """(steps, accuracy, density) from dense to sparse, means of the pairs at each density."""
-    return [
-        (*(statistics.fmean(column) for column in zip(*found[density], strict=True)), density)
-        for density in sorted(found, reverse=True)
-    ]
+    points = []
+    for density in sorted(found, reverse=True):
+        steps, accuracies = zip(*found[density], strict=True)
+        points.append((statistics.fmean(steps), statistics.fmean(accuracies), density))
+    return points
 
 
 def dense_points(task: Task) -> list[tuple[float, float]]:

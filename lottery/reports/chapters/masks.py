@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from lottery.reports.comparison.masks import vanishing_layers
 from lottery.reports.comparison.methods import SEARCH, Method, Task
-from lottery.reports.document import Column, Figure, Listing, Paragraph, Part, Table
+from lottery.reports.document import Cell, Column, Figure, Listing, Paragraph, Part, Table
 from lottery.reports.style import canvas, density_axis, legend_below, line_style, percent, render
 from lottery.results.ticket_runs import Run
 
@@ -145,7 +145,9 @@ def density_parts(task: Task, method: Method, number: int) -> list[Part]:
     names = layer_names(method)
     values = [[layer_density(method, name, k) for k in rounds] for name in names]
     columns = [Column("layer"), *(Column(f"round {k} (%)", ".2f") for k in rounds)]
-    rows = [[name, *(None if v is None else 100 * v for v in line)] for name, line in zip(names, values, strict=True)]
+    rows: list[list[Cell]] = [
+        [name, *(None if v is None else 100 * v for v in line)] for name, line in zip(names, values, strict=True)
+    ]
     caption = f"Density of each layer by round, {method.name}, {task.name}; means over seeds."
     table = Table(tag, caption, columns, rows, folded=True)
     return [density_figure(names, rounds, values, tag, caption), table]
@@ -206,6 +208,8 @@ def dead_parts(task: Task, methods: Sequence[Method], number: int) -> list[Part]
     legend_below(figure, axes)
     caption = f"Dead filters: output channels without a weight, over all layers, {task.name}; means over seeds."
     columns = (Column("method"), Column("remaining (%)", ".2f"), Column("dead filters", ".1f"))
-    rows = [[method.name, 100 * density, dead] for method, points in lines.items() for density, dead in points]
+    rows: list[list[Cell]] = [
+        [method.name, 100 * density, dead] for method, points in lines.items() for density, dead in points
+    ]
     name = f"dead-filters-{number}"
     return [render(figure, name, caption), Table(name, caption, columns, rows, folded=True)]

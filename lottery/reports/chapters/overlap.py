@@ -10,7 +10,7 @@ from lottery.checkpointing.run_directory import RunDirectory
 from lottery.reports.comparison.accuracy import rounded
 from lottery.reports.comparison.masks import Overlap, evenly_spaced, overlap, same_layers
 from lottery.reports.comparison.methods import SEARCH, Method, Task
-from lottery.reports.document import Column, Figure, Paragraph, Part, Table
+from lottery.reports.document import Cell, Column, Figure, Paragraph, Part, Table
 from lottery.reports.style import LineStyle, canvas, density_axis, legend_below, line_style, render
 from lottery.results.ticket_runs import Run
 from pruner import Mask
@@ -66,7 +66,7 @@ def overlap_parts(task: Task, number: int) -> list[Part]:
 
 
 def pair_table(task: Task, pairs: Sequence[Pair], number: int) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [pair.prunings, 100 * pair.density, pair.first.name, pair.second.name, *(100 * share for share in pair.overlap)]
         for pair in pairs
     ]

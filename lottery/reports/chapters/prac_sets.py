@@ -7,7 +7,7 @@ from pathlib import Path
 from lottery.reports.chapters.example_gallery import gallery_parts, read_images
 from lottery.reports.comparison.methods import SEARCH, Method, Task
 from lottery.reports.comparison.statistics import spread
-from lottery.reports.document import Column, Figure, Paragraph, Part, Table
+from lottery.reports.document import Cell, Column, Figure, Paragraph, Part, Table
 from lottery.reports.style import (
     COLOURS,
     LINES,
@@ -183,7 +183,7 @@ def class_parts(task: Task, method: Method, number: int, names: Sequence[str] | 
     names = names or tuple(map(str, range(len(counts[0]))))
     tag = f"classes-{number}-{task.by_kind(SEARCH).index(method) + 1}"
     columns = [Column("class"), *(Column(f"round {k}", ",.1f") for k in range(len(counts)))]
-    rows = [[names[c], *(count[c] for count in counts)] for c in range(len(counts[0]))]
+    rows: list[list[Cell]] = [[names[c], *(count[c] for count in counts)] for c in range(len(counts[0]))]
     caption = f"Examples of each class in each round's set, {method.name}; means over seeds."
     table = Table(tag, caption, columns, rows, folded=True)
     return [*([class_figure(task, method, counts, names, tag)] if len(names) <= MOST_CLASSES else []), table]

@@ -36,11 +36,11 @@ def robustness_rows(method: Method) -> Iterator[list]:
     of its own."""
     together: dict[tuple, list[Mapping]] = defaultdict(list)
     for run in method.runs:
-        for found in run.robustness:
-            for row in found["rounds"]:
+        for record in run.robustness:
+            for row in record["rounds"]:
                 source = prunings(run), density_at_init(run)
                 ticket = source if method.is_elastic else rounded(row["density"])
-                together[ticket, attack_text(found["attack"], row["examples"])].append(row)
+                together[ticket, attack_text(record["attack"], row["examples"])].append(row)
     for (_, attack), found in sorted(together.items(), key=lambda item: (item[0][1], -item[1][0]["density"])):
         density = statistics.fmean(row["density"] for row in found)
         measured = [value for name in NAMES for value in spread(row[name] for row in found)]

@@ -34,7 +34,8 @@ HIDDEN = ("seed", "network", "searches", "sets")  # settings that have columns o
 def run_list_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep], families: Sequence[Family]) -> list[Part]:
     """The runs, their commands, settings, versions and hardware, and each network that was trained."""
     methods = [method for task in tasks for method in task.methods]
-    runs = [run for group in (*methods, *sweeps, *families) for run in group.runs]
+    groups: list[Method | Sweep | Family] = [*methods, *sweeps, *families]
+    runs: list[AnyRun] = [run for group in groups for run in group.runs]
     commands = [f"# {run.name}\n{run.summary['command']}" for run in runs if "command" in run.summary]
     unknown = [run.name for run in runs if "command" not in run.summary]
     parts: list[Part] = [ticket_run_table(tasks)] if tasks else []
@@ -46,9 +47,9 @@ def run_list_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep], families: Seq
         parts.append(settings_table(f"settings-{number}", task.name, users))
     for number, sweep in enumerate(sweeps, 1):
         parts.append(settings_table(f"greedy-settings-{number}", sweep.name, [("all runs", sweep.runs)]))
-    for number, (task, its) in enumerate(families_by_task(families).items(), 1):
-        users = [(family.name, family.runs) for family in its]
-        parts.append(settings_table(f"stability-settings-{number}", f"stability, {task}", users))
+    for number, (name, its) in enumerate(families_by_task(families).items(), 1):
+        own = [(family.name, family.runs) for family in its]
+        parts.append(settings_table(f"stability-settings-{number}", f"stability, {name}", own))
     parts += [Paragraph("The commands that made the runs:"), Commands(commands)] if commands else []
     parts += [Paragraph(f"Runs that recorded no command: {', '.join(unknown)}.")] if unknown else []
     return [*parts, network_table(tasks)] if tasks else parts

@@ -7,7 +7,7 @@ from lottery.reports.comparison.accuracy import NEAR_RATIO, Curve, accuracy_curv
 from lottery.reports.comparison.methods import SEARCH, TICKETS, Task
 from lottery.reports.comparison.statistics import FEWEST, Interval
 from lottery.reports.comparison.verdict import Statement, statements
-from lottery.reports.document import Column, Listing, Paragraph, Part, Table
+from lottery.reports.document import Cell, Column, Listing, Paragraph, Part, Table
 from lottery.reports.style import percent
 
 SUPPORTED, UNSUPPORTED, OPEN = "Supported", "Not supported", "Left open"
@@ -145,7 +145,7 @@ def _number(difference: Interval | None) -> int:
 
 
 def difference_table(found: Sequence[tuple[str, Statement]], task: Task, number: int) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [
             NETWORKS[kind],
             statement.about,

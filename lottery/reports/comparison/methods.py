@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lottery.checkpointing.run_settings import VALUES_BEFORE
 from lottery.checkpointing.script_names import Script
-from lottery.reports.comparison.grouping import BY_SEED, NOT_METHOD, TASK, differing, grouped, name_groups_
+from lottery.reports.comparison.grouping import BY_SEED, NOT_METHOD, TASK, Group, differing, grouped, name_groups_
 from lottery.reports.comparison.method_names import search_name, start_name
 from lottery.reports.comparison.set_controls import set_control, set_control_name
 from lottery.results.runs import Log
@@ -142,6 +142,11 @@ class Task:
         names = {method.search: method.is_altered for method in self.methods if method.kind != DENSE}
         return sorted(names, key=lambda name: (names[name], not name.split(" (")[0].endswith("IMP"), "random" in name))
 
+    def sort_methods_(self) -> None:
+        """Sort the methods by search, in the order of the searches' colours; the dense network comes last."""
+        order = [*self.search_names, "dense network"]
+        self.methods.sort(key=lambda method: order.index(method.search))
+
 
 def group_by_task(runs: Sequence[Run], log: Log) -> list[Task]:
     """The runs sorted by task and method; runs that repeat another are left out and logged."""
@@ -152,8 +157,7 @@ def group_by_task(runs: Sequence[Run], log: Log) -> list[Task]:
         log(f"The runs are of {len(groups)} tasks, which share no figure: {names}.")
     tasks = [Task(group.name, task_methods(group.items, log)) for group in groups]
     for task in tasks:
-        order = [*task.search_names, "dense network"]
-        task.methods.sort(key=lambda method, order=order: order.index(method.search))
+        task.sort_methods_()
     return tasks
 
 
@@ -196,12 +200,17 @@ def training_methods(runs: Sequence[Run], kind: str, search: str, log: Log) -> l
     methods = []
     for altered in dict.fromkeys(map(alteration, runs)):
         name = f"{search}{altered}"
-        groups = grouped([run for run in runs if alteration(run) == altered], lambda run: run.settings, same_method)
-        name_groups_(groups, lambda settings, name=name: name)
-        for group in groups:
+        for group in groups_by_method([run for run in runs if alteration(run) == altered], name):
             own = without_repeats(group.items, log)
             methods.append(Method(kind, group.name, name, own, base_search(own[0], search)))
     return methods
+
+
+def groups_by_method(runs: Sequence[Run], name: str) -> list[Group]:
+    """The runs by training settings; each group's name begins with `name`."""
+    groups = grouped(runs, lambda run: run.settings, same_method)
+    name_groups_(groups, lambda settings: name)
+    return groups
 
 
 def base_search(run: Run, search: str) -> str | None:

@@ -2,8 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Hashable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from scipy.special import stdtrit
 
@@ -26,7 +26,7 @@ def spread(values: Iterable[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-def paired(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> Interval | None:
+def paired(a: Mapping[Any, float], b: Mapping[Any, float]) -> Interval | None:
     """The mean of a - b over the seeds that both have, with its interval; None if there are none.
 
     The interval is mean +- t * s / sqrt(n), with t Student's quantile at n - 1 degrees of freedom.

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from lottery.greedy.required_pretraining import first_match
 from lottery.reports.comparison.grouping import differing, grouped, name_groups_
@@ -23,7 +24,7 @@ WEIGHTS = "weights checksum"  # of the network selected from, if it was given
 class Cell:
     """The runs of one combination of swept settings, one for each seed, in order of seeds."""
 
-    swept: tuple
+    swept: Any  # a NeuronSweep or a ChannelSweep, the same kind in all cells of a sweep
     runs: list[GreedyRun]
 
     def iterations(self) -> list[int] | list[None]:
