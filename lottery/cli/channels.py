@@ -9,6 +9,7 @@ for --epochs, and selects at each iteration of --prune_at (Wolfe et al., arXiv 2
 ticket for main_train.py, {k}sliced.pt the network without its dropped channels. To resume, give the same command again.
 """
 
+import zipfile
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Container, Sequence
 
@@ -195,6 +196,8 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
         raise InputError(f"--export {args.export} cannot be written: its directory does not exist")
     if args.export and args.export.is_dir():
         raise InputError(f"--export {args.export} is a directory, a file is needed")
+    if args.export and args.export.exists() and not zipfile.is_zipfile(args.export):
+        raise InputError(f"--export {args.export} would replace a file that is no exported program: give another name")
     return args
 
 

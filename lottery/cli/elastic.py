@@ -38,7 +38,7 @@ def parser() -> Parser:
         "--family",
         type=path,
         metavar="FILE.toml",
-        help="describes the units of both networks: needed for networks of your own (package.module:function)",
+        help="describes the units of both networks: needed for networks of your own",
     )
     flags.add_stem(group)
     group = parser.add_argument_group("the ticket")

@@ -82,7 +82,7 @@ def _add_criterion(group) -> None:
         "--iterations",
         type=positive_int,
         help="score and prune so many times, down to density ** (i / iterations) in iteration i, each time by the "
-        f"scores of the weights that are left; if not given {iterated}",
+        f"scores of the weights that are left; if not given, {iterated}",
     )
     group.add_argument(
         "--inverted",

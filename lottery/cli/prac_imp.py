@@ -94,7 +94,9 @@ def check_given_set(args: Namespace) -> None:
 def check_control(args: Namespace) -> None:
     """--like_run and --members go together; a round of a control ends where that of the run ended."""
     if args.members and not args.like_run:
-        raise InputError(f"--members {args.members} stand in for those of a PrAC run's sets: give it as --like_run DIR")
+        raise InputError(
+            f"--members {args.members} replaces the examples of a PrAC run's sets: name that run by --like_run DIR"
+        )
     if args.like_run and not args.members:
         raise InputError(f"--like_run {args.like_run} needs --members: one of {', '.join(MEMBERS)}")
     if args.like_run and args.eb_eps != EPS:

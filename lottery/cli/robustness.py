@@ -4,8 +4,8 @@
 
 Takes directories of main_train.py, main_imp.py and main_PrAC_imp.py; of a search every finished round. Attacks the
 network whose test accuracy is reported, that of the best validation epoch, on the run's test images, with FGSM and PGD,
-which change every pixel, from 0 to 1, by at most --eps. Writes robustness.json into each directory; report.py shows it.
-Networks that have been attacked like this before are skipped, and results of other attacks are kept.
+which change every pixel (values lie in 0 to 1) by at most --eps. Writes robustness.json into each directory; report.py
+shows it. Networks that have been attacked like this before are skipped, and results of other attacks are kept.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def add_attack(group) -> None:
         type=change,
         default=AttackConfig.eps,
         metavar="8/255",
-        help="largest change of a pixel, from 0 to 1",
+        help="largest change of a pixel, whose values lie in 0 to 1",
     )
     group.add_argument("--pgd_steps", type=positive_int, default=AttackConfig.pgd_steps, help="gradient steps of PGD")
     group.add_argument(

@@ -13,6 +13,7 @@ from pathlib import Path
 from lottery.cli.configs import from_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, path, positive_int
+from utils import InputError
 
 
 @dataclass(frozen=True)
@@ -54,4 +55,8 @@ def parser() -> Parser:
 
 
 def read_config(argv: Sequence[str] | None) -> StudyConfig:
-    return from_flags(StudyConfig, parser().parse_args(argv))
+    """The flags; InputError for a --slurm file that cannot lie where it should."""
+    args = parser().parse_args(argv)
+    if args.slurm and not args.slurm.absolute().parent.is_dir():
+        raise InputError(f"--slurm {args.slurm} cannot be written: its directory does not exist")
+    return from_flags(StudyConfig, args)

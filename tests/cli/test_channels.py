@@ -88,6 +88,7 @@ BAD = [
     (f"{EPOCH} --select_examples 2000", "--select_examples 2000 is more than the 1293 examples that train"),
     (f"{EPOCH} --export nowhere/x.pt2", "--export nowhere/x.pt2 cannot be written: its directory does not exist"),
     (f"{EPOCH} --export .", "is a directory, a file is needed"),
+    (f"{EPOCH} --export {ROOT}/LICENSE", "would replace a file that is no exported program"),
     (f"{EPOCH} --baselines best", "--baselines: must be random or magnitude, or both with a comma between, got 'best'"),
     (f"{EPOCH} --baselines random,random", "--baselines: must be random or magnitude, .* got 'random,random'"),
     (f"{EPOCH} --fine_tune_epochs -1", "from 0 up, got -1"),

@@ -54,7 +54,7 @@ def test_more_rounds_extend_a_control(controls, tmp_path):
 
 BAD_CONTROLS = [  # script, flags, what the one sentence must say; {} is a PrAC run, {folder} where other controls lie
     ("PrAC", "--like_run {}", "needs --members: one of random, easy, el2n, cet, cep"),
-    ("PrAC", "--members easy", "give it as --like_run DIR"),
+    ("PrAC", "--members easy", "name that run by --like_run DIR"),
     ("PrAC", "--like_run {} --members hard", "hard"),
     ("PrAC", "--like_run nowhere --members easy", "nowhere does not exist"),
     ("PrAC", "--like_run README.md --members easy", "README.md is a file, the directory of a PrAC run is needed"),

@@ -105,6 +105,13 @@ def test_a_directory_that_slurm_cannot_write_logs_to_is_refused(written, tmp_pat
     assert not (tmp_path / "array.sh").exists() and not (tmp_path / "a\\b").exists()
 
 
+def test_an_array_script_in_a_directory_that_is_not_there_is_refused(written, tmp_path, capsys):
+    words = [written(SMALL), "--save_dir", tmp_path / "runs", "--slurm", tmp_path / "nowhere" / "array.sh"]
+    status, err = study.main([str(word) for word in words]), capsys.readouterr().err
+    assert status == 2 and "its directory does not exist" in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_array_script_made_elsewhere_names_the_scripts_in_full(quick, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, asked = run_task(slurm_script(quick), tmp_path, 0)

@@ -59,7 +59,8 @@ def metrics_text(network: dict) -> str:
 
 def first_match_line(name: str, first: dict, delta: float) -> str:
     train, test = ("never" if each is None else f"at iteration {each}" for each in (first["train"], first["test"]))
+    points = "point" if delta == 1 else "points"
     return (
-        f"{name}, within {delta:g} points of the fully trained dense network: on the training examples {train}, on the "
-        f"test set {test}"
+        f"{name}, within {delta:g} {points} of the fully trained dense network: on the training examples {train}, on "
+        f"the test set {test}"
     )

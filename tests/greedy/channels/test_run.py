@@ -177,7 +177,7 @@ def test_a_baseline_keeps_as_many_channels_of_each_layer_of_the_same_network(bes
     for by, rows in (("random", others[0]), ("magnitude", others[1])):
         (line,) = (line for line in text.splitlines() if re.match(rf" +42 +{by}  ", line))
         assert f"{rows[1]['selected']['test']:.2f}" in line and f"{rows[1]['fine_tuned']['test']:.2f}" in line
-        assert f"\nselected ({by}), within 1 points of the fully trained dense network" in text
+        assert f"\nselected ({by}), within 1 point of the fully trained dense network" in text
     assert summary(folder)["first"].keys() == {"greedy", "random", "magnitude"}
 
 

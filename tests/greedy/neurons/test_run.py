@@ -97,7 +97,7 @@ def test_the_table_tells_what_the_files_do(whole):
         assert f"{point['bound']:.4f}" in line
     first = summary(folder)["first"]["selected"]["test"]
     record = "never" if first is None else f"at iteration {first}"
-    assert re.search(rf"^selected, within 1 points .* on the test set {record}$", text, re.M)
+    assert re.search(rf"^selected, within 1 point .* on the test set {record}$", text, re.M)
 
 
 def test_never_is_an_answer(tmp_path):
@@ -193,7 +193,7 @@ def test_the_same_command_again_tells_the_result_again_and_another_one_is_refuse
     assert again.partition("\n\n")[2] == text.partition("\n\n")[2]
     assert {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == before
     assert "hidden was 30, is 31" in run(f"{FAST} --hidden 31", tmp_path, expect=2)
-    assert "within 50 points" in run(f"{FAST} --delta 50", tmp_path), "what is good enough may be record anew"
+    assert "within 50 points" in run(f"{FAST} --delta 50", tmp_path), "what is good enough may be said anew"
     run(f"{FAST} --hidden 31 --overwrite", tmp_path)
     assert summary(tmp_path)["settings"]["hidden"] == 31
 
