@@ -13,6 +13,7 @@ from lottery.checkpointing.checkpoint import FORMAT, read, write
 from lottery.checkpointing.metrics import best_row_index
 from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name, locked
 from lottery.checkpointing.run_settings import RunConfig, differences
+from lottery.checkpointing.script_names import Script
 from utils import InputError
 
 
@@ -204,7 +205,7 @@ def _overwriting(
     where that run or the one that was kept before is not to be replaced."""
     _check_overwrite(directory, settings["script"], inputs)
     for copy in copies:
-        _check_overwrite(copy, "main_train.py", inputs)
+        _check_overwrite(copy, Script.TRAIN, inputs)
     if not any(map(is_worth_keeping, (directory, *copies))):
         return ResumePoint(clear=True)
     place = backup_path(directory)

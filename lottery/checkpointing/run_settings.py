@@ -66,7 +66,7 @@ def recorded(config: Any) -> dict[str, Any]:
 
 def run_settings(script: str, *configs: Any, contents: Mapping[str, Any]) -> dict[str, Any]:
     """What decides a run's results: the script, all recorded fields, and checksums of the `contents` it was given."""
-    found: dict[str, Any] = {"script": script}
+    found: dict[str, Any] = {"script": str(script)}
     for config in configs:
         found |= recorded(config)
     return found | dict(contents)

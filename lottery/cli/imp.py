@@ -10,6 +10,7 @@ k is in SAVE_DIR/{k}checkpoint.pth.tar as soon as it is found. To go on with a r
 from argparse import Namespace
 from collections.abc import Container, Sequence
 
+from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags, search_flags
 from lottery.cli.configs import search_config
 from lottery.cli.parser import Parser
@@ -17,7 +18,7 @@ from lottery.cli.types import path
 from lottery.search.config import ImpConfig
 from utils import InputError
 
-SCRIPT = "main_imp.py"
+SCRIPT = str(Script.IMP)
 
 
 def parser() -> Parser:

@@ -11,6 +11,7 @@ epochs, and stops as soon as the mask has settled. To go on with a run, give the
 from argparse import Namespace
 from collections.abc import Container, Sequence
 
+from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags, search_flags
 from lottery.cli.configs import search_config
 from lottery.cli.parser import Parser
@@ -18,7 +19,7 @@ from lottery.cli.types import number, path, share
 from lottery.search.config import PracConfig
 from utils import InputError
 
-SCRIPT = "main_PrAC_imp.py"
+SCRIPT = str(Script.PRAC_IMP)
 
 EPS = 0.08  # mask distance of the early stop
 

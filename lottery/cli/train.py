@@ -11,6 +11,7 @@ again.
 from argparse import Namespace
 from collections.abc import Container, Sequence
 
+from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags
 from lottery.cli.configs import ticket_training_config
 from lottery.cli.parser import Parser
@@ -19,7 +20,7 @@ from lottery.retraining.rules import RULES
 from lottery.tickets.controls import CONTROLS
 from utils import InputError
 
-SCRIPT = "main_train.py"
+SCRIPT = str(Script.TRAIN)
 
 
 def parser() -> Parser:

@@ -9,11 +9,11 @@ import numpy as np
 from lottery.checkpointing.checkpoint import read
 from lottery.checkpointing.run_directory import RunDirectory, checkpoint_name
 from lottery.checkpointing.run_settings import differences
+from lottery.checkpointing.script_names import Script
 from lottery.search.config import LIKE_RUN, STEPS_OF, Reference
 from lottery.tickets.prac_set_files import read_sequence
 from utils import InputError, digest
 
-SCRIPT = "main_PrAC_imp.py"
 DATA = ("data checksum", "split checksum", "val_fraction")
 # Settings that must be equal for a control to take as many steps as the run that it follows.
 SCHEDULE = tuple("epochs batch_size decreasing_lr warmup prac_epochs prune_type rewind_epoch".split())
@@ -84,8 +84,8 @@ def _settings(directory: RunDirectory, run: str, rounds: int) -> dict:
     files = directory.checkpoints()
     newest = read(files[0]) if files else {}
     settings = newest.get("settings", {})
-    if settings.get("script") != SCRIPT:
-        raise InputError(f"{run} holds no run of {SCRIPT}")
+    if settings.get("script") != Script.PRAC_IMP:
+        raise InputError(f"{run} holds no run of {Script.PRAC_IMP}")
     if settings.get("prac_set") or settings.get(LIKE_RUN):
         raise InputError(f"{run} did not choose its sets itself: give the run whose sets it was given")
     if newest["state"] < rounds:

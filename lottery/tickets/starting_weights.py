@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from lottery.checkpointing.script_names import SEARCHES
 from lottery.tickets.controls import CONTROLS
 from models.units import owners
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from pruner import Mask, Ticket, Weights
 
 TICKET, DRAWN, INITIAL, OTHER, DENSE, UNKNOWN = "ticket", "drawn", "initial", "other", "dense", "unknown"
-SEARCHES = ("main_imp.py", "main_PrAC_imp.py")  # which begin with weights drawn from their --seed
 DRAWING = ("seed", "arch", "stem")  # settings that the weights drawn follow from
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery.checkpointing.checkpoint import on_cpu, read, split_state
+from lottery.checkpointing.script_names import Script
 from lottery.tickets.prac_set_files import read_sequence
 from lottery.tickets.state_dict_formats import cast, check_fit, names_in, renamed, unwrapped
 from lottery.training.step import copy_weights
@@ -17,8 +18,6 @@ from models.network_state import is_extra_state, tensors
 from models.units import NORMALIZATION, owners
 from pruner import Mask, Weights
 from utils import InputError
-
-HOLD_TRAINED = ("main_channels.py",)  # scripts whose tickets hold trained weights before they are trained further
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,8 @@ class TicketFile:
     @property
     def starts_trained(self) -> bool:
         """Whether its ticket starts from trained weights, so that they are there before its own training begins."""
-        return self.settings.get("script") in HOLD_TRAINED or self.settings.get("weights") == "trained"
+        script = Script.named(self.settings.get("script"))
+        return bool(script and script.holds_trained_weights) or self.settings.get("weights") == "trained"
 
     def fitting(self, state: Weights, model: nn.Module, spared: Sequence[str]) -> tuple[Weights, list[str]]:
         """`state` in the names and number formats of the model, with the model's own weights for `spared` modules, and
