@@ -15,7 +15,7 @@ FOLLOWING_FLAGS = {Script.IMP: "steps_of", Script.PRAC_IMP: "like_run"}
 # What the tables of a study file hold beside flags.
 NOT_FLAGS = {
     "methods": {"script"},
-    "retrain": {"prunings", "controls", "rules", "dense"},
+    "retrain": {"prunings", "controls", "control_methods", "control_prunings", "rules", "dense"},
     "elastic": {"pairs", "controls"},
     "stability": {"prunings", "controls"},
 }

@@ -34,18 +34,18 @@ def plan_jobs(content: Mapping, folder: Path) -> list[Job]:
             follows = FOLLOWING_FLAGS[script] if followed else None
             flags = typed(method_flags(content, point, method))
             searches[name] = Job(script, flags, where / directory_name(name), followed, follows=follows)
-            jobs += [searches[name], *ticket_jobs(searches[name], content, point, folder)]
+            jobs += [searches[name], *ticket_jobs(searches[name], name, content, point, folder)]
     return jobs
 
 
-def ticket_jobs(search: Job, content: Mapping, point: Flags, folder: Path) -> list[Job]:
-    """All that is done with the tickets of a method's run."""
+def ticket_jobs(search: Job, method: str, content: Mapping, point: Flags, folder: Path) -> list[Job]:
+    """All that is done with the tickets of the run of a method."""
     jobs: list[Job] = []
     for prunings in trained_tickets(search.script, content):
         where = search.save_dir.with_name(ticket_name(search, prunings))
-        controls = part_controls("retrain", content, prunings)
+        controls = retrain_controls(content, method, prunings)
         jobs += training_jobs(search, prunings, training_flags(content, point), where, controls)
-        jobs += rule_jobs(search, prunings, content, point, where)
+        jobs += rule_jobs(search, prunings, controls, content, point, where)
         jobs += elastic_jobs(search, prunings, content, point, folder)
     return jobs + stability_jobs(search, content, point)
 
@@ -78,10 +78,19 @@ def training_jobs(
     ]
 
 
-def part_controls(part: str, content: Mapping, prunings: int | None) -> list[str]:
-    """The controls that [retrain] or [elastic] asks for of the ticket after so many prunings."""
+def retrain_controls(content: Mapping, method: str, prunings: int | None) -> list[str]:
+    """The controls that [retrain] asks for of a method's ticket after so many prunings."""
+    part = content["retrain"]
+    wanted = part.get("control_prunings", part.get("prunings", []))
+    if method not in part.get("control_methods", [method]) or (prunings is not None and prunings not in wanted):
+        return []
+    return ticket_controls(part.get("controls", []), is_first=prunings is None or prunings == wanted[0])
+
+
+def elastic_controls(content: Mapping, prunings: int | None) -> list[str]:
+    """The controls that [elastic] asks for of the ticket after so many prunings."""
     is_first = prunings is None or prunings == content["retrain"]["prunings"][0]
-    return ticket_controls(content[part].get("controls", []), is_first)
+    return ticket_controls(content["elastic"].get("controls", []), is_first)
 
 
 def ticket_controls(controls: Iterable[str], is_first: bool) -> list[str]:
@@ -90,16 +99,18 @@ def ticket_controls(controls: Iterable[str], is_first: bool) -> list[str]:
     return [control for control in controls if is_first or not is_maskless(control)]
 
 
-def rule_jobs(search: Job, prunings: int | None, content: Mapping, point: Flags, save_dir: Path) -> list[Job]:
+def rule_jobs(
+    search: Job, prunings: int | None, controls: Iterable[str], content: Mapping, point: Flags, save_dir: Path
+) -> list[Job]:
     """A search's ticket trained by each rule of [retrain], from the trained weights that it was pruned from; and the
-    dense network, if that is one of the controls, from its own trained weights.
+    dense network, if that is one of its `controls`, from its own trained weights.
 
     --rewind_lr is left out: it would be a rule of its own.
     """
     if not search.script.is_search:
         return []
     shared = training_flags(content, point) | {"rewind_lr": False}
-    maskless = [name for name in part_controls("retrain", content, prunings) if is_maskless(name)]
+    maskless = [name for name in controls if is_maskless(name)]
     jobs: list[Job] = []
     for rule in content["retrain"].get("rules", []):
         flags, where = shared | {"rule": rule}, save_dir.with_name(f"{save_dir.name}_{directory_name(rule)}")
@@ -122,7 +133,7 @@ def elastic_jobs(search: Job, prunings: int | None, content: Mapping, point: Fla
         given |= table_flags("elastic", content["elastic"])
         name = f"{ticket_name(search, prunings)}_from_{directory_name(str(point['arch']))}"
         transfer = Job(Script.ELASTIC, typed(given), where / f"{name}_carried", search, prunings)
-        controls = part_controls("elastic", content, prunings)
+        controls = elastic_controls(content, prunings)
         jobs += [transfer, *training_jobs(transfer, None, flags, where / name, controls)]
     return jobs
 

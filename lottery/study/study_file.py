@@ -10,6 +10,7 @@
                 of this method of main_PrAC_imp.py at the same point of the grid (--like_run, --steps_of)
     [retrain]   prunings = [...]: the tickets to train; controls = [...]: values of --control, with each of which each
                 ticket is trained as well (dense, which is the same for all tickets of a search, with the first only);
+                control_methods = [...], control_prunings = [...]: the tickets that have controls, if not all do;
                 rules = [...]: values of --rule, by each of which each ticket of a search is trained as well, from the
                 trained weights that it was pruned from, and so is the control dense, from its own; dense = true: train
                 the dense network, too; and flags of all these trainings
@@ -77,6 +78,7 @@ def check_retrain(path: Path, content: Mapping) -> None:
     check_controls(path, retrain)
     if retrain.get("controls") and not any_trained(content["methods"].values(), content):
         raise InputError(f"{path}: controls are made of the tickets of prunings in [retrain], which has none")
+    check_controlled(path, content)
     check_rules(path, content)
 
 
@@ -101,6 +103,19 @@ def check_controls(path: Path, part: Mapping) -> None:
     controls = part.get("controls", [])
     if not isinstance(controls, list) or not all(isinstance(control, str) for control in controls):
         raise InputError(f"{path}: controls must be a list of values of --control, got {controls!r}")
+
+
+def check_controlled(path: Path, content: Mapping) -> None:
+    """InputError unless control_methods and control_prunings name tickets of [retrain], and there are controls."""
+    retrain, methods = content.get("retrain", {}), content["methods"]
+    known = {"control_methods": [*methods], "control_prunings": retrain.get("prunings", [])}
+    for name in known.keys() & retrain.keys():
+        given = retrain[name]
+        if not isinstance(given, list) or not given or not all(each in known[name] for each in given):
+            allowed = ", ".join(map(str, known[name])) or "none"
+            raise InputError(f"{path}: {name} must be a list of some of {allowed}; got {given!r}")
+        if not retrain.get("controls"):
+            raise InputError(f"{path}: {name} says which tickets have controls, and there are no controls in [retrain]")
 
 
 def check_rules(path: Path, content: Mapping) -> None:

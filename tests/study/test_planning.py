@@ -98,6 +98,17 @@ def test_controls_are_trainings_of_their_own(written):
     assert control.after is jobs["IMP"] and control.flags == (*plain.flags, "--control", "random_mask")
 
 
+def test_controls_of_some_tickets_only(written):
+    """The maskless control, the same for all tickets of a search, belongs to the first that has controls."""
+    controlled = 'prunings = [1, 2]\ncontrols = ["reinit", "dense"]\ncontrol_methods = ["IMP"]\ncontrol_prunings = [2]'
+    found = read_study(written(QUICK, ("prunings = [1, 2]", controlled)))
+    check_jobs(found)
+    names = [job.save_dir.name for job in found.jobs if job.save_dir.parent.name == "seed_0"]
+    altered = [name for name in names if name.endswith(("_reinit", "_dense"))]
+    assert altered == ["IMP_ticket_2_reinit", "IMP_ticket_2_dense"]
+    assert {"IMP_ticket_1", "random_pruning_ticket_1", "random_pruning_ticket_2"} <= set(names)
+
+
 def test_rules_train_what_a_ticket_was_pruned_from(written, tmp_path):
     """The checkpoint of the round before has the weights. Rules take the place of --rewind_lr."""
     changes = ("prunings = [1, 2]", 'prunings = [2]\nrewind_lr = true\nrules = ["lr_rewinding", "fine_tuning"]')
