@@ -15,6 +15,7 @@ What it cannot show: speed, memory, rounding, races between streams, and operati
 """
 
 import contextlib
+import inspect
 import itertools
 import sys
 import weakref
@@ -60,6 +61,9 @@ class Gpu:
 
 class Stream:
     def wait_stream(self, other: "Stream") -> None: ...
+
+    def is_capturing(self) -> bool:
+        return gpu.recording is not None
 
 
 gpu = Gpu()  # the one of the process
@@ -277,11 +281,23 @@ def without_gradients(mode: bool = True):
     return torch.no_grad() if mode else contextlib.nullcontext()
 
 
+GROUPED = torch.optim.Optimizer._group_tensors_by_device_and_dtype
+
+
+def grouped(lists: list, with_indices: bool = False) -> dict:
+    """torch's grouping of an optimiser's tensors, which asks C++ for their device."""
+    groups = GROUPED(lists, with_indices)
+    on_gpu = any(isinstance(tensor, OnGpu) for tensors in lists for tensor in tensors)
+    return {(CUDA if on_gpu else device, dtype): group for (device, dtype), group in groups.items()}
+
+
 def replacements() -> list[tuple[object, str, object]]:
     """(owner, name, what stands there instead)."""
     autocast: Callable = torch.autocast
     return [
         *((torch.cuda, name, value) for name, value in cuda_api().items()),
+        (torch.optim.Optimizer, "_group_tensors_by_device_and_dtype", staticmethod(grouped)),
+        (torch.accelerator, "current_stream", lambda *_: gpu.stream),
         (torch.Tensor, "to", to),
         (torch.Tensor, "cuda", lambda tensor, *_, **__: to(tensor, CUDA)),
         (torch, "inference_mode", without_gradients),
@@ -297,7 +313,7 @@ def pretended_gpu() -> Iterator[Gpu]:
     overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
     with contextlib.ExitStack() as stack:
         for owner, name, value in replacements():
-            stack.callback(setattr, owner, name, getattr(owner, name))
+            stack.callback(setattr, owner, name, inspect.getattr_static(owner, name))
             setattr(owner, name, value)
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, overwrites)
         torch.__future__.set_overwrite_module_params_on_conversion(True)

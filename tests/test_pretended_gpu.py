@@ -248,11 +248,12 @@ def test_the_benchmark_of_selection():
 # --- nothing is baked into a graph, nothing waits ---------------------------------------------------------------------
 
 
-def test_captured_training_is_the_plain_one_to_the_bit(tmp_path):
-    """Over rounds: replays see each step's learning rate, which warms up and drops, each batch and each mask."""
+@pytest.mark.parametrize("recipe", ["", "--schedule linear --nesterov", "--optimizer adam --label_smoothing 0.1"])
+def test_captured_training_is_the_plain_one_to_the_bit(tmp_path, recipe):
+    """Over rounds: replays see each step's learning rate, which warms up and falls, each batch and each mask."""
     checkpoints = {}
     for way in ("auto", "off"):
-        flags = REWIND.replace("--epochs 2", "--epochs 3 --warmup 1")
+        flags = REWIND.replace("--epochs 2", "--epochs 3 --warmup 1") + f" {recipe}"
         on_gpu("main_PrAC_imp", f"{flags} --compile {way}", "--save_dir", tmp_path / way)
         checkpoints[way] = read(tmp_path / way / "2checkpoint.pth.tar")
     assert [row["step"] for row in checkpoints["auto"]["rounds"]] == ["graph", "graph"]

@@ -19,7 +19,7 @@ import pruner
 from dataset import NEVER_LEARNED, Forgetting
 from lottery.checkpointing.checkpoint import masked_state, pack_mask, split_state, unpack_mask
 from lottery.search.schedule import Schedule
-from lottery.training.recipe import Recipe, batches, steps_per_epoch
+from lottery.training.recipe import SCHEDULES, Recipe, batches, steps_per_epoch
 from pruner import EarlyBird, count, distance, prune
 from utils import InputError
 
@@ -360,6 +360,8 @@ def recipes(draw):
         milestones=tuple(sorted(draw(st.sets(st.integers(1, 250), max_size=4)))),
         warmup=draw(st.integers(0, epochs)),
         batch_size=draw(st.integers(2, 64)),
+        schedule=draw(st.sampled_from(SCHEDULES)),
+        gamma=draw(st.floats(0.01, 1)),
     )
 
 
@@ -411,7 +413,10 @@ def test_the_learning_rate_rises_in_the_warm_up_and_never_after_it(recipe, steps
     assert before_drops == sorted(set(before_drops))
     for epoch in range(recipe.warmup, recipe.epochs):
         drops = sum(epoch >= milestone for milestone in recipe.milestones)
-        assert rates[epoch * steps] == pytest.approx(recipe.lr / 10**drops)
+        if recipe.schedule == "step":
+            assert rates[epoch * steps] == pytest.approx(recipe.lr * recipe.gamma**drops)
+    if recipe.schedule != "step" and recipe.warmup < recipe.epochs:
+        assert rates[recipe.warmup * steps] == recipe.lr and rates[-1] <= 2 * recipe.lr / len(rest)
 
 
 @given(st.integers(1, 300), st.integers(2, 70))

@@ -27,7 +27,17 @@ VALUES_BEFORE = {
     "inverted": False,
     "weights": "starting",
     "classifier": "the last linear layer in order of registration",
+    "schedule": "step",
+    "gamma": 0.1,
+    "nesterov": False,
+    "optimizer": "sgd",
+    "label_smoothing": 0.0,
 }
+
+
+def with_values_before(settings: Mapping) -> dict[str, Any]:
+    """The settings, and for each one that came later than them what was done before there was one."""
+    return dict(settings) | {name: value for name, value in VALUES_BEFORE.items() if name not in settings}
 
 
 class Mark(Enum):
@@ -103,6 +113,7 @@ class RunConfig:
     save_interval: Annotated[float, NOT_RECORDED] = 60.0  # seconds of work that a kill may cost
     print_freq: Annotated[int, NOT_RECORDED] = 50  # optimiser steps between redraws of the progress bar
     tensorboard: Annotated[bool, NOT_RECORDED] = False
+    notes: Annotated[tuple[str, ...], NOT_RECORDED] = ()  # remarks on the flags, for the log
 
     def about(self, data: os.PathLike | None = None) -> dict[str, str]:
         """What a record of the run says beside its settings: the command, and where the data lay."""

@@ -24,6 +24,7 @@ from lottery.greedy.names import AVERAGE, BASELINES, CHANNEL_WEIGHTS, ONES, TOLE
 from utils import InputError
 
 SCRIPT = str(Script.CHANNELS)
+FINE_TUNE_LR = {"sgd": 0.01, "adam": 0.0001}  # by --optimizer, if none is given
 
 
 def parser() -> Parser:
@@ -146,6 +147,7 @@ def _baselines(text: str) -> tuple[str, ...]:
 
 
 def _add_after(group) -> None:
+    by_optimizer = ", ".join(f"{lr} for {name}" for name, lr in FINE_TUNE_LR.items())
     group.add_argument(
         "--fine_tune_epochs",
         type=count_from_0,
@@ -155,8 +157,8 @@ def _add_after(group) -> None:
     group.add_argument(
         "--fine_tune_lr",
         type=positive,
-        default=0.01,
-        help="learning rate of the fine-tuning, which drops to a tenth at one half and at three quarters",
+        help="learning rate of the fine-tuning, which drops to a tenth at one half and at three quarters; "
+        f"{by_optimizer} if not given",
     )
     group.add_argument(
         "--baselines",
@@ -180,6 +182,8 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
     args = parser().parse_args(argv)
     _check_weights(args)
     checks.check(args, made_later)
+    if args.fine_tune_lr is None:
+        args.fine_tune_lr = FINE_TUNE_LR[args.optimizer]
     if args.keep is not None and args.top1_tol is not None:
         raise InputError("--keep is a budget and --top1_tol another way to end a selection: give one of them")
     if args.keep is None and args.top1_tol is None:
@@ -224,4 +228,9 @@ def _check_weights(args: Namespace) -> None:
                 raise InputError(
                     f"--{flag} is for training the dense network, which --init_dir gives as trained: give one of them"
                 )
+        if args.schedule != "step" or args.gamma is not None:
+            raise InputError(
+                "--schedule and --gamma are for training the dense network, which --init_dir gives as trained; the "
+                "fine-tuning has a schedule of its own"
+            )
         args.epochs = 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lottery.readers.registry import DATASETS, check_source
 from lottery.search.config import REWIND_EPOCH
+from lottery.training.recipe import DEFAULT_LR, Recipe
 from models import check_arch
 from utils import InputError
 
@@ -31,8 +32,7 @@ def check(args: argparse.Namespace, made_later: Container[str] = ()) -> None:
     check_resuming(args)
     if args.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("--tensorboard needs a package that is not installed: pip install tensorboard")
-    if args.warmup > args.epochs:
-        raise InputError(f"--warmup {args.warmup} is longer than --epochs {args.epochs}")
+    check_recipe(args)
 
 
 def check_data(args: argparse.Namespace) -> None:
@@ -42,6 +42,36 @@ def check_data(args: argparse.Namespace) -> None:
     args.dataset = args.dataset or "digits"
     args.data = args.data or Path("data")
     check_source(args.dataset, args.data, args.image_size)
+
+
+def check_recipe(args: argparse.Namespace) -> None:
+    """Optimiser and schedule; fills in --lr, --decreasing_lr and --gamma where they are not given, and the notes on
+    flags."""
+    if args.warmup > args.epochs:
+        raise InputError(f"--warmup {args.warmup} is longer than --epochs {args.epochs}")
+    if args.nesterov and args.optimizer != "sgd":
+        raise InputError(f"--nesterov is a momentum of SGD, got --optimizer {args.optimizer} beside it")
+    if args.nesterov and not args.momentum:
+        raise InputError("--nesterov needs --momentum above 0, got 0")
+    if args.lr is None:
+        args.lr = DEFAULT_LR[args.optimizer]
+    if args.decreasing_lr is None:
+        args.decreasing_lr = Recipe.milestones if args.schedule == "step" else ()
+    args.notes = _drops_notes(args)
+    if args.gamma is None:
+        args.gamma = Recipe.gamma
+
+
+def _drops_notes(args: argparse.Namespace) -> tuple[str, ...]:
+    """A note on epochs that a schedule without drops ignores; InputError for a --gamma where nothing drops."""
+    falls = f"the learning rate falls by --schedule {args.schedule}"
+    if args.gamma is not None and args.schedule != "step":
+        raise InputError(f"--gamma {args.gamma} is the factor of --schedule step, but {falls}: give one of them")
+    if args.gamma is not None and not args.decreasing_lr:
+        raise InputError(f"--gamma {args.gamma} is the factor at each epoch of --decreasing_lr, which has none")
+    if args.decreasing_lr and args.schedule != "step":
+        return (f"--decreasing_lr {','.join(map(str, args.decreasing_lr))} has no effect: {falls}",)
+    return ()
 
 
 def check_resuming(args: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, milestones, not_negative, number, path, positive, positive_int
 from lottery.readers.registry import DATASETS
+from lottery.training.recipe import DEFAULT_LR, SCHEDULES
 from models import STEMS
 
 
@@ -159,17 +160,63 @@ def add_batch_size(group, what: str) -> None:
 def _add_training(group) -> None:
     group.add_argument("--epochs", type=positive_int, default=182, help="epochs of a full training")
     add_batch_size(group, "examples per optimiser step")
-    group.add_argument("--lr", type=positive, default=0.1, help="initial learning rate of SGD")
+    _add_optimizer(group)
     group.add_argument(
-        "--momentum", type=number(float, "in [0, 1)", lambda m: 0 <= m < 1), default=0.9, help="momentum of SGD"
+        "--label_smoothing",
+        type=number(float, "in [0, 1)", lambda value: 0 <= value < 1),
+        default=0.0,
+        help="share of each training target that is spread evenly over all classes (Szegedy et al., CVPR 2016); "
+        "evaluation and forgetting events know nothing of it",
     )
-    group.add_argument("--weight_decay", type=not_negative, default=1e-4, help="weight decay, on every parameter")
     group.add_argument(
         "--no_augmentation", action="store_true", help="train on the images as they are: no random crops, no flips"
     )
+    _add_schedule(group)
+
+
+def _add_optimizer(group) -> None:
+    """Defaults that depend on other flags, here and in `_add_schedule`, are filled in by `checks.check_recipe`."""
+    by_optimizer = ", ".join(f"{lr} for {name}" for name, lr in DEFAULT_LR.items())
+    group.add_argument("--optimizer", choices=tuple(DEFAULT_LR), default="sgd", help="SGD with momentum, or Adam")
+    group.add_argument("--lr", type=positive, help=f"initial learning rate; {by_optimizer} if not given")
+    group.add_argument(
+        "--momentum",
+        type=number(float, "in [0, 1)", lambda m: 0 <= m < 1),
+        default=0.9,
+        help="momentum of SGD; beta1 of Adam, whose beta2 is 0.999",
+    )
+    group.add_argument(
+        "--nesterov", action="store_true", help="SGD: Nesterov's momentum, which is applied ahead of the step"
+    )
+    group.add_argument(
+        "--weight_decay",
+        type=not_negative,
+        default=1e-4,
+        help="weight decay, on every parameter; added to the gradient, with Adam too",
+    )
+
+
+def _add_schedule(group) -> None:
     group.add_argument("--warmup", type=count_from_0, default=0, help="epochs of linear learning-rate warm-up")
     group.add_argument(
-        "--decreasing_lr", type=milestones, default="91,136", metavar="91,136", help="epochs at which lr drops to 1/10"
+        "--schedule",
+        choices=SCHEDULES,
+        default="step",
+        help="how the learning rate falls after the warm-up: step: it drops at each of --decreasing_lr; linear, "
+        "cosine: step by step down to 0, which it reaches at the end of the training, be it a whole one or a shorter "
+        "round",
+    )
+    group.add_argument(
+        "--decreasing_lr",
+        type=milestones,
+        metavar="91,136",
+        help="of --schedule step: epochs at which the learning rate drops; 91,136 if not given",
+    )
+    group.add_argument(
+        "--gamma",
+        type=number(float, "a number above 0, at most 1", lambda value: 0 < value <= 1),
+        metavar="FACTOR",
+        help="of --schedule step: what the learning rate is multiplied by at each drop; 0.1 if not given",
     )
 
 

@@ -16,7 +16,7 @@ from lottery.cli import checks, flags
 from lottery.cli.configs import ticket_training_config
 from lottery.cli.parser import Parser
 from lottery.retraining.config import RetrainingConfig
-from lottery.retraining.rules import RULES
+from lottery.retraining.rules import RULES, check_schedule
 from lottery.tickets.controls import CONTROLS
 from utils import InputError
 
@@ -87,4 +87,5 @@ def check_rule(args: Namespace) -> None:
         raise InputError(
             f"{asked} is about the weights of a ticket, --control {args.control} draws others: give one of them"
         )
+    check_schedule(args.rule, args.schedule)
     args.rewind_lr |= args.rule is not None

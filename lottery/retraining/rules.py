@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from lottery.training.recipe import Recipe
+from utils import InputError
 
 
 class Rule(NamedTuple):
@@ -44,8 +45,21 @@ def takes_trained(rule: str | None) -> bool:
     return rule is not None and RULES[rule].starts_from_trained
 
 
+def check_schedule(rule: str | None, schedule: str) -> None:
+    """InputError for a rule that trains at the last learning rate of a schedule that ends at 0."""
+    if rule is not None and RULES[rule].constant_lr and schedule != "step":
+        raise InputError(
+            f"--rule {rule} trains at the last learning rate of the schedule, which is 0 with --schedule {schedule}: "
+            "it goes with --schedule step"
+        )
+
+
 def recipe_under(rule: str | None, recipe: Recipe) -> Recipe:
-    """The recipe with the learning rates of a rule, unchanged without one; it has as many steps, counted as before."""
+    """The recipe with the learning rates of a rule, unchanged without one; it has as many steps, counted as before.
+
+    InputError for a constant rate under a schedule that ends at 0.
+    """
+    check_schedule(rule, recipe.schedule)
     if rule is None or not RULES[rule].constant_lr:
         return recipe
     return replace(recipe, lr=recipe.lr_at(recipe.epochs - 1, 0, 1), milestones=(), warmup=0)

@@ -17,10 +17,10 @@ from utils import InputError, digest
 DATA = ("data checksum", "split checksum", "val_fraction")
 # Settings that must be equal for a control to take as many steps as the run that it follows.
 SCHEDULE = tuple("epochs batch_size decreasing_lr warmup prac_epochs prune_type rewind_epoch".split())
-SCHEDULE += ("rewind_iteration", "rewind_lr", "init_dir", "mask_dir", "ticket step")
+SCHEDULE += ("rewind_iteration", "rewind_lr", "init_dir", "mask_dir", "ticket step", "schedule", "gamma")
 # Settings that must be equal for it to differ in nothing but the members of its sets.
 RECIPE = tuple("lr momentum weight_decay no_augmentation rate random_prune prune_classifier seed".split())
-RECIPE += ("arch", "stem", "network")
+RECIPE += ("arch", "stem", "network", "optimizer", "nesterov", "label_smoothing")
 STEP_SIZE = ("batch_size",)
 # Settings that made the sets of a run and ended its rounds: a control records those of the run.
 SET_SETTINGS = tuple("data_prune threshold data_rate cep eb_eps queue_length eb_interval eb_arm".split())

@@ -39,7 +39,7 @@ class ModelAndData:
     seed: int
     initial: Callable[[int], Weights]  # the network's initial weights, on the CPU, drawn for a purpose
     contents: dict[str, str]  # checksums of data and split
-    notes: list[str]  # what there is to say about the files of data and split
+    notes: list[str]  # what there is to say about flags, and about the files of data and split
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def build_context(
         "deterministic": config.device.deterministic,
     }
     return TrainingContext(
-        **vars(found),
+        **vars(found) | {"notes": [*run.notes, *found.notes]},
         step=Step(found.model, found.train, config.recipe, precision, config.arithmetic.compile, progress.log),
         evaluator=Evaluator(found.model, precision, progress.log),
         recipe=config.recipe,

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from lottery.training.optimizers import mean_second_moment, optimizer_state, reset_
 from models.custom import UserNetwork
 from models.python_state import PythonState, generators_kept, python_state, python_state_kept
 from utils import listed, one_line
@@ -41,8 +42,6 @@ class PlainStep(Protocol):
     right: Tensor
 
     def update(self, visits: Tensor, network: Callable[[Tensor], Tensor]) -> None: ...
-
-    def momentum(self) -> list[Tensor]: ...
 
 
 class StepVariant(NamedTuple):
@@ -146,11 +145,13 @@ class FastStep:
         before, devices = cloned(self.state()), [self.step.device] if self.captures else []
         try:
             with generators_kept(devices), python_state_kept(self.step.model):
-                after_plain = self.state_after(plain, visits, before)
+                second_moment = self.second_moment(plain, visits, before)
+                after_plain = self.state_after(plain, visits, before, second_moment)
                 self.check_python_state()
                 if self.captures:
                     fast = CapturedGraph(fast, visits, self.pool, self.step.optimizer.zero_grad)
-                apart = relative_errors(before, after_plain, self.state_after(fast, visits, before))
+                after_fast = self.state_after(fast, visits, before, second_moment)
+                apart = relative_errors(before, after_plain, after_fast)
         finally:
             restore_(self.state(), before)
             if self.captures:
@@ -170,23 +171,38 @@ class FastStep:
     def tolerances(self) -> list[float]:
         """The allowed relative error of each group of the state."""
         forward, backward = FORWARD_TOLERANCE[self.step.precision], BACKWARD_TOLERANCE[self.step.precision]
-        return [backward, backward, forward, forward, RIGHT_TOLERANCE]
+        kinds = len(optimizer_state(self.step.optimizer))
+        return [backward, *kinds * [backward], forward, forward, RIGHT_TOLERANCE]
 
-    def state_after(self, update: Update, visits: Tensor, before: list[list[Tensor]]) -> list[list[Tensor]]:
-        """The state after one update from `before`, with zero momentum and a fixed seed."""
+    def second_moment(self, plain: Update, visits: Tensor, before: list[list[Tensor]]) -> float:
+        """What Adam's second moments begin the check with: the mean of those that its first step leaves. 0 for SGD.
+
+        From zero Adam's first step moves every weight by the learning rate, whichever way its gradient points: where
+        that is but a rounding error, so is the way. From the mean of all it moves a weight about in proportion to its
+        gradient, as SGD does, and the same tolerances hold.
+        """
+        if not isinstance(self.step.optimizer, torch.optim.Adam):
+            return 0.0
+        self.state_after(plain, visits, before)
+        return mean_second_moment(self.step.optimizer)
+
+    def state_after(
+        self, update: Update, visits: Tensor, before: list[list[Tensor]], second_moment: float = 0.0
+    ) -> list[list[Tensor]]:
+        """The state after one update from `before`, with the optimiser as `reset_` leaves it and a fixed seed."""
         restore_(self.state(), before)
-        for momentum in self.step.momentum():
-            momentum.zero_()
+        reset_(self.step.optimizer, second_moment)
         torch.manual_seed(0)
         update(visits)
         return cloned(self.state())
 
     def state(self) -> list[list[Tensor]]:
-        """Everything a step changes: parameters, momentum, buffers, loss sum, right predictions."""
+        """Everything a step changes: parameters, each kind of the optimiser's state, buffers, loss sum, right
+        predictions."""
         step = self.step
         return [
             list(step.parameters.values()),
-            step.momentum(),
+            *optimizer_state(step.optimizer),
             list(step.model.buffers()),
             [step.loss_sum],
             [step.right],

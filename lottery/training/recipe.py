@@ -1,26 +1,45 @@
-"""The training schedule: epochs, batches and learning rates. Numbers only, no network."""
+"""How a network is trained: optimiser, epochs, batches and learning rates. Numbers only, no network."""
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 from lottery.checkpointing.run_settings import RecordedAs
 
+SCHEDULES = ("step", "linear", "cosine")
+DEFAULT_LR = {"sgd": 0.1, "adam": 0.001}  # optimiser -> the learning rate of --lr where none is given
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyperparameters of SGD with momentum, and weight decay on every parameter.
+    """Hyperparameters of a training: its optimiser, its loss, and the learning rate of each step.
 
-    The learning rate rises linearly over the first `warmup` epochs and drops to a tenth at each of `milestones`.
+    The learning rate rises linearly over the first `warmup` epochs. From then on it falls by the `schedule`: "step" is
+    times `gamma` at each of `milestones`; "linear" and "cosine" go down to 0, which they reach when the last step is
+    done, and have no milestones.
+
+    `optimizer` "sgd" is SGD with `momentum`, which `nesterov` applies ahead of the step; "adam" is Adam (Kingma & Ba,
+    ICLR 2015) with `momentum` as its beta1 and 0.999 as its beta2. `weight_decay` is added to the gradient of every
+    parameter. `label_smoothing` a of K classes trains towards (1 - a) one_hot + a / K (Szegedy et al., CVPR 2016).
     """
 
     epochs: int = 182
     milestones: Annotated[tuple[int, ...], RecordedAs("decreasing_lr")] = (91, 136)
     warmup: int = 0
-    lr: float = 0.1
+    lr: float = DEFAULT_LR["sgd"]  # that of Adam is to be given with it
     momentum: float = 0.9
     weight_decay: float = 1e-4
     batch_size: int = 128
+    schedule: str = "step"  # one of SCHEDULES
+    gamma: float = 0.1
+    nesterov: bool = False
+    optimizer: str = "sgd"  # a key of DEFAULT_LR
+    label_smoothing: float = 0.0
+
+    def __post_init__(self):
+        if self.schedule != "step":  # equal trainings are equal recipes, and record the same
+            object.__setattr__(self, "milestones", ())
 
     def scaled(self, part: int, whole: int) -> "Recipe":
         """Epochs, milestones and warm-up scaled by part/whole and truncated (the PrAC paper, section 3).
@@ -38,9 +57,32 @@ class Recipe:
         )
 
     def lr_at(self, epoch: int, step: int, steps: int) -> float:
-        """The learning rate of (0-based) `step` of the `steps` in `epoch`: linear warm-up, then x0.1 per milestone."""
+        """The learning rate of (0-based) `step` of the `steps` in `epoch`: linear warm-up, then the schedule."""
         warm = min(1.0, (epoch * steps + step + 1) / (self.warmup * steps)) if self.warmup else 1.0
-        return warm * self.lr * 0.1 ** sum(epoch >= milestone for milestone in self.milestones)
+        if self.schedule == "step":
+            return warm * self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+        past = self.share_of_decay(epoch + step / steps)
+        return warm * self.lr * (1 - past if self.schedule == "linear" else (1 + math.cos(math.pi * past)) / 2)
+
+    def share_of_decay(self, time: float) -> float:
+        """The share of the epochs after the warm-up that is over after so many epochs and fractions of one."""
+        return max(0.0, time - self.warmup) / max(1, self.epochs - self.warmup)
+
+    def describe_lr(self) -> str:
+        """How the learning rate falls, for the log."""
+        if self.schedule != "step":
+            how = "linearly" if self.schedule == "linear" else "along a cosine"
+            return f"learning rate falls {how} from epoch {self.warmup} on, to 0 after the last step"
+        factor = "" if self.gamma == 0.1 else f" to {self.gamma:g} of itself"
+        return f"learning rate drops{factor} at {', '.join(map(str, self.milestones)) or 'no epoch'}"
+
+    def unused_lr(self) -> str | None:
+        """What of the schedule is never reached, for the log; None where all of it is."""
+        if self.schedule != "step":
+            never = "the learning rate never falls: the warm-up takes all epochs"
+            return never if self.warmup >= self.epochs else None
+        beyond = ", ".join(str(milestone) for milestone in self.milestones if milestone >= self.epochs)
+        return f"the learning rate never drops at {beyond}: the last epoch is {self.epochs - 1}" if beyond else None
 
 
 def batches(n: int, batch_size: int) -> list[slice]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dataset import Images, augment, to_input
 from lottery.training.fast_step import FastStep
+from lottery.training.optimizers import build_optimizer, optimizer_state, reset_
 from lottery.training.precision import autocast, matmul_precision
 from lottery.training.recipe import Recipe
 from models.network_state import tensors
@@ -18,11 +19,12 @@ from pruner import Mask, Ticket, Weights
 
 
 class Step:
-    """One optimiser step: gather, augment, forward, backward, SGD, mask. It never waits for the device.
+    """One optimiser step: gather, augment, forward, backward, SGD or Adam, mask. It never waits for the device.
 
-    The step lives as long as the process and keeps parameters, momentum, learning rate and mask in fixed buffers: a new
-    round, mask or learning rate is written into them, so that a captured step stays valid. Dropped weights are zeroed
-    after every step, which gives the kept ones the same trajectory, to the bit, as masked gradients would.
+    The step lives as long as the process and keeps parameters, the optimiser's state, learning rate and mask in fixed
+    buffers: a new round, mask or learning rate is written into them, so that a captured step stays valid. Dropped
+    weights are zeroed after every step, which gives the kept ones the same trajectory, to the bit, as masked gradients
+    would.
 
     `compile` "auto": on CUDA the step is captured as a graph. "on": the network is compiled by torch.compile as well,
     on any device. "off": operations run one by one. `log` gets one note if a faster variant cannot be used.
@@ -43,12 +45,8 @@ class Step:
         self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.kept: dict[str, Tensor] = {}  # the mask as 0.0 and 1.0, in the memory layout of the parameters
         self.lr = torch.tensor(recipe.lr, device=self.device)
-        self.optimizer = torch.optim.SGD(
-            self.trained, self.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-        )
-        for parameter in self.trained:
-            # Fused SGD on a CPU ignores strides: momentum must lie in memory as its weight does.
-            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        self.label_smoothing = recipe.label_smoothing
+        self.optimizer = build_optimizer(self.trained, self.lr, recipe)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.right = torch.zeros(len(data), dtype=torch.bool, device=self.device)  # (N,) at the last visit
         self.fast_step = FastStep(self, recipe.batch_size, compile, log)
@@ -75,7 +73,7 @@ class Step:
             with autocast(self.device, self.precision):
                 logits = network(to_input(images))
             logits = logits.float()
-            loss = F.cross_entropy(logits, labels)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
             loss.backward()
         self.optimizer.step()
         self.apply_mask_()
@@ -89,7 +87,7 @@ class Step:
 
     @torch.no_grad()
     def load_(self, ticket: Ticket) -> None:
-        """Load the ticket's weights and mask, and zero the momentum."""
+        """Load the ticket's weights and mask, and zero the state of the optimiser."""
         load_weights_(self.model, ticket.weights)
         if ticket.mask.keys() != self.kept.keys():
             self.kept = {name: torch.empty_like(self.parameters[name]) for name in ticket.mask}
@@ -97,8 +95,7 @@ class Step:
         for name, layer in ticket.mask.items():
             self.kept[name].copy_(layer)
         self.apply_mask_()
-        for momentum in self.momentum():
-            momentum.zero_()
+        reset_(self.optimizer)
 
     @property
     def mask(self) -> Mask:
@@ -112,8 +109,9 @@ class Step:
             buffer.copy_(value)
 
     def momentum(self) -> list[Tensor]:
-        """The momentum buffers themselves, in the order of the trained parameters."""
-        return [self.optimizer.state[parameter]["momentum_buffer"] for parameter in self.trained]
+        """The buffers of the optimiser themselves, in the order of the trained parameters: SGD's momentum; or Adam's
+        first moments, then its second ones, then its counts of steps."""
+        return [buffer for kind in optimizer_state(self.optimizer) for buffer in kind]
 
 
 @torch.no_grad()

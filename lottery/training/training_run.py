@@ -175,7 +175,7 @@ def summary(training: TrainingRun, context: TrainingContext, forward_passes: int
 
 
 def plan_lines(training: TrainingRun, context: TrainingContext) -> list[str]:
-    """What is about to be trained and for how long, with warnings about empty layers and unused milestones."""
+    """What is about to be trained and for how long, with warnings about empty layers and an unused schedule."""
     recipe, mask = training.recipe, training.ticket.mask
     begin = f", beginning after step {training.first_step}" if training.first_step else ""
     kept, whole = density(mask), whole_density(mask, context.model.parameters())
@@ -183,12 +183,11 @@ def plan_lines(training: TrainingRun, context: TrainingContext) -> list[str]:
         f"{training.describe()}: density {kept:.4f}, sparsity {1 - kept:.4f} of the prunable weights ({whole:.4f} and "
         f"{1 - whole:.4f} of the whole network), {len(training.indices)} examples",
         f"epochs {training.first_epoch} to {recipe.epochs - 1}, {training.steps_per_epoch} steps each{begin}, "
-        f"learning rate drops at {', '.join(map(str, recipe.milestones)) or 'no epoch'}",
+        f"{recipe.describe_lr()}",
     ]
     warnings = [f"layer {name} has no weights left" for name in empty_layers(mask)]
-    beyond = [str(milestone) for milestone in recipe.milestones if milestone >= recipe.epochs]
-    if beyond:
-        warnings.append(f"the learning rate never drops at {', '.join(beyond)}: the last epoch is {recipe.epochs - 1}")
+    if unused := recipe.unused_lr():
+        warnings.append(unused)
     return lines + [f"warning: {training.describe()}: {warning}" for warning in warnings]
 
 

@@ -65,6 +65,13 @@ def test_fine_tuning_keeps_to_the_last_learning_rate(recipe, last):
     assert all(recipe_under(rule, recipe) == recipe for rule in (None, "weight_rewinding", "lr_rewinding"))
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_fine_tuning_needs_a_schedule_that_does_not_end_at_0(tmp_path, search, schedule):
+    out = trained(f"{given(search, 0, 1)} --schedule {schedule} --rule fine_tuning", tmp_path / "run", expect=2)
+    assert re.search(f"--rule fine_tuning .* is 0 with --schedule {schedule}: it goes with --schedule step", out)
+    assert trained(f"{given(search, 0, 1)} --schedule {schedule} --rule lr_rewinding", tmp_path / "run")
+
+
 # --- each rule --------------------------------------------------------------------------------------------------------
 
 

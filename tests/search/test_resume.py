@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from lottery.checkpointing.checkpoint import read
+from lottery.checkpointing.checkpoint import read, write
 from lottery.training import checkpointer
 from lottery.training.progress import Progress
 from tests.helpers import (
@@ -43,6 +43,42 @@ def test_a_killed_search_ends_where_an_unbroken_one_does(runs, tmp_path, monkeyp
     flags = f"{REWIND} {SAVING}" + (" --eb_eps 0.02" if kind == "PrAC" else "")
     run_killed(monkeypatch, kind, flags, tmp_path, every)
     assert_same_files(tmp_path, runs / kind)
+
+
+FALLING = "--schedule cosine --label_smoothing 0.1"
+ADAM = f"--optimizer adam {FALLING}"
+
+
+@pytest.mark.parametrize("flags", ["--schedule linear --nesterov", ADAM])
+def test_a_killed_search_by_another_recipe_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, flags):
+    """On PrAC sets, whose rounds are shorter, with a round that begins in mid-schedule."""
+    flags = f"{REWIND} {SAVING} --pruning_times 2 --rewind_lr --eb_eps 0.02 {flags}"
+    run("PrAC", flags, tmp_path / "whole")
+    run_killed(monkeypatch, "PrAC", flags, tmp_path / "broken", every=3)
+    assert_same_files(tmp_path / "whole", tmp_path / "broken")
+
+
+@pytest.mark.parametrize("flags", [FALLING, ADAM])
+def test_a_killed_training_by_another_recipe_ends_where_an_unbroken_one_does(runs, tmp_path, monkeypatch, flags):
+    ticket = runs / "imp" / "2checkpoint.pth.tar"
+    flags = f"{SETTINGS} {SAVING} --init_dir {ticket} --mask_dir {ticket} {flags}"
+    run("train", flags, tmp_path / "whole")
+    run_killed(monkeypatch, "train", flags, tmp_path / "broken", every=3)
+    assert_same_files(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_run_that_records_no_recipe_was_trained_by_sgd_with_drops(runs, tmp_path):
+    """Runs of code that had no other recipe go on by the same command, and by no other."""
+    shutil.copytree(runs / "imp", tmp_path / "old")
+    for file in (tmp_path / "old").glob("*checkpoint.pth.tar"):
+        content = read(file)
+        for name in ("schedule", "gamma", "nesterov", "optimizer", "label_smoothing"):
+            del content["settings"][name]
+        write(file, content)
+    assert "optimizer was sgd, is adam" in run("imp", f"{REWIND} --optimizer adam --lr 0.1", tmp_path / "old", expect=2)
+    run("imp", f"{REWIND} --pruning_times 4", tmp_path / "old")
+    run("imp", f"{REWIND} --pruning_times 4", tmp_path / "new")
+    assert_same(checkpoints(tmp_path / "old")[4], checkpoints(tmp_path / "new")[4], "4checkpoint.pth.tar")
 
 
 def test_a_killed_training_ends_where_an_unbroken_one_does(runs, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ RUNS = {
     "sets_digits": 125,
     "controls_cifar": 180,
     "sets_cifar": 180,
+    "prac_fashion": 225,
 }
 
 

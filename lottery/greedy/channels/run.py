@@ -211,7 +211,8 @@ class ChannelSelectionRun:
         """The recipe with the learning rate dropping to a tenth at one half and at three quarters."""
         epochs, lr = self.config.fine_tune_epochs, self.config.fine_tune_lr
         drops = tuple(sorted({epochs // 2, 3 * epochs // 4} - {0}))
-        return replace(self.context.recipe, epochs=epochs, milestones=drops, warmup=0, lr=lr)
+        recipe = replace(self.context.recipe, epochs=epochs, warmup=0, lr=lr)
+        return replace(recipe, schedule="step", milestones=drops, gamma=0.1)
 
     def load_ticket(self) -> None:
         """Make the network as it is now, under the mask of the layers done, this round's ticket."""

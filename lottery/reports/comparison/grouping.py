@@ -1,11 +1,14 @@
 """Group runs by their settings, and give each group a unique name.
 
-As when a run is resumed, a setting that only one of two runs records is no difference.
+As when a run is resumed, a setting that only one of two runs records is no difference, unless it is known what was done
+before there was one.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from lottery.checkpointing.run_settings import with_values_before
 
 TASK = ("dataset", "data checksum", "split checksum", "arch", "stem", "image_size", "network")
 # Settings that make no other method: those of the task, of one run, and of how far one ticket was pruned.
@@ -27,7 +30,9 @@ class Group:
 
 
 def differing(a: Mapping, b: Mapping, names: Iterable[str]) -> list[str]:
-    """Those of these settings that both record, with different values."""
+    """Those of these settings that both record, with different values; one that came later than either of them counts
+    as what was done before there was one."""
+    a, b = with_values_before(a), with_values_before(b)
     return [name for name in names if name in a and name in b and a[name] != b[name]]
 
 
@@ -50,11 +55,13 @@ def name_groups_(groups: Sequence[Group], base_name: Callable[[Mapping], str], n
     base_names = [base_name(group.settings) for group in groups]
     for group, name in zip(groups, base_names, strict=True):
         others = [other for other, its in zip(groups, base_names, strict=True) if its == name and other is not group]
-        compared = list(names) or [setting for setting in group.settings if setting not in NOT_METHOD]
+        settings = with_values_before(group.settings)
+        compared = list(names) or [setting for setting in settings if setting not in NOT_METHOD]
         different = dict.fromkeys(
             setting for other in others for setting in differing(group.settings, other.settings, compared)
         )
-        difference = ", ".join(f"{setting} {_value_text(group.settings[setting])}" for setting in different)
+        telling = [setting for setting in different if settings[setting] != []]
+        difference = ", ".join(f"{setting} {_value_text(settings[setting])}" for setting in telling)
         group.name = f"{name} ({difference})" if difference else name
     for name, times in Counter(group.name for group in groups).items():
         for number, group in enumerate([group for group in groups if group.name == name] if times > 1 else [], 1):

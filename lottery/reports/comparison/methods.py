@@ -7,7 +7,7 @@ differ in their seeds alone.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lottery.checkpointing.run_settings import VALUES_BEFORE
+from lottery.checkpointing.run_settings import with_values_before
 from lottery.checkpointing.script_names import Script
 from lottery.reports.comparison.grouping import BY_SEED, NOT_METHOD, TASK, Group, differing, grouped, name_groups_
 from lottery.reports.comparison.method_names import search_name, start_name
@@ -22,7 +22,10 @@ from lottery.tickets.starting_weights import DENSE as GIVEN_WEIGHTS
 from lottery.tickets.starting_weights import STARTS
 
 # Networks are trained alike if these are equal.
-TRAINING_SETTINGS = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision")
+TRAINING_SETTINGS: tuple[str, ...] = (
+    *("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision"),
+    *("schedule", "gamma", "optimizer", "nesterov", "label_smoothing"),
+)
 SEARCH, TICKETS, DENSE = "search", "tickets", "dense"  # kinds of methods
 UNKNOWN = "tickets of unknown origin"
 
@@ -234,7 +237,7 @@ def without_repeats(runs: Sequence, log: Log) -> list:
 def same_method(a: Mapping, b: Mapping) -> bool:
     """Whether settings are equal but for the seed. Each seed may have been given sets, or a run to follow, of its own;
     runs of one seed must have the same. A setting that came later counts as what was done before there was one."""
-    a, b = VALUES_BEFORE | dict(a), VALUES_BEFORE | dict(b)
+    a, b = with_values_before(a), with_values_before(b)
     names = [name for name in a if name not in NOT_METHOD and not name.startswith(BY_SEED)]
     own = [name for name in a if name.startswith(BY_SEED)] if a.get("seed") == b.get("seed") else []
     return (
