@@ -86,7 +86,7 @@ def test_from_a_shell(tmp_path, monkeypatch, capsys):
     "flags",
     [
         "--prune_type lt",
-        "--prune_type pt",
+        "--prune_type pt --between continue",
         "--prune_type rewind_lt --rewind_epoch 0 --random_prune",
         "--prune_type rewind_lt --rewind_epoch 0 --eb_eps 0.5 --eb_interval steps --eb_arm none",
         "--prune_type rewind_lt --rewind_iteration 3 --rewind_lr --precision bf16 --prune_classifier --deterministic",

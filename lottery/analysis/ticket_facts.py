@@ -15,10 +15,11 @@ from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import Script
 from lottery.elastic.transfer import transfer_again
+from lottery.search.pruning_plan import PruningPlan
 from lottery.tickets.invariants import Seen, TicketFacts, equal, unknown
 from lottery.tickets.load import TicketFiles, checksum
 from lottery.tickets.prac_set_files import read_sequence
-from pruner import Mask, Ticket, Weights, count, kept_after, size
+from pruner import Mask, Ticket, Weights, count, size
 from utils import InputError, digest
 
 
@@ -57,7 +58,7 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
         mask=mask,
         weights=weights,
         rewound=content.get("init_weight"),
-        untrained=bool(content.get("format") and not content.get("history")),
+        untrained=is_untrained(content),
         kept=expected_kept(content, mask, checkpoints, config.rate),
         before=None if before is None else split_state(before["state_dict"])[1],
         rewinding=rewinding_weights(file, content, before),
@@ -67,6 +68,13 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
         carried=transferred,
         not_carried=not_transferred,
     )
+
+
+def is_untrained(content: dict) -> bool:
+    """Whether a file of ours holds a network at its start: rewound, or in the first round of a search that goes on
+    from trained weights between rounds."""
+    continues = content.get("settings", {}).get("between") == "continue" and content.get("state")
+    return bool(content.get("format") and not content.get("history") and not continues)
 
 
 def recorded_ticket(content: dict) -> tuple[Weights, Mask]:
@@ -104,7 +112,7 @@ def expected_kept(content: dict, mask: Mask, checkpoints: RunCheckpoints, rate: 
         if (first := checkpoints[0]) is None:
             return None
         at_first = count(split_state(first["state_dict"])[1]) or at_first
-    return kept_after(round, settings.get("rate", rate), at_first)
+    return PruningPlan.from_settings(settings, rate).kept(round, at_first, size(mask))
 
 
 def rewinding_weights(file: Path, content: dict, before: dict | None) -> Weights | None:

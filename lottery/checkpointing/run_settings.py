@@ -32,6 +32,8 @@ VALUES_BEFORE = {
     "nesterov": False,
     "optimizer": "sgd",
     "label_smoothing": 0.0,
+    "densities": None,
+    "between": "rewind",
 }
 
 
@@ -85,18 +87,24 @@ def run_settings(script: str, *configs: Any, contents: Mapping[str, Any]) -> dic
 def differences(there: Mapping, here: Mapping, names: Container[str] | None = None) -> list[str]:
     """The settings (of these `names`, if given) that differ, in words: "epochs was 8, is 9".
 
-    A larger `pruning_times` than before extends a run and is no difference. A setting that only one side knows is none
-    either (a round that is yet to come, or a flag that came later), unless it is known what was done before there was
-    one (`VALUES_BEFORE`).
+    A larger `pruning_times` than before extends a run and is no difference, nor are further `densities`. A setting that
+    only one side knows is none either (a round that is yet to come, or a flag that came later), unless it is known what
+    was done before there was one (`VALUES_BEFORE`).
     """
     there = {name: value for name, value in VALUES_BEFORE.items() if name in here} | dict(there)
-    extended = there.get("pruning_times", 0) < here.get("pruning_times", 0)
     return [
         f"{name} was {there[name]}, is {here[name]}"
         for name in there
-        if name in here and there[name] != here[name] and not (name == "pruning_times" and extended)
+        if name in here and there[name] != here[name] and not _extends(name, there[name], here[name])
         if names is None or name in names
     ]
+
+
+def _extends(name: str, before: Any, now: Any) -> bool:
+    """Whether this value of a setting asks for more rounds than before, after the same ones."""
+    if name == "densities":
+        return bool(before and now) and now[: len(before)] == before
+    return name == "pruning_times" and before < now
 
 
 @dataclass(frozen=True)

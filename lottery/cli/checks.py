@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lottery.readers.registry import DATASETS, check_source
-from lottery.search.config import REWIND_EPOCH
+from lottery.search.config import PRUNING_TIMES, RATE, REWIND_EPOCH
 from lottery.training.recipe import DEFAULT_LR, Recipe
 from models import check_arch
 from utils import InputError
@@ -121,8 +121,9 @@ def check_directory(flag: str, path: Path) -> None:
 
 
 def check_pruning(args: argparse.Namespace, made_later: Container[str] = ()) -> None:
-    """The checks of both pruning scripts; fills in --rewind_epoch."""
+    """The checks of both pruning scripts; fills in --pruning_times, --rate and --rewind_epoch."""
     check(args, made_later)
+    check_rounds(args)
     if args.rewind_epoch is not None and args.rewind_iteration is not None:
         raise InputError("--rewind_epoch and --rewind_iteration both say where to rewind to: give one of them")
     if args.rewind_epoch is None and args.rewind_iteration is None:
@@ -136,6 +137,21 @@ def check_pruning(args: argparse.Namespace, made_later: Container[str] = ()) -> 
     if args.rewind_lr and args.prune_type == "lt" and not args.init_dir:
         raise InputError("--rewind_lr goes with --prune_type rewind_lt, or with lt from --init_dir; got lt")
     check_ticket(args)
+
+
+def check_rounds(args: argparse.Namespace) -> None:
+    """How many rounds there are, and how much each prunes, is said in one way; fills in --pruning_times and --rate."""
+    rivals = [f"--{name}" for name in ("pruning_times", "rate") if getattr(args, name) is not None]
+    if args.densities and rivals:
+        raise InputError(
+            f"--densities says how many rounds there are and how much each prunes, {' and '.join(rivals)} "
+            f"{'say' if len(rivals) > 1 else 'says'} so, too: give one or the other"
+        )
+    if args.densities:
+        args.pruning_times = len(args.densities)
+    else:
+        args.pruning_times = args.pruning_times or PRUNING_TIMES
+        args.rate = args.rate or RATE
 
 
 def check_ticket(args: argparse.Namespace) -> None:

@@ -49,6 +49,7 @@ def parser() -> Parser:
         "network before and after its pruning does (Algorithm 1 of the paper); or no CEP",
     )
     search_flags.add_given_set(parser)
+    search_flags.add_ledger(parser)
     add_control(parser)
     group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
     flags.add_ticket(group, "dense")

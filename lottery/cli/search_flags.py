@@ -2,8 +2,8 @@
 
 from lottery.cli.flags import add_rewind_lr
 from lottery.cli.parser import Parser
-from lottery.cli.types import count_from_0, number, path, positive_int, share
-from lottery.search.config import REWIND_EPOCH
+from lottery.cli.types import count_from_0, densities, number, path, positive_int, share
+from lottery.search.config import PRUNING_TIMES, RATE, REWIND_EPOCH
 
 REWINDING = {
     "lt": "their initial values",
@@ -16,9 +16,18 @@ def add_pruning(flags: Parser, prune_types: tuple[str, ...]) -> None:
     """Iterative magnitude pruning and rewinding, with the given choices of `REWINDING`."""
     group = flags.add_argument_group("iterative magnitude pruning")
     group.add_argument(
-        "--pruning_times", type=positive_int, default=16, help="rounds: trainings, each followed by a pruning"
+        "--pruning_times",
+        type=positive_int,
+        help=f"rounds: trainings, each followed by a pruning; {PRUNING_TIMES} if not given",
     )
-    group.add_argument("--rate", type=share, default=0.2, help="share of the kept weights that a round prunes")
+    group.add_argument("--rate", type=share, help=f"share of the kept weights that a round prunes; {RATE} if not given")
+    group.add_argument(
+        "--densities",
+        type=densities,
+        metavar="0.64,0.26,0.07",
+        help="instead of both: the density of the prunable weights after each pruning, as many rounds as there are "
+        "values; round(d x n) of n weights are kept",
+    )
     group.add_argument(
         "--prune_type",
         choices=prune_types,
@@ -41,6 +50,14 @@ def add_pruning(flags: Parser, prune_types: tuple[str, ...]) -> None:
         "--prune_classifier",
         action="store_true",
         help="prune the weights of the classifier, the layer that makes the logits, as well",
+    )
+    group.add_argument(
+        "--between",
+        choices=("rewind", "continue"),
+        default="rewind",
+        help="what a round after the first begins with: the rewound weights; or the trained ones that the round before "
+        "left, as learning-rate rewinding does (Renda et al., ICLR 2020). Either way the ticket that is written is "
+        "rewound",
     )
     add_rewind_lr(group, "a round begins in the schedule where the weights it is rewound to stand")
 
@@ -71,6 +88,18 @@ def add_early_stop(flags: Parser, eps: float | None) -> None:
         choices=("exceed", "none"),
         default="exceed",
         help="count distances from the first one above --eb_eps on, or from the start",
+    )
+
+
+def add_ledger(flags: Parser) -> None:
+    """What costs are compared with."""
+    group = flags.add_argument_group("the ledger")
+    group.add_argument(
+        "--vanilla_epochs",
+        type=positive_int,
+        metavar="N",
+        help="count savings against vanilla IMP whose trainings have N epochs, those that tickets are retrained for, "
+        "if rounds of this search are shorter; --epochs if not given. It changes nothing that is found",
     )
 
 

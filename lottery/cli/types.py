@@ -29,6 +29,20 @@ positive = number(float, "a number above 0", lambda value: 0 < value < LARGEST)
 not_negative = number(float, "a number from 0 up", lambda value: 0 <= value < LARGEST)
 
 
+def densities(text: str) -> tuple[float, ...]:
+    """An argparse type: densities between 0 and 1 with commas between, each below the one before."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    falling = list(values) == sorted(set(values), reverse=True)
+    if not values or not falling or not all(0 < value < 1 for value in values):
+        raise argparse.ArgumentTypeError(
+            f"must be densities between 0 and 1 in falling order, such as 0.64,0.26,0.07, got {text!r}"
+        )
+    return values
+
+
 def path(text: str) -> Path:
     """A path, ~ being the user's home, which a shell does not know within --flag=~/x; the empty one, an unset shell
     variable, would be the current directory."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from lottery.checkpointing.run_settings import WHETHER_GIVEN
+from lottery.checkpointing.run_settings import NOT_RECORDED, WHETHER_GIVEN
 from lottery.tickets.config import TicketConfig
 from lottery.training.config import TrainingConfig
 
+PRUNING_TIMES, RATE = 16, 0.2  # where neither these nor densities are given
 REWIND_EPOCH = 2  # of rewind_lt, where neither an epoch nor an iteration is given
 LIKE_RUN, STEPS_OF = "like_run", "steps_of"  # flags that name a finished PrAC run to follow
 
@@ -26,12 +27,14 @@ class Reference(NamedTuple):
 class PruningConfig:
     """Rounds of training, pruning and rewinding (Frankle & Carbin, ICLR 2019; Frankle et al., ICML 2020)."""
 
-    pruning_times: int = 16  # rounds: trainings, each followed by a pruning
-    rate: float = 0.2  # share of the kept weights that a round prunes
+    pruning_times: int = PRUNING_TIMES  # rounds: trainings, each followed by a pruning
+    rate: float | None = RATE  # share of the kept weights that a round prunes; None with
+    densities: tuple[float, ...] | None = None  # the density of the prunable weights after each pruning
     prune_type: str = "lt"  # what kept weights go back to: lt, rewind_lt or pt
     rewind_epoch: int | None = REWIND_EPOCH  # rewind_lt: the 0-based epoch after which weights are kept, or
     rewind_iteration: int | None = None  # the optimiser steps of round 0 after which they are
     prune_classifier: bool = False
+    between: str = "rewind"  # a round begins with the rewound weights, or goes on from the trained ones (continue)
     rewind_lr: bool = False  # whether a round begins in the schedule where its weights stand
     random_prune: bool = False  # a control: prune at random
 
@@ -56,6 +59,8 @@ class SearchConfig:
     early_stop: EarlyStopConfig = field(default_factory=EarlyStopConfig)
     prac_set: Annotated[Path | None, WHETHER_GIVEN] = None  # search on this set, or on those of this PrAC run
     prac_epochs: str = "scaled"  # epochs on a set P of the training split D0: times |P|/|D0|, or (fixed) unchanged
+    # Epochs of the trainings of vanilla IMP that savings are counted against; None: as many as here.
+    vanilla_epochs: Annotated[int | None, NOT_RECORDED] = None
 
     @property
     def reference(self) -> Reference | None:

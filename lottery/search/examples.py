@@ -6,13 +6,17 @@ What it must remember goes into the checkpoint by `state_dict`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 
 from lottery.search.config import SearchConfig
 from lottery.tickets.prac_set_files import check_sets, read_sets, set_notes
+from lottery.training.checkpointer import best_weights
 from lottery.training.context import TrainingContext
+from lottery.training.training_run import TrainingRun
+from pruner import Mask, Weights, apply_
 from utils import digest
 
 
@@ -33,6 +37,24 @@ class RoundEnd:
     def predict(self, network: Callable[[], Tensor]) -> Tensor:
         self.forward_passes += 1
         return network()
+
+
+def round_end(training: TrainingRun, context: TrainingContext, best: Path, final: Weights, mask: Mask) -> RoundEnd:
+    """A round whose training left the weights `final`, whose pruning gives `mask` and whose best network is in the file
+    `best`."""
+
+    def pruned() -> Tensor:
+        weights = {name: value.clone() for name, value in final.items()}
+        apply_(weights, mask)
+        return context.predictions(weights)
+
+    return RoundEnd(
+        training.round,
+        training.indices,
+        best=lambda: context.predictions(best_weights(best)),
+        final=lambda: context.predictions(final),
+        pruned=pruned,
+    )
 
 
 class ExampleSelection(Protocol):

@@ -8,7 +8,8 @@
     when a round may end early          early_stop.py, by the early-bird test (pruner.EarlyBird); of a control,
                                         schedule.py, where the same round of its reference run ended
     how long a round trains             schedule.py
-    which weights are pruned            CRITERION below, for the early stop too; `pruner.prune` drops the lowest
+    which weights are pruned            CRITERION below, for the early stop too; `pruner.drop` drops the lowest
+    how many weights are pruned         pruning_plan.py
     what is in a checkpoint             `save` below and lottery/training/checkpointer.py; docs/runs.md lists the keys
     whether a ticket is consistent      lottery/tickets/invariants.py
     what resuming needs                 `resume` below; lottery/checkpointing/resume.py says whether a command may
@@ -24,7 +25,8 @@ from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.search import log
 from lottery.search.config import SearchConfig
 from lottery.search.early_stop import EarlyStop
-from lottery.search.examples import ExampleSelection, RoundEnd
+from lottery.search.examples import ExampleSelection, round_end
+from lottery.search.pruning_plan import PruningPlan
 from lottery.search.reference_run import ReferenceRun
 from lottery.search.schedule import build_schedule, rounding_notes
 from lottery.tickets.invariants import TicketFacts, check
@@ -35,7 +37,7 @@ from lottery.training.network_notes import network_notes
 from lottery.training.step import copy_weights
 from lottery.training.training_run import TrainingRun, summary, train_epochs
 from models.network_state import tensors
-from pruner import Mask, Scores, Ticket, Weights, apply_, count, kept_after, magnitude, prune, random_scores
+from pruner import Mask, Scores, Ticket, Weights, count, drop, magnitude, random_scores, size
 from utils import InputError, RandomStream, RunError, generator
 
 CRITERION = magnitude  # weights and mask -> what each kept weight is worth
@@ -68,7 +70,9 @@ class ImpSearch:
             initial=len(examples.initial_set()),
             ticket_step=loaded.ticket.step,
             reference=reference,
+            vanilla_epochs=config.vanilla_epochs,
         )
+        self.plan = PruningPlan(config.pruning.rate, config.pruning.densities)
         about = config.training.run.about(config.training.data.data) | {"ticket": loaded.origin}
         self.checkpointer = Checkpointer(context, config.training.run, settings | examples.settings, about)
         self.directory = self.checkpointer.directory
@@ -103,6 +107,11 @@ class ImpSearch:
         return self.training.round >= self.pruning.pruning_times
 
     @property
+    def ledger(self) -> log.Ledger:
+        """What the cost of the rounds is counted by."""
+        return self.schedule.vanilla, self.checkpointer.flops if self.rounds else {}
+
+    @property
     def inputs(self) -> list[Path | None]:
         """The files and directories that the search reads."""
         ticket = self.config.ticket
@@ -116,15 +125,16 @@ class ImpSearch:
         begins_at_rewinding_point = self.schedule.rewinding_step == self.schedule.round(0, len(indices))[1]
         if self.pruning.prune_type == "lt" or (self.pruning.prune_type == "rewind_lt" and begins_at_rewinding_point):
             self.keep_rewinding_weights(self.initial_ticket.weights)
-        self.new_round(0, self.initial_ticket, indices, before=self.initial_ticket.mask)
+        self.new_round(0, self.initial_ticket, self.initial_ticket.weights, indices, before=self.initial_ticket.mask)
 
-    def new_round(self, k: int, ticket: Ticket, indices: Tensor, before: Mask) -> None:
-        """Make round k ready to begin, on disk too: its checkpoint is the ticket, within the mask that came before."""
+    def new_round(self, k: int, ticket: Ticket, weights: Weights, indices: Tensor, before: Mask) -> None:
+        """Make round k ready to begin with these weights, on disk too: its checkpoint is the ticket, within the mask
+        that came before."""
         recipe, first_step = self.schedule.round(k, len(indices))
         self.training = TrainingRun(ticket, indices, recipe, k, first_step)
         self.early_stop = self.new_early_stop()
         self.examples.begin_round()
-        self.context.step.load_(ticket)
+        self.context.step.load_(ticket._replace(weights=weights))
         self.check_ticket(before)
         self.save()
         self.summarize()
@@ -149,19 +159,26 @@ class ImpSearch:
     def next_round(self) -> None:
         """Prune, choose the next examples, rewind."""
         k, final = self.training.round, copy_weights(self.context.model)
-        mask = prune(self.training.ticket.mask, self.scores(final), self.pruning.rate)
+        mask = drop(self.training.ticket.mask, self.scores(final), self.next_drop)
         if k == 0 and self.pruning.prune_type == "pt":
             self.rewound = best_weights(self.directory.best(0))
-        end = self.round_end(final, mask)
+        end = round_end(self.training, self.context, self.directory.best(k), final, mask)
         indices, report = self.examples.next(end)
         log.draw_round(self.training, self.directory.curves(k))
         passes = end.forward_passes * len(self.context.training_indices)
         self.training.add_elapsed()  # pruning and choosing examples count as well
         report |= {"next_in_set": overlap(indices, self.training.indices)}
         self.rounds.append(summary(self.training, self.context, passes) | self.early_stop.summary() | report)
-        log.round_ends(self.training, self.rounds, self.early_stop, self.schedule.vanilla, self.context)
+        log.round_ends(self.training, self.rounds, self.early_stop, self.ledger, self.context)
         ticket = Ticket(mask, self.rewound, self.schedule.rewinding_step)
-        self.new_round(k + 1, ticket, indices, before=self.training.ticket.mask)
+        weights = final if self.pruning.between == "continue" else ticket.weights
+        self.new_round(k + 1, ticket, weights, indices, before=self.training.ticket.mask)
+
+    @property
+    def next_drop(self) -> int:
+        """How many weights this round's pruning drops."""
+        mask = self.training.ticket.mask
+        return count(mask) - self.plan.kept_next(self.training.round, count(mask), size(mask))
 
     def scores(self, weights: Weights) -> Scores:
         """What each kept weight is worth; the lowest are pruned."""
@@ -172,30 +189,12 @@ class ImpSearch:
             )
         return CRITERION(weights, mask)
 
-    def round_end(self, final: Weights, mask: Mask) -> RoundEnd:
-        """This round, whose training left the weights `final` and whose pruning gives `mask`, as `examples` see it."""
-        predictions = self.context.predictions
-        best = self.directory.best(self.training.round)
-
-        def pruned() -> Tensor:
-            weights = {name: value.clone() for name, value in final.items()}
-            apply_(weights, mask)
-            return predictions(weights)
-
-        return RoundEnd(
-            self.training.round,
-            self.training.indices,
-            best=lambda: predictions(best_weights(best)),
-            final=lambda: predictions(final),
-            pruned=pruned,
-        )
-
     # --- within a round -----------------------------------------------------------------------------------------------
 
     def new_early_stop(self) -> EarlyStop:
         interval = self.schedule.vanilla.steps_per_epoch if self.config.early_stop.eb_interval == "steps" else None
         warmup, mask = self.training.recipe.warmup, self.training.ticket.mask
-        return EarlyStop(self.config.early_stop, self.pruning.rate, warmup, mask, interval, CRITERION)
+        return EarlyStop(self.config.early_stop, self.next_drop, warmup, mask, interval, CRITERION)
 
     def snapshot_steps(self) -> set[int]:
         """The steps of the round after which the weights are wanted."""
@@ -229,12 +228,12 @@ class ImpSearch:
                 "not prune: is --prune_classifier missing?"
             )
         self.schedule.check()
-        weights = count(self.initial_ticket.mask)
-        if kept_after(self.pruning.pruning_times, self.pruning.rate, weights) == 0:
-            raise InputError(
-                f"--pruning_times {self.pruning.pruning_times} at --rate {self.pruning.rate} leaves none of the "
-                f"{weights} prunable weights"
-            )
+        self.plan.check(self.pruning.pruning_times, *self.initial_counts)
+
+    @property
+    def initial_counts(self) -> tuple[int, int]:
+        """How many weights the ticket that it begins with keeps, and how many are prunable."""
+        return count(self.initial_ticket.mask), size(self.initial_ticket.mask)
 
     def check_ticket(self, before: Mask) -> None:
         """RunError, with nothing written, if what is about to be trained is not the ticket it should be."""
@@ -243,8 +242,8 @@ class ImpSearch:
             mask=ticket.mask,
             weights=tensors(self.context.model),
             rewound=ticket.weights,
-            untrained=True,
-            kept=kept_after(k, self.pruning.rate, count(self.initial_ticket.mask)),
+            untrained=k == 0 or self.pruning.between == "rewind",
+            kept=self.plan.kept(k, *self.initial_counts),
             before=before,
             examples=self.training.indices,
             training=self.context.training_indices,
@@ -296,4 +295,4 @@ class ImpSearch:
     def log_result(self) -> None:
         """Log the rounds that are done, and where the newest ticket is."""
         ticket = self.directory.checkpoint(self.training.round)
-        log.search_ends(self.training, self.rounds, self.schedule.vanilla, ticket, self.context)
+        log.search_ends(self.training, self.rounds, self.ledger, ticket, self.context)

@@ -1,6 +1,6 @@
 """What a search shows while it goes on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lottery.search.early_stop import EarlyStop
@@ -10,6 +10,8 @@ from lottery.training.plots import draw_curves
 from lottery.training.tables import epoch_line, round_lines, round_table
 from lottery.training.training_run import TrainingRun, plan_lines, short_warnings
 from pruner import density
+
+Ledger = tuple[Vanilla, Mapping[str, float]]  # what savings are counted against, and the dense network's FLOPs
 
 
 def round_begins(training: TrainingRun, rounds: Sequence[dict], planned: int, context: TrainingContext) -> None:
@@ -24,10 +26,10 @@ def epoch_ends(row: dict, training: TrainingRun, context: TrainingContext) -> No
 
 
 def round_ends(
-    training: TrainingRun, rounds: Sequence[dict], early_stop: EarlyStop, vanilla: Vanilla, context: TrainingContext
+    training: TrainingRun, rounds: Sequence[dict], early_stop: EarlyStop, ledger: Ledger, context: TrainingContext
 ) -> None:
     """The newest of the finished rounds, what all of them cost, and what is odd about it."""
-    context.progress.log(*round_lines(rounds[-1], len(context.training_indices)), *cost_lines(rounds, vanilla))
+    context.progress.log(*round_lines(rounds[-1], len(context.training_indices)), *cost_lines(rounds, *ledger))
     warnings = short_warnings(training) + early_stop.warnings()
     context.progress.log(*(f"warning: {training.describe()}: {line}" for line in warnings))
 
@@ -39,11 +41,11 @@ def draw_round(training: TrainingRun, path: Path) -> None:
 
 
 def search_ends(
-    training: TrainingRun, rounds: Sequence[dict], vanilla: Vanilla, ticket: Path, context: TrainingContext
+    training: TrainingRun, rounds: Sequence[dict], ledger: Ledger, ticket: Path, context: TrainingContext
 ) -> None:
     """The table of finished rounds, if there are any, and where the newest ticket is."""
     if not rounds:
         return
     sparsity = 1 - density(training.ticket.mask)
-    context.progress.log("", *round_table(rounds), *cost_lines(rounds, vanilla))
+    context.progress.log("", *round_table(rounds), *cost_lines(rounds, *ledger))
     context.progress.log(f"the newest ticket, {100 * sparsity:.2f} % sparse, is in {ticket}")

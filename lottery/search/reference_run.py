@@ -19,7 +19,9 @@ DATA = ("data checksum", "split checksum", "val_fraction")
 SCHEDULE = tuple("epochs batch_size decreasing_lr warmup prac_epochs prune_type rewind_epoch".split())
 SCHEDULE += ("rewind_iteration", "rewind_lr", "init_dir", "mask_dir", "ticket step", "schedule", "gamma")
 # Settings that must be equal for it to differ in nothing but the members of its sets.
-RECIPE = tuple("lr momentum weight_decay no_augmentation rate random_prune prune_classifier seed".split())
+RECIPE = tuple(
+    "lr momentum weight_decay no_augmentation rate densities between random_prune prune_classifier seed".split()
+)
 RECIPE += ("arch", "stem", "network", "optimizer", "nesterov", "label_smoothing")
 STEP_SIZE = ("batch_size",)
 # Settings that made the sets of a run and ended its rounds: a control records those of the run.

@@ -29,6 +29,7 @@ class Schedule:
     ticket_step: int | None = (
         0  # where the ticket that the search begins with stands; 0: random weights, None: not known
     )
+    vanilla_epochs: int | None = None  # of the trainings that savings are counted against; None: those of `recipe`
     # Of a search that follows another run (reference_run.py), by round:
     end_epochs: tuple[int, ...] = ()  # the epochs after which it ends, or
     round_epochs: tuple[int, ...] = ()  # the epochs that its schedule has
@@ -106,7 +107,7 @@ class Schedule:
     @property
     def vanilla(self) -> Vanilla:
         """What savings are measured against."""
-        return Vanilla(self.recipe.epochs, steps_per_epoch(self.whole, self.recipe.batch_size))
+        return Vanilla(self.vanilla_epochs or self.recipe.epochs, steps_per_epoch(self.whole, self.recipe.batch_size))
 
 
 def nearest_epochs(steps: Sequence[int], per_epoch: int) -> tuple[int, ...]:
@@ -122,6 +123,7 @@ def build_schedule(
     initial: int,
     ticket_step: int | None,
     reference: ReferenceRun | None = None,
+    vanilla_epochs: int | None = None,
 ) -> Schedule:
     """The schedule of a search; of one that follows a run: on sets as large its rounds end where those did, on all the
     data they have the nearest whole epochs to as many steps."""
@@ -135,6 +137,7 @@ def build_schedule(
         pruning.rewind_lr,
         fixed=prac_epochs == "fixed",
         ticket_step=ticket_step,
+        vanilla_epochs=vanilla_epochs,
     )
     if reference is None:
         return schedule

@@ -72,9 +72,11 @@ def stability_flags(content: Mapping, point: Flags) -> Flags:
 
 
 def typed(flags: Flags) -> tuple[str, ...]:
-    """Flags as words of a command: `true` is a flag without a value, `false` its absence."""
+    """Flags as words of a command: `true` is a flag without a value, `false` its absence; values of a list have commas
+    between them."""
     words: list[str] = []
     for flag, value in flags.items():
         if value is not False:
-            words += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words += [f"--{flag}"] if value is True else [f"--{flag}", text]
     return tuple(words)

@@ -171,7 +171,7 @@ class Checkpointer:
                 "round": round,
                 "finished": finished,
                 "rounds": list(rounds),
-                "costs": costs(rounds, vanilla),
+                "costs": costs(rounds, vanilla, self.flops if rounds else {}),
             },
         )
 

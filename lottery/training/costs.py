@@ -9,6 +9,8 @@ example joins the one before it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+BACKWARD = 2  # in forward passes: the gradients of weights and of activations cost one each
+
 
 @dataclass(frozen=True)
 class Vanilla:
@@ -59,11 +61,38 @@ def total(rounds: Sequence[Mapping], what: str) -> float:
     return sum(row[what] for row in rounds)
 
 
-def costs(rounds: Sequence[Mapping], vanilla: Vanilla) -> dict:
+def masked_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
+    """Zero-aware FLOPs of one example's forward pass under the mask of a round: those of each layer times its density.
+
+    `flops` are those of the dense network by layer (training/flops.py). None if the layers are not recorded.
+    """
+    if not flops or "layers" not in row:
+        return None
+    layers = row["layers"]
+    return sum(
+        count * layers[name]["kept"] / layers[name]["size"] if name in layers else count
+        for name, count in flops.items()
+    )
+
+
+def training_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
+    """Zero-aware FLOPs, forward and backward, over all examples that a round trained on; None if not recorded."""
+    one = masked_flops(flops, row)
+    return None if one is None else (1 + BACKWARD) * one * row["examples"]
+
+
+def sum_or_none(parts: Sequence[float | None]) -> float | None:
+    """The sum; None if one of them is not known."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def costs(rounds: Sequence[Mapping], vanilla: Vanilla, flops: Mapping[str, float]) -> dict:
     """Total cost and savings of these rounds, for summary.json; empty if there are none."""
     if not rounds:
         return {}
     sums = {what: total(rounds, what) for what in ("steps", "examples", "forward_passes", "seconds")}
+    sums |= {"training_flops": sum_or_none([training_flops(flops, row) for row in rounds])}
     return sums | {
         "saved": saved(rounds, vanilla),
         "saved_with_training": saved_with_training(rounds, vanilla),
@@ -71,14 +100,15 @@ def costs(rounds: Sequence[Mapping], vanilla: Vanilla) -> dict:
     }
 
 
-def cost_lines(rounds: Sequence[Mapping], vanilla: Vanilla) -> list[str]:
+def cost_lines(rounds: Sequence[Mapping], vanilla: Vanilla, flops: Mapping[str, float]) -> list[str]:
     """The log lines on cost after a round."""
-    cost = costs(rounds, vanilla)
+    cost = costs(rounds, vanilla, flops)
+    counted = "" if cost["training_flops"] is None else f"{cost['training_flops']:.3g} zero-aware training FLOPs, "
     parts = ", ".join(f"{name} {100 * part:.2f} %" for name, part in cost["saved_by"].items())
     return [
         f"spent so far: {cost['steps']:,} optimiser steps, {cost['examples']:,} examples, "
-        f"{cost['forward_passes']:,} extra forward passes, {cost['seconds']:.0f} s",
-        f"saved against vanilla IMP: {100 * cost['saved']:.2f} % of its {len(rounds)} x {vanilla.steps:,} "
-        f"steps to find the ticket ({parts}), {100 * cost['saved_with_training']:.2f} % of "
-        f"{len(rounds) + 1} x {vanilla.steps:,} to find and train it",
+        f"{cost['forward_passes']:,} extra forward passes, {counted}{cost['seconds']:.0f} s",
+        f"saved against vanilla IMP, {vanilla.epochs} epochs a training: {100 * cost['saved']:.2f} % of its "
+        f"{len(rounds)} x {vanilla.steps:,} steps to find the ticket ({parts}), "
+        f"{100 * cost['saved_with_training']:.2f} % of {len(rounds) + 1} x {vanilla.steps:,} to find and train it",
     ]

@@ -118,6 +118,13 @@ BAD = [  # flags, what the one sentence must say
     ("--save_interval inf", "from 0 up, got inf"),
 ]
 BAD_PRUNING = [
+    ("--densities 0.5,0.6", "falling order.*got '0.5,0.6'"),
+    ("--densities 1,0.5", "between 0 and 1.*got '1,0.5'"),
+    ("--densities x", "falling order.*got 'x'"),
+    ("--densities 0.5 --rate 0.2", "--rate says so, too"),
+    ("--densities 0.5 --rate 0.2 --pruning_times 1", "--pruning_times and --rate say so, too"),
+    ("--between stay", "stay.*rewind.*continue"),
+    ("--vanilla_epochs 0", "from 1 up, got 0"),
     ("--prune_type xx", "xx"),
     ("--pruning_times 0", "got 0"),
     ("--prune_type rewind_lt --rewind_epoch 3 --epochs 3", "smaller than --epochs 3, got 3"),

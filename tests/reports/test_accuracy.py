@@ -171,3 +171,14 @@ def test_many_altered_tickets_are_left_out_of_the_figure_of_methods():
     assert figure.caption.endswith("are in a chapter of their own.")
     assert len({row[1] for part in parts if isinstance(part, Table) for row in part.rows}) == 10
     assert task.search_names[:2] == ["IMP", "PrAC"], "they have distinct colours"
+
+
+def test_a_cheaper_imp_is_compared_with_the_most_thorough_one():
+    """Its tickets were trained by the same recipe; what differs is how the search trained and pruned."""
+    cheap = IMP | {"rate": None, "densities": [0.5, 0.25], "epochs": 1}
+    runs = [retrained(search, 2, test, seed, seed) for search, test in ((IMP, 90), (cheap, 88)) for seed in range(5)]
+    found = curves(runs, TICKETS)
+    (thorough,) = [curve for name, curve in found.items() if "rate 0.5" in name]
+    (short,) = [curve for name, curve in found.items() if "densities 0.5,0.25" in name]
+    assert thorough.points[0].against_imp is None
+    assert short.points[0].against_imp.mean == -2

@@ -2,10 +2,11 @@
 
 import pytest
 
-from lottery.reports.chapters.cost import cost_row, method_costs
-from lottery.reports.comparison.cost import SearchCosts, evaluation_flops, forward_flops, training_flops
+from lottery.reports.chapters.cost import cost_row, last_shared, method_costs
+from lottery.reports.comparison.cost import SearchCosts, evaluation_flops
 from lottery.reports.comparison.methods import SEARCH, group_by_task
 from lottery.results.ticket_runs import Run
+from lottery.training.costs import masked_flops, training_flops
 from tests.helpers import IMP, PRAC, logged, made, round_row
 
 FLOPS = {"conv.weight": 100.0, "fc.weight": 10.0, "other": 1.0}
@@ -17,7 +18,7 @@ HALF = {"conv.weight": {"size": 8, "kept": 4, "filters": 2, "dead_filters": 0}}
 def test_flops_by_hand():
     """Half of conv's 100, fc and the rest whole: 61 forward; three times that for each of 64 examples."""
     sparse = round_row(1, 90, layers=HALF, forward_passes=7, epochs=2)
-    assert forward_flops(FLOPS, sparse) == 61
+    assert masked_flops(FLOPS, sparse) == 61
     assert training_flops(FLOPS, sparse) == 3 * 61 * 64
     lines = [{"round": 1, "epoch": e, "test": test} for e, test in enumerate([80.0, None])]
     found = Run("r", IMP, [sparse], lines, {"flops": FLOPS, "examples": {"train": 16, "validation": 5, "test": 3}})
@@ -48,3 +49,25 @@ def test_flops_are_saved_against_the_imp_runs():
     (task,), _ = logged(group_by_task, [with_flops(IMP, 64), with_flops(PRAC, 16)])
     bills = [bill for method in task.by_kind(SEARCH) for bill in method_costs(method)]
     assert [cost_row(bill, bills)[-1] for bill in bills] == [None, 75.0]
+
+
+def test_searches_of_other_lengths_are_compared_at_equal_density():
+    """Two prunings to a quarter against one: half of the steps, where IMP took 16; no IMP run is at the eighth."""
+    short = IMP | {"rate": None, "densities": [0.25, 0.125], "epochs": 2}
+    found = made("r", short, [90, 89])
+    found.rounds = [round_row(0, 90, density=1.0), round_row(1, 89, density=0.25, kept=16)]
+    (task,), _ = logged(group_by_task, [made("r", IMP, [90, 91]), found])
+    costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method)]
+    rows = {(cost.method.name, cost.density): cost_row(cost, costs) for cost in costs}
+    thorough, cheap = "IMP (epochs 4, rate 0.5)", "IMP (epochs 2, densities 0.25,0.125)"
+    assert {name for name, _ in rows} == {thorough, cheap}
+    saved = {key: row[-2] for key, row in rows.items()}
+    assert saved == {(thorough, 0.5): None, (thorough, 0.25): None, (cheap, 0.25): 50.0, (cheap, 0.125): None}
+    assert [(cost.method.name, cost.prunings) for cost in last_shared(costs)] == [(thorough, 2), (cheap, 1)]
+
+
+def test_without_a_shared_density_each_last_ticket_is_shown():
+    other = IMP | {"rate": None, "densities": [0.3]}
+    (task,), _ = logged(group_by_task, [made("r", IMP, [90, 91]), made("r", other, [90])])
+    costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method)]
+    assert sorted(cost.prunings for cost in last_shared(costs)) == [1, 2]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from lottery.reports.chapters.accuracy_figures import effort_figure
-from lottery.reports.comparison.accuracy import rounded
+from lottery.reports.comparison.accuracy import ROUNDING, log_ratio, rounded
 from lottery.reports.comparison.cost import SearchCosts, TicketCost, training_row
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
 from lottery.reports.document import Column, Figure, Paragraph, Part, Table
@@ -30,13 +30,15 @@ COLUMNS = (
     Column("schedule", ".2f"),
     Column("early stop", ".2f"),
     Column("saved: find and train (%)", ".2f"),
-    Column("FLOPs saved (%)", ".2f"),
+    Column("steps saved against IMP here (%)", ".2f"),
+    Column("FLOPs saved against IMP here (%)", ".2f"),
 )
 SAVED_BY = ("data", "schedule", "early stop")  # parts of the steps saved, columns of their own
 EXPLAINED = (
     "Steps, examples, extra forward passes and seconds are those of all rounds before the ticket is known. "
-    "Saved: of vanilla IMP's optimiser steps, k full trainings for k prunings, and one more each to find and train; "
-    "FLOPs saved: of the training FLOPs that the IMP runs given here took to the same ticket. FLOPs are zero-aware, "
+    "Saved: of vanilla IMP's optimiser steps, k full trainings for k prunings, and one more each to find and train. "
+    "Saved against IMP here: of the steps, or training FLOPs, that the most thorough IMP runs among these took to a "
+    "ticket of the same density. FLOPs are zero-aware, "
     "what a machine would do that skips every dropped weight: forward FLOPs of each layer times its density, three "
     "times for forward and backward. Other FLOPs: extra passes, validation and test, forward alone. On today's "
     "hardware dropped weights take as long as kept ones: seconds are what was measured."
@@ -75,10 +77,10 @@ def cost_parts(task: Task, number: int) -> list[Part]:
         return []
     rows = [cost_row(cost, costs) for cost in costs]
     shared = last_shared(costs)
-    newest = [row for row in rows if row[1] == shared]
-    short = Table(
-        f"cost-{number}", f"Finding the ticket after {shared} prunings, {task.name}; means over seeds.", COLUMNS, newest
-    )
+    newest = [row for row, cost in zip(rows, costs, strict=True) if cost in shared]
+    densities = sorted({f"{100 * cost.density:.3g}" for cost in shared}, key=float)
+    ticket = f"the ticket with {densities[0]} % of the weights" if len(densities) == 1 else "each method's last ticket"
+    short = Table(f"cost-{number}", f"Finding {ticket}, {task.name}; means over seeds.", COLUMNS, newest)
     whole = Table(f"cost-by-round-{number}", f"The same after every round, {task.name}.", COLUMNS, rows, folded=True)
     figures = [cost_figure(task, costs, number), *effort_parts(task, number)]
     return [*flops_warnings(costs), *figures, Paragraph(EXPLAINED), short, whole]
@@ -90,30 +92,38 @@ def method_costs(method: Method) -> list[MethodCost]:
     return [MethodCost(method, list(by_seed)) for by_seed in zip(*by_run, strict=False)] if by_run else []
 
 
-def last_shared(costs: Sequence[MethodCost]) -> int:
-    """The largest number of prunings that every method has reached."""
-    most: dict[int, int] = defaultdict(int)
+def last_shared(costs: Sequence[MethodCost]) -> list[MethodCost]:
+    """Of each method the ticket of the lowest density that all have reached; its last one if there is no such."""
+    by_method: dict[int, list[MethodCost]] = defaultdict(list)
     for cost in costs:
-        most[id(cost.method)] = max(most[id(cost.method)], cost.prunings)
-    return min(most.values())
+        by_method[id(cost.method)].append(cost)
+    for first in sorted(costs, key=attrgetter("density")):
+        found = [next((cost for cost in own if same_density(cost, first)), None) for own in by_method.values()]
+        if None not in found:
+            return [cost for cost in found if cost]
+    return [own[-1] for own in by_method.values()]
+
+
+def same_density(a: MethodCost, b: MethodCost) -> bool:
+    return log_ratio(a.density, b.density) <= ROUNDING
 
 
 def cost_row(cost: MethodCost, costs: Iterable[MethodCost]) -> list:
     """The row of a table with `COLUMNS`; `costs` are those of all methods."""
-    flops, imp = cost.mean(attrgetter("training_flops")), imp_flops(cost, costs)
+    imp = imp_cost(cost, costs)
     return [
         cost.method.name,
         cost.prunings,
         100 * rounded(cost.density),
         len(cost.by_seed),
         *(cost.mean(attrgetter(name)) for name in ("steps", "examples", "forward_passes")),
-        flops,
+        cost.mean(attrgetter("training_flops")),
         cost.mean(attrgetter("evaluation_flops")),
         cost.mean(attrgetter("seconds")),
         percentage(cost.mean(attrgetter("saved"))),
         *(percentage(cost.mean_saved_by(part)) for part in SAVED_BY),
         percentage(cost.mean(attrgetter("saved_with_training"))),
-        percentage(1 - flops / imp) if flops and imp else None,
+        *(saved_against(imp, cost, attrgetter(name)) for name in ("steps", "training_flops")),
     ]
 
 
@@ -121,13 +131,25 @@ def percentage(fraction: float | None) -> float | None:
     return None if fraction is None else 100 * fraction
 
 
-def imp_flops(cost: MethodCost, costs: Iterable[MethodCost]) -> float | None:
-    """Training FLOPs of IMP, with the same recipe, to its ticket after as many prunings; None for IMP itself."""
-    for other in costs:
-        same = other.prunings == cost.prunings and other.method.same_recipe(cost.method)
-        if same and other.method.is_imp and other.method is not cost.method:
-            return other.mean(attrgetter("training_flops"))
-    return None
+def imp_cost(cost: MethodCost, costs: Iterable[MethodCost]) -> MethodCost | None:
+    """What the most thorough IMP, with as many examples in a batch, had spent on its ticket of the same density; None
+    for that search itself."""
+    batch_size = cost.method.settings.get("batch_size")
+    imps = [
+        other
+        for other in costs
+        if other.method.is_imp and same_density(other, cost) and other.method.settings.get("batch_size") == batch_size
+    ]
+    most = max(imps, key=lambda other: other.method.thoroughness, default=None)
+    return None if most is None or most.method is cost.method else most
+
+
+def saved_against(
+    imp: MethodCost | None, cost: MethodCost, value: Callable[[TicketCost], float | None]
+) -> float | None:
+    """The share in percent of what IMP had spent that this one saves; None where one of them is not known."""
+    spent, mine = imp and imp.mean(value), cost.mean(value)
+    return percentage(1 - mine / spent) if spent and mine is not None else None
 
 
 def flops_warnings(costs: Sequence[MethodCost]) -> list[Paragraph]:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from lottery.checkpointing.script_names import Script
 from lottery.reports.chapters.greedy_tables import swept_columns
-from lottery.reports.comparison.cost import evaluation_flops, training_flops
+from lottery.reports.comparison.cost import evaluation_flops
 from lottery.reports.comparison.methods import DENSE, SEARCH, Method, Task
 from lottery.reports.comparison.stability_families import Family, families_by_task
 from lottery.reports.comparison.sweeps import Sweep
 from lottery.reports.document import Column, Commands, Paragraph, Part, Table
 from lottery.results.runs import AnyRun
 from lottery.results.ticket_runs import Run
+from lottery.training.costs import training_flops
 
 ROWS = (  # heading, key of a round's row, form
     ("round", "round", "d"),

@@ -81,12 +81,14 @@ def accuracy_curves(task: Task, kind: str, margin: float) -> list[Curve]:
 
 def imp_reference(curve: Curve, curves: Sequence[Curve]) -> Curve | None:
     """The curve of IMP to compare with: of equal training settings and number of steps, with seeds of the same kind; of
-    several the one with most settings in common. None for IMP itself."""
-    if curve.method.is_imp:
-        return None
+    several the most thorough search, then the one with most settings in common. None for IMP itself, unless there is a
+    more thorough one."""
     imps = [other for other in curves if other.method.is_imp and is_comparable(other.method, curve.method)]
-    mine = curve.method.settings
-    return min(imps, key=lambda imp: len(differing(mine, imp.method.settings, mine)), default=None)
+    if curve.method.is_imp:
+        imps = [other for other in imps if other.method.thoroughness > curve.method.thoroughness]
+    most, mine = max((imp.method.thoroughness for imp in imps), default=None), curve.method.settings
+    thorough = [imp for imp in imps if imp.method.thoroughness == most]
+    return min(thorough, key=lambda imp: len(differing(mine, imp.method.settings, mine)), default=None)
 
 
 def is_comparable(a: Method, b: Method) -> bool:

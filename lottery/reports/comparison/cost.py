@@ -8,36 +8,24 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lottery.results.ticket_runs import FOREIGN, Run
-from lottery.training.costs import Vanilla, saved, saved_by, saved_with_training
+from lottery.search.config import RATE
+from lottery.search.pruning_plan import PruningPlan
+from lottery.training.costs import (
+    Vanilla,
+    masked_flops,
+    saved,
+    saved_by,
+    saved_with_training,
+    sum_or_none,
+    training_flops,
+)
 from lottery.training.recipe import steps_per_epoch
-
-BACKWARD = 2  # in forward passes: the gradients of weights and of activations cost one each
-
-
-def forward_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
-    """FLOPs of one example's forward pass under the mask of this round: those of each layer times its density.
-
-    `flops` are those of the dense network by layer, `row` is the round's. None if the layers are not recorded.
-    """
-    if not flops or "layers" not in row:
-        return None
-    layers = row["layers"]
-    return sum(
-        count * layers[name]["kept"] / layers[name]["size"] if name in layers else count
-        for name, count in flops.items()
-    )
-
-
-def training_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
-    """Forward and backward over all examples that the round trained on; None if not recorded."""
-    one = forward_flops(flops, row)
-    return None if one is None else (1 + BACKWARD) * one * row["examples"]
 
 
 def evaluation_flops(run: Run, row: Mapping) -> float | None:
     """Forward passes that do not train: those that build PrAC sets, validation after each epoch, the test set at each
     new best epoch. None if not all epochs of the round are recorded."""
-    one, counts = forward_flops(run.summary.get("flops", {}), row), run.summary.get("examples", {})
+    one, counts = masked_flops(run.summary.get("flops", {}), row), run.summary.get("examples", {})
     epochs = [line for line in run.epochs if line["round"] == row["round"]]
     if one is None or len(epochs) < row["epochs"]:
         return None
@@ -106,11 +94,8 @@ class SearchCosts:
         if k < len(rounds):
             return rounds[k]["density"]
         last, kept = rounds[-1]["density"], rounds[-1]["kept"]
-        return last * (kept - round(self.run.settings["rate"] * kept)) / kept
-
-
-def sum_or_none(parts: Sequence[float | None]) -> float | None:
-    return None if None in parts else sum(parts)
+        plan = PruningPlan.from_settings(self.run.settings, RATE)
+        return last * plan.kept_next(k - 1, kept, round(kept / last)) / kept
 
 
 def training_row(run: Run) -> Mapping:

@@ -60,7 +60,7 @@ def name_groups_(groups: Sequence[Group], base_name: Callable[[Mapping], str], n
         different = dict.fromkeys(
             setting for other in others for setting in differing(group.settings, other.settings, compared)
         )
-        telling = [setting for setting in different if settings[setting] != []]
+        telling = [setting for setting in different if settings[setting] not in ([], None)]
         difference = ", ".join(f"{setting} {_value_text(settings[setting])}" for setting in telling)
         group.name = f"{name} ({difference})" if difference else name
     for name, times in Counter(group.name for group in groups).items():

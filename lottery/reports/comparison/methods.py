@@ -17,6 +17,8 @@ from lottery.results.stability_runs import StabilityRun
 from lottery.results.ticket_origins import alteration, control_kind, sample_key, search_settings, start_kind, transfers
 from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.retraining.rules import RULES, takes_trained
+from lottery.search.config import RATE
+from lottery.search.pruning_plan import PruningPlan
 from lottery.search.reference_run import SET_SETTINGS, STEPS_OF
 from lottery.tickets.starting_weights import DENSE as GIVEN_WEIGHTS
 from lottery.tickets.starting_weights import STARTS
@@ -61,6 +63,14 @@ class Method:
         """
         plain = self.search_settings and not alteration(self.runs[0], rule=self.continuing_rule is None)
         return bool(plain) and search_name(self.search_settings) in ("IMP", f"{FOREIGN}, IMP")
+
+    @property
+    def thoroughness(self) -> tuple[float, float]:
+        """Orders searches of IMP by how much they train before a ticket: the epochs of a round, then how small a share
+        of the weights each pruning takes. The most thorough one is the reference for the others."""
+        settings = self.search_settings
+        share = PruningPlan.from_settings(settings, RATE).largest_share
+        return settings.get("epochs", 0), -share
 
     @property
     def is_altered(self) -> bool:
