@@ -32,7 +32,7 @@ def find_tickets(config: PracConfig) -> None:
     if config.prac_set:
         examples = given_sets(config, context)
     elif reference:
-        examples = build_control_sets(config.members, reference, context)
+        examples = build_control_sets(config.members, config.ccs_beta, reference, context)
     else:
         examples = PracSets.from_config(config, context)
     ImpSearch(config, context, ticket, examples, settings, reference).run()

@@ -79,6 +79,8 @@ class RandomStream(IntEnum):
     ORDER_SEEDS = 12  # of the two copies in a stability analysis
     STATISTICS = 13  # examples that batch norm statistics are measured on
     ATTACKS = 14
+    BATCH_SELECTION = 15  # which examples an epoch leaves out
+    COVERAGE = 16  # examples of each stratum of difficulty
 
 
 def generator(

@@ -8,6 +8,7 @@ import json
 import re
 import runpy
 import sys
+from dataclasses import replace
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -107,7 +108,7 @@ def test_a_prac_search_goes_on(prac):
 
 
 @pytest.mark.parametrize("script, flags", [("main_imp", "--prac_set"), ("main_imp", "--steps_of")] + [
-    ("main_PrAC_imp", f"--members {members} --like_run") for members in ("random", "easy", "el2n", "cet", "cep")
+    ("main_PrAC_imp", f"--members {members} --like_run") for members in ("random", "easy", "el2n", "cet", "cep", "ccs")
 ])  # fmt: skip
 def test_a_search_that_follows_another(tmp_path, prac, script, flags):
     run(script, f"{REWIND} {flags} {prac}", tmp_path)
@@ -248,7 +249,10 @@ def test_the_benchmark_of_selection():
 # --- nothing is baked into a graph, nothing waits ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", ["", "--schedule linear --nesterov", "--optimizer adam --label_smoothing 0.1"])
+@pytest.mark.parametrize(
+    "recipe",
+    ["", "--schedule linear --nesterov", "--optimizer adam --label_smoothing 0.1", "--batch_selection infobatch"],
+)
 def test_captured_training_is_the_plain_one_to_the_bit(tmp_path, recipe):
     """Over rounds: replays see each step's learning rate, which warms up and falls, each batch and each mask."""
     checkpoints = {}
@@ -282,8 +286,11 @@ def trained(gpu, images, compile="auto", model=Tiny, indices=24, rounds=1, chang
 
 
 @pytest.mark.parametrize("compile", ["auto", "off"])
-def test_an_epoch_waits_as_often_whatever_its_length(images, compile):
-    """The second round, whose graphs are there: no step waits."""
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adam"}, {"batch_selection": "infobatch"}])
+def test_an_epoch_waits_as_often_whatever_its_length(images, monkeypatch, compile, changes):
+    """The second round, whose graphs are there: no step waits. Where examples are left out, an epoch waits for their
+    number."""
+    monkeypatch.setitem(globals(), "RECIPE", replace(RECIPE, **changes))
     with pretended_gpu() as gpu:
         waits = [trained(gpu, images, compile, indices=n, rounds=2)[2] for n in (16, 32)]
     assert waits[0] == waits[1] > 0

@@ -32,6 +32,7 @@ VALUES_BEFORE = {
     "nesterov": False,
     "optimizer": "sgd",
     "label_smoothing": 0.0,
+    "batch_selection": None,
     "densities": None,
     "between": "rewind",
 }

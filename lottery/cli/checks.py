@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lottery.readers.registry import DATASETS, check_source
 from lottery.search.config import PRUNING_TIMES, RATE, REWIND_EPOCH
-from lottery.training.recipe import DEFAULT_LR, Recipe
+from lottery.training.recipe import BATCH_SELECTIONS, DEFAULT_LR, SELECTION_RATE, SELECTION_UNTIL, Recipe
 from models import check_arch
 from utils import InputError
 
@@ -33,6 +33,7 @@ def check(args: argparse.Namespace, made_later: Container[str] = ()) -> None:
     if args.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("--tensorboard needs a package that is not installed: pip install tensorboard")
     check_recipe(args)
+    check_batch_selection(args)
 
 
 def check_data(args: argparse.Namespace) -> None:
@@ -72,6 +73,25 @@ def _drops_notes(args: argparse.Namespace) -> tuple[str, ...]:
     if args.decreasing_lr and args.schedule != "step":
         return (f"--decreasing_lr {','.join(map(str, args.decreasing_lr))} has no effect: {falls}",)
     return ()
+
+
+def check_batch_selection(args: argparse.Namespace) -> None:
+    """Its numbers go with it; fills them in, where the script has them."""
+    if "batch_selection" not in args:
+        return
+    numbers = {"selection_rate": SELECTION_RATE, "selection_until": SELECTION_UNTIL}
+    given = [f"--{name}" for name in numbers if getattr(args, name) is not None]
+    if given and not args.batch_selection:
+        raise InputError(f"{' and '.join(given)} {'say' if len(given) > 1 else 'says'} how batches are selected: give "
+                         f"--batch_selection {BATCH_SELECTIONS[0]}, too")  # fmt: skip
+    for name, default in numbers.items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
+    if args.batch_selection and getattr(args, "eb_interval", None) == "steps":
+        raise InputError(
+            "--eb_interval steps counts the steps of whole epochs, of which --batch_selection leaves some out: give "
+            "--eb_interval epoch"
+        )
 
 
 def check_resuming(args: argparse.Namespace) -> None:

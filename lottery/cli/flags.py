@@ -3,7 +3,7 @@
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, milestones, not_negative, number, path, positive, positive_int
 from lottery.readers.registry import DATASETS
-from lottery.training.recipe import DEFAULT_LR, SCHEDULES
+from lottery.training.recipe import BATCH_SELECTIONS, DEFAULT_LR, SCHEDULES, SELECTION_RATE, SELECTION_UNTIL
 from models import STEMS
 
 
@@ -217,6 +217,30 @@ def _add_schedule(group) -> None:
         type=number(float, "a number above 0, at most 1", lambda value: 0 < value <= 1),
         metavar="FACTOR",
         help="of --schedule step: what the learning rate is multiplied by at each drop; 0.1 if not given",
+    )
+
+
+def add_batch_selection(group) -> None:
+    """`checks.check_batch_selection` fills in the numbers."""
+    group.add_argument(
+        "--batch_selection",
+        choices=BATCH_SELECTIONS,
+        help="infobatch: in each epoch leave out a share of the examples whose last loss is below the mean, at random, "
+        "and give the others of them more weight, which leaves the expected gradient as it is (InfoBatch; Qin et al., "
+        "ICLR 2024). All examples are trained on if it is not given",
+    )
+    group.add_argument(
+        "--selection_rate",
+        type=number(float, "a number from 0 up, below 1", lambda value: 0 <= value < 1),
+        metavar="SHARE",
+        help=f"that share, r in the paper; {SELECTION_RATE} if not given",
+    )
+    group.add_argument(
+        "--selection_until",
+        type=number(float, "a number above 0, at most 1", lambda value: 0 < value <= 1),
+        metavar="FRACTION",
+        help="fraction of the epochs after which nothing is left out any more, delta in the paper; "
+        f"{SELECTION_UNTIL} if not given",
     )
 
 

@@ -21,6 +21,7 @@ from utils import InputError
 
 SCRIPT = str(Script.PRAC_IMP)
 
+CCS_BETA = 0.1  # share of the hardest examples
 EPS = 0.08  # mask distance of the early stop
 
 
@@ -49,6 +50,7 @@ def parser() -> Parser:
         "network before and after its pruning does (Algorithm 1 of the paper); or no CEP",
     )
     search_flags.add_given_set(parser)
+    flags.add_batch_selection(parser.add_argument_group("which examples an epoch leaves out"))
     search_flags.add_ledger(parser)
     add_control(parser)
     group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
@@ -63,6 +65,8 @@ MEMBERS = {
     "after a tenth of round 0's epochs, at least one",
     "cet": "those that this run forgot most often in the round before, filled up at random",
     "cep": "those on which this run's networks disagree (CEP as DIR has it), filled up or cut at random",
+    "ccs": "those that cover all difficulties, the hardest left out: as many from each of 50 strata of EL2N error as "
+    "there are (coverage-centric sampling; Zheng et al., ICLR 2023)",
 }
 
 
@@ -79,6 +83,13 @@ def add_control(parser: Parser) -> None:
         "--members",
         choices=MEMBERS,
         help="which ones, from round 1 on: " + "; ".join(f"{name}: {help}" for name, help in MEMBERS.items()),
+    )
+
+    group.add_argument(
+        "--ccs_beta",
+        type=number(float, "a number from 0 up, below 1", lambda value: 0 <= value < 1),
+        metavar="SHARE",
+        help=f"of --members ccs: share of the hardest examples that are left out; {CCS_BETA} if not given",
     )
 
 
@@ -101,6 +112,10 @@ def check_control(args: Namespace) -> None:
         )
     if args.like_run and not args.members:
         raise InputError(f"--like_run {args.like_run} needs --members: one of {', '.join(MEMBERS)}")
+    if args.ccs_beta is not None and args.members != "ccs":
+        raise InputError(f"--ccs_beta {args.ccs_beta} is for --members ccs: give both")
+    if args.members == "ccs" and args.ccs_beta is None:
+        args.ccs_beta = CCS_BETA
     if args.like_run and args.eb_eps != EPS:
         raise InputError(f"--like_run ends rounds where those of its run ended, --eb_eps {args.eb_eps} would end them "
                          "elsewhere: give one of them")  # fmt: skip

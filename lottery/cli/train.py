@@ -51,6 +51,7 @@ def training_parser(doc: str) -> Parser:
         "(or the dense 0checkpoint.pth.tar); a one-shot ticket is made by main_imp.py --pruning_times 1 --rate 0.8. "
         "weight_rewinding is --rewind_lr by another name",
     )
+    flags.add_batch_selection(parser.add_argument_group("which examples an epoch leaves out"))
     group.add_argument("--save_model", action="store_true", help="accepted for old commands: the model is always saved")
     return parser
 

@@ -89,7 +89,8 @@ class PracConfig(SearchConfig):
     cep: str = "trained"  # which two networks disagree: trained, pruned or none
     no_early_stop: bool = False
     like_run: Annotated[Path | None, WHETHER_GIVEN] = None  # a control: sets as large as those of this PrAC run
-    members: str | None = None  # which examples they hold: random, easy, el2n, cet or cep (control_sets.py)
+    members: str | None = None  # which examples they hold: random, easy, el2n, cet, cep or ccs (control_sets.py)
+    ccs_beta: float | None = None  # of ccs: share of the hardest examples that are left out
 
     @property
     def reference(self) -> Reference | None:

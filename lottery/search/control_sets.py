@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dataset import highest, overlap, random_by_class, random_subset
+from lottery.search.coverage import coverage_centric
 from lottery.search.examples import RoundEnd
 from lottery.search.prac_sets import PracSets
 from lottery.search.reference_run import ReferenceRun
@@ -21,6 +22,7 @@ from lottery.training.context import TrainingContext
 from utils import InputError, RandomStream, generator
 
 BY_CLASS = ("random", "easy")  # members that are drawn of each class as many as the set has; others are ranked
+BY_ERROR = ("el2n", "ccs")  # members that are chosen by the EL2N error
 EARLY = 10  # scores are of the network after one part in so many of the dense training
 
 
@@ -33,6 +35,8 @@ class ControlSets:
     el2n     those of largest error ||softmax(f(x)) - onehot(y)||_2 of this run's dense network early in round 0
     cet      those of this run's set before that it forgot most often
     cep      those on which two networks of this run disagree; cut at random to the size of the set
+    ccs      those that cover all difficulties (coverage.py), the difficulty being the error of el2n; the hardest share
+             `ccs_beta` is left out
 
     Ties are broken at random, and short sets are topped up at random. EL2N errors are measured once, after `early`
     epochs of round 0: they were proposed for early training, when every example has been trained on equally often. In
@@ -48,7 +52,9 @@ class ControlSets:
         early: int,
         errors: Callable[[], Tensor],
         seed: int,
+        ccs_beta: float = 0.0,
     ):
+        self.ccs_beta = ccs_beta
         self.settings: dict = {}  # the run that is followed records its own (`ReferenceRun.settings_to_record`)
         self.notes: list[str] = []
         self.sets, self.members, self.own, self.labels = sets, members, own, labels  # labels: (N,)
@@ -66,7 +72,7 @@ class ControlSets:
     def observe(self, indices: Tensor, right: Tensor) -> None:
         self.own.observe(indices, right)
         self.epochs += 1
-        if self.members == "el2n" and self.errors is None and self.epochs == self.early:
+        if self.members in BY_ERROR and self.errors is None and self.epochs == self.early:
             self.errors = self.measure()
 
     def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
@@ -75,13 +81,20 @@ class ControlSets:
         (`in_run_set`); for `el2n` also the epochs before scoring."""
         like = self.sets[end.k + 1]
         random = generator(self.seed, end.k, purpose=RandomStream.CONTROL_SETS)
-        chosen, given = (
-            self.draw_by_class(like, random) if self.members in BY_CLASS else self.take_highest(end, len(like), random)
-        )
+        chosen, given = self.choose(like, end, random)
         own = min(given, len(like))
         report = {"next_set": len(chosen), "as_members": own, "filled": len(like) - own, "cut": given - own}
-        report |= {"scored_after": self.early} if self.members == "el2n" else {}
+        report |= {"scored_after": self.early} if self.members in BY_ERROR else {}
         return chosen, report | {"in_run_set": overlap(chosen, like)}
+
+    def choose(self, like: Tensor, end: RoundEnd, random: np.random.Generator) -> tuple[Tensor, int]:
+        """As many examples as in `like`, and how many there are as `members` says."""
+        if self.members in BY_CLASS:
+            return self.draw_by_class(like, random)
+        if self.members == "ccs":
+            random = generator(self.seed, end.k, purpose=RandomStream.COVERAGE)
+            return coverage_centric(self.own.whole, self.scores(end), len(like), self.ccs_beta, random), len(like)
+        return self.take_highest(end, len(like), random)
 
     def draw_by_class(self, like: Tensor, random: np.random.Generator) -> tuple[Tensor, int]:
         """As many examples of each class as in `like`, and how many of them the pool of their class could supply."""
@@ -104,7 +117,7 @@ class ControlSets:
 
     def scores(self, end: RoundEnd) -> Tensor:
         """(n0,): higher scores are chosen first; 0 means no reason to choose the example."""
-        if self.members == "el2n":
+        if self.members in BY_ERROR:
             return end.predict(lambda: self.errors) if end.k == 0 else self.errors  # looked once, in round 0
         if self.members == "cet":
             events = torch.zeros_like(self.own.forgetting.times)
@@ -138,8 +151,11 @@ def can_differ(members: str, entries: Tensor, whole: Tensor, labels: Tensor) -> 
     return bool(((there > 0) & (there < of_all)).any())
 
 
-def build_control_sets(members: str, reference: ReferenceRun, context: TrainingContext) -> ControlSets:
-    """The sets of a control; InputError if the run that it follows allows no such members."""
+def build_control_sets(
+    members: str, ccs_beta: float | None, reference: ReferenceRun, context: TrainingContext
+) -> ControlSets:
+    """The sets of a control, with the share `ccs_beta` of "ccs"; InputError if the run that it follows allows no such
+    members."""
     sets = [torch.from_numpy(entries).to(context.device) for entries in reference.sets]
     made = {name: reference.settings[name] for name in ("data_prune", "threshold", "data_rate", "cep")}
     if members == "cep" and made["cep"] == "none":
@@ -157,4 +173,5 @@ def build_control_sets(members: str, reference: ReferenceRun, context: TrainingC
         early=min(reference.epochs[0], max(1, context.recipe.epochs // EARLY)),
         errors=lambda: context.evaluator.el2n(context.train, context.training_indices),
         seed=context.seed,
+        ccs_beta=ccs_beta or 0.0,
     )

@@ -15,6 +15,7 @@
     what resuming needs                 `resume` below; lottery/checkpointing/resume.py says whether a command may
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from torch import Tensor
@@ -33,6 +34,7 @@ from lottery.tickets.invariants import TicketFacts, check
 from lottery.tickets.load import LoadedTicket
 from lottery.training.checkpointer import Checkpointer, best_weights
 from lottery.training.context import TrainingContext
+from lottery.training.loop import Epoch
 from lottery.training.network_notes import network_notes
 from lottery.training.step import copy_weights
 from lottery.training.training_run import TrainingRun, summary, train_epochs
@@ -73,6 +75,7 @@ class ImpSearch:
             vanilla_epochs=config.vanilla_epochs,
         )
         self.plan = PruningPlan(config.pruning.rate, config.pruning.densities)
+        self.initial_counts = count(self.initial_ticket.mask), size(self.initial_ticket.mask)  # kept, and prunable
         about = config.training.run.about(config.training.data.data) | {"ticket": loaded.origin}
         self.checkpointer = Checkpointer(context, config.training.run, settings | examples.settings, about)
         self.directory = self.checkpointer.directory
@@ -128,8 +131,7 @@ class ImpSearch:
         self.new_round(0, self.initial_ticket, self.initial_ticket.weights, indices, before=self.initial_ticket.mask)
 
     def new_round(self, k: int, ticket: Ticket, weights: Weights, indices: Tensor, before: Mask) -> None:
-        """Make round k ready to begin with these weights, on disk too: its checkpoint is the ticket, within the mask
-        that came before."""
+        """Make round k ready to begin with these weights, on disk too: its checkpoint is the ticket, within `before`."""
         recipe, first_step = self.schedule.round(k, len(indices))
         self.training = TrainingRun(ticket, indices, recipe, k, first_step)
         self.early_stop = self.new_early_stop()
@@ -142,7 +144,7 @@ class ImpSearch:
     def train_round(self) -> None:
         """Train until the schedule ends, the mask settles, or the reference run's same round had ended."""
         log.round_begins(self.training, self.rounds, self.pruning.pruning_times, self.context)
-        for epoch, row in train_epochs(self.training, self.context, self.snapshot_steps()):
+        for epoch, row in self.epochs():
             if self.rewinding_step in epoch.snapshots:
                 self.keep_rewinding_weights(epoch.snapshots[self.rewinding_step])
             self.examples.observe(epoch.examples, epoch.right)  # right: as predicted when trained on
@@ -202,6 +204,11 @@ class ImpSearch:
         wanted = set(self.early_stop.comparison_steps(steps))
         return wanted if self.rewinding_step is None else {self.rewinding_step, *wanted}
 
+    def epochs(self) -> Iterator[tuple[Epoch, dict]]:
+        """This round's training. It leaves no example out before the weights are there that tickets are rewound to."""
+        whole_until = -(-(self.rewinding_step or 0) // self.training.steps_per_epoch)
+        return train_epochs(self.training, self.context, self.snapshot_steps(), whole_until)
+
     @property
     def rewinding_step(self) -> int | None:
         """The step of this round after which the rewinding weights are taken; None for all rounds but the first."""
@@ -229,11 +236,6 @@ class ImpSearch:
             )
         self.schedule.check()
         self.plan.check(self.pruning.pruning_times, *self.initial_counts)
-
-    @property
-    def initial_counts(self) -> tuple[int, int]:
-        """How many weights the ticket that it begins with keeps, and how many are prunable."""
-        return count(self.initial_ticket.mask), size(self.initial_ticket.mask)
 
     def check_ticket(self, before: Mask) -> None:
         """RunError, with nothing written, if what is about to be trained is not the ticket it should be."""
@@ -294,5 +296,5 @@ class ImpSearch:
 
     def log_result(self) -> None:
         """Log the rounds that are done, and where the newest ticket is."""
-        ticket = self.directory.checkpoint(self.training.round)
-        log.search_ends(self.training, self.rounds, self.ledger, ticket, self.context)
+        newest = self.directory.checkpoint(self.training.round)
+        log.search_ends(self.training, self.rounds, self.ledger, newest, self.context)

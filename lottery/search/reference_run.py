@@ -23,6 +23,7 @@ RECIPE = tuple(
     "lr momentum weight_decay no_augmentation rate densities between random_prune prune_classifier seed".split()
 )
 RECIPE += ("arch", "stem", "network", "optimizer", "nesterov", "label_smoothing")
+RECIPE += ("batch_selection", "selection_rate", "selection_until")
 STEP_SIZE = ("batch_size",)
 # Settings that made the sets of a run and ended its rounds: a control records those of the run.
 SET_SETTINGS = tuple("data_prune threshold data_rate cep eb_eps queue_length eb_interval eb_arm".split())

@@ -67,7 +67,7 @@ class CheckpointState:
         }
 
 
-CHANGING = ("state_dict", "momentum", "policy")  # the values that training writes into
+CHANGING = ("state_dict", "momentum", "losses", "policy")  # the values that training writes into
 
 
 def copied(value):
@@ -101,7 +101,7 @@ class Checkpointer:
         now = self.state(training, init_weight, init_step, more)
         now = now if due else now.frozen()
         if training.history and training.best is training.history[-1]:
-            self.best = now.without("momentum")
+            self.best = now.without("momentum", "losses")
         self.newest = now
         if due:
             self.flush()
@@ -139,6 +139,8 @@ class Checkpointer:
             "format": FORMAT,
             "momentum": None if training.finished else self.context.step.momentum(),
         }
+        if (selection := self.context.step.selection) and not training.finished:
+            values["losses"] = selection.losses
         return CheckpointState(training.round, training.ticket.mask, values | more)
 
     def resume(self, resume_point: ResumePoint, recipe: Recipe, rounds: Sequence[dict] = ()) -> TrainingRun:
@@ -191,6 +193,8 @@ def restore_training(resume_point: ResumePoint, recipe: Recipe, context: Trainin
     context.step.load_(Ticket(mask, weights))
     if saved.get("momentum") is not None:
         context.step.load_momentum_(saved["momentum"])
+    if context.step.selection and saved.get("losses") is not None:
+        context.step.selection.losses.copy_(saved["losses"])
     training = TrainingRun(
         ticket=Ticket(mask, saved["init_weight"] or {}, saved.get("init_step")),
         indices=saved["sequence"].long().to(context.device),

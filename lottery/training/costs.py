@@ -40,15 +40,20 @@ def saved_with_training(rounds: Sequence[Mapping], vanilla: Vanilla) -> float:
 
 
 def saved_by(rounds: Sequence[Mapping], vanilla: Vanilla) -> dict[str, float]:
-    """`saved` split into three parts that add up to it: fewer examples, a shorter schedule, the early stop.
+    """`saved` split into parts that add up to it: fewer examples, a shorter schedule, the early stop; and batch
+    selection where there is one.
 
-    They are taken in that order: all epochs on fewer examples, then the planned epochs, then the epochs actually run.
+    They are taken in that order: all epochs on fewer examples, then the planned epochs, then the epochs actually run,
+    then the steps that these lacked.
     """
     whole = len(rounds) * vanilla.steps
     data = sum(vanilla.epochs * (vanilla.steps_per_epoch - row["steps_per_epoch"]) for row in rounds)
     schedule = sum(vanilla.epochs * row["steps_per_epoch"] - planned_steps(row) for row in rounds)
-    stop = sum(planned_steps(row) - row["steps"] for row in rounds)
-    return {"data": data / whole, "schedule": schedule / whole, "early stop": stop / whole}
+    left_out = sum(row.get("steps_left_out", 0) for row in rounds)
+    stop = sum(planned_steps(row) - row["steps"] for row in rounds) - left_out
+    parts = {"data": data, "schedule": schedule, "early stop": stop}
+    parts |= {"batch selection": left_out} if any("steps_left_out" in row for row in rounds) else {}
+    return {name: steps / whole for name, steps in parts.items()}
 
 
 def planned_steps(row: Mapping) -> int:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from lottery.training.batch_selection import BatchSelection
 from lottery.training.optimizers import mean_second_moment, optimizer_state, reset_
 from models.custom import UserNetwork
 from models.python_state import PythonState, generators_kept, python_state, python_state_kept
@@ -40,6 +41,7 @@ class PlainStep(Protocol):
     optimizer: torch.optim.Optimizer
     loss_sum: Tensor
     right: Tensor
+    selection: BatchSelection | None
 
     def update(self, visits: Tensor, network: Callable[[Tensor], Tensor]) -> None: ...
 
@@ -117,6 +119,8 @@ class FastStep:
 
     def faster_variants(self, size: int) -> list[str]:
         """The variants to try for batches of this size, fastest first, without those that have failed."""
+        if self.step.selection and size != self.batch_size:
+            return []  # the last batch has another size in every epoch, of which no recording would be used again
         compiles = self.compiled is not None and size == self.batch_size
         found = ["compiled graph" if self.captures else "compiled"] if compiles else []
         found += ["graph"] if self.captures else []
@@ -172,7 +176,7 @@ class FastStep:
         """The allowed relative error of each group of the state."""
         forward, backward = FORWARD_TOLERANCE[self.step.precision], BACKWARD_TOLERANCE[self.step.precision]
         kinds = len(optimizer_state(self.step.optimizer))
-        return [backward, *kinds * [backward], forward, forward, RIGHT_TOLERANCE]
+        return [backward, *kinds * [backward], forward, forward, RIGHT_TOLERANCE, forward]
 
     def second_moment(self, plain: Update, visits: Tensor, before: list[list[Tensor]]) -> float:
         """What Adam's second moments begin the check with: the mean of those that its first step leaves. 0 for SGD.
@@ -198,7 +202,7 @@ class FastStep:
 
     def state(self) -> list[list[Tensor]]:
         """Everything a step changes: parameters, each kind of the optimiser's state, buffers, loss sum, right
-        predictions."""
+        predictions, the losses of examples."""
         step = self.step
         return [
             list(step.parameters.values()),
@@ -206,6 +210,7 @@ class FastStep:
             list(step.model.buffers()),
             [step.loss_sum],
             [step.right],
+            [step.selection.losses] if step.selection else [],
         ]
 
 

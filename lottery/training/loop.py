@@ -27,7 +27,7 @@ class Epoch:
     number: int  # in the schedule, from 0
     steps: int
     lr: float  # of its last step
-    loss: float  # mean over the examples
+    loss: float  # mean over the examples, weighted if some were left out
     examples: Tensor  # int64 (n,) trained on in this epoch, or in the rest of one that was entered in the middle
     right: Tensor  # bool (n,) whether each was classified right when trained on
     snapshots: dict[int, Weights]  # steps since the start of the schedule -> weights after that step
@@ -41,6 +41,7 @@ def fit(
     seed: int,
     round: int = 0,
     done: int = 0,
+    whole_until: int = 0,
     snapshot_at: Container[int] = (),
     tick: Callable[[], object] = lambda: None,
 ) -> Iterator[Epoch]:
@@ -50,29 +51,41 @@ def fit(
     epoch's learning rate and remaining examples. Every random draw, dropout in whole epochs included, is derived from
     (seed, round, epoch). The weights are copied after each step in `snapshot_at`, counted from the start of epoch 0.
     `tick` is called after each step.
+
+    If the step selects batches, an epoch may have fewer steps; those before epoch `whole_until`, and one that is
+    entered in the middle, leave nothing out. `done` and `snapshot_at` count the steps of whole epochs.
     """
-    plan = batches(len(indices), recipe.batch_size)
+    whole = batches(len(indices), recipe.batch_size)
 
     def epoch_visits(number: int) -> Tensor:
         return visits(indices, draw_epoch(len(indices), step.data.padding, step.data.flips, (seed, round, number)))
 
-    first, skipped = divmod(done, len(plan))
+    def selected(visits: Tensor, number: int) -> Tensor:
+        if step.selection is None or number < whole_until:
+            return visits
+        return step.selection.select_(visits, (seed, round, number), number / recipe.epochs)
+
+    first, skipped = divmod(done, len(whole))
     coming = epoch_visits(first) if first < recipe.epochs else None
     for number in range(first, recipe.epochs):
-        now, begin = coming, skipped if number == first else 0
+        begin = skipped if number == first else 0
+        now = coming if begin else selected(coming, number)
+        left_out = now is not coming
+        plan = batches(now.shape[1], recipe.batch_size) if left_out else whole
         seed_generators(torch_seed(seed, round, number))
         step.begin_epoch_()
         snapshots = {}
         for place, batch in enumerate(plan[begin:], begin):
             step.lr.fill_(recipe.lr_at(number, place, len(plan)))
             step(now[:, batch])
-            if (taken := number * len(plan) + place + 1) in snapshot_at:
+            if (taken := number * len(whole) + place + 1) in snapshot_at:
                 snapshots[taken] = copy_weights(step.model)
             tick()
         coming = epoch_visits(number + 1) if number + 1 < recipe.epochs else None
         lr = recipe.lr_at(number, len(plan) - 1, len(plan))
-        seen = now[0, plan[begin].start :] if begin else indices
-        loss = float(step.loss_sum) / len(seen)
+        seen = now[0, plan[begin].start :] if begin or left_out else indices
+        stands_for = len(seen) if begin else len(indices)  # weights make up for the examples that are left out
+        loss = float(step.loss_sum) / stands_for
         yield Epoch(number, len(plan) - begin, lr, loss, seen, step.right[seen], snapshots)
 
 

@@ -10,6 +10,9 @@ from lottery.checkpointing.run_settings import RecordedAs
 SCHEDULES = ("step", "linear", "cosine")
 DEFAULT_LR = {"sgd": 0.1, "adam": 0.001}  # optimiser -> the learning rate of --lr where none is given
 
+BATCH_SELECTIONS = ("infobatch",)
+SELECTION_RATE, SELECTION_UNTIL = 0.5, 0.875  # the InfoBatch paper's r and delta
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -36,6 +39,9 @@ class Recipe:
     nesterov: bool = False
     optimizer: str = "sgd"  # a key of DEFAULT_LR
     label_smoothing: float = 0.0
+    batch_selection: str | None = None  # infobatch: leave out examples of low loss (batch_selection.py), of which
+    selection_rate: float = SELECTION_RATE  # this share, in epochs up to
+    selection_until: float = SELECTION_UNTIL  # this fraction of all
 
     def __post_init__(self):
         if self.schedule != "step":  # equal trainings are equal recipes, and record the same

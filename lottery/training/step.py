@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dataset import Images, augment, to_input
+from lottery.training.batch_selection import build_selection
 from lottery.training.fast_step import FastStep
 from lottery.training.optimizers import build_optimizer, optimizer_state, reset_
 from lottery.training.precision import autocast, matmul_precision
@@ -46,6 +47,7 @@ class Step:
         self.kept: dict[str, Tensor] = {}  # the mask as 0.0 and 1.0, in the memory layout of the parameters
         self.lr = torch.tensor(recipe.lr, device=self.device)
         self.label_smoothing = recipe.label_smoothing
+        self.selection = build_selection(recipe, len(data), self.device)
         self.optimizer = build_optimizer(self.trained, self.lr, recipe)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.right = torch.zeros(len(data), dtype=torch.bool, device=self.device)  # (N,) at the last visit
@@ -73,12 +75,19 @@ class Step:
             with autocast(self.device, self.precision):
                 logits = network(to_input(images))
             logits = logits.float()
-            loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+            loss = self.loss(logits, labels, index)
             loss.backward()
         self.optimizer.step()
         self.apply_mask_()
         self.right[index] = logits.detach().argmax(1) == labels
         self.loss_sum += loss.detach() * len(index)
+
+    def loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        """The mean loss of the examples `index`, (b,), weighted if batches are selected."""
+        smoothing = self.label_smoothing
+        if self.selection is None:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return self.selection.weigh(F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none"), index)
 
     @torch.no_grad()
     def apply_mask_(self) -> None:
@@ -87,7 +96,7 @@ class Step:
 
     @torch.no_grad()
     def load_(self, ticket: Ticket) -> None:
-        """Load the ticket's weights and mask, and zero the state of the optimiser."""
+        """Load the ticket's weights and mask, zero the state of the optimiser and forget the losses of examples."""
         load_weights_(self.model, ticket.weights)
         if ticket.mask.keys() != self.kept.keys():
             self.kept = {name: torch.empty_like(self.parameters[name]) for name in ticket.mask}
@@ -96,6 +105,8 @@ class Step:
             self.kept[name].copy_(layer)
         self.apply_mask_()
         reset_(self.optimizer)
+        if self.selection:
+            self.selection.reset_()
 
     @property
     def mask(self) -> Mask:

@@ -48,8 +48,13 @@ class TrainingRun:
 
     @property
     def steps_done(self) -> int:
-        """Optimiser steps of the schedule that are done, those before `first_step` included."""
-        return self.first_step + self.steps
+        """Where in the schedule it stands, in steps of whole epochs, those before `first_step` included."""
+        return self.epoch * self.steps_per_epoch if self.history else self.first_step
+
+    @property
+    def steps_left_out(self) -> int:
+        """Optimiser steps fewer than its epochs have with all examples, because batches were selected."""
+        return self.steps_done - self.first_step - self.steps
 
     @property
     def finished(self) -> bool:
@@ -86,9 +91,10 @@ class TrainingRun:
 
 
 def train_epochs(
-    training: TrainingRun, context: TrainingContext, snapshot_at: Container[int] = ()
+    training: TrainingRun, context: TrainingContext, snapshot_at: Container[int] = (), whole_until: int = 0
 ) -> Iterator[tuple[Epoch, dict]]:
-    """Train on from where the history ends; after each epoch yield it and its new row in the history.
+    """Train on from where the history ends; after each epoch yield it and its new row in the history. Epochs before
+    `whole_until` leave no example out.
 
     The step must hold the training's weights, mask and momentum. The test set is looked at only when validation is the
     best so far, since that is where it is reported; if nothing validates, after every epoch.
@@ -101,6 +107,7 @@ def train_epochs(
         seed=context.order_seed,
         round=training.round or 0,
         done=training.steps_done,
+        whole_until=whole_until,
         snapshot_at=snapshot_at,
         tick=context.progress.tick,
     )
@@ -166,6 +173,7 @@ def summary(training: TrainingRun, context: TrainingContext, forward_passes: int
         "steps_per_epoch": training.steps_per_epoch,
         "steps": training.steps,
         "steps_planned": training.planned_steps,
+        **({"steps_left_out": training.steps_left_out} if context.step.selection else {}),
         # Rows of older runs do not say how many examples an epoch had, nor how its steps ran.
         "examples": sum(row.get("examples", len(training.indices)) for row in training.history),
         "forward_passes": forward_passes,

@@ -91,6 +91,10 @@ BAD = [  # flags, what the one sentence must say
     ("--nesterov --momentum 0", "--nesterov needs --momentum above 0, got 0"),
     ("--label_smoothing 1", "in \\[0, 1\\), got 1"),
     ("--label_smoothing -0.1", "got -0.1"),
+    ("--batch_selection all", "all.*infobatch"),
+    ("--selection_rate 0.3", "--selection_rate says how batches are selected: give --batch_selection infobatch, too"),
+    ("--batch_selection infobatch --selection_rate 1", "below 1, got 1"),
+    ("--batch_selection infobatch --selection_until 0", "at most 1, got 0"),
     ("--split_file nowhere.npy", "nowhere.npy does not exist"),
     ("--split_file .", "is a directory"),
     ("--data somewhere", "--data somewhere without --dataset"),
@@ -118,6 +122,7 @@ BAD = [  # flags, what the one sentence must say
     ("--save_interval inf", "from 0 up, got inf"),
 ]
 BAD_PRUNING = [
+    ("--batch_selection infobatch --eb_eps 0.1 --eb_interval steps", "--eb_interval steps counts"),
     ("--densities 0.5,0.6", "falling order.*got '0.5,0.6'"),
     ("--densities 1,0.5", "between 0 and 1.*got '1,0.5'"),
     ("--densities x", "falling order.*got 'x'"),

@@ -232,10 +232,17 @@ def test_random_and_easy_members_have_the_classes_of_their_runs_sets(controls):
 def test_the_forward_passes_of_a_control_are_in_its_books(controls):
     passes = {members: [row["forward_passes"] for row in checkpoints(controls / members)[-1]["rounds"]]
               for members in MEMBERS}  # fmt: skip
-    assert passes == {"random": [0, 0], "easy": [0, 0], "el2n": [1293, 0], "cet": [0, 0], "cep": [1293, 1293]}
+    assert passes == {
+        "random": [0, 0],
+        "easy": [0, 0],
+        "el2n": [1293, 0],
+        "cet": [0, 0],
+        "cep": [1293, 1293],
+        "ccs": [1293, 0],
+    }
 
 
-@pytest.mark.parametrize("kind", ["el2n", "cep", "steps"])
+@pytest.mark.parametrize("kind", ["el2n", "cep", "ccs", "steps"])
 def test_a_killed_control_ends_where_an_unbroken_one_does(controls, tmp_path, monkeypatch, kind):
     """Also where scores are taken in mid-round and needed in later ones."""
     flags = f"{CONTROLLED} --steps_of {controls / 'PrAC'}" if kind == "steps" else like_run(controls / "PrAC", kind)

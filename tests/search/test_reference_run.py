@@ -53,7 +53,9 @@ def test_more_rounds_extend_a_control(controls, tmp_path):
 # --- what cannot be followed ------------------------------------------------------------------------------------------
 
 BAD_CONTROLS = [  # script, flags, what the one sentence must say; {} is a PrAC run, {folder} where other controls lie
-    ("PrAC", "--like_run {}", "needs --members: one of random, easy, el2n, cet, cep"),
+    ("PrAC", "--like_run {}", "needs --members: one of random, easy, el2n, cet, cep, ccs"),
+    ("PrAC", "--ccs_beta 0.2 --members el2n --like_run {}", "--ccs_beta 0.2 is for --members ccs: give both"),
+    ("PrAC", "--ccs_beta 1 --members ccs --like_run {}", "below 1, got 1"),
     ("PrAC", "--members easy", "name that run by --like_run DIR"),
     ("PrAC", "--like_run {} --members hard", "hard"),
     ("PrAC", "--like_run nowhere --members easy", "nowhere does not exist"),

@@ -27,6 +27,7 @@ from lottery.tickets.starting_weights import STARTS
 TRAINING_SETTINGS: tuple[str, ...] = (
     *("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision"),
     *("schedule", "gamma", "optimizer", "nesterov", "label_smoothing"),
+    *("batch_selection", "selection_rate", "selection_until"),
 )
 SEARCH, TICKETS, DENSE = "search", "tickets", "dense"  # kinds of methods
 UNKNOWN = "tickets of unknown origin"

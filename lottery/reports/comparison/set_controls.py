@@ -23,6 +23,11 @@ SET_CONTROLS = {  # by value of --members, and for --steps_of
     "el2n": SetControl("members by EL2N", "its sets serve better than those of large early error (EL2N)"),
     "cet": SetControl("members by forgetting", "its sets serve better than the most forgotten examples alone"),
     "cep": SetControl("members by CEP", "its sets serve better than examples on which networks disagree alone"),
+    "ccs": SetControl(
+        "members by coverage",
+        "its sets serve better than examples of all difficulties (coverage-centric sampling)",
+        "as good as PrAC, so that covering all difficulties explains what its sets do",
+    ),
     "steps_of": SetControl(
         "as many steps as PrAC",
         "its sets serve better than all the data for as many steps",
