@@ -131,7 +131,7 @@ class ImpSearch:
         self.new_round(0, self.initial_ticket, self.initial_ticket.weights, indices, before=self.initial_ticket.mask)
 
     def new_round(self, k: int, ticket: Ticket, weights: Weights, indices: Tensor, before: Mask) -> None:
-        """Make round k ready to begin with these weights, on disk too: its checkpoint is the ticket, within `before`."""
+        """Make round k ready to begin with these weights, on disk too: its checkpoint is the ticket."""
         recipe, first_step = self.schedule.round(k, len(indices))
         self.training = TrainingRun(ticket, indices, recipe, k, first_step)
         self.early_stop = self.new_early_stop()
