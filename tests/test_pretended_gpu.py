@@ -132,6 +132,17 @@ def test_a_ticket_is_trained(tmp_path, ticket, flags):
     run("main_train", f"{QUICK} {flags}{ticket}", tmp_path)  # its result again
 
 
+@pytest.mark.parametrize("flags", ["", "--optimizer adam --batch_selection infobatch"])
+def test_a_mask_that_changes_while_it_trains(tmp_path, flags):
+    """In the buffers of the captured step: what it computes is what the plain one does."""
+    for way in ("auto", "off"):
+        words = f"{QUICK} --method gmp --density 0.2 --update_from 0 --compile {way} {flags}"
+        on_gpu("main_dst", words, "--save_dir", tmp_path / way)
+    found, plain = (read(tmp_path / way / "checkpoint.pth.tar") for way in ("auto", "off"))
+    assert [row["step"] for row in found["history"]] == ["graph"] * len(found["history"])
+    assert all(torch.equal(value, plain["state_dict"][name]) for name, value in found["state_dict"].items())
+
+
 @pytest.mark.parametrize("rule", ["weight_rewinding", "lr_rewinding", "fine_tuning"])
 def test_a_ticket_is_retrained(tmp_path, prac, rule):
     files = f"--init_dir {prac}/1checkpoint.pth.tar --mask_dir {prac}/2checkpoint.pth.tar"

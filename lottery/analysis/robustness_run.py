@@ -81,7 +81,7 @@ def select_networks(path: Path, rounds: Sequence[int] | None) -> tuple[Run, list
 
 def best_network_file(run: Run, row: dict) -> Path:
     """The network whose test accuracy is reported: at the best validation epoch, or the last one."""
-    return RunDirectory(run.path).best(row["round"] if run.is_search else None)
+    return RunDirectory(run.path).best(row["round"] if run.numbers_rounds else None)
 
 
 class TargetLoader:
@@ -169,6 +169,6 @@ def table_heading() -> str:
 
 def table_row(run: Run, row: dict) -> str:
     """A network: its density, its accuracies in percent, and whose it is."""
-    name = f"{run.path}, round {row['round']}" if run.is_search else str(run.path)
+    name = f"{run.path}, round {row['round']}" if run.numbers_rounds else str(run.path)
     cells = [f"{row['density']:.4f}", *(f"{row[name]:.2f}" for name in MEASURED)]
     return "  ".join(f"{cell:>7}" for cell in cells) + f"  {name}"

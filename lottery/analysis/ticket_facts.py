@@ -99,20 +99,24 @@ def prunes_previous_mask(settings: Mapping) -> bool:
 def expected_kept(content: dict, mask: Mask, checkpoints: RunCheckpoints, rate: float) -> int | None:
     """How many weights the mask should keep; None if that is not known.
 
-    A ticket found before training records the number. A search prunes what its round 0 keeps: every weight, or those of
-    the ticket that it began with. `rate` is the pruning rate where the file records none.
+    A ticket found before training records the number; one training with a changing mask reaches it in the end. A search
+    prunes what its round 0 keeps: every weight, or those of the ticket that it began with. `rate` is the pruning rate
+    where the file records none.
     """
-    settings, round = content.get("settings", {}), content.get("state")
+    settings, prunings = content.get("settings", {}), content.get("state")
     if "kept" in settings:
         return settings["kept"]
-    if not round or not mask or not prunes_previous_mask(settings):
+    if settings.get("script") == Script.DST:
+        is_whole = content.get("epoch") == settings["epochs"]
+        return round(settings["density"] * size(mask)) if is_whole and mask else None
+    if not prunings or not mask or not prunes_previous_mask(settings):
         return None
     at_first = size(mask)
     if settings.get("mask_dir"):
         if (first := checkpoints[0]) is None:
             return None
         at_first = count(split_state(first["state_dict"])[1]) or at_first
-    return PruningPlan.from_settings(settings, rate).kept(round, at_first, size(mask))
+    return PruningPlan.from_settings(settings, rate).kept(prunings, at_first, size(mask))
 
 
 def rewinding_weights(file: Path, content: dict, before: dict | None) -> Weights | None:

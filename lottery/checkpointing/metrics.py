@@ -95,15 +95,17 @@ class TensorBoard:
 
 def metrics_line(round: int, density: float, row: dict) -> dict:
     """The line of one epoch: accuracies in percent; `test` and `distance` are null where not measured."""
-    return {"round": round, "density": density} | {name: row.get(name) for name in COLUMNS}
+    return {"round": round, "density": row.get("density", density)} | {name: row.get(name) for name in COLUMNS}
 
 
 def best_row_index(rows: Sequence[dict]) -> int:
     """Index of the epoch with the best validation accuracy (the first among equals), or of the last epoch if there is
-    no validation set."""
+    no validation set. Rows that say that the mask is not `final` yet count only while there are no others: a denser
+    network is not comparable."""
     if rows[-1]["validation"] is None:
         return len(rows) - 1
-    return max(range(len(rows)), key=lambda place: rows[place]["validation"])
+    final = [place for place, row in enumerate(rows) if row.get("final", True)]
+    return max(final or range(len(rows)), key=lambda place: rows[place]["validation"])
 
 
 def _text(lines: Sequence[dict]) -> bytes:

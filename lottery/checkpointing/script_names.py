@@ -11,6 +11,7 @@ class Script(StrEnum):
     IMP = "main_imp.py"
     PRAC_IMP = "main_PrAC_imp.py"
     TRAIN = "main_train.py"
+    DST = "main_dst.py"
     INIT = "main_init.py"
     ELASTIC = "main_elastic.py"
     STABILITY = "main_stability.py"
@@ -30,8 +31,19 @@ class Script(StrEnum):
 
     @property
     def trains_tickets(self) -> bool:
-        """Trains networks under masks, each of which is a row of `rounds` in its summary: searches and retraining."""
-        return self.is_search or self is Script.TRAIN
+        """Trains networks under masks, each of which is a row of `rounds` in its summary: searches, training under a
+        mask that changes, and retraining."""
+        return self.is_search or self in (Script.TRAIN, Script.DST)
+
+    @property
+    def finds_tickets(self) -> bool:
+        """Finds tickets by training: in rounds, or in one training whose mask changes."""
+        return self.is_search or self is Script.DST
+
+    @property
+    def makes_one_ticket(self) -> bool:
+        """Leaves one ticket, in a checkpoint without a number, that can be trained."""
+        return self in (Script.INIT, Script.DST)
 
     @property
     def only_makes_ticket(self) -> bool:

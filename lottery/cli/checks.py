@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from lottery.readers.registry import DATASETS, check_source
-from lottery.search.config import PRUNING_TIMES, RATE, REWIND_EPOCH
+from lottery.search.config import PRUNING_TIMES, RATE
+from lottery.tickets.config import REWIND_EPOCH
 from lottery.training.recipe import BATCH_SELECTIONS, DEFAULT_LR, SELECTION_RATE, SELECTION_UNTIL, Recipe
 from models import check_arch
 from utils import InputError
@@ -144,12 +145,7 @@ def check_pruning(args: argparse.Namespace, made_later: Container[str] = ()) -> 
     """The checks of both pruning scripts; fills in --pruning_times, --rate and --rewind_epoch."""
     check(args, made_later)
     check_rounds(args)
-    if args.rewind_epoch is not None and args.rewind_iteration is not None:
-        raise InputError("--rewind_epoch and --rewind_iteration both say where to rewind to: give one of them")
-    if args.rewind_epoch is None and args.rewind_iteration is None:
-        args.rewind_epoch = REWIND_EPOCH
-    if args.prune_type == "rewind_lt" and args.rewind_epoch is not None and args.rewind_epoch >= args.epochs:
-        raise InputError(f"--rewind_epoch must be smaller than --epochs {args.epochs}, got {args.rewind_epoch}")
+    check_rewinding(args)
     if args.rewind_lr and args.prune_type == "pt":
         raise InputError(
             "--rewind_lr needs --prune_type lt or rewind_lt: with pt weights go back to the end of training"
@@ -157,6 +153,16 @@ def check_pruning(args: argparse.Namespace, made_later: Container[str] = ()) -> 
     if args.rewind_lr and args.prune_type == "lt" and not args.init_dir:
         raise InputError("--rewind_lr goes with --prune_type rewind_lt, or with lt from --init_dir; got lt")
     check_ticket(args)
+
+
+def check_rewinding(args: argparse.Namespace) -> None:
+    """Where the weights stand that tickets are rewound to is said in one way; fills in --rewind_epoch."""
+    if args.rewind_epoch is not None and args.rewind_iteration is not None:
+        raise InputError("--rewind_epoch and --rewind_iteration both say where to rewind to: give one of them")
+    if args.rewind_epoch is None and args.rewind_iteration is None:
+        args.rewind_epoch = REWIND_EPOCH
+    if args.prune_type == "rewind_lt" and args.rewind_epoch is not None and args.rewind_epoch >= args.epochs:
+        raise InputError(f"--rewind_epoch must be smaller than --epochs {args.epochs}, got {args.rewind_epoch}")
 
 
 def check_rounds(args: argparse.Namespace) -> None:

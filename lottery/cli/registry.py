@@ -7,6 +7,7 @@ from types import ModuleType
 from lottery.checkpointing.script_names import Script
 from lottery.cli import (
     channels,
+    dst,
     elastic,
     greedy,
     imp,
@@ -24,6 +25,7 @@ MODULES: dict[str, ModuleType] = {
     Script.IMP: imp,
     Script.PRAC_IMP: prac_imp,
     Script.TRAIN: train,
+    Script.DST: dst,
     Script.INIT: init,
     Script.ELASTIC: elastic,
     Script.STABILITY: stability,

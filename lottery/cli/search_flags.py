@@ -3,7 +3,8 @@
 from lottery.cli.flags import add_rewind_lr
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, densities, number, path, positive_int, share
-from lottery.search.config import PRUNING_TIMES, RATE, REWIND_EPOCH
+from lottery.search.config import PRUNING_TIMES, RATE
+from lottery.tickets.config import REWIND_EPOCH
 
 REWINDING = {
     "lt": "their initial values",
@@ -28,6 +29,20 @@ def add_pruning(flags: Parser, prune_types: tuple[str, ...]) -> None:
         help="instead of both: the density of the prunable weights after each pruning, as many rounds as there are "
         "values; round(d x n) of n weights are kept",
     )
+    add_rewinding(group, prune_types)
+    group.add_argument(
+        "--between",
+        choices=("rewind", "continue"),
+        default="rewind",
+        help="what a round after the first begins with: the rewound weights; or the trained ones that the round before "
+        "left, as learning-rate rewinding does (Renda et al., ICLR 2020). Either way the ticket that is written is "
+        "rewound",
+    )
+    add_rewind_lr(group, "a round begins in the schedule where the weights it is rewound to stand")
+
+
+def add_rewinding(group, prune_types: tuple[str, ...]) -> None:
+    """Which weights a ticket starts from, with the given choices of `REWINDING`; and whether classifiers are pruned."""
     group.add_argument(
         "--prune_type",
         choices=prune_types,
@@ -51,15 +66,6 @@ def add_pruning(flags: Parser, prune_types: tuple[str, ...]) -> None:
         action="store_true",
         help="prune the weights of the classifier, the layer that makes the logits, as well",
     )
-    group.add_argument(
-        "--between",
-        choices=("rewind", "continue"),
-        default="rewind",
-        help="what a round after the first begins with: the rewound weights; or the trained ones that the round before "
-        "left, as learning-rate rewinding does (Renda et al., ICLR 2020). Either way the ticket that is written is "
-        "rewound",
-    )
-    add_rewind_lr(group, "a round begins in the schedule where the weights it is rewound to stand")
 
 
 def add_early_stop(flags: Parser, eps: float | None) -> None:

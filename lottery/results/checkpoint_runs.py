@@ -55,13 +55,13 @@ def _own_run(path: Path, content: dict) -> Run:
     settings = content["settings"]
     if settings["script"] in SEARCHES:
         return Run(path, settings, content.get("rounds", []))
-    if settings["script"] == Script.TRAIN:
+    if settings["script"] in (Script.TRAIN, Script.DST):
         return Run(path, settings, [_retraining_row(content, path)])
     raise NotReportable(path, settings["script"])
 
 
 def _retraining_row(content: dict, path: Path) -> dict:
-    """The row of main_train.py's network; InputError if its training is not finished."""
+    """The row of the network of main_train.py or main_dst.py; InputError if its training is not finished."""
     history, settings = content["history"], content["settings"]
     if content["epoch"] < settings["epochs"]:
         raise InputError(f"{path} is not finished: {len(history)} of {settings['epochs']} epochs")

@@ -25,7 +25,7 @@ def search_settings(run: Run | StabilityRun) -> Mapping | None:
     if run.is_search:
         return run.settings
     settings = found_ticket(run).get("settings") or {}
-    return settings if settings.get("script") in {*SEARCHES, Script.INIT} else None
+    return settings if settings.get("script") in {*SEARCHES, Script.DST, Script.INIT} else None
 
 
 def search_seed(run: Run | StabilityRun) -> int | str:
@@ -150,7 +150,7 @@ def find_tickets_(runs: Sequence[Run]) -> None:
     wanted = {run.settings.get("ticket checksum") for run in nameless}
     found: dict[str | None, dict] = {}
     for search in (run for run in runs if run.is_search and run.script != FOREIGN):
-        for k in range(1, len(search.rounds) + 1):
+        for k in range(1, len(search.rounds) + 1) if search.numbers_rounds else [None]:
             file = RunDirectory(search.path).checkpoint(k)
             origin = {"file": str(file), "prunings": k, "settings": search.settings}
             found |= dict.fromkeys({_ticket_checksum(file)} & wanted, origin)

@@ -39,7 +39,12 @@ class Run:
 
     @property
     def is_search(self) -> bool:
-        return self.script in SEARCHES or (self.script == FOREIGN and self.settings["searches"])
+        return self.script in (*SEARCHES, Script.DST) or (self.script == FOREIGN and self.settings["searches"])
+
+    @property
+    def numbers_rounds(self) -> bool:
+        """Whether its files are numbered by round: those of a search in rounds."""
+        return self.is_search and self.script != Script.DST
 
     @property
     def seed(self) -> int | str:
@@ -58,7 +63,7 @@ class Run:
 
     def mask(self, k: int) -> Mask:
         """The mask after k prunings, from its checkpoint; InputError if that cannot be read."""
-        path = RunDirectory(self.path).checkpoint(k)
+        path = RunDirectory(self.path).checkpoint(k if self.numbers_rounds else None)
         state = read(path).get("state_dict")
         if not isinstance(state, dict):
             raise InputError(f"{path} has no state_dict")

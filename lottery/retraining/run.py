@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.checkpointing.run_settings import run_settings
 from lottery.retraining.config import TicketTrainingConfig
 from lottery.retraining.rules import RULES, recipe_under, takes_trained
 from lottery.tickets.controls import CONTROLS, RandomSource, coincidence, controlled
 from lottery.tickets.load import LoadedTicket, TicketFiles, check_step, load_ticket, own_modules
-from lottery.training.checkpointer import Checkpointer
 from lottery.training.context import TrainingContext
-from lottery.training.costs import Vanilla
-from lottery.training.plots import draw_curves
 from lottery.training.recipe import steps_per_epoch
-from lottery.training.tables import epoch_line, measured_at, round_table
-from lottery.training.training_run import TrainingRun, plan_lines, short_warnings, summary, train_epochs
+from lottery.training.single_training import SingleTraining
+from lottery.training.training_run import TrainingRun
 from pruner import Ticket
 
 
@@ -60,72 +56,35 @@ def schedule_steps(context: TrainingContext) -> int:
     return context.recipe.epochs * steps_per_epoch(len(context.training_indices), context.recipe.batch_size)
 
 
-class TicketTraining:
+class TicketTraining(SingleTraining):
     """A ticket's training: what it works with, and where it stands.
 
     The network of `context` must hold the initial weights of its seed.
     """
 
     def __init__(self, config: TicketTrainingConfig, context: TrainingContext, found: TicketToTrain):
-        self.config, self.found = config, found
-        self.context = replace(context, recipe=recipe_under(config.rule, context.recipe))
-        run = config.training.run
+        self.found = found
+        run, ticket = config.training.run, config.ticket
         contents = context.contents | found.loaded.settings(found.ticket, with_step=config.rewind_lr)
         about = run.about(config.training.data.data) | {
             "ticket": found.loaded.origin,
             "rule": rule_record(config.rule, found.loaded.files, found.first_step, context),
         }
-        self.checkpointer = Checkpointer(self.context, run, run_settings(run.script, config, contents=contents), about)
+        super().__init__(
+            replace(context, recipe=recipe_under(config.rule, context.recipe)),
+            run,
+            run_settings(run.script, config, contents=contents),
+            about,
+            inputs=[ticket.init_dir, ticket.mask_dir],
+        )
 
-    def run(self) -> None:
-        """Begin or resume, and train to the end of the schedule; then the curves and the table."""
-        context, ticket = self.context, self.config.ticket
-        inputs = [ticket.init_dir, ticket.mask_dir]
-        with open_run(self.config.training.run, self.checkpointer.settings, inputs) as resume_point, context.progress:
-            context.log_setup([*self.found.notes, *resume_point.notes])
-            training = self.resume(resume_point) if resume_point.saved else self.begin()
-            self.train(training)
-            self.finish(training)
+    def notes(self) -> list[str]:
+        return [*self.found.notes]
 
     def begin(self) -> TrainingRun:
         ticket = self.context.fill_missing_masks(self.found.ticket)
         self.context.step.load_(ticket)
-        training = TrainingRun(
-            ticket, self.context.training_indices, self.context.recipe, first_step=self.found.first_step
-        )
-        self.save(training)  # from now on the directory is this run's
-        return training
-
-    def resume(self, resume_point: ResumePoint) -> TrainingRun:
-        training = self.checkpointer.resume(resume_point, self.context.recipe)
-        if training.finished:
-            self.context.progress.log("this training is finished; its result again:")
-        return training
-
-    def train(self, training: TrainingRun) -> None:
-        progress = self.context.progress
-        progress.begin(training.steps)
-        progress.expect(training.planned_steps, training.describe())
-        progress.log(*plan_lines(training, self.context))
-        try:
-            for _, row in train_epochs(training, self.context):
-                progress.log(epoch_line(row, training.recipe.epochs))
-                self.save(training)
-        finally:
-            self.checkpointer.flush()
-
-    def finish(self, training: TrainingRun) -> None:
-        """The records, the curves and the table."""
-        row, log = summary(training, self.context), self.context.progress.log
-        vanilla = Vanilla(training.recipe.epochs, training.steps_per_epoch)
-        self.checkpointer.summarize([row], vanilla, round=0, finished=True)
-        curves = self.checkpointer.directory.curves(None)
-        draw_curves(training.history, curves, f"{100 * row['sparsity']:.2f} % sparse")
-        log(*(f"warning: {line}" for line in short_warnings(training)), "")
-        log(*round_table([row], "round"), f"test accuracy at {measured_at(row)}: {row['test']:.2f}")
-
-    def save(self, training: TrainingRun) -> None:
-        self.checkpointer.save(training, training.ticket.weights, training.ticket.step)
+        return TrainingRun(ticket, self.context.training_indices, self.context.recipe, first_step=self.found.first_step)
 
 
 def rule_record(rule: str | None, files: TicketFiles, first_step: int, context: TrainingContext) -> dict | None:

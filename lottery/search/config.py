@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from lottery.checkpointing.run_settings import NOT_RECORDED, WHETHER_GIVEN
-from lottery.tickets.config import TicketConfig
+from lottery.tickets.config import REWIND_EPOCH, TicketConfig
 from lottery.training.config import TrainingConfig
 
 PRUNING_TIMES, RATE = 16, 0.2  # where neither these nor densities are given
-REWIND_EPOCH = 2  # of rewind_lt, where neither an epoch nor an iteration is given
 LIKE_RUN, STEPS_OF = "like_run", "steps_of"  # flags that name a finished PrAC run to follow
 
 

@@ -55,9 +55,11 @@ def method_flags(content: Mapping, point: Flags, method: Mapping) -> Flags:
     shared, own = content.get("common", {}) | point, table_flags("methods", method)
     if followed_method(method) is not None:
         own.pop("like")
-    if method["script"] != Script.INIT:
-        return shared | content.get("search", {}) | own
-    known = flag_names(Script.INIT)
+    script = Script(method["script"])
+    shared |= content.get("search", {}) if script != Script.INIT else {}
+    if not script.makes_one_ticket:
+        return shared | own
+    known = flag_names(script)
     return {name: value for name, value in shared.items() if name in known} | own
 
 

@@ -52,7 +52,7 @@ def ticket_jobs(search: Job, method: str, content: Mapping, point: Flags, folder
 
 def trained_tickets(script: Script, content: Mapping) -> list[int | None]:
     """Which tickets of a method are trained: those after so many prunings, or (None) its only one."""
-    if script == Script.INIT:
+    if script.makes_one_ticket:
         return [None] if "retrain" in content else []
     return content.get("retrain", {}).get("prunings", [])
 
@@ -151,7 +151,7 @@ def stability_jobs(search: Job, content: Mapping, point: Flags) -> list[Job]:
     if "stability" not in content:
         return []
     part, jobs = content["stability"], []
-    wanted = [None] if search.script == Script.INIT else part.get("prunings", [])
+    wanted = [None] if search.script.makes_one_ticket else part.get("prunings", [])
     for prunings in wanted:
         where = search.save_dir.with_name(f"{ticket_name(search, prunings)}_stability")
         is_first = 0 not in wanted and prunings == wanted[0]  # the dense network is the control without a mask

@@ -5,9 +5,10 @@
     [grid]      flags with lists of values: every combination is run; [[grid.cases]]: flags that belong together
     [search]    flags of every search
     [methods.NAME]  script = "main_imp.py", "main_PrAC_imp.py", "main_greedy.py" or "main_channels.py", and its flags;
-                or script = "main_init.py", which makes one ticket, trained if there is a [retrain]: of [common] and
-                [grid] it takes the flags that it has, of [search] none; like = "NAME": a control that follows the run
-                of this method of main_PrAC_imp.py at the same point of the grid (--like_run, --steps_of)
+                or script = "main_init.py" or "main_dst.py", which makes one ticket, trained if there is a [retrain]; of
+                [common] and [grid] either takes the flags that it has, of [search] only main_dst.py; like = "NAME": a
+                control that follows the run of this method of main_PrAC_imp.py at the same point of the grid
+                (--like_run, --steps_of)
     [retrain]   prunings = [...]: the tickets to train; controls = [...]: values of --control, with each of which each
                 ticket is trained as well (dense, which is the same for all tickets of a search, with the first only);
                 control_methods = [...], control_prunings = [...]: the tickets that have controls, if not all do;
@@ -36,7 +37,8 @@ from lottery.study.planning import plan_jobs, trained_tickets
 from utils import InputError, read_toml
 
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic", "stability")
-METHOD_SCRIPTS = (*SEARCHES, Script.GREEDY, Script.CHANNELS, Script.INIT)
+METHOD_SCRIPTS = (*SEARCHES, Script.DST, Script.GREEDY, Script.CHANNELS, Script.INIT)
+STABLE = (*SEARCHES, Script.DST, Script.INIT)  # whose tickets [stability] takes
 # Flags that a study sets itself.
 RESERVED = set("save_dir init_dir mask_dir resume checkpoint overwrite source_arch target_arch rule".split())
 RESERVED |= {*FOLLOWING_FLAGS.values()}
@@ -84,7 +86,7 @@ def check_retrain(path: Path, content: Mapping) -> None:
 
 def any_trained(methods: Iterable[Mapping], content: Mapping) -> bool:
     """Whether [retrain] trains a ticket of any of these methods."""
-    return any(trained_tickets(method["script"], content) for method in methods)
+    return any(trained_tickets(Script(method["script"]), content) for method in methods)
 
 
 def check_dense(path: Path, dense: object) -> None:
@@ -157,11 +159,9 @@ def check_stability(path: Path, content: Mapping) -> None:
     part, scripts = content["stability"], {method["script"] for method in content["methods"].values()}
     check_prunings(path, part, 0)
     check_controls(path, part)
-    if others := scripts - {*SEARCHES, Script.INIT}:
-        raise InputError(
-            f"{path}: [stability] is of tickets of {', '.join((*SEARCHES, Script.INIT))}; a method has {min(others)}"
-        )
-    if not part.get("prunings") and Script.INIT not in scripts:
+    if others := scripts - {*STABLE}:
+        raise InputError(f"{path}: [stability] is of tickets of {', '.join(STABLE)}; a method has {min(others)}")
+    if not part.get("prunings") and not any(Script(script).makes_one_ticket for script in scripts):
         raise InputError(f"{path}: [stability] has no prunings: say whose tickets, 0 for the dense network")
 
 

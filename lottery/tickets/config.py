@@ -6,6 +6,8 @@ from typing import Annotated
 
 from lottery.checkpointing.run_settings import WHETHER_GIVEN
 
+REWIND_EPOCH = 2  # the 0-based epoch whose weights a ticket is rewound to, where neither it nor an iteration is given
+
 
 @dataclass(frozen=True)
 class TicketConfig:

@@ -81,7 +81,13 @@ def masked_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
 
 
 def training_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
-    """Zero-aware FLOPs, forward and backward, over all examples that a round trained on; None if not recorded."""
+    """Zero-aware FLOPs, forward and backward, over all examples that a round trained on; None if not recorded. Where
+    the mask changed while it trained, those of what each layer kept on average (`mean_kept`)."""
+    if "mean_kept" in row and "layers" in row:
+        row = {
+            **row,
+            "layers": {name: {**row["layers"][name], "kept": kept} for name, kept in row["mean_kept"].items()},
+        }
     one = masked_flops(flops, row)
     return None if one is None else (1 + BACKWARD) * one * row["examples"]
 

@@ -9,6 +9,7 @@ Shapes: n examples trained on.
 
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,17 @@ class Epoch:
     snapshots: dict[int, Weights]  # steps since the start of the schedule -> weights after that step
 
 
+class MaskUpdates(Protocol):
+    """Changes of the mask while a network trains, at given steps of the schedule."""
+
+    last: int  # the step of the schedule after which the mask changes no more
+
+    def before_step_(self, step: Step, done: int, visits: Tensor) -> bool:
+        """Called after `done` steps of the schedule, counted as of whole epochs, before the step on the batch `visits`,
+        int64 (4, b). May change the mask (`Step.change_mask_`) and the weights; whether that takes the place of the
+        optimiser step. Only a change of the mask may wait for the device."""
+
+
 def fit(
     step: Step,
     indices: Tensor,
@@ -42,6 +54,7 @@ def fit(
     round: int = 0,
     done: int = 0,
     whole_until: int = 0,
+    updates: MaskUpdates | None = None,
     snapshot_at: Container[int] = (),
     tick: Callable[[], object] = lambda: None,
 ) -> Iterator[Epoch]:
@@ -77,9 +90,11 @@ def fit(
         snapshots = {}
         for place, batch in enumerate(plan[begin:], begin):
             step.lr.fill_(recipe.lr_at(number, place, len(plan)))
-            step(now[:, batch])
-            if (taken := number * len(whole) + place + 1) in snapshot_at:
-                snapshots[taken] = copy_weights(step.model)
+            done = number * len(whole) + place
+            if updates is None or not updates.before_step_(step, done, now[:, batch]):
+                step(now[:, batch])
+            if done + 1 in snapshot_at:
+                snapshots[done + 1] = copy_weights(step.model)
             tick()
         coming = epoch_visits(number + 1) if number + 1 < recipe.epochs else None
         lr = recipe.lr_at(number, len(plan) - 1, len(plan))

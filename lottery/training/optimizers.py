@@ -58,6 +58,12 @@ def optimizer_state(optimizer: Optimizer) -> list[list[Tensor]]:
     return [[optimizer.state[parameter][name] for parameter in parameters] for name in STATE[type(optimizer)]]
 
 
+def weight_state(optimizer: Optimizer, parameter: nn.Parameter) -> list[Tensor]:
+    """The buffers with one value for each weight of this parameter; none for one that is not trained."""
+    state = optimizer.state.get(parameter, {})
+    return [state[name] for name in STATE[type(optimizer)] if name in state and name != "step"]
+
+
 @torch.no_grad()
 def reset_(optimizer: Optimizer, second_moment: float = 0.0) -> None:
     """Zero the state; the second moments of Adam become this number."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dataset import Images, augment, to_input
 from lottery.training.batch_selection import build_selection
 from lottery.training.fast_step import FastStep
-from lottery.training.optimizers import build_optimizer, optimizer_state, reset_
+from lottery.training.optimizers import build_optimizer, optimizer_state, reset_, weight_state
 from lottery.training.precision import autocast, matmul_precision
 from lottery.training.recipe import Recipe
 from models.network_state import tensors
@@ -107,6 +107,18 @@ class Step:
         reset_(self.optimizer)
         if self.selection:
             self.selection.reset_()
+
+    @torch.no_grad()
+    def change_mask_(self, mask: Mask) -> None:
+        """Train on under another mask, of the same layers: dropped weights become 0, and those that are kept anew begin
+        at 0, without momentum. It is written into the fixed buffers, and the host waits for nothing."""
+        for name, layer in mask.items():
+            parameter, kept = self.parameters[name], self.kept[name]
+            stayed = kept * layer
+            for buffer in weight_state(self.optimizer, parameter):
+                buffer.mul_(stayed)
+            parameter.mul_(stayed)
+            kept.copy_(layer)
 
     @property
     def mask(self) -> Mask:

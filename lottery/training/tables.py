@@ -14,6 +14,7 @@ def epoch_line(row: dict, last: int) -> str:
         f"train {row['train']:.2f}",
         f"validation {row['validation']:.2f}" if validates else "",
         f"test {row['test']:.2f}{' (best)' if validates else ''}" if row["test"] is not None else "",
+        f"density {row['density']:.4f}" if "density" in row else "",
         f"mask distance {row['distance']:.4f}" if row.get("distance") is not None else "",
         f"{row['seconds']:.1f} s",
     ]

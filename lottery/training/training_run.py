@@ -14,7 +14,7 @@ from torch import Tensor
 from dataset import class_counts
 from lottery.checkpointing.metrics import best_row_index
 from lottery.training.context import TrainingContext
-from lottery.training.loop import Epoch, finite, fit
+from lottery.training.loop import Epoch, MaskUpdates, finite, fit
 from lottery.training.recipe import Recipe, steps_per_epoch
 from pruner import Ticket, count, density, empty_layers, layer_counts, whole_density
 from utils import RunError
@@ -91,10 +91,15 @@ class TrainingRun:
 
 
 def train_epochs(
-    training: TrainingRun, context: TrainingContext, snapshot_at: Container[int] = (), whole_until: int = 0
+    training: TrainingRun,
+    context: TrainingContext,
+    snapshot_at: Container[int] = (),
+    whole_until: int = 0,
+    updates: MaskUpdates | None = None,
 ) -> Iterator[tuple[Epoch, dict]]:
     """Train on from where the history ends; after each epoch yield it and its new row in the history. Epochs before
-    `whole_until` leave no example out.
+    `whole_until` leave no example out. With `updates` the mask changes while it trains; the training's ticket has the
+    mask of the epoch's end, and so have the rows their density.
 
     The step must hold the training's weights, mask and momentum. The test set is looked at only when validation is the
     best so far, since that is where it is reported; if nothing validates, after every epoch.
@@ -108,6 +113,7 @@ def train_epochs(
         round=training.round or 0,
         done=training.steps_done,
         whole_until=whole_until,
+        updates=updates,
         snapshot_at=snapshot_at,
         tick=context.progress.tick,
     )
@@ -118,18 +124,25 @@ def train_epochs(
                 "finite numbers. What was found before is kept; a smaller --lr or a --warmup may help, in another "
                 "--save_dir or with --overwrite"
             )
-        training.history.append(_row(epoch, training, context))
+        if updates:
+            training.ticket = training.ticket._replace(mask=context.step.mask)
+        training.history.append(_row(epoch, training, context, updates))
         training.history[-1]["seconds"] = training.add_elapsed()
         yield epoch, training.history[-1]
 
 
-def _row(epoch: Epoch, training: TrainingRun, context: TrainingContext) -> dict:
+def _row(epoch: Epoch, training: TrainingRun, context: TrainingContext, updates: MaskUpdates | None) -> dict:
     """The row of an epoch in the history."""
-    validation, best_so_far = None, True
+    validation = None
     if len(context.split.validation):
         validation = context.evaluator.accuracy(context.train, context.split.validation)
-        best_so_far = not training.history or validation > training.best["validation"]
-    return {
+    about_mask = {}
+    if updates:
+        done = (epoch.number + 1) * training.steps_per_epoch
+        about_mask = {"density": density(training.ticket.mask), "final": done > updates.last}
+    rows = [*training.history, {"validation": validation} | about_mask]
+    best_so_far = best_row_index(rows) == len(rows) - 1
+    return about_mask | {
         "epoch": epoch.number,
         "lr": epoch.lr,
         "loss": epoch.loss,
@@ -173,7 +186,7 @@ def summary(training: TrainingRun, context: TrainingContext, forward_passes: int
         "steps_per_epoch": training.steps_per_epoch,
         "steps": training.steps,
         "steps_planned": training.planned_steps,
-        **({"steps_left_out": training.steps_left_out} if context.step.selection else {}),
+        **({"steps_left_out": training.steps_left_out} if training.recipe.batch_selection else {}),
         # Rows of older runs do not say how many examples an epoch had, nor how its steps ran.
         "examples": sum(row.get("examples", len(training.indices)) for row in training.history),
         "forward_passes": forward_passes,

@@ -65,3 +65,19 @@ prunings = [1]
 
 
 SMALL = QUICK.replace("seed = [0, 1]", "seed = [0]").replace("prunings = [1, 2]", "prunings = [2]")
+
+
+GRADUAL = """
+[methods."IMP, cheaper"]
+script = "main_imp.py"
+between = "continue"
+epochs = 1
+schedule = "linear"
+decreasing_lr = ""
+vanilla_epochs = 2
+[methods.GMP]
+script = "main_dst.py"
+method = "gmp"
+density = 0.64
+update_until = 0.8
+"""

@@ -6,7 +6,22 @@ import json
 from lottery.study.job_checks import is_done
 from lottery.study.study_file import read_study
 from tests.helpers import ROOT, write_study
-from tests.study.samples import AT_ONCE, ELASTIC
+from tests.study.samples import AT_ONCE, ELASTIC, GRADUAL, SMALL
+
+
+def test_a_study_of_gradual_pruning_beside_cheaper_searches(written, tmp_path, run_here):
+    """Costs are compared at equal density; the ticket of one training is trained like any other."""
+    text = SMALL.replace("[retrain]", GRADUAL + "[retrain]")
+    folder = tmp_path / "runs"
+    status, err = run_here(written(text), folder)
+    assert status == 0, err
+    found = {row["method"]: row for row in csv.DictReader((folder / "report" / "tables" / "cost-1.csv").open())}
+    assert float(found["GMP"]["steps saved against IMP here (%)"]) == 50
+    assert float(found["GMP"]["FLOPs saved against IMP here (%)"]) > 50
+    assert float(found["IMP, trained on between rounds"]["steps saved against IMP here (%)"]) == 50
+    rows = list(csv.DictReader((folder / "report" / "tables" / "accuracy-1.csv").open()))
+    kinds = {(row["networks"], row["method"]) for row in rows}
+    assert {("retrained", "GMP"), ("search", "GMP"), ("retrained", "IMP, trained on between rounds")} <= kinds
 
 
 def test_a_study_of_tickets_found_at_once_from_end_to_end(written, tmp_path, run_here):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+from lottery.checkpointing.script_names import Script
 from lottery.reports.chapters.accuracy_figures import effort_figure
 from lottery.reports.comparison.accuracy import ROUNDING, log_ratio, rounded
 from lottery.reports.comparison.cost import SearchCosts, TicketCost, training_row
@@ -225,6 +226,7 @@ def ticket_lines(task: Task) -> list[tuple[str, str, list]]:
         found = defaultdict(list)
         for run in method.runs:
             settings, k = (run.ticket or {}).get("settings") or {}, (run.ticket or {}).get("prunings")
+            k = 1 if settings.get("script") == Script.DST else k
             by_round = costs.get((method.search, settings.get("seed")), [])
             if k and len(by_round) >= k:
                 row = training_row(run)

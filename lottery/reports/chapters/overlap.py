@@ -86,7 +86,7 @@ def shared_rounds(runs: Sequence[Run]) -> list[int]:
 
 def read_mask(run: Run, k: int) -> Mask:
     """The run's mask after k prunings. InputError, for readers of the report, if it cannot be read."""
-    if not RunDirectory(run.path).checkpoint(k).exists():
+    if not RunDirectory(run.path).checkpoint(k if run.numbers_rounds else None).exists():
         raise InputError("not all checkpoints are there; the tickets that are missing are compared with none.")
     try:
         return run.mask(k)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from lottery.checkpointing.script_names import Script
 from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.search.config import RATE
 from lottery.search.pruning_plan import PruningPlan
@@ -94,6 +95,8 @@ class SearchCosts:
         if k < len(rounds):
             return rounds[k]["density"]
         last, kept = rounds[-1]["density"], rounds[-1]["kept"]
+        if self.run.script == Script.DST:  # the mask that it trained under in the end is its ticket's
+            return last
         plan = PruningPlan.from_settings(self.run.settings, RATE)
         return last * plan.kept_next(k - 1, kept, round(kept / last)) / kept
 

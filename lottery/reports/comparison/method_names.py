@@ -6,6 +6,7 @@ from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
 from lottery.reports.comparison.set_controls import set_control_name
 from lottery.results.ticket_runs import FOREIGN
+from lottery.sparse_training.config import METHODS
 from lottery.tickets.starting_weights import STARTS
 
 
@@ -15,6 +16,9 @@ def search_name(settings: Mapping) -> str:
         return f"{FOREIGN}, {'PrAC' if settings['sets'] else 'IMP'}"
     if settings["script"] == Script.INIT:
         return criterion_name(settings)
+    if settings["script"] == Script.DST:
+        parts = [METHODS[settings["method"]].name, settings.get("batch_selection") == "infobatch" and "InfoBatch"]
+        return ", ".join(part for part in [*parts, start_name(settings)] if part)
     get = settings.get
     if settings["script"] == Script.IMP:
         parts = ["IMP", get("random_prune") and "random pruning", get("eb_eps") is not None and "early stop"]
@@ -47,7 +51,7 @@ def criterion_name(settings: Mapping) -> str:
 
 def start_name(settings: Mapping) -> str:
     """What a search was given in place of the dense network with random weights; empty for nothing."""
-    if settings["script"] not in SEARCHES:
+    if settings["script"] not in (*SEARCHES, Script.DST):
         return ""
     if known := settings.get("ticket start"):
         return STARTS[known].begun

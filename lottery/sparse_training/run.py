@@ -1,0 +1,120 @@
+"""One training in which the mask changes: the search of main_dst.py, whose ticket is the last mask, rewound."""
+
+from collections.abc import Iterator
+
+from lottery.checkpointing.checkpoint import write
+from lottery.checkpointing.resume import ResumePoint
+from lottery.checkpointing.run_settings import run_settings
+from lottery.sparse_training.config import SparseTrainingConfig
+from lottery.sparse_training.gradual_pruning import GradualPruning, mean_kept
+from lottery.sparse_training.schedule import update_schedule
+from lottery.tickets.load import LoadedTicket
+from lottery.training.context import TrainingContext
+from lottery.training.loop import Epoch
+from lottery.training.network_notes import classifier_setting, network_notes
+from lottery.training.recipe import steps_per_epoch
+from lottery.training.single_training import SingleTraining
+from lottery.training.training_run import TrainingRun, summary, train_epochs
+from pruner import Ticket, Weights, count, density, size
+from utils import InputError
+
+
+class SparseTraining(SingleTraining):
+    """The training: what it begins with, how its mask changes, and the weights that its ticket starts from.
+
+    InputError where the rewinding point is never reached, or there is nothing to prune.
+    """
+
+    def __init__(self, config: SparseTrainingConfig, context: TrainingContext, loaded: LoadedTicket):
+        self.config, self.loaded = config, loaded
+        self.initial = context.fill_missing_masks(loaded.ticket)
+        self.steps_per_epoch = steps_per_epoch(len(context.training_indices), context.recipe.batch_size)
+        self.steps = context.recipe.epochs * self.steps_per_epoch
+        rewinding = self.rewinding_step if config.prune_type == "rewind_lt" else None
+        schedule = update_schedule(config, self.steps, rewinding or 0)
+        self.updates = GradualPruning(schedule, config.density, density(self.initial.mask))
+        self.rewound: Weights | None = self.initial.weights if config.prune_type == "lt" else None
+        self.check()
+        run = config.training.run
+        contents = context.contents | loaded.settings(loaded.ticket, with_step=False)
+        contents |= classifier_setting(context.model)
+        super().__init__(
+            context,
+            run,
+            run_settings(run.script, config, contents=contents),
+            run.about(config.training.data.data) | {"ticket": loaded.origin},
+            inputs=[config.ticket.init_dir, config.ticket.mask_dir],
+        )
+
+    def check(self) -> None:
+        kept, weights = count(self.initial.mask), size(self.initial.mask)
+        if not 0 < round(self.config.density * weights) < kept:
+            raise InputError(
+                f"--density {self.config.density} would keep {round(self.config.density * weights)} of the {kept} "
+                "weights that there are to begin with: it must leave some, and prune some"
+            )
+
+    @property
+    def rewinding_step(self) -> int | None:
+        """The optimiser step after which the weights stand that the ticket is rewound to; None if a given ticket does
+        not say."""
+        if self.config.prune_type == "lt":
+            return self.initial.step
+        if self.config.rewind_iteration is not None:
+            return self.config.rewind_iteration
+        return (self.config.rewind_epoch + 1) * self.steps_per_epoch
+
+    def notes(self) -> list[str]:
+        schedule, model = self.updates.schedule, self.context.model
+        plan = (
+            f"the mask changes {len(schedule.steps())} times, after steps {schedule.first:,} to {schedule.last:,} of "
+            f"{self.steps:,}, down to {round(self.config.density * size(self.initial.mask)):,} weights"
+        )
+        loaded = [*self.loaded.description, *self.loaded.notes]
+        return [*loaded, *network_notes(model, self.context.prune_classifier), plan]
+
+    def begin(self) -> TrainingRun:
+        if self.rewinding_step == 0 and self.rewound is None:
+            self.keep_rewinding_weights(self.initial.weights)
+        self.context.step.load_(self.initial)
+        ticket = Ticket(self.initial.mask, self.rewound or {}, self.rewinding_step)
+        return TrainingRun(ticket, self.context.training_indices, self.context.recipe)
+
+    def resume(self, resume_point: ResumePoint) -> TrainingRun:
+        self.rewound = resume_point.saved["init_weight"]
+        self.updates.load_state(resume_point.saved["updates"])
+        return super().resume(resume_point)
+
+    def epochs(self, training: TrainingRun) -> Iterator[tuple[Epoch, dict]]:
+        wanted = set() if self.rewound is not None else {self.rewinding_step}
+        return train_epochs(training, self.context, wanted, whole_until=self.whole_until, updates=self.updates)
+
+    @property
+    def whole_until(self) -> int:
+        """The epoch up to which no example is left out: that of the rewinding point."""
+        rewinds = self.config.prune_type == "rewind_lt"
+        return -(-self.rewinding_step // self.steps_per_epoch) if rewinds else 0
+
+    def observe(self, epoch: Epoch) -> None:
+        if self.rewound is None and self.rewinding_step in epoch.snapshots:
+            self.keep_rewinding_weights(epoch.snapshots[self.rewinding_step])
+
+    def keep_rewinding_weights(self, weights: Weights) -> None:
+        self.rewound = weights
+        write(self.checkpointer.directory.rewinding(self.config.rewind_epoch, self.config.rewind_iteration), weights)
+
+    def save(self, training: TrainingRun) -> None:
+        step = None if self.rewound is None else self.rewinding_step
+        self.checkpointer.save(training, self.rewound, step, updates=self.updates.state())
+
+    def finish(self, training: TrainingRun) -> None:
+        super().finish(training)
+        ticket = self.checkpointer.directory.checkpoint(None)
+        sparsity = 100 * (1 - density(training.ticket.mask))
+        self.context.progress.log(f"the ticket, {sparsity:.2f} % sparse, is in {ticket}")
+
+    def row(self, training: TrainingRun) -> dict:
+        """That of any training, with every change of the mask, and what was kept on average while it trained."""
+        initial = {name: int(layer.sum()) for name, layer in self.initial.mask.items()}
+        kept = mean_kept(self.updates.records, initial, self.steps)
+        return summary(training, self.context) | {"mean_kept": kept, "mask_updates": self.updates.records}

@@ -1,0 +1,52 @@
+"""When a mask changes during training, and how many weights it keeps then: numbers only."""
+
+from dataclasses import dataclass
+
+from lottery.sparse_training.config import UPDATES, SparseTrainingConfig
+from utils import InputError
+
+
+@dataclass(frozen=True)
+class UpdateSchedule:
+    """Changes after `first` steps, every `every` steps from there, and after `last` steps for the last time."""
+
+    first: int
+    last: int
+    every: int
+
+    def is_due(self, done: int) -> bool:
+        """Whether the mask changes after so many steps."""
+        in_time = self.first <= done < self.last
+        return done == self.last or (in_time and (done - self.first) % self.every == 0)
+
+    def steps(self) -> list[int]:
+        """All steps after which it changes."""
+        return [*range(self.first, self.last, self.every), self.last]
+
+    def cubic(self, done: int, initial: float, final: float) -> float:
+        """The density after so many steps, between `initial` and `final`, as gradual pruning has it.
+
+        s = s_f + (s_i - s_f) (1 - (t - t0) / (t1 - t0))^3 for sparsities, and so for densities (Zhu & Gupta, 2017).
+        """
+        if done >= self.last:
+            return final
+        left = 1 - (done - self.first) / (self.last - self.first)
+        return final + (initial - final) * left**3
+
+
+def update_schedule(config: SparseTrainingConfig, steps: int, rewinding: int = 0) -> UpdateSchedule:
+    """The changes in a training of so many steps; InputError if there is no step for them.
+
+    None comes before the step `rewinding`: weights that were dropped before it would be zero in the weights that the
+    ticket is rewound to, which are to be those of a dense network.
+    """
+    if steps < 2:
+        raise InputError(f"a mask that changes while it trains needs at least 2 optimiser steps, got {steps}")
+    last = min(round(config.update_until * steps), steps - 1)
+    if rewinding > last:
+        raise InputError(
+            f"the rewinding point, step {rewinding}, lies after step {last}, where --update_until "
+            f"{config.update_until} ends the changes of the mask: rewind earlier, or give a larger share"
+        )
+    first = min(max(round(config.update_from * steps), rewinding), last)
+    return UpdateSchedule(first, last, config.update_every or max(1, round(steps / UPDATES)))
