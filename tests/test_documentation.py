@@ -170,7 +170,8 @@ ENDS = {  # what a script prints once its work is done
     "main_imp.py": "saved against vanilla", "main_PrAC_imp.py": "saved against vanilla",
     "main_train.py": "best validation epoch", "main_init.py": "the ticket is in", "main_elastic.py": "the ticket is in",
     "main_stability.py": "error barrier", "main_robustness.py": "pgd", "main_greedy.py": "fine-tuned, within",
-    "main_dst.py": "sparse, is in", "main_channels.py": "the newest small network is in", "report.py": "report.html", "verify.py": "holds",
+    "main_dst.py": "sparse, is in", "main_channels.py": "the newest small network is in",
+    "report.py": "report.html", "verify.py": "holds",
 }  # fmt: skip
 
 
