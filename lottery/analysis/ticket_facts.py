@@ -58,7 +58,8 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
         mask=mask,
         weights=weights,
         rewound=content.get("init_weight"),
-        untrained=is_untrained(content),
+        untrained=is_untrained(content) and not continues(content),
+        continued=recorded_ticket(before)[0] if before and is_untrained(content) and continues(content) else None,
         kept=expected_kept(content, mask, checkpoints, config.rate),
         before=None if before is None else split_state(before["state_dict"])[1],
         rewinding=rewinding_weights(file, content, before),
@@ -71,10 +72,13 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
 
 
 def is_untrained(content: dict) -> bool:
-    """Whether a file of ours holds a network at its start: rewound, or in the first round of a search that goes on
-    from trained weights between rounds."""
-    continues = content.get("settings", {}).get("between") == "continue" and content.get("state")
-    return bool(content.get("format") and not content.get("history") and not continues)
+    """Whether a file of ours holds a network at its start."""
+    return bool(content.get("format") and not content.get("history"))
+
+
+def continues(content: dict) -> bool:
+    """Whether its round began with the weights that the one before it had trained, instead of rewound ones."""
+    return content.get("settings", {}).get("between") == "continue" and bool(content.get("state"))
 
 
 def recorded_ticket(content: dict) -> tuple[Weights, Mask]:

@@ -137,7 +137,7 @@ class ImpSearch:
         self.early_stop = self.new_early_stop()
         self.examples.begin_round()
         self.context.step.load_(ticket._replace(weights=weights))
-        self.check_ticket(before)
+        self.check_ticket(before, weights)
         self.save()
         self.summarize()
 
@@ -237,14 +237,15 @@ class ImpSearch:
         self.schedule.check()
         self.plan.check(self.pruning.pruning_times, *self.initial_counts)
 
-    def check_ticket(self, before: Mask) -> None:
+    def check_ticket(self, before: Mask, weights: Weights) -> None:
         """RunError, with nothing written, if what is about to be trained is not the ticket it should be."""
         k, ticket = self.training.round, self.training.ticket
         facts = TicketFacts(
             mask=ticket.mask,
             weights=tensors(self.context.model),
             rewound=ticket.weights,
-            untrained=k == 0 or self.pruning.between == "rewind",
+            untrained=weights is ticket.weights,
+            continued=None if weights is ticket.weights else weights,
             kept=self.plan.kept(k, *self.initial_counts),
             before=before,
             examples=self.training.indices,

@@ -31,7 +31,8 @@ class TicketFacts:
     mask: Mask
     weights: Mapping[str, Tensor]  # the network's, in the file or in the step
     rewound: Weights | None = None  # what training starts from
-    untrained: bool = False  # whether the network is still at its start
+    untrained: bool = False  # whether the network is still at its start, the rewound weights
+    continued: Weights | None = None  # the trained weights that it is still at, of a search that continues from them
     kept: int | None = None  # weights that the mask should keep
     before: Mask | None = None  # the mask of the round before
     rewinding: Weights | None = None  # the rewinding point
@@ -101,13 +102,16 @@ def rewound(ticket: TicketFacts) -> Seen:
 
 
 def start(ticket: TicketFacts) -> Seen:
-    if not ticket.untrained or ticket.rewound is None:
+    weights, which = ticket.continued, "the trained weights of the round before"
+    if weights is None:
+        weights, which = (ticket.rewound if ticket.untrained else None), "the rewound weights"
+    if weights is None:
         return unknown("this network has been trained")
     masked = {
         name: value * ticket.mask[name].to(value.device, value.dtype) if name in ticket.mask else value
-        for name, value in ticket.rewound.items()
+        for name, value in weights.items()
     }
-    return equal({name: ticket.weights.get(name) for name in masked}, masked, "the rewound weights under the mask")
+    return equal({name: ticket.weights.get(name) for name in masked}, masked, f"{which} under the mask")
 
 
 def carried(ticket: TicketFacts) -> Seen:

@@ -147,6 +147,21 @@ def test_its_tickets_are_verified_and_trained_by_every_rule(continued, tmp_path)
     assert not torch.equal(starts["lr_rewinding"][LAYER], starts["weight_rewinding"][LAYER])
 
 
+def test_other_weights_than_the_trained_ones_are_found_out(continued, tmp_path):
+    """In a round that has not begun: also where they are whole, finite, and zero where the mask drops."""
+    shutil.copytree(continued, tmp_path / "run")
+    last = tmp_path / "run" / "3checkpoint.pth.tar"
+    status, out, _ = run_in_process(verify, last)
+    assert status == 0 and "equal to the trained weights of the round before under the mask" in out
+    content = read(last)
+    content["state_dict"]["network.1.running_mean"] += 1
+    write(last, content)
+    status, out, _ = run_in_process(verify, last)
+    assert status != 0 and "network.1.running_mean differs from the trained weights of the round before" in out
+    (tmp_path / "run" / "2checkpoint.pth.tar").unlink()
+    assert "starting weights                 -" in run_in_process(verify, last)[1], "nothing to compare them with"
+
+
 @pytest.mark.parametrize("kind, more", [("imp", "--rewind_lr"), ("PrAC", "--eb_eps 0.02")])
 def test_a_killed_continuing_search_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, kind, more):
     flags = f"{CONTINUED} {SAVING} {more}"
