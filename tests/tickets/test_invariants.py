@@ -82,10 +82,10 @@ def test_each_law_is_broken_by_its_breach(ticket):
 def test_a_search_checks_what_it_makes(tmp_path, call, monkeypatch):
     """A pruning that kept one weight too many would not get past it."""
 
-    def too_few(mask, scores, rate):
-        return real(mask, scores, rate * 0.99)
+    def too_few(mask, scores, number):
+        return real(mask, scores, number - 1)
 
-    real = search.prune
-    monkeypatch.setattr(search, "prune", too_few)
+    real = search.drop
+    monkeypatch.setattr(search, "drop", too_few)
     status, _, err = call("main_imp", *QUICK, "--pruning_times", 1, "--save_dir", tmp_path)
     assert status == 1 and "exact density" in err and not (tmp_path / "1checkpoint.pth.tar").exists()
