@@ -37,6 +37,12 @@ class PruningConfig:
     rewind_lr: bool = False  # whether a round begins in the schedule where its weights stand
     random_prune: bool = False  # a control: prune at random
 
+    def __post_init__(self) -> None:
+        """Densities say how many prunings there are, and leave a rate nothing to say."""
+        if self.densities:
+            object.__setattr__(self, "pruning_times", len(self.densities))
+            object.__setattr__(self, "rate", None)
+
 
 @dataclass(frozen=True)
 class EarlyStopConfig:

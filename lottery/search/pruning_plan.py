@@ -1,5 +1,6 @@
 """How many weights each pruning of a search leaves: numbers only."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,8 +37,8 @@ class PruningPlan:
         return self.kept(prunings + 1, kept, size)
 
     def check(self, prunings: int, first: int, size: int) -> None:
-        """InputError if the last pruning of a mask that keeps `first` of `size` weights leaves nothing, or the first
-        of the densities leaves nothing to prune."""
+        """InputError if the last pruning of a mask that keeps `first` of `size` weights leaves nothing, or one of the
+        densities leaves nothing to prune, as of two that come to one count."""
         if self.kept(prunings, first, size) == 0:
             raise InputError(f"{self.describe(prunings)} leaves none of the {first} prunable weights")
         if self.densities is not None and self.kept(1, first, size) >= first:
@@ -45,6 +46,13 @@ class PruningPlan:
                 f"--densities begins with {self.densities[0]}, but the first round has a density of {first / size:.4g} "
                 "already: begin below it"
             )
+
+        for k, (before, after) in enumerate(itertools.pairwise(self.densities or ()), 1):
+            if self.kept(k, first, size) == self.kept(k + 1, first, size):
+                raise InputError(
+                    f"--densities {before},{after} are both {self.kept(k, first, size)} of {size} weights, so that the "
+                    "second prunes nothing"
+                )
 
     def describe(self, prunings: int) -> str:
         """The flags that gave it."""

@@ -55,7 +55,12 @@ class ReferenceRun:
 
     def differing_settings(self, settings: Mapping, names: tuple[str, ...]) -> list[str]:
         """The differences in the settings of these names, in words."""
-        return differences(self.settings, settings, names)
+        return differences(self.settings_for(len(settings.get("densities") or ())), settings, names)
+
+    def settings_for(self, prunings: int) -> dict:
+        """Its settings, with so many of its densities: a control may have fewer rounds."""
+        densities = self.settings.get("densities")
+        return dict(self.settings) | ({"densities": densities[:prunings]} if densities and prunings else {})
 
     def settings_to_record(self) -> dict:
         """What it adds to the settings of a control: the steps, or sets and epochs, that it takes over."""

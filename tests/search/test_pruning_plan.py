@@ -8,6 +8,7 @@ import torch
 import verify
 from lottery.checkpointing.checkpoint import read, write
 from lottery.checkpointing.metrics import read_summary
+from lottery.search.config import PruningConfig
 from lottery.search.pruning_plan import PruningPlan
 from pruner import count, size
 from tests.helpers import (
@@ -49,11 +50,19 @@ def test_the_plan_of_old_files():
     assert PruningPlan.from_settings({"rate": None, "densities": [0.5, 0.1]}, 0.2) == PruningPlan(None, (0.5, 0.1))
 
 
+def test_in_the_library_too_densities_say_how_many_prunings_there_are():
+    config = PruningConfig(densities=(0.5, 0.2))
+    assert (config.pruning_times, config.rate) == (2, None)
+    assert (PruningConfig().pruning_times, PruningConfig().rate) == (16, 0.2)
+
+
 def test_a_plan_that_leaves_nothing_or_has_nothing_to_prune():
     with pytest.raises(InputError, match=r"--densities 0\.5,0\.0001 leaves none of the 1000"):
         PruningPlan(None, (0.5, 0.0001)).check(2, 1000, 1000)
     with pytest.raises(InputError, match=r"begins with 0\.5, but the first round has a density of 0\.4 already"):
         PruningPlan(None, (0.5, 0.1)).check(2, 400, 1000)
+    with pytest.raises(InputError, match=r"0\.5,0\.4999 are both 50 of 100 weights, so that the second prunes nothing"):
+        PruningPlan(None, (0.9, 0.5, 0.4999)).check(3, 100, 100)
     with pytest.raises(InputError, match=r"--pruning_times 40 at --rate 0\.9 leaves none"):
         PruningPlan(0.9).check(40, 10, 10)
 
@@ -210,3 +219,12 @@ def test_the_ledger_counts_zero_aware_flops(runs):
         for row in summary["rounds"]
     )
     assert summary["costs"]["training_flops"] == pytest.approx(expected)
+
+
+def test_a_control_may_have_fewer_rounds_than_the_run_it_follows(tmp_path):
+    flags = f"{LENET} --prac_epochs fixed"
+    run("PrAC", f"{flags} --no_early_stop --densities 0.5,0.2", tmp_path / "PrAC")
+    follows = f"{flags} --like_run {tmp_path / 'PrAC'} --members random"
+    run("PrAC", f"{follows} --densities 0.5", tmp_path / "random")
+    assert "densities was [0.5], is [0.4]" in run("PrAC", f"{follows} --densities 0.4", tmp_path / "other", expect=2)
+    assert "has finished 2 rounds" in run("PrAC", f"{follows} --densities 0.5,0.2,0.1", tmp_path / "other", expect=2)
