@@ -17,7 +17,7 @@ class PruningPlan:
     densities: tuple[float, ...] | None = None
 
     @classmethod
-    def from_settings(cls, settings: Mapping, rate: float) -> "PruningPlan":
+    def from_settings(cls, settings: Mapping, rate: float | None) -> "PruningPlan":
         """The plan that a run's files record; `rate` is that of files that record none, as those of the 2021 code."""
         densities = settings.get("densities")
         return cls(settings.get("rate", rate), None if densities is None else tuple(densities))
@@ -66,3 +66,23 @@ class PruningPlan:
         if self.densities is None:
             return self.rate
         return max(1 - after / before for before, after in zip((1.0, *self.densities), self.densities, strict=False))
+
+
+def prunes_alike(a: Mapping, b: Mapping) -> bool:
+    """Whether two searches with these settings prune to the same counts, one perhaps for longer than the other.
+
+    Of two rates, or where one is not recorded, it is enough that they are equal. Densities are compared by the counts
+    that they come to, which takes the number of prunable weights: a run with --densities records it as `prunable`. A
+    search that begins with a mask is not compared with one by --rate, whose counts would depend on that mask.
+    """
+    listed = [settings for settings in (a, b) if settings.get("densities")]
+    if not listed:
+        return a.get("rate", b.get("rate")) == b.get("rate", a.get("rate"))
+    if len(listed) == 1 and (a.get("mask_dir") or b.get("mask_dir")):
+        return False
+    weights = next((each["prunable"] for each in listed if "prunable" in each), None)
+    if weights is None:
+        return a.get("densities") == b.get("densities")
+    first, second = (PruningPlan.from_settings(each, None) for each in (a, b))
+    shared = range(1, min(len(each["densities"]) for each in listed) + 1)
+    return all(first.kept(k, weights, weights) == second.kept(k, weights, weights) for k in shared)

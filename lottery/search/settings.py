@@ -6,6 +6,7 @@ from lottery.search.reference_run import ReferenceRun
 from lottery.tickets.load import LoadedTicket
 from lottery.training.context import TrainingContext
 from lottery.training.network_notes import classifier_setting
+from pruner import size
 
 
 def search_settings(
@@ -17,6 +18,8 @@ def search_settings(
     """
     contents = context.contents | loaded.settings(loaded.ticket, with_step=config.pruning.rewind_lr)
     contents |= classifier_setting(context.model)
+    if config.pruning.densities:  # what the report needs to tell whether another search prunes to the same counts
+        contents |= {"prunable": size(context.dense())}
     found = run_settings(config.training.run.script, config, contents=contents)
     if reference is None:
         return found

@@ -108,3 +108,26 @@ def test_inverted_and_trained_tickets_are_no_older_ones():
     (task,), _ = logged(group_by_task, runs)
     found = {method.name: len(method.runs) for method in task.by_kind(TICKETS)}
     assert found == {"SNIP": 2, "SNIP, inverted": 1, "SNIP at trained weights": 1}
+
+
+DENSITIES = IMP | {"rate": None, "pruning_times": 2, "densities": [0.5, 0.25], "prunable": 64}
+
+
+def test_densities_that_come_to_the_counts_of_a_rate_are_the_same_method():
+    """Half of 64 weights and half again; a longer list goes on as another seed's shorter one."""
+    longer = DENSITIES | {"densities": [0.5, 0.25, 0.0625]}
+    assert names([made("a", DENSITIES, [90, 90], 1), made("b", IMP, [90, 90], 0)]) == ["IMP"]
+    both = names([made("a", IMP, [90, 90]), made("b", longer, [90, 90])])
+    assert both == ["IMP (rate 0.5)", "IMP (densities 0.5,0.25,0.0625)"]
+    third = made("c", IMP | {"rate": 0.1}, [90])
+    found = names([made("a", DENSITIES, [90]), made("b", longer, [90], 1), third])
+    assert sorted(found) == ["IMP (densities 0.5,0.25,0.0625)", "IMP (rate 0.1)"]
+
+
+def test_a_search_that_continues_has_no_equal_during_the_search():
+    """Its networks are trained for longer than IMP's; its tickets, retrained, are compared with IMP's."""
+    goes_on, name = IMP | {"between": "continue"}, "IMP, trained on between rounds"
+    runs = [*seeds(IMP, [[90, 90]] * 5), *seeds(goes_on, [[90, 92]] * 5)]
+    assert all(point.against_imp is None and point.against_dense is None for point in curves(runs)[name].points)
+    tickets = [retrained(settings, 1, 90, seed, seed) for settings in (IMP, goes_on) for seed in range(5)]
+    assert curves([*runs, *tickets], TICKETS)[name].points[0].against_imp.n == 5

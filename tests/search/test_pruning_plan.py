@@ -9,7 +9,7 @@ import verify
 from lottery.checkpointing.checkpoint import read, write
 from lottery.checkpointing.metrics import read_summary
 from lottery.search.config import PruningConfig
-from lottery.search.pruning_plan import PruningPlan
+from lottery.search.pruning_plan import PruningPlan, prunes_alike
 from pruner import count, size
 from tests.helpers import (
     REWIND,
@@ -74,8 +74,8 @@ def test_densities_that_a_rate_gives_are_that_search_to_the_bit(tmp_path, kind):
     pairs = zip(checkpoints(tmp_path / "rate"), checkpoints(tmp_path / "densities"), strict=True)
     for k, (a, b) in enumerate(pairs):
         for content in (a, b):
-            for name in ("rate", "densities"):
-                del content["settings"][name]
+            for name in ("rate", "densities", "prunable"):
+                content["settings"].pop(name, None)
             content["environment"] = content["seconds"] = None
             for row in [*content["history"], *content["rounds"]]:
                 row["seconds"] = None
@@ -228,3 +228,22 @@ def test_a_control_may_have_fewer_rounds_than_the_run_it_follows(tmp_path):
     run("PrAC", f"{follows} --densities 0.5", tmp_path / "random")
     assert "densities was [0.5], is [0.4]" in run("PrAC", f"{follows} --densities 0.4", tmp_path / "other", expect=2)
     assert "has finished 2 rounds" in run("PrAC", f"{follows} --densities 0.5,0.2,0.1", tmp_path / "other", expect=2)
+
+
+RATE = {"rate": 0.2, "pruning_times": 16}
+ALIKE = [  # settings of two searches, whether they prune alike; 10 prunable weights
+    (RATE, RATE | {"pruning_times": 2}, True),
+    (RATE, {"rate": 0.3}, False),
+    (RATE, {}, True),  # not recorded
+    (RATE, {"rate": None, "densities": [0.8, 0.64], "prunable": 10}, True),
+    (RATE, {"rate": None, "densities": [0.8, 0.66], "prunable": 10}, False),
+    (RATE, {"rate": None, "densities": [0.8], "prunable": 10, "mask_dir": True}, False),
+    ({"densities": [0.5], "prunable": 10}, {"densities": [0.5, 0.2], "prunable": 10}, True),
+    ({"densities": [0.5], "prunable": 10}, {"densities": [0.501, 0.2], "prunable": 10}, True),
+    ({"densities": [0.5, 0.3], "prunable": 10}, {"densities": [0.5, 0.2], "prunable": 10}, False),
+]
+
+
+@pytest.mark.parametrize("a, b, alike", ALIKE)
+def test_searches_prune_alike_if_their_counts_agree(a, b, alike):
+    assert prunes_alike(a, b) == prunes_alike(b, a) == alike

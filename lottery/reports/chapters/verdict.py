@@ -63,11 +63,12 @@ def with_rules(parts: list[Part], margin: float) -> list[Part]:
 
 
 def marker_sentences(kind: str, curves: Sequence[Curve]) -> list[Sentence]:
-    """Down to which density each method is winning and equal, or why there is no verdict; none for dense networks."""
+    """Down to which density each method is winning and equal, or why there is no verdict. None for dense networks, nor
+    for those of a search that continues from round to round: no training is as long as theirs."""
     return [
         Sentence(outcome, f"{curve.method.name}, {NETWORKS[kind]}: {text}.")
         for curve in curves
-        if any(point.density < 1 for point in curve.points)
+        if any(point.density < 1 for point in curve.points) and not curve.method.continues
         for outcome, text in filter(None, [winning_sentence(curve), equal_sentence(curve)])
     ]
 

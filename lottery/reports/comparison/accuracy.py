@@ -93,7 +93,7 @@ def imp_reference(curve: Curve, curves: Sequence[Curve]) -> Curve | None:
 
 def is_comparable(a: Method, b: Method) -> bool:
     """Whether their accuracies may be paired by seed: one recipe, as many steps in all, seeds of one kind."""
-    same_rule = a.continuing_rule == b.continuing_rule
+    same_rule = (a.continuing_rule, a.continues) == (b.continuing_rule, b.continues)
     return a.same_recipe(b) and same_rule and has_training_seeds(a) == has_training_seeds(b)
 
 
@@ -172,7 +172,10 @@ def has_training_seeds(method: Method) -> bool:
 def dense_reference(task: Task, method: Method) -> Seeds:
     """The dense network's accuracy by seed, with this method's recipe: of main_train.py without a ticket if there is
     such a run, else of round 0 of IMP. For tickets whose trained weights were trained further by a rule, that of the
-    dense network of the same search trained further by the same rule."""
+    dense network of the same search trained further by the same rule. None for the networks of a search that continues
+    from round to round, which are trained for longer."""
+    if method.continues:
+        return {}
     if method.continuing_rule:
         return continued_dense_accuracies(task, method)
     imp = [other for other in task.by_kind(SEARCH) if other.is_imp and other.same_recipe(method)]

@@ -4,6 +4,7 @@ A task is a data set, its split and a network; accuracies of different tasks nev
 differ in their seeds alone.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from lottery.results.ticket_origins import alteration, control_kind, sample_key,
 from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.retraining.rules import RULES, takes_trained
 from lottery.search.config import RATE
-from lottery.search.pruning_plan import PruningPlan
+from lottery.search.pruning_plan import PruningPlan, prunes_alike
 from lottery.search.reference_run import SET_SETTINGS, STEPS_OF
 from lottery.tickets.starting_weights import DENSE as GIVEN_WEIGHTS
 from lottery.tickets.starting_weights import STARTS
@@ -29,6 +30,7 @@ TRAINING_SETTINGS: tuple[str, ...] = (
     *("schedule", "gamma", "optimizer", "nesterov", "label_smoothing"),
     *("batch_selection", "selection_rate", "selection_until"),
 )
+PLAN = ("rate", "densities")  # compared by the counts that they come to
 SEARCH, TICKETS, DENSE = "search", "tickets", "dense"  # kinds of methods
 UNKNOWN = "tickets of unknown origin"
 
@@ -101,6 +103,12 @@ class Method:
         return rule if rule in RULES and takes_trained(rule) else None
 
     @property
+    def continues(self) -> bool:
+        """Whether these are the networks of a search that never rewinds them: those of round k have been trained for
+        k + 1 rounds. Its tickets are rewound, and trained as any other."""
+        return self.kind == SEARCH and self.settings.get("between") == "continue"
+
+    @property
     def search_without_rule(self) -> str:
         """Its `search`, without the rule that its tickets were trained by."""
         rule = self.settings.get("rule")
@@ -118,6 +126,8 @@ class Method:
         """Whether the other method, a control for PrAC sets, may follow this one's runs and was otherwise the same."""
         mine, its = self.search_settings, other.search_settings
         if mine.get("script") != Script.PRAC_IMP or set_control(mine) or not self.same_recipe(other):
+            return False
+        if mine.get("between", "rewind") != its.get("between", "rewind"):
             return False
         if set_control(its) == STEPS_OF:
             matches = self.kind != SEARCH or self.took_steps_recorded_by(other)
@@ -188,7 +198,7 @@ def task_name(settings: Mapping) -> str:
 
 def task_methods(runs: Sequence[Run], log: Log) -> list[Method]:
     """The methods of one task."""
-    searches = grouped(filter(search_settings, runs), search_settings, same_method)
+    searches = grouped(sorted(filter(search_settings, runs), key=_naming_order), search_settings, same_method)
     name_groups_(searches, search_name)
     methods = []
     for search in searches:
@@ -201,6 +211,12 @@ def task_methods(runs: Sequence[Run], log: Log) -> list[Method]:
     methods += training_methods(dense, DENSE, "dense network", log)
     methods += training_methods([run for run in unknown if run not in dense], TICKETS, UNKNOWN, log)
     return methods
+
+
+def _naming_order(run: Run) -> int:
+    """The first run of a method names it: one by --rate if there is any, otherwise one of most densities."""
+    densities = (search_settings(run) or {}).get("densities")
+    return -len(densities) if densities else -sys.maxsize
 
 
 def is_dense(run: Run | StabilityRun) -> bool:
@@ -246,13 +262,15 @@ def without_repeats(runs: Sequence, log: Log) -> list:
 
 
 def same_method(a: Mapping, b: Mapping) -> bool:
-    """Whether settings are equal but for the seed. Each seed may have been given sets, or a run to follow, of its own;
-    runs of one seed must have the same. A setting that came later counts as what was done before there was one."""
+    """Whether settings are equal but for the seed. Rate and densities may differ if they come to the same counts. Each
+    seed may have been given sets, or a run to follow, of its own; runs of one seed must have the same. A setting that
+    came later counts as what was done before there was one."""
     a, b = with_values_before(a), with_values_before(b)
-    names = [name for name in a if name not in NOT_METHOD and not name.startswith(BY_SEED)]
+    names = [name for name in a if name not in {*NOT_METHOD, *PLAN} and not name.startswith(BY_SEED)]
     own = [name for name in a if name.startswith(BY_SEED)] if a.get("seed") == b.get("seed") else []
     return (
         start_name(a) == start_name(b)
         and set_control_name(a) == set_control_name(b)
+        and prunes_alike(a, b)
         and not differing(a, b, names + own)
     )
