@@ -186,9 +186,8 @@ class ImpSearch:
         """What each kept weight is worth; the lowest are pruned."""
         mask = self.training.ticket.mask
         if self.pruning.random_prune:
-            return random_scores(
-                mask, generator(self.context.seed, self.training.round, purpose=RandomStream.RANDOM_PRUNE)
-            )
+            random = generator(self.context.seed, self.training.round, purpose=RandomStream.RANDOM_PRUNE)
+            return random_scores(mask, random)
         return CRITERION(weights, mask)
 
     # --- within a round -----------------------------------------------------------------------------------------------
