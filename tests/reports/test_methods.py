@@ -126,7 +126,7 @@ def test_densities_that_come_to_the_counts_of_a_rate_are_the_same_method():
 
 def test_a_search_that_continues_has_no_equal_during_the_search():
     """Its networks are trained for longer than IMP's; its tickets, retrained, are compared with IMP's."""
-    goes_on, name = IMP | {"between": "continue"}, "IMP, trained on between rounds"
+    goes_on, name = IMP | {"between": "continue"}, "IMP, no rewinding between rounds"
     runs = [*seeds(IMP, [[90, 90]] * 5), *seeds(goes_on, [[90, 92]] * 5)]
     assert all(point.against_imp is None and point.against_dense is None for point in curves(runs)[name].points)
     tickets = [retrained(settings, 1, 90, seed, seed) for settings in (IMP, goes_on) for seed in range(5)]

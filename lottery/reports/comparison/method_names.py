@@ -28,7 +28,7 @@ def search_name(settings: Mapping) -> str:
         parts = ["PrAC", sets, cep, get("eb_eps") is None and "no early stop"]
     parts.append(set_control_name(settings))
     parts += [get("batch_selection") == "infobatch" and "InfoBatch"]
-    parts += [get("between") == "continue" and "trained on between rounds"]
+    parts += [get("between") == "continue" and "no rewinding between rounds"]
     parts += [get("prac_set") and "given set", get("prac_epochs") == "fixed" and "fixed epochs", start_name(settings)]
     return ", ".join(part for part in parts if part)
 
