@@ -3,7 +3,7 @@
 import pytest
 
 from lottery.reports.chapters.accuracy import accuracy_parts
-from lottery.reports.chapters.verdict import marker_sentences
+from lottery.reports.chapters.verdict import UNSUPPORTED, marker_sentences
 from lottery.reports.comparison.methods import TICKETS, group_by_task
 from lottery.reports.comparison.statistics import Interval
 from lottery.reports.document import Figure, Table
@@ -182,3 +182,18 @@ def test_a_cheaper_imp_is_compared_with_the_most_thorough_one():
     (short,) = [curve for name, curve in found.items() if "densities 0.5,0.25" in name]
     assert thorough.points[0].against_imp is None
     assert short.points[0].against_imp.mean == -2
+    (sentence,) = [sentence for sentence in marker_sentences(TICKETS, [short]) if "equal" in sentence.text]
+    assert sentence.outcome == UNSUPPORTED and "not shown to be equal to the most thorough IMP" in sentence.text
+    assert not any("equal" in sentence.text for sentence in marker_sentences(TICKETS, [thorough]))
+
+
+def test_the_reference_has_tickets_of_the_same_densities():
+    """A more thorough search that prunes to other densities says nothing about these."""
+    tests = ((IMP, 90), (IMP | {"epochs": 1}, 88), (PRAC, 89))
+    runs = [retrained(search, 2, test, seed, seed) for search, test in tests for seed in range(5)]
+    for seed in range(5):
+        runs.append(retrained(IMP | {"rate": 0.3}, 2, 95, seed, seed))
+        runs[-1].rounds = [round_row(2, 95, density=0.49, sparsity=0.51)]
+    found = {name: curve.points[0].against_imp for name, curve in curves(runs, TICKETS).items()}
+    compared = {name: difference.mean for name, difference in found.items() if difference}
+    assert compared == {"PrAC": -1, "IMP (epochs 1, rate 0.5)": -2} and len(found) == 4

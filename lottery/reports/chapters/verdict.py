@@ -83,13 +83,15 @@ def winning_sentence(curve: Curve) -> Sentence:
 
 
 def equal_sentence(curve: Curve) -> Sentence | None:
-    """Whether tickets are as good as IMP's, up to the margin; None for IMP itself and for controls, which have
-    statements of their own."""
-    if curve.method.is_imp or curve.method.base:
-        return None
+    """Whether tickets are as good as IMP's, or those of a cheaper IMP as the most thorough one's, up to the margin.
+
+    None for IMP where there is no more thorough one, and for controls, which have statements of their own."""
     differences = [point.against_near_imp for point in curve.points if point.density < 1]
-    reference = f"IMP at {'nearly ' if curve.method.is_elastic else ''}the same sparsity"
-    return _marker_sentence("equal", reference, differences, curve.equal)
+    if curve.method.base or (curve.method.is_imp and not any(differences)):
+        return None
+    imp = "the most thorough IMP" if curve.method.is_imp else "IMP"
+    reference = f"{imp} at {'nearly ' if curve.method.is_elastic else ''}the same sparsity"
+    return _marker_sentence(f"equal to {imp}" if curve.method.is_imp else "equal", reference, differences, curve.equal)
 
 
 def _marker_sentence(

@@ -81,14 +81,21 @@ def accuracy_curves(task: Task, kind: str, margin: float) -> list[Curve]:
 
 def imp_reference(curve: Curve, curves: Sequence[Curve]) -> Curve | None:
     """The curve of IMP to compare with: of equal training settings and number of steps, with seeds of the same kind; of
-    several the most thorough search, then the one with most settings in common. None for IMP itself, unless there is a
-    more thorough one."""
+    several one with tickets of the same densities, of those the most thorough search, then the one with most settings
+    in common. None for IMP itself, unless there is a more thorough one with tickets of the same densities."""
     imps = [other for other in curves if other.method.is_imp and is_comparable(other.method, curve.method)]
+    shared = [imp for imp in imps if shares_densities(curve, imp)]
+    imps = shared or imps
     if curve.method.is_imp:
-        imps = [other for other in imps if other.method.thoroughness > curve.method.thoroughness]
+        imps = [other for other in shared if other.method.thoroughness > curve.method.thoroughness]
     most, mine = max((imp.method.thoroughness for imp in imps), default=None), curve.method.settings
     thorough = [imp for imp in imps if imp.method.thoroughness == most]
     return min(thorough, key=lambda imp: len(differing(mine, imp.method.settings, mine)), default=None)
+
+
+def shares_densities(curve: Curve, imp: Curve) -> bool:
+    """Whether there is a density below 1 at which they can be compared."""
+    return any(reference_point(point, imp, curve.method) for point in curve.points if point.density < 1)
 
 
 def is_comparable(a: Method, b: Method) -> bool:
