@@ -97,7 +97,7 @@ def _settings(directory: RunDirectory, run: str, rounds: int) -> dict:
     if settings.get("prac_set") or settings.get(LIKE_RUN):
         raise InputError(f"{run} did not choose its sets itself: give the run whose sets it was given")
     if newest["state"] < rounds:
-        raise InputError(f"{run} has finished {newest['state']} rounds, fewer than --pruning_times {rounds}")
+        raise InputError(f"{run} has finished {newest['state']} rounds, fewer than the {rounds} of this search")
     return settings
 
 

@@ -22,13 +22,9 @@ def check_jobs(study: Study) -> None:
         rounds[job.save_dir] = check_flags(job)
         needed = rounds[job.after.save_dir] if job.after else 0
         if job.prunings and job.prunings > needed:
-            raise InputError(
-                f"{job.save_dir}: no ticket after {job.prunings} prunings, the search has --pruning_times {needed}"
-            )
+            raise InputError(f"{job.save_dir}: no ticket after {job.prunings} prunings, the search has {needed}")
         if job.follows and rounds[job.save_dir] > needed:
-            raise InputError(
-                f"{job.save_dir}: --pruning_times {rounds[job.save_dir]}, but the run that it follows has {needed}"
-            )
+            raise InputError(f"{job.save_dir}: {rounds[job.save_dir]} rounds, but the run that it follows has {needed}")
 
 
 def check_flags(job: Job) -> int:

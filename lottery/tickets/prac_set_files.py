@@ -42,7 +42,7 @@ def read_sets(path: Path, rounds: int) -> list[GivenSet]:
     files = [path / f"{k}checkpoint.pth.tar" for k in range(rounds)]
     if missing := [file for file in files if not file.exists()]:
         raise InputError(
-            f"--prac_set {path} has no {missing[0].name}: it holds sets of fewer rounds than --pruning_times {rounds}"
+            f"--prac_set {path} has no {missing[0].name}: it holds sets of fewer than the {rounds} rounds here"
         )
     return [_read_set(file) for file in files]
 

@@ -65,7 +65,7 @@ BAD_CONTROLS = [  # script, flags, what the one sentence must say; {} is a PrAC 
     ("PrAC", "--like_run {folder}/cet --members easy", "cet did not choose its sets itself"),
     ("PrAC", "--like_run {} --members easy --lr 0.01", "in more than its members: lr was 0.1, is 0"),
     ("PrAC", "--like_run {} --members easy --seed 7", "in more than its members: seed was 0, is 7"),
-    ("PrAC", "--like_run {} --members cet --pruning_times 3", "has finished 2 rounds, fewer than --pruning_times 3"),
+    ("PrAC", "--like_run {} --members cet --pruning_times 3", "has finished 2 rounds, fewer than the 3 of this search"),
     ("PrAC", "--like_run {} --members cet --prac_set {}", "--prac_set and --like_run both say"),
     (
         "PrAC",
@@ -84,7 +84,7 @@ BAD_CONTROLS = [  # script, flags, what the one sentence must say; {} is a PrAC 
     ("imp", "--steps_of {} --prac_set {} --eb_eps 0.1", "--prac_set and --eb_eps would change that"),
     ("imp", "--steps_of {} --rewind_lr", "--rewind_lr would change that"),
     ("imp", "--steps_of {} --rewind_epoch 4", "--rewind_epoch 4 is not reached: with --steps_of round 0 has only 4 ep"),
-    ("imp", "--steps_of {} --pruning_times 3", "has finished 2 rounds, fewer than --pruning_times 3"),
+    ("imp", "--steps_of {} --pruning_times 3", "has finished 2 rounds, fewer than the 3 of this search"),
 ]
 
 

@@ -74,7 +74,7 @@ def test_a_control_follows_the_run_of_the_same_seed(tmp_path):
         ('[methods.PrAC]\nscript = "main_PrAC_imp.py"\neb_eps = 0.05', "", "can be like a method of main_PrAC_imp.py"),
         ('members = "random"', 'members = "hard"', "main_PrAC_imp.py .*--members.*hard"),
         ('members = "random"', "", "needs --members"),
-        ('members = "random"', 'members = "random"\npruning_times = 3', "--pruning_times 3, but the run .* has 2"),
+        ('members = "random"', 'members = "random"\npruning_times = 3', "3 rounds, but the run .* has 2"),
         ('like = "PrAC"\nmembers', 'like_run = "PrAC"\nmembers', "like_run is set by the study itself"),
     ],
 )
