@@ -46,7 +46,6 @@ class PruningPlan:
                 f"--densities begins with {self.densities[0]}, but the first round has a density of {first / size:.4g} "
                 "already: begin below it"
             )
-
         for k, (before, after) in enumerate(itertools.pairwise(self.densities or ()), 1):
             if self.kept(k, first, size) == self.kept(k + 1, first, size):
                 raise InputError(
@@ -71,14 +70,16 @@ class PruningPlan:
 def prunes_alike(a: Mapping, b: Mapping) -> bool:
     """Whether two searches with these settings prune to the same counts, one perhaps for longer than the other.
 
-    Of two rates, or where one is not recorded, it is enough that they are equal. Densities are compared by the counts
-    that they come to, which takes the number of prunable weights: a run with --densities records it as `prunable`. A
-    search that begins with a mask is not compared with one by --rate, whose counts would depend on that mask.
+    Two rates do if they are equal, or if one of them is not recorded. Densities are compared by the counts that they
+    come to, which takes the number of prunable weights: a run with --densities records it as `prunable`. They are not
+    compared with a rate that is not recorded, nor with one of a search that began with a mask, on which its counts
+    depend.
     """
     listed = [settings for settings in (a, b) if settings.get("densities")]
     if not listed:
         return a.get("rate", b.get("rate")) == b.get("rate", a.get("rate"))
-    if len(listed) == 1 and (a.get("mask_dir") or b.get("mask_dir")):
+    by_rate = len(listed) == 1
+    if by_rate and (a.get("mask_dir") or b.get("mask_dir") or not (a.get("rate") or b.get("rate"))):
         return False
     weights = next((each["prunable"] for each in listed if "prunable" in each), None)
     if weights is None:

@@ -238,6 +238,7 @@ ALIKE = [  # settings of two searches, whether they prune alike; 10 prunable wei
     (RATE, {"rate": None, "densities": [0.8, 0.64], "prunable": 10}, True),
     (RATE, {"rate": None, "densities": [0.8, 0.66], "prunable": 10}, False),
     (RATE, {"rate": None, "densities": [0.8], "prunable": 10, "mask_dir": True}, False),
+    ({}, {"rate": None, "densities": [0.8, 0.64], "prunable": 10}, False),  # not recorded
     ({"densities": [0.5], "prunable": 10}, {"densities": [0.5, 0.2], "prunable": 10}, True),
     ({"densities": [0.5], "prunable": 10}, {"densities": [0.501, 0.2], "prunable": 10}, True),
     ({"densities": [0.5, 0.3], "prunable": 10}, {"densities": [0.5, 0.2], "prunable": 10}, False),
