@@ -2,8 +2,9 @@
 
 import pytest
 
+from lottery.reports.chapters.accuracy import pairing_warnings
 from lottery.reports.comparison.accuracy import accuracy_curves
-from lottery.reports.comparison.methods import TICKETS, group_by_task
+from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
 from lottery.reports.comparison.verdict import statements
 from tests.helpers import (
     FROM_SCRATCH,
@@ -129,5 +130,7 @@ def test_a_search_that_continues_has_no_equal_during_the_search():
     goes_on, name = IMP | {"between": "continue"}, "IMP, no rewinding between rounds"
     runs = [*seeds(IMP, [[90, 90]] * 5), *seeds(goes_on, [[90, 92]] * 5)]
     assert all(point.against_imp is None and point.against_dense is None for point in curves(runs)[name].points)
+    notes = [note.text for note in pairing_warnings({SEARCH: [curves(runs)[name]]})]
+    assert len(notes) == 1 and notes[0].startswith(f"{name}: during the search its networks are trained for longer")
     tickets = [retrained(settings, 1, 90, seed, seed) for settings in (IMP, goes_on) for seed in range(5)]
     assert curves([*runs, *tickets], TICKETS)[name].points[0].against_imp.n == 5

@@ -55,11 +55,17 @@ def accuracy_parts(task: Task, number: int, margin: float) -> list[Part]:
 
 
 def pairing_warnings(families: Mapping[str, Sequence[Curve]]) -> list[Paragraph]:
-    """Warnings about methods with seeds that a reference lacks, and about methods without a dense network."""
+    """Warnings about methods with seeds that a reference lacks, about methods without a dense network, and about those
+    that are not compared."""
     texts = []
     for curve in (curve for curves in families.values() for curve in curves):
         missing = {seed for point in curve.points for seed in point.values} - curve.dense.keys()
-        if not curve.dense:
+        if curve.method.continues:
+            texts.append(
+                f"{curve.method.name}: during the search its networks are trained for longer than the dense network "
+                "and those of IMP, so that only its retrained tickets are compared."
+            )
+        elif not curve.dense:
             texts.append(f"{curve.method.name}: there is no dense network with the same recipe among the runs.")
         elif missing:
             names = ", ".join(map(str, sorted(missing, key=str)))
