@@ -18,12 +18,20 @@ class GradualPruning:
 
     def __init__(self, schedule: UpdateSchedule, density: float, initial: float):
         self.schedule, self.density, self.initial = schedule, density, initial
-        self.last = schedule.last
         self.records: list[dict] = []
+
+    @property
+    def changed(self) -> int | None:
+        """The steps before the newest change."""
+        return self.records[-1]["step"] if self.records else None
+
+    @property
+    def settled(self) -> bool:
+        return self.changed is not None and self.changed >= self.schedule.last
 
     def before_step_(self, step: Step, done: int, visits: Tensor) -> bool:
         """A change of the mask takes the place of no optimiser step."""
-        if self.schedule.is_due(done):
+        if self.schedule.is_due(done, self.changed):
             self.prune_(step, done)
         return False
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lottery.sparse_training.config import UPDATES, SparseTrainingConfig
+from lottery.training.recipe import Recipe
 from utils import InputError
 
 
@@ -14,10 +15,20 @@ class UpdateSchedule:
     last: int
     every: int
 
-    def is_due(self, done: int) -> bool:
-        """Whether the mask changes after so many steps."""
-        in_time = self.first <= done < self.last
-        return done == self.last or (in_time and (done - self.first) % self.every == 0)
+    def is_due(self, done: int, changed: int | None = None) -> bool:
+        """Whether the mask changes now, after so many steps, if it changed for the last time after `changed` steps.
+
+        A change whose step is left out, as batch selection leaves out the last steps of an epoch, comes with the next
+        step that is taken.
+        """
+        newest = self.newest(done)
+        return newest is not None and (changed is None or changed < newest)
+
+    def newest(self, done: int) -> int | None:
+        """The last of `steps` that is not after `done`; None before the first."""
+        if done < self.first:
+            return None
+        return self.last if done >= self.last else done - (done - self.first) % self.every
 
     def steps(self) -> list[int]:
         """All steps after which it changes."""
@@ -42,7 +53,7 @@ def update_schedule(config: SparseTrainingConfig, steps: int, rewinding: int = 0
     """
     if steps < 2:
         raise InputError(f"a mask that changes while it trains needs at least 2 optimiser steps, got {steps}")
-    last = min(round(config.update_until * steps), steps - 1)
+    last = min(round(config.update_until * steps), last_certain_step(config.training.recipe, steps))
     if rewinding > last:
         raise InputError(
             f"the rewinding point, step {rewinding}, lies after step {last}, where --update_until "
@@ -50,3 +61,11 @@ def update_schedule(config: SparseTrainingConfig, steps: int, rewinding: int = 0
         )
     first = min(max(round(config.update_from * steps), rewinding), last)
     return UpdateSchedule(first, last, config.update_every or max(1, round(steps / UPDATES)))
+
+
+def last_certain_step(recipe: Recipe, steps: int) -> int:
+    """The last of so many steps, from 0, that is taken for certain: if batches are selected in the last epoch, which
+    then has fewer, its first one. In the first epoch nothing is left out."""
+    before = recipe.epochs - 1
+    leaves_out = recipe.batch_selection is not None and 0 < before / recipe.epochs < recipe.selection_until
+    return before * steps // recipe.epochs if leaves_out else steps - 1

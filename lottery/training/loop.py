@@ -37,7 +37,9 @@ class Epoch:
 class MaskUpdates(Protocol):
     """Changes of the mask while a network trains, at given steps of the schedule."""
 
-    last: int  # the step of the schedule after which the mask changes no more
+    @property
+    def settled(self) -> bool:
+        """Whether the mask changes no more."""
 
     def before_step_(self, step: Step, done: int, visits: Tensor) -> bool:
         """Called after `done` steps of the schedule, counted as of whole epochs, before the step on the batch `visits`,

@@ -136,10 +136,7 @@ def _row(epoch: Epoch, training: TrainingRun, context: TrainingContext, updates:
     validation = None
     if len(context.split.validation):
         validation = context.evaluator.accuracy(context.train, context.split.validation)
-    about_mask = {}
-    if updates:
-        done = (epoch.number + 1) * training.steps_per_epoch
-        about_mask = {"density": density(training.ticket.mask), "final": done > updates.last}
+    about_mask = {"density": density(training.ticket.mask), "final": updates.settled} if updates else {}
     rows = [*training.history, {"validation": validation} | about_mask]
     best_so_far = best_row_index(rows) == len(rows) - 1
     return about_mask | {

@@ -52,9 +52,18 @@ def test_densities_follow_the_papers_formula():
     assert schedule.cubic(20, initial, final) == initial and schedule.cubic(75, initial, final) == final
 
 
+def changes(schedule, taken):
+    """After which steps the mask changes, if these are taken."""
+    found = []
+    for done in taken:
+        if schedule.is_due(done, found[-1] if found else None):
+            found.append(done)
+    return found
+
+
 def test_changes_are_due_at_their_steps_and_at_the_last():
     schedule = UpdateSchedule(3, 12, 4)
-    assert [step for step in range(20) if schedule.is_due(step)] == schedule.steps() == [3, 7, 11, 12]
+    assert changes(schedule, range(20)) == schedule.steps() == [3, 7, 11, 12]
 
 
 def test_the_defaults_go_with_the_length_of_the_training():
