@@ -94,10 +94,11 @@ def control_kind(run: Run | StabilityRun) -> str | None:
 def sample_key(run: Run | StabilityRun) -> tuple:
     """Identifies a run among those of its method; two runs with the same key repeat each other.
 
-    For a search its seed; for a training its seeds, how far the ticket was pruned, and the ticket, as far as known.
+    For a search its seed, and its one density if it has one; for a training its seeds, how far the ticket was pruned,
+    and the ticket, as far as known.
     """
     if run.is_search:
-        return (run.seed,)
+        return run.seed, run.settings.get("density")
     settings, origin = run.settings, run.ticket or {}
     order = settings.get("order_seed")
     orders = tuple(sorted(settings.get("order_seeds") or [run.seed if order is None else order]))

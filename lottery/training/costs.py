@@ -67,27 +67,20 @@ def total(rounds: Sequence[Mapping], what: str) -> float:
 
 
 def masked_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
-    """Zero-aware FLOPs of one example's forward pass under the mask of a round: those of each layer times its density.
+    """Zero-aware FLOPs of one example's forward pass under the mask of a round: those of each layer times its density,
+    on average (`mean_kept`) where the mask changed while it trained.
 
     `flops` are those of the dense network by layer (training/flops.py). None if the layers are not recorded.
     """
     if not flops or "layers" not in row:
         return None
     layers = row["layers"]
-    return sum(
-        count * layers[name]["kept"] / layers[name]["size"] if name in layers else count
-        for name, count in flops.items()
-    )
+    kept = row.get("mean_kept") or {name: layer["kept"] for name, layer in layers.items()}
+    return sum(count * kept[name] / layers[name]["size"] if name in layers else count for name, count in flops.items())
 
 
 def training_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
-    """Zero-aware FLOPs, forward and backward, over all examples that a round trained on; None if not recorded. Where
-    the mask changed while it trained, those of what each layer kept on average (`mean_kept`)."""
-    if "mean_kept" in row and "layers" in row:
-        row = {
-            **row,
-            "layers": {name: {**row["layers"][name], "kept": kept} for name, kept in row["mean_kept"].items()},
-        }
+    """Zero-aware FLOPs, forward and backward, over all examples that a round trained on; None if not recorded."""
     one = masked_flops(flops, row)
     return None if one is None else (1 + BACKWARD) * one * row["examples"]
 

@@ -88,9 +88,13 @@ def cost_parts(task: Task, number: int) -> list[Part]:
 
 
 def method_costs(method: Method) -> list[MethodCost]:
-    """By number of prunings, as far as all of its seeds have got: further means would be over other seeds."""
-    by_run = [SearchCosts(run).by_round for run in method.runs if run.script != FOREIGN]
-    return [MethodCost(method, list(by_seed)) for by_seed in zip(*by_run, strict=False)] if by_run else []
+    """By number of prunings, as far as all of its seeds have got: further means would be over other seeds. A method
+    that finds one ticket a run has runs for each density."""
+    by_density: dict[float, list[list[TicketCost]]] = defaultdict(list)
+    for run in (run for run in method.runs if run.script != FOREIGN):
+        by_density[run.settings.get("density", 0)].append(SearchCosts(run).by_round)
+    found = [by_density[density] for density in sorted(by_density, reverse=True)]
+    return [MethodCost(method, list(by_seed)) for by_run in found for by_seed in zip(*by_run, strict=False)]
 
 
 def last_shared(costs: Sequence[MethodCost]) -> list[MethodCost]:
@@ -216,7 +220,7 @@ def ticket_lines(task: Task) -> list[tuple[str, str, list]]:
     """(search, name, [(steps, accuracy, density)]) of each method of retrained tickets whose searches are among the
     runs; means over seeds, steps of search and retraining together."""
     costs = {
-        (method.search, run.seed): SearchCosts(run).by_round
+        (method.search, run.seed, run.settings.get("density")): SearchCosts(run).by_round
         for method in task.by_kind(SEARCH)
         for run in method.runs
         if run.script != FOREIGN
@@ -227,7 +231,7 @@ def ticket_lines(task: Task) -> list[tuple[str, str, list]]:
         for run in method.runs:
             settings, k = (run.ticket or {}).get("settings") or {}, (run.ticket or {}).get("prunings")
             k = 1 if settings.get("script") == Script.DST else k
-            by_round = costs.get((method.search, settings.get("seed")), [])
+            by_round = costs.get((method.search, settings.get("seed"), settings.get("density")), [])
             if k and len(by_round) >= k:
                 row = training_row(run)
                 found[rounded(row["density"])].append((by_round[k - 1].steps + row["steps"], row["test"]))

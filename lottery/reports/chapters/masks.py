@@ -2,12 +2,13 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter
 
+from lottery.reports.comparison.accuracy import rounded
 from lottery.reports.comparison.masks import vanishing_layers
 from lottery.reports.comparison.methods import SEARCH, Method, Task
 from lottery.reports.document import Cell, Column, Figure, Listing, Paragraph, Part, Table
@@ -131,43 +132,54 @@ def layer_names(method: Method) -> list[str]:
     return list(rows[-1]["layers"]) if rows else []
 
 
-def layer_density(method: Method, name: str, k: int) -> float | None:
-    """The density of a layer in round k, mean over seeds; None if no run recorded it."""
-    rows = [row.get("layers", {}) for run in method.runs for row in run.rounds if row["round"] == k]
+def stage(run: Run, row: Mapping) -> float:
+    """What rows of several seeds have in common: their round, or the density where a run finds a single ticket."""
+    return row["round"] if run.numbers_rounds else rounded(row["density"])
+
+
+def layer_density(method: Method, name: str, where: float) -> float | None:
+    """The density of a layer at a `stage`, mean over seeds; None if no run recorded it."""
+    rows = [row.get("layers", {}) for run in method.runs for row in run.rounds if stage(run, row) == where]
     layers = [layers[name] for layers in rows if name in layers]
     return statistics.fmean(layer["kept"] / layer["size"] for layer in layers) if layers else None
 
 
 def density_parts(task: Task, method: Method, number: int) -> list[Part]:
-    """A heat map and a table of each layer's density by round."""
+    """A heat map and a table of each layer's density by round, or by the density of all where a run has one ticket."""
     tag = f"layers-{number}-{task.by_kind(SEARCH).index(method) + 1}"
-    rounds = sorted({row["round"] for run in method.runs for row in run.rounds if row.get("layers")})
-    names = layer_names(method)
-    values = [[layer_density(method, name, k) for k in rounds] for name in names]
-    columns = [Column("layer"), *(Column(f"round {k} (%)", ".2f") for k in rounds)]
+    in_rounds, names = method.runs[0].numbers_rounds, layer_names(method)
+    stages = {stage(run, row) for run in method.runs for row in run.rounds if row.get("layers")}
+    ordered = sorted(stages, reverse=not in_rounds)
+    values = [[layer_density(method, name, where) for where in ordered] for name in names]
+    labels = [f"{where}" if in_rounds else percent(where) for where in ordered]
+    heads = [f"round {label} (%)" if in_rounds else f"at {label} % (%)" for label in labels]
+    columns = [Column("layer"), *(Column(head, ".2f") for head in heads)]
     rows: list[list[Cell]] = [
         [name, *(None if v is None else 100 * v for v in line)] for name, line in zip(names, values, strict=True)
     ]
-    caption = f"Density of each layer by round, {method.name}, {task.name}; means over seeds."
+    by = "round" if in_rounds else "remaining weights (%)"
+    caption = f"Density of each layer by {by.removesuffix(' (%)')}, {method.name}, {task.name}; means over seeds."
     table = Table(tag, caption, columns, rows, folded=True)
-    return [density_figure(names, rounds, values, tag, caption), table]
+    return [density_figure(names, labels, values, tag, by, caption), table]
 
 
-def density_figure(names: Sequence[str], rounds: Sequence[int], values: list, tag: str, caption: str) -> Figure:
+def density_figure(
+    names: Sequence[str], labels: Sequence[str], values: list, tag: str, by: str, caption: str
+) -> Figure:
     shown = [[math.nan if v is None else v for v in line] for line in values]
     lowest = min((v for line in shown for v in line if v > 0), default=0.1)
     figure, (axes,) = canvas(height=1.2 + 0.17 * max(6, min(len(names), MOST_LAYERS)))
     norm = LogNorm(min(lowest, 0.1), 1.0, clip=True)  # an empty layer is as dark as the sparsest
     image = axes.imshow(shown, aspect="auto", cmap="cividis", norm=norm, interpolation="nearest")
-    if len(rounds) <= 9 and len(names) <= MOST_LAYERS:
+    if len(labels) <= 9 and len(names) <= MOST_LAYERS:
         for i, line in enumerate(shown):
             for j, value in enumerate(line):
                 colour = "black" if value == value and norm(value) > 0.6 else "white"
                 axes.text(j, i, percent(value), ha="center", va="center", fontsize=7, color=colour)
     step = -(-len(names) // MOST_LAYERS)
     axes.set_yticks(range(0, len(names), step), [name.removesuffix(".weight") for name in names[::step]], fontsize=8)
-    axes.set_xticks(range(len(rounds)), rounds)
-    axes.set_xlabel("round")
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_xlabel(by)
     axes.grid(False)
     ticks = [tick for tick in TICKS if tick >= norm.vmin]
     bar = figure.colorbar(

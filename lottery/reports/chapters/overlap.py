@@ -43,9 +43,13 @@ class Pair(NamedTuple):
 
 
 def overlap_parts(task: Task, number: int) -> list[Part]:
-    """A curve for each pair of methods, a matrix of all runs for the last ticket that all have, and a table."""
+    """A curve for each pair of methods, a matrix of all runs for the last ticket that all have, and a table.
+
+    Of searches in rounds: a training that finds a single ticket has none after as many prunings as they have.
+    """
     method_by_run = {id(run): method for method in task.by_kind(SEARCH) for run in method.runs}
-    runs = [run for method in task.by_kind(SEARCH) for run in method.runs if sparse_rounds(run)]
+    searches = [run for method in task.by_kind(SEARCH) for run in method.runs if run.numbers_rounds]
+    runs = [run for run in searches if sparse_rounds(run)]
     problems: dict[str, dict[str, None]] = defaultdict(dict)  # names of runs by what is wrong with them
     pairs: list[Pair] = []
     for k in evenly_spaced(shared_rounds(runs), MOST_ROUNDS):
@@ -86,7 +90,7 @@ def shared_rounds(runs: Sequence[Run]) -> list[int]:
 
 def read_mask(run: Run, k: int) -> Mask:
     """The run's mask after k prunings. InputError, for readers of the report, if it cannot be read."""
-    if not RunDirectory(run.path).checkpoint(k if run.numbers_rounds else None).exists():
+    if not RunDirectory(run.path).checkpoint(k).exists():
         raise InputError("not all checkpoints are there; the tickets that are missing are compared with none.")
     try:
         return run.mask(k)
