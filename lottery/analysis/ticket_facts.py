@@ -111,8 +111,8 @@ def expected_kept(content: dict, mask: Mask, checkpoints: RunCheckpoints, rate: 
     if "kept" in settings:
         return settings["kept"]
     if settings.get("script") == Script.DST:
-        is_whole = content.get("epoch") == settings["epochs"]
-        return round(settings["density"] * size(mask)) if is_whole and mask else None
+        is_final = content["history"] and content["history"][-1]["final"]
+        return round(settings["density"] * size(mask)) if is_final else None
     if not prunings or not mask or not prunes_previous_mask(settings):
         return None
     at_first = size(mask)

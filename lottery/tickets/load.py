@@ -14,6 +14,7 @@ from torch import nn
 
 from lottery.checkpointing.atomic_file import has_checksum
 from lottery.checkpointing.checkpoint import on_cpu
+from lottery.checkpointing.script_names import Script
 from lottery.tickets import starting_weights
 from lottery.tickets.config import TicketConfig
 from lottery.tickets.state_dict_formats import names_in
@@ -189,7 +190,8 @@ class TicketFiles(NamedTuple):
 
     def trained_under(self, mask: Mask, model: nn.Module, spared: Sequence[str]) -> bool:
         """Whether the trained weights of `init` were trained under this mask, rather than before it was pruned."""
-        return bool(mask) and not self.init.starts_trained and same(self.init.mask(model, spared), mask)
+        in_rounds = self.init.settings.get("script") != Script.DST  # whose one training ends under its ticket's mask
+        return in_rounds and bool(mask) and not self.init.starts_trained and same(self.init.mask(model, spared), mask)
 
     def check_kept(self, mask: Mask, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)) -> None:
         """InputError if the mask keeps weights that were already dropped when those of `init` were trained.

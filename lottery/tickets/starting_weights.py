@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lottery.checkpointing.script_names import SEARCHES
+from lottery.checkpointing.script_names import Script
 from lottery.tickets.controls import CONTROLS
 from models.units import owners
 
@@ -121,7 +121,8 @@ def _same(value: Tensor, other: Tensor, kept: Tensor | None) -> bool:
 
 def draws_alike(search: Mapping, here: Mapping) -> bool:
     """Whether a network with settings `here` draws the weights that a search with settings `search` began with."""
-    begins_afresh = search.get("script") in SEARCHES and not search.get("init_dir")
+    script = Script.named(search.get("script"))
+    begins_afresh = script is not None and script.finds_tickets and not search.get("init_dir")
     return begins_afresh and all(search.get(name) == here.get(name) for name in DRAWING)
 
 

@@ -1,6 +1,7 @@
 """Gradual magnitude pruning: the schedule by the paper's formula, masks, the training around them."""
 
 import copy
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 import main_dst
 import verify
-from lottery.checkpointing.checkpoint import read, split_state
+from lottery.checkpointing.checkpoint import read, split_state, write
 from lottery.checkpointing.metrics import read_summary
 from lottery.sparse_training.config import SparseTrainingConfig
 from lottery.sparse_training.gradual_pruning import GradualPruning, mean_kept
@@ -263,6 +264,7 @@ def test_its_ticket_is_verified_and_trained_by_every_rule_and_control(found, tmp
     ticket = found / "checkpoint.pth.tar"
     status, out, err = run_in_process(verify, ticket, found / "model_SA_best.pth.tar")
     assert status == 0, out + err
+    assert len(re.findall(r"exact density +holds", out)) == 2
     given = f"--init_dir {ticket} --mask_dir {ticket}"
     mask = split_state(read(ticket)["state_dict"])[1]
     for number, more in enumerate(
@@ -271,6 +273,24 @@ def test_its_ticket_is_verified_and_trained_by_every_rule_and_control(found, tmp
         run("train", f"{SETTINGS} {given} {more}", tmp_path / str(number))
         assert count(split_state(read(tmp_path / str(number) / "checkpoint.pth.tar")["state_dict"])[1]) == count(mask)
     assert read_summary(tmp_path / "0" / "summary.json")["ticket"]["settings"]["script"] == "main_dst.py"
+
+
+def test_what_a_training_of_its_ticket_says(found, tmp_path):
+    """Its mask alone is on the weights that its training began with; its trained weights are those it was pruned to."""
+    ticket = found / "checkpoint.pth.tar"
+    alone = run("train", f"{SETTINGS} --mask_dir {ticket}", tmp_path / "alone")
+    assert "on the weights that its search began with, not those it was rewound to" in alone
+    on = run("train", f"{SETTINGS} --init_dir {ticket} --mask_dir {ticket} --rule lr_rewinding", tmp_path / "on")
+    assert "given: the ticket in" in on and "the round before" not in on
+
+
+def test_a_ticket_that_is_not_as_dense_as_it_should_be_is_found(found, tmp_path):
+    content = read(found / "checkpoint.pth.tar")
+    mask = next(value for name, value in content["state_dict"].items() if name.endswith("_mask"))
+    mask[tuple((mask == 0).nonzero()[0])] = 1
+    write(tmp_path / "checkpoint.pth.tar", content)
+    status, out, _ = run_in_process(verify, tmp_path / "checkpoint.pth.tar")
+    assert status == 1 and re.search(r"exact density +BROKEN", out)
 
 
 def test_it_may_begin_with_a_ticket(found, tmp_path):

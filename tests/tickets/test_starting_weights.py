@@ -114,7 +114,7 @@ def test_a_new_classifier_and_another_normalisation_are_the_networks_own(tmp_pat
 
 
 def test_which_searches_drew_the_weights_that_this_run_draws():
-    assert draws_alike(SEARCH, HERE)
+    assert all(draws_alike(SEARCH | {"script": script}, HERE) for script in ("main_imp.py", "main_dst.py"))
     others = {"seed": 4}, {"arch": "vgg"}, {"init_dir": True}, {"script": "main_elastic.py"}
     assert not any(draws_alike(SEARCH | other, HERE) for other in others) and not draws_alike({}, HERE)
 
