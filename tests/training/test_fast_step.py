@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from pruner import Ticket
 from tests.helpers import Tiny, needs_cuda, pruned_ticket
 
 RECIPE = Recipe(epochs=3, milestones=(2,), warmup=1, lr=0.05, batch_size=8)
+ADAM = replace(RECIPE, optimizer="adam", lr=0.002, weight_decay=0.0, label_smoothing=0.1, schedule="cosine")
+sgd_and_adam = pytest.mark.parametrize("recipe", [RECIPE, ADAM], ids=["sgd", "adam"])
 
 
 class Wrong(nn.Module):
@@ -53,7 +56,8 @@ def pretend_to_compile(monkeypatch, way):
     return asked
 
 
-def test_a_faster_step_that_does_the_same_is_used_for_full_batches(tiny, images, monkeypatch):
+@sgd_and_adam
+def test_a_faster_step_that_does_the_same_is_used_for_full_batches(tiny, images, monkeypatch, recipe):
     sizes = []
 
     def way(model):
@@ -61,18 +65,19 @@ def test_a_faster_step_that_does_the_same_is_used_for_full_batches(tiny, images,
 
     pretend_to_compile(monkeypatch, way)
     twin = copy.deepcopy(tiny)
-    fast, notes = losses_and_notes(tiny, images, "on")
-    plain, _ = losses_and_notes(twin, images, "off")
+    fast, notes = losses_and_notes(tiny, images, "on", recipe)
+    plain, _ = losses_and_notes(twin, images, "off", recipe)
     assert fast == plain and notes == []
     assert set(sizes) == {8} and len(sizes) == 1 + 3 * 3  # the check, then each full batch of three epochs
 
 
+@sgd_and_adam
 @pytest.mark.parametrize("factor", [1.2, 0.0, float("nan")])
-def test_a_step_that_does_something_else_is_given_up_and_said_once(tiny, images, monkeypatch, factor):
+def test_a_step_that_does_something_else_is_given_up_and_said_once(tiny, images, monkeypatch, factor, recipe):
     pretend_to_compile(monkeypatch, lambda model: Wrong(model, factor))
     twin = copy.deepcopy(tiny)
-    fast, notes = losses_and_notes(tiny, images, "on")
-    plain, _ = losses_and_notes(twin, images, "off")
+    fast, notes = losses_and_notes(tiny, images, "on", recipe)
+    plain, _ = losses_and_notes(twin, images, "off", recipe)
     assert fast == plain and all(torch.equal(a, b) for a, b in zip(tiny.parameters(), twin.parameters(), strict=True))
     assert len(notes) == 1 and "differs" in notes[0]
 
@@ -94,15 +99,39 @@ def test_a_step_that_cannot_be_made_is_given_up_and_said_once(tiny, images, monk
     assert "not used (RuntimeError: no compiler here)" in note
 
 
-def test_rounding_is_let_pass(tiny, images, monkeypatch):
+@sgd_and_adam
+def test_rounding_is_let_pass(tiny, images, monkeypatch, recipe):
+    """With Adam, too, where the gradient of a bias in front of batch norm is nothing but rounding: its sign differs."""
     pretend_to_compile(monkeypatch, lambda model: Wrong(model, 1 + 1e-6))
-    assert losses_and_notes(tiny, images, "on")[1] == []
+    assert losses_and_notes(tiny, images, "on", recipe)[1] == []
 
 
-def test_the_check_leaves_no_trace(tiny, images, monkeypatch):
-    """Weights, batch norm, momentum, sums and torch's generator are as before."""
+def test_adam_is_checked_on_each_kind_of_its_state(tiny, images):
+    """An update that leaves out one of them, or the weights, is found out."""
+    step = Step(tiny, images, ADAM)
+    step.load_(pruned_ticket(tiny))
+    tiny.train()
+    check, plain = step.fast_step, lambda visits: step.update(visits, tiny)
+    groups = len(check.state()) - 4  # without batch norm, loss sum, who is right, losses of examples
+    assert groups == 1 + 3
+    for left_out in range(groups):
+
+        def fast(visits, left_out=left_out):
+            before = fast_step.cloned(check.state())[left_out]
+            plain(visits)
+            fast_step.restore_([check.state()[left_out]], [before])
+
+        check.recorded = fast_step.python_state(tiny)
+        assert check.check_against_plain(plain, plain, batch_of(8)) is plain
+        with pytest.raises(RuntimeError, match="differs from the plain step's"):
+            check.check_against_plain(plain, fast, batch_of(8))
+
+
+@sgd_and_adam
+def test_the_check_leaves_no_trace(tiny, images, monkeypatch, recipe):
+    """Weights, batch norm, the optimiser's state, sums and torch's generator are as before."""
     pretend_to_compile(monkeypatch, lambda model: model.__call__)
-    step = Step(tiny, images, RECIPE, compile="on")
+    step = Step(tiny, images, recipe, compile="on")
     step.load_(pruned_ticket(tiny))
     for momentum in step.momentum():
         momentum.fill_(0.5)
@@ -166,17 +195,18 @@ def gpu_model(extra=()):
 
 
 @needs_cuda
+@sgd_and_adam
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-def test_a_captured_step_trains_as_the_plain_one(images, precision):
+def test_a_captured_step_trains_as_the_plain_one(images, precision, recipe):
     """Over two rounds with other masks, sizes of set and learning rates: only buffers are written."""
     results = []
     for compile in ("off", "auto"):
         model, notes = gpu_model(), []
-        step = Step(model, on_gpu(images), RECIPE, precision, compile, notes.append)
+        step = Step(model, on_gpu(images), recipe, precision, compile, notes.append)
         losses = []
         for round, (rate, n) in enumerate(((0.2, 30), (0.5, 21), (0.3, 17))):
             step.load_(pruned_ticket(model, rate))
-            fitted = fit(step, torch.arange(n, device="cuda"), RECIPE, seed=1, round=round)
+            fitted = fit(step, torch.arange(n, device="cuda"), recipe, seed=1, round=round)
             losses += [epoch.loss for epoch in fitted]
             assert all((model.get_parameter(name)[~layer] == 0).all() for name, layer in step.mask.items())
         assert notes == []

@@ -37,36 +37,6 @@ def test_learning_rate_equals_torchs_schedulers():
         optimizer.step(), warm.step(), drops.step()
 
 
-@pytest.mark.parametrize("warmup", [0, 2])
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_falling_rates_equal_torchs_schedulers(schedule, warmup):
-    """After the warm-up, to 0 when the last step is done; epochs and steps are one count of steps to torch."""
-    recipe, steps = Recipe(epochs=6, schedule=schedule, warmup=warmup, lr=0.2), 4
-    assert recipe.milestones == ()
-    optimizer, total = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.2), (6 - warmup) * steps
-    if schedule == "linear":
-        falls = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, total_iters=total)
-    else:
-        falls = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-    warm = [recipe.lr_at(epoch, step, steps) for epoch in range(warmup) for step in range(steps)]
-    assert warm == pytest.approx([0.2 * (n + 1) / 8 for n in range(len(warm))])
-    for epoch, step in itertools.product(range(warmup, 6), range(steps)):
-        assert recipe.lr_at(epoch, step, steps) == pytest.approx(optimizer.param_groups[0]["lr"])
-        optimizer.step(), falls.step()
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
-
-
-def test_a_shorter_round_falls_to_0_as_well():
-    short = Recipe(epochs=60, schedule="linear", warmup=6).scaled(1, 3)
-    assert (short.epochs, short.warmup) == (20, 2)
-    assert short.lr_at(19, 99, 100) == pytest.approx(0.1 / 1800)
-
-
-def test_drops_by_gamma():
-    recipe = Recipe(epochs=6, milestones=(2, 4), lr=1.0, gamma=0.5)
-    assert [recipe.lr_at(epoch, 0, 3) for epoch in range(6)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
-
-
 def test_scaling_truncates_and_keeps_milestones_apart():
     paper = Recipe()
     assert paper.scaled(45_000, 45_000) == paper
@@ -148,24 +118,6 @@ def test_zeroing_after_the_step_equals_masked_gradients(tiny, images, memory_for
         module, _, leaf = name.rpartition(".")
         other = getattr(twin.get_submodule(module), leaf)
         torch.testing.assert_close(value, other, rtol=1e-3, atol=of_weights)
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_kept_weights_move_to_the_bit_as_under_masked_gradients(tiny, images, optimizer):
-    """The same step whose gradients are masked before the optimiser sees them, dropped weights starting at zero."""
-    twin, ticket = copy.deepcopy(tiny), pruned_ticket(tiny)
-    recipe = replace(RECIPE, optimizer=optimizer, lr=0.01, weight_decay=0.01, nesterov=optimizer == "sgd")
-    for model in (tiny, twin):
-        step = Step(model, images, recipe)
-        step.load_(ticket)
-        if model is twin:
-            for name, layer in ticket.mask.items():
-                model.get_parameter(name).register_hook(lambda gradient, kept=layer: gradient * kept)
-            step.kept = {}  # nothing is zeroed
-        list(fit(step, torch.arange(30), recipe, seed=1))
-    for name, layer in ticket.mask.items():
-        assert (twin.get_parameter(name)[~layer] == 0).all()
-    assert all(torch.equal(value, twin.state_dict()[name]) for name, value in tiny.state_dict().items())
 
 
 def test_the_step_is_as_close_to_float64_as_a_straightforward_one(images):
