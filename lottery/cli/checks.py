@@ -88,6 +88,11 @@ def check_batch_selection(args: argparse.Namespace) -> None:
     for name, default in numbers.items():
         if getattr(args, name) is None:
             setattr(args, name, default)
+    if args.batch_selection and args.selection_until * args.epochs <= 1:
+        raise InputError(
+            f"--selection_until {args.selection_until} of {args.epochs} epochs ends the selection of batches with the "
+            "first one, which is always whole: nothing would be left out. Give a larger fraction, or more epochs"
+        )
     if args.batch_selection and getattr(args, "eb_interval", None) == "steps":
         raise InputError(
             "--eb_interval steps counts the steps of whole epochs, of which --batch_selection leaves some out: give "

@@ -1,7 +1,7 @@
 """The flags that scripts share, in groups. Importing this module does not import torch."""
 
 from lottery.cli.parser import Parser
-from lottery.cli.types import count_from_0, milestones, not_negative, number, path, positive, positive_int
+from lottery.cli.types import count_from_0, milestones, not_negative, number, path, positive, positive_int, share
 from lottery.readers.registry import DATASETS
 from lottery.training.recipe import BATCH_SELECTIONS, DEFAULT_LR, SCHEDULES, SELECTION_RATE, SELECTION_UNTIL
 from models import STEMS
@@ -231,7 +231,7 @@ def add_batch_selection(group) -> None:
     )
     group.add_argument(
         "--selection_rate",
-        type=number(float, "a number from 0 up, below 1", lambda value: 0 <= value < 1),
+        type=share,
         metavar="SHARE",
         help=f"that share, r in the paper; {SELECTION_RATE} if not given",
     )

@@ -59,6 +59,7 @@ def read_config(argv: Sequence[str] | None) -> ImpConfig:
 def check_steps(args: Namespace) -> None:
     """With --steps_of nothing else decides how long a round trains, and on how many examples."""
     others = {"prac_set": args.prac_set, "eb_eps": args.eb_eps is not None, "rewind_lr": args.rewind_lr}
+    others |= {"batch_selection": args.batch_selection}
     rivals = [f"--{name}" for name, given in others.items() if given]
     if args.steps_of and rivals:
         raise InputError(

@@ -17,7 +17,8 @@ Ledger = tuple[Vanilla, Mapping[str, float]]  # what savings are counted against
 def round_begins(training: TrainingRun, rounds: Sequence[dict], planned: int, context: TrainingContext) -> None:
     """The progress bar's total, as far as it is known before rounds stop early, and the plan of this round."""
     done = sum(row["steps"] for row in rounds)
-    context.progress.expect(done + training.planned_steps * (planned - training.round), training.describe())
+    left = training.planned_steps * (planned - training.round) - training.steps_left_out
+    context.progress.expect(done + left, training.describe())
     context.progress.log(*plan_lines(training, context))
 
 

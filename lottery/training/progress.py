@@ -26,6 +26,11 @@ class Progress:
         self.bar.total = total
         self.bar.set_description(what)
 
+    def expect_fewer(self, steps: int) -> None:
+        """Lower the total by steps that were left out."""
+        if self.bar is not None and self.bar.total is not None:
+            self.bar.total -= steps
+
     def tick(self, times: int = 1) -> None:
         self.bar.update(times)
 

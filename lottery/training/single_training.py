@@ -73,7 +73,7 @@ class SingleTraining:
     def train(self, training: TrainingRun) -> None:
         progress = self.context.progress
         progress.begin(training.steps)
-        progress.expect(training.planned_steps, training.describe())
+        progress.expect(training.planned_steps - training.steps_left_out, training.describe())
         progress.log(*plan_lines(training, self.context))
         try:
             for epoch, row in self.epochs(training):

@@ -126,7 +126,9 @@ def train_epochs(
             )
         if updates:
             training.ticket = training.ticket._replace(mask=context.step.mask)
+        left_out = training.steps_left_out
         training.history.append(_row(epoch, training, context, updates))
+        context.progress.expect_fewer(training.steps_left_out - left_out)
         training.history[-1]["seconds"] = training.add_elapsed()
         yield epoch, training.history[-1]
 
@@ -196,11 +198,12 @@ def plan_lines(training: TrainingRun, context: TrainingContext) -> list[str]:
     """What is about to be trained and for how long, with warnings about empty layers and an unused schedule."""
     recipe, mask = training.recipe, training.ticket.mask
     begin = f", beginning after step {training.first_step}" if training.first_step else ""
+    most = "at most " if recipe.batch_selection else ""
     kept, whole = density(mask), whole_density(mask, context.model.parameters())
     lines = [
         f"{training.describe()}: density {kept:.4f}, sparsity {1 - kept:.4f} of the prunable weights ({whole:.4f} and "
         f"{1 - whole:.4f} of the whole network), {len(training.indices)} examples",
-        f"epochs {training.first_epoch} to {recipe.epochs - 1}, {training.steps_per_epoch} steps each{begin}, "
+        f"epochs {training.first_epoch} to {recipe.epochs - 1}, {most}{training.steps_per_epoch} steps each{begin}, "
         f"{recipe.describe_lr()}",
     ]
     warnings = [f"layer {name} has no weights left" for name in empty_layers(mask)]

@@ -2,7 +2,15 @@
 
 import pytest
 
-from lottery.reports.chapters.cost import cost_row, last_shared, method_costs
+from lottery.reports.chapters.cost import (
+    BATCH_SELECTION,
+    COLUMNS,
+    SAVED_BY,
+    cost_row,
+    cost_table,
+    last_shared,
+    method_costs,
+)
 from lottery.reports.comparison.cost import SearchCosts, evaluation_flops
 from lottery.reports.comparison.methods import SEARCH, group_by_task
 from lottery.results.ticket_runs import Run
@@ -37,6 +45,20 @@ def test_costs_add_up_before_the_ticket_is_known():
     assert books[1].saved == pytest.approx(1 - 11 / 16)
     assert books[1].saved_with_training == pytest.approx(1 - 19 / 24)
     assert sum(books[1].saved_by.values()) == pytest.approx(books[1].saved)
+
+
+def test_what_batch_selection_saves_has_a_column_where_it_saves():
+    """2 of the 8 steps of a round left out; beside it a search that selects nothing."""
+    found = made("r", IMP | {"batch_selection": "infobatch"}, [90])
+    found.rounds = [round_row(0, 90, steps=6, steps_left_out=2)]
+    (task,), _ = logged(group_by_task, [made("r", IMP, [90]), found])
+    costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method)]
+    rows = [cost_row(cost, costs) for cost in costs]
+    table = cost_table("cost", "", rows)
+    parts = [column.heading for column in table.columns].index("by data")
+    assert [row[parts - 1 : parts + len(SAVED_BY)] for row in table.rows] == [[0, 0, 0, 0, 0], [25, 0, 0, 0, 25]]
+    without = cost_table("cost", "", rows[:1])
+    assert BATCH_SELECTION not in without.columns and len(without.columns) == len(COLUMNS) - 1 == len(without.rows[0])
 
 
 def test_flops_are_saved_against_the_imp_runs():

@@ -12,6 +12,7 @@ from dataset import augment, draw_epoch, to_input
 from lottery.checkpointing.metrics import read_summary
 from lottery.training.batch_selection import UNSEEN, BatchSelection
 from lottery.training.loop import fit
+from lottery.training.progress import Progress
 from lottery.training.recipe import Recipe, batches
 from lottery.training.step import Step
 from tests.helpers import (
@@ -172,6 +173,21 @@ def test_a_killed_search_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, 
     run(kind, flags, tmp_path / "whole")
     run_killed(monkeypatch, kind, flags, tmp_path / "broken", every=4)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
+
+
+@pytest.mark.parametrize("kind", ["imp", "train"])
+def test_the_progress_bar_ends_full(selected, tmp_path, monkeypatch, kind):
+    """Its total is what is still planned, less what was left out, also of a run that was killed in mid-round."""
+    ends: list[tuple[int, int]] = []  # of each process that trained: where its bar stands, and its total
+    monkeypatch.setattr(Progress, "tick", lambda self, times=1: setattr(self, "done", self.done + times))
+    monkeypatch.setattr(
+        Progress, "__exit__", lambda self, *_: self.bar is not None and ends.append((self.done, self.bar.total))
+    )
+    flags = {"imp": f"{REWIND} --pruning_times 2", "train": f"{SETTINGS} --init_dir {selected / '1checkpoint.pth.tar'}"}
+    run(kind, f"{flags[kind]} {SAVING} {SELECTED}", tmp_path / "whole")
+    run_killed(monkeypatch, kind, f"{flags[kind]} {SAVING} {SELECTED}", tmp_path / "broken", every=3)
+    taken = read_summary(tmp_path / "whole" / "summary.json")["costs"]["steps"]
+    assert len(ends) > 3 and ends[0] == ends[-1] == (taken, taken)
 
 
 def test_a_killed_training_ends_where_an_unbroken_one_does(selected, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from lottery.reports.document import Column, Figure, Paragraph, Part, Table
 from lottery.reports.style import canvas, density_axis, legend_below, line_style, render, thousands
 from lottery.results.ticket_runs import FOREIGN
 
+BATCH_SELECTION = Column("batch selection", ".2f")
 COLUMNS = (
     Column("method"),
     Column("prunings", "d"),
@@ -30,11 +31,12 @@ COLUMNS = (
     Column("by data", ".2f"),
     Column("schedule", ".2f"),
     Column("early stop", ".2f"),
+    BATCH_SELECTION,
     Column("saved: find and train (%)", ".2f"),
     Column("steps saved against IMP here (%)", ".2f"),
     Column("FLOPs saved against IMP here (%)", ".2f"),
 )
-SAVED_BY = ("data", "schedule", "early stop")  # parts of the steps saved, columns of their own
+SAVED_BY = ("data", "schedule", "early stop", BATCH_SELECTION.heading)  # parts of the steps saved, columns of their own
 EXPLAINED = (
     "Steps, examples, extra forward passes and seconds are those of all rounds before the ticket is known. "
     "Saved: of vanilla IMP's optimiser steps, k full trainings for k prunings, and one more each to find and train. "
@@ -67,8 +69,9 @@ class MethodCost:
         return None if None in values else statistics.fmean(values)
 
     def mean_saved_by(self, part: str) -> float | None:
-        """The mean over seeds of the fraction of steps that one cause saved; None if one of them did not record it."""
-        return self.mean(lambda cost: (cost.saved_by or {}).get(part))
+        """The mean over seeds of the fraction of steps that one cause saved, 0 for what a run does not do; None if one
+        of them did not record it."""
+        return self.mean(lambda cost: None if cost.saved_by is None else cost.saved_by.get(part, 0.0))
 
 
 def cost_parts(task: Task, number: int) -> list[Part]:
@@ -81,10 +84,18 @@ def cost_parts(task: Task, number: int) -> list[Part]:
     newest = [row for row, cost in zip(rows, costs, strict=True) if cost in shared]
     densities = sorted({f"{100 * cost.density:.3g}" for cost in shared}, key=float)
     ticket = f"the ticket with {densities[0]} % of the weights" if len(densities) == 1 else "each method's last ticket"
-    short = Table(f"cost-{number}", f"Finding {ticket}, {task.name}; means over seeds.", COLUMNS, newest)
-    whole = Table(f"cost-by-round-{number}", f"The same after every round, {task.name}.", COLUMNS, rows, folded=True)
+    short = cost_table(f"cost-{number}", f"Finding {ticket}, {task.name}; means over seeds.", newest)
+    whole = cost_table(f"cost-by-round-{number}", f"The same after every round, {task.name}.", rows, folded=True)
     figures = [cost_figure(task, costs, number), *effort_parts(task, number)]
     return [*flops_warnings(costs), *figures, Paragraph(EXPLAINED), short, whole]
+
+
+def cost_table(tag: str, caption: str, rows: list[list], folded: bool = False) -> Table:
+    """A table with `COLUMNS`, without that of batch selection where it saved nothing."""
+    selects = any(row[COLUMNS.index(BATCH_SELECTION)] for row in rows)
+    shown = [place for place, column in enumerate(COLUMNS) if selects or column is not BATCH_SELECTION]
+    return Table(tag, caption, [COLUMNS[place] for place in shown], [[row[place] for place in shown] for row in rows],
+                 folded=folded)  # fmt: skip
 
 
 def method_costs(method: Method) -> list[MethodCost]:
