@@ -264,7 +264,6 @@ def test_its_ticket_is_verified_and_trained_by_every_rule_and_control(found, tmp
     ticket = found / "checkpoint.pth.tar"
     status, out, err = run_in_process(verify, ticket, found / "model_SA_best.pth.tar")
     assert status == 0, out + err
-    assert len(re.findall(r"exact density +holds", out)) == 2
     given = f"--init_dir {ticket} --mask_dir {ticket}"
     mask = split_state(read(ticket)["state_dict"])[1]
     for number, more in enumerate(
@@ -288,6 +287,7 @@ def test_a_ticket_that_is_not_as_dense_as_it_should_be_is_found(found, tmp_path)
     content = read(found / "checkpoint.pth.tar")
     mask = next(value for name, value in content["state_dict"].items() if name.endswith("_mask"))
     mask[tuple((mask == 0).nonzero()[0])] = 1
+    content["epoch"] -= 1  # as of an epoch before the last, whose mask is the final one, too
     write(tmp_path / "checkpoint.pth.tar", content)
     status, out, _ = run_in_process(verify, tmp_path / "checkpoint.pth.tar")
     assert status == 1 and re.search(r"exact density +BROKEN", out)
