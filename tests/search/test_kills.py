@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from lottery.checkpointing import atomic_file
-from lottery.retraining import run as retrain
 from lottery.search import imp as search
-from lottery.training import checkpointer, context, training_run
+from lottery.training import checkpointer, context, single_training, training_run
 from lottery.training.progress import Progress
 from tests.helpers import REWIND, SCRIPTS, SETTINGS, assert_same_files, at_call, run
 
@@ -62,8 +61,8 @@ IN_SEARCHES = {
     "with all written": (search.ImpSearch, "log_result", 1, False),
 }
 IN_TRAININGS = {
-    "with all trained": (retrain, "summary", 1, False),
-    "with all written": (retrain, "draw_curves", 1, True),
+    "with all trained": (single_training, "summary", 1, False),
+    "with all written": (single_training, "draw_curves", 1, True),
 }
 CASES = [
     (script, phase, interval)
