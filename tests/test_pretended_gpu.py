@@ -103,6 +103,13 @@ def test_a_search_for_prac_sets(tmp_path, sets):
     run("main_PrAC_imp", f"{REWIND} --data_prune {sets.replace(' ', ' --cep ')}", tmp_path)
 
 
+@pytest.mark.parametrize("recipe", ["--nesterov --schedule cosine", "--optimizer adam --label_smoothing 0.1"])
+def test_a_recipe_and_going_on_with_it(tmp_path, recipe):
+    run("main_imp", f"{REWIND} --pruning_times 1 --rewind_lr {recipe}", tmp_path / "imp")
+    run("main_imp", f"{REWIND} --pruning_times 2 --rewind_lr {recipe}", tmp_path / "imp")
+    run("main_train", f"{QUICK} --precision bf16 {recipe}", tmp_path / "train")
+
+
 def test_a_prac_search_goes_on(prac):
     run("main_PrAC_imp", f"{REWIND} --save_interval 0 --pruning_times 3", prac)
 

@@ -170,8 +170,8 @@ def test_the_recorded_settings_are_those_of_runs_begun_before():
         "warmup": 0, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0001, "batch_size": 128, "init_dir": False,
         "mask_dir": False, "new_classifier": False, "control": None, "rule": None, "rewind_lr": False,
         "order_seeds": [5, 3], "points": 3, "statistics_examples": 2000,
-            "schedule": "step", "gamma": 0.1, "nesterov": False, "optimizer": "sgd", "label_smoothing": 0.0,
-            "batch_selection": None, "selection_rate": 0.5, "selection_until": 0.875,
+        "schedule": "step", "gamma": 0.1, "nesterov": False, "optimizer": "sgd", "label_smoothing": 0.0,
+        "batch_selection": None, "selection_rate": 0.5, "selection_until": 0.875,
     }  # fmt: skip
 
 
@@ -181,9 +181,10 @@ def test_order_seeds_follow_from_the_seed():
 
 
 def test_a_copy_is_a_run_of_main_train_with_the_flags_that_are_not_about_the_line():
-    words = "--epochs 3 --points=5 --lr 0.5 --gpu -1 --order_seeds 8,9 --decreasing_lr 1,2 --save_dir there --overwrite"
+    adam = "--optimizer adam --label_smoothing 0.1 --gpu -1"
+    words = f"{adam} --epochs 3 --points=5 --lr 0.5 --order_seeds 8,9 --decreasing_lr 1,2 --save_dir there --overwrite"
     copy = stability_cli.read_config(words.split()).copy_configs()[1]
-    command = "--epochs 3 --lr 0.5 --gpu -1 --decreasing_lr 1,2 --overwrite --order_seed 9 --save_dir there/copy_2"
+    command = f"{adam} --epochs 3 --lr 0.5 --decreasing_lr 1,2 --overwrite --order_seed 9 --save_dir there/copy_2"
     assert copy.training.run.command == f"python main_train.py {command}"
     by_main_train = train_cli.read_config(command.split())
     assert recorded(copy) == recorded(by_main_train)

@@ -44,13 +44,21 @@ def test_the_recorded_settings_are_those_that_runs_have_always_had(tmp_path):
         "top1_tol": 0.1, "tolerance_of": "whole", "layers": None, "repeats": False, "candidates": 50,
         "channel_weights": "average", "select_examples": None, "select_batch": 128, "layer_tuning": 0.0,
         "memory": 2048, "fine_tune_epochs": 10, "fine_tune_lr": 0.01, "baselines": [], "init_dir": True,
-            "schedule": "step", "gamma": 0.1, "nesterov": False, "optimizer": "sgd", "label_smoothing": 0.0,
-            "batch_selection": None, "selection_rate": 0.5, "selection_until": 0.875,
-        }  # fmt: skip
+        "schedule": "step", "gamma": 0.1, "nesterov": False, "optimizer": "sgd", "label_smoothing": 0.0,
+        "batch_selection": None, "selection_rate": 0.5, "selection_until": 0.875,
+    }  # fmt: skip
     assert recorded(config) == expected
     trained = channels.read_config("--save_dir x --epochs 3 --prune_at 0,9 --baselines random --delta 2".split())
     changed = {"epochs": 3, "prune_at": [0, 9], "keep": "0.5", "top1_tol": None, "baselines": ["random"]}
     assert recorded(trained) == expected | changed | {"init_dir": False}
+
+
+def test_fine_tuning_has_rates_of_its_own(tmp_path):
+    """Adam's are lower; --schedule and --gamma are those of the pre-training."""
+    words = "--dataset digits --save_dir x --epochs 3".split()
+    rates = [channels.read_config([*words, *more.split()]).fine_tune_lr for more in (
+        "", "--optimizer adam", "--optimizer adam --fine_tune_lr 0.5")]  # fmt: skip
+    assert rates == [0.01, 0.0001, 0.5]
 
 
 EPOCH = "--epochs 1 --decreasing_lr 1"
@@ -63,6 +71,8 @@ BAD = [
     ("--init_dir nowhere.pt", "--init_dir nowhere.pt does not exist"),
     ("--init_dir UNTRAINED", "holds no trained weights: the training it is for has not begun"),
     ("--init_dir DENSE --arch res20s", "belongs to another network"),
+    ("--init_dir DENSE --schedule cosine", "--schedule and --gamma are for training the dense network"),
+    ("--init_dir DENSE --gamma 0.2", "--schedule and --gamma are for training the dense network, which --init_dir"),
     (f"{EPOCH} --prune_at 0,22", "--prune_at 22 is beyond the end of the pre-training: --epochs 1 are 21 iterations"),
     (f"{EPOCH} --prune_at 5,5", "rising order"),
     (f"{EPOCH} --keep 9", "--keep 9 is above the width of network.0, which has 8 channels"),

@@ -82,6 +82,7 @@ BAD = [  # flags, what the one sentence must say
     ("--decreasing_lr 5,5", "rising order.*5,5"),
     ("--decreasing_lr 0,5", "from 1 up.*0,5"),
     ("--warmup 9 --epochs 3", "--warmup 9.*--epochs 3"),
+    ("--label_smoothing nan", r"in \[0, 1\), got nan"),
     ("--schedule polynomial", "polynomial.*step.*cosine"),
     ("--gamma 0", "above 0, at most 1, got 0"),
     ("--gamma 0.5 --schedule linear", "--gamma 0.5 .*--schedule linear: give one of them"),
@@ -158,6 +159,30 @@ def test_bad_input_is_one_sentence(call, tmp_path, script, words, message):
 @pytest.mark.parametrize("script", PRUNING)
 def test_bad_pruning_input_is_one_sentence(call, tmp_path, script, words, message):
     one_sentence(call, script, words.split(), tmp_path, message)
+
+
+@pytest.mark.parametrize(
+    "words, lr, gamma, drops, notes",
+    [
+        ("", 0.1, 0.1, (91, 136), ()),
+        ("--optimizer adam --gamma 0.5", 0.001, 0.5, (91, 136), ()),
+        ("--optimizer adam --lr 0.1 --schedule linear", 0.1, 0.1, (), ()),
+        ("--schedule cosine --decreasing_lr=", 0.1, 0.1, (), ()),
+        ("--schedule cosine --decreasing_lr 4,6", 0.1, 0.1, (),
+         ("--decreasing_lr 4,6 has no effect: the learning rate falls by --schedule cosine",)),
+    ],
+)  # fmt: skip
+def test_defaults_of_a_recipe_follow_from_its_other_flags(words, lr, gamma, drops, notes):
+    training = train.read_config(["--save_dir", "x", *words.split()]).training
+    recipe = training.recipe
+    assert (recipe.lr, recipe.gamma, recipe.milestones, training.run.notes) == (lr, gamma, drops, notes)
+
+
+def test_flags_without_effect_are_noted_in_the_log(call, tmp_path):
+    words = [*QUICK, "--epochs", 1, "--schedule", "linear", "--save_dir", tmp_path]
+    status, out, _ = call("main_train", *words)
+    assert status == 0 and "note: --decreasing_lr 1 has no effect" in out
+    assert "learning rate falls linearly from epoch 0 on, to 0 after the last step" in out and "drops" not in out
 
 
 def test_an_empty_save_dir_is_refused(call):

@@ -41,6 +41,35 @@ def test_seed_length_and_later_flags_make_no_method():
     assert names(runs) == ["PrAC"]
 
 
+LATER_RECIPE = {"schedule": "step", "gamma": 0.1, "nesterov": False, "optimizer": "sgd", "label_smoothing": 0.0}
+
+
+@pytest.mark.parametrize(
+    "change, plain, other",
+    [
+        ({"schedule": "cosine"}, "schedule step", "schedule cosine"),
+        ({"gamma": 0.2}, "gamma 0.1", "gamma 0.2"),
+        ({"optimizer": "adam", "lr": 0.001}, "lr 0.1, optimizer sgd", "lr 0.001, optimizer adam"),
+        ({"nesterov": True}, "nesterov False", "nesterov True"),
+        ({"label_smoothing": 0.1}, "label_smoothing 0.0", "label_smoothing 0.1"),
+    ],
+)
+@pytest.mark.parametrize("recorded", [LATER_RECIPE, {}], ids=["of today", "from before there were such flags"])
+def test_another_recipe_is_another_method_which_its_name_says(recorded, change, plain, other):
+    old, new = IMP | {"lr": 0.1}, IMP | {"lr": 0.1} | LATER_RECIPE
+    runs = [made("a", old | recorded, [90]), made("b", new | change, [80]), made("c", new, [91], seed=1)]
+    assert names(runs) == [f"IMP ({plain})", f"IMP ({other})"]
+    (task,), _ = logged(group_by_task, runs)
+    first, second = task.methods
+    assert [run.name for run in first.runs] == [runs[0].name, runs[2].name] and not first.same_recipe(second)
+
+
+def test_a_schedule_without_drops_has_none_in_its_name():
+    smooth = IMP | LATER_RECIPE | {"schedule": "linear", "decreasing_lr": []}
+    runs = [made("a", IMP | {"decreasing_lr": [1, 2]}, [90]), made("b", smooth, [90])]
+    assert names(runs) == ["IMP (decreasing_lr 1,2, schedule step)", "IMP (schedule linear)"]
+
+
 def test_each_seed_may_have_sets_of_its_own():
     given = [PRAC | {"prac_set": True, "PrAC set of round 0": name} for name in "ab"]
     assert names([made("a", given[0], [90], 0), made("b", given[1], [90], 1)]) == ["PrAC, given set"]

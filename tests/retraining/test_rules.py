@@ -12,6 +12,7 @@ from lottery.retraining.rules import RULES, recipe_under, takes_trained
 from lottery.training.recipe import Recipe
 from tests.helpers import SAVING, SETTINGS, assert_same_files, run, run_killed
 from tests.helpers import equal_weights as equal
+from utils import InputError
 from verify import main as verify
 
 EPOCHS, STEPS, REWOUND = 3, 21, 30  # steps of an epoch of batches of 64; the rewinding point, in the second epoch
@@ -52,6 +53,7 @@ def by_hand(search, folder):
     "recipe, last",
     [
         (Recipe(epochs=10, milestones=(4, 8), lr=0.1), 0.1 * 0.1**2),
+        (Recipe(epochs=10, milestones=(4, 8), lr=0.1, gamma=0.5), 0.1 * 0.5**2),
         (Recipe(epochs=10, milestones=(4, 10, 20), lr=0.1), 0.1 * 0.1),
         (Recipe(epochs=10, milestones=(), warmup=10, lr=0.3), 0.3),
         (Recipe(epochs=10, milestones=(), warmup=2, lr=0.3), 0.3),
@@ -70,6 +72,14 @@ def test_fine_tuning_needs_a_schedule_that_does_not_end_at_0(tmp_path, search, s
     out = trained(f"{given(search, 0, 1)} --schedule {schedule} --rule fine_tuning", tmp_path / "run", expect=2)
     assert re.search(f"--rule fine_tuning .* is 0 with --schedule {schedule}: it goes with --schedule step", out)
     assert trained(f"{given(search, 0, 1)} --schedule {schedule} --rule lr_rewinding", tmp_path / "run")
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_schedule_that_ends_at_0_leaves_nothing_to_fine_tune_with(schedule):
+    recipe = Recipe(epochs=10, schedule=schedule)
+    with pytest.raises(InputError, match=f"which is 0 with --schedule {schedule}: it goes with --schedule step"):
+        recipe_under("fine_tuning", recipe)
+    assert all(recipe_under(rule, recipe) == recipe for rule in (None, "weight_rewinding", "lr_rewinding"))
 
 
 # --- each rule --------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Training a ticket on the rest of the schedule that it was taken from."""
 
+import pytest
+
 from lottery.checkpointing.checkpoint import read
 from tests.helpers import (
     REWIND,
@@ -12,14 +14,16 @@ from tests.helpers import equal_weights as equal
 AT_50 = REWIND.replace("--rewind_epoch 1", "--rewind_iteration 50")  # in the middle of the third epoch
 
 
-def test_a_training_from_a_rewinding_point_is_the_rest_of_the_one_it_was_taken_from(tmp_path):
+@pytest.mark.parametrize("schedule", ["step", "linear", "cosine"])
+def test_a_training_from_a_rewinding_point_is_the_rest_of_the_one_it_was_taken_from(tmp_path, schedule):
     """Same weights to the bit: the schedule, warm-up and the order and augmentation of examples go on from there.
 
     Without momentum, which a ticket does not have.
     """
-    run("imp", f"{AT_50} --pruning_times 1 --momentum 0", tmp_path / "search")
+    plain = f"--momentum 0 --schedule {schedule}"
+    run("imp", f"{AT_50} --pruning_times 1 {plain}", tmp_path / "search")
     whole = read(tmp_path / "search/0checkpoint.pth.tar")
-    flags = f"{SETTINGS} --momentum 0 --init_dir {tmp_path}/search/0checkpoint.pth.tar"
+    flags = f"{SETTINGS} {plain} --init_dir {tmp_path}/search/0checkpoint.pth.tar"
     run("train", f"{flags} --rewind_lr", tmp_path / "rest")
     rest = read(tmp_path / "rest/checkpoint.pth.tar")
     assert rest["first_step"] == 50 and equal(rest["state_dict"], whole["state_dict"])

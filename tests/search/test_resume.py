@@ -49,13 +49,16 @@ FALLING = "--schedule cosine --label_smoothing 0.1"
 ADAM = f"--optimizer adam {FALLING}"
 
 
-@pytest.mark.parametrize("flags", ["--schedule linear --nesterov", ADAM])
-def test_a_killed_search_by_another_recipe_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, flags):
-    """On PrAC sets, whose rounds are shorter, with a round that begins in mid-schedule."""
-    flags = f"{REWIND} {SAVING} --pruning_times 2 --rewind_lr --eb_eps 0.02 {flags}"
-    run("PrAC", flags, tmp_path / "whole")
-    run_killed(monkeypatch, "PrAC", flags, tmp_path / "broken", every=3)
+@pytest.mark.parametrize("kind, flags", [("PrAC", "--schedule linear --nesterov"), ("PrAC", ADAM), ("imp", ADAM)])
+def test_a_killed_search_by_another_recipe_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, kind, flags):
+    """On PrAC sets, whose rounds are shorter and end near 0 as well, with a round that begins in mid-schedule."""
+    flags = f"{REWIND} {SAVING} --pruning_times 2 --rewind_lr --eb_eps 0.0001 {flags}"
+    run(kind, flags, tmp_path / "whole")
+    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every=3)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
+    first, second, _ = checkpoints(tmp_path / "whole")
+    assert second["first_step"] > 0 and (len(second["sequence"]) < len(first["sequence"])) == (kind == "PrAC")
+    assert all(0 < saved["history"][-1]["lr"] < saved["history"][0]["lr"] / 5 for saved in (first, second))
 
 
 @pytest.mark.parametrize("flags", [FALLING, ADAM])
