@@ -1,10 +1,11 @@
 """Gradual magnitude pruning: Zhu & Gupta, "To prune, or not to prune", 2017 (arXiv 1710.01878)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from lottery.sparse_training.schedule import UpdateSchedule
+from lottery.training.loop import finite
 from lottery.training.step import Step
 from pruner import count, drop, layer_counts, magnitude, size
 
@@ -36,6 +37,8 @@ class GradualPruning:
         return False
 
     def prune_(self, step: Step, done: int) -> None:
+        if not finite(step.model):
+            return  # what is not a number has no rank; such a training ends with its epoch, in an error of its own
         mask = step.mask
         kept = count(mask)
         number = max(0, kept - self.kept_after(done, size(mask)))
@@ -56,13 +59,23 @@ class GradualPruning:
         self.records = list(records)
 
 
-def mean_kept(records: list[dict], initial: Mapping[str, int], steps: int) -> dict[str, float]:
+def mean_kept(records: list[dict], initial: Mapping[str, int], taken: Sequence[range]) -> dict[str, float]:
     """By layer, how many weights were kept on average over the steps of a training that began with `initial`: what its
-    zero-aware FLOPs are counted by."""
+    zero-aware FLOPs are counted by.
+
+    `taken` are the steps of each epoch, counted as in `records`, as of whole epochs: batch selection leaves out the
+    last ones of an epoch.
+    """
     begins = [0, *(record["step"] for record in records)]
     kept = [initial, *(record["layers"] for record in records)]
-    lengths = [end - begin for begin, end in zip(begins, [*begins[1:], steps], strict=True)]
+    periods = [range(begin, end) for begin, end in zip(begins, [*begins[1:], taken[-1].stop], strict=True)]
+    lengths = [sum(common(period, steps) for steps in taken) for period in periods]
     return {
-        name: sum(length * layers[name] for length, layers in zip(lengths, kept, strict=True)) / steps
+        name: sum(length * layers[name] for length, layers in zip(lengths, kept, strict=True)) / sum(lengths)
         for name in initial
     }
+
+
+def common(a: range, b: range) -> int:
+    """How many numbers lie in both."""
+    return len(range(max(a.start, b.start), min(a.stop, b.stop)))

@@ -116,5 +116,7 @@ class SparseTraining(SingleTraining):
     def row(self, training: TrainingRun) -> dict:
         """That of any training, with every change of the mask, and what was kept on average while it trained."""
         initial = {name: int(layer.sum()) for name, layer in self.initial.mask.items()}
-        kept = mean_kept(self.updates.records, initial, self.steps)
+        begins = [row["epoch"] * self.steps_per_epoch for row in training.history]
+        taken = [range(begin, begin + row["steps"]) for begin, row in zip(begins, training.history, strict=True)]
+        kept = mean_kept(self.updates.records, initial, taken)
         return summary(training, self.context) | {"mean_kept": kept, "mask_updates": self.updates.records}

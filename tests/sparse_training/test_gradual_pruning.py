@@ -187,10 +187,12 @@ def test_a_change_may_take_the_place_of_a_step(tiny, images):
 
 
 def test_mean_kept_by_hand():
-    """100 for 4 of 10 steps, 50 for 3, 10 for 3."""
+    """100 for 4 of 10 steps, 50 for 3, 10 for 3; and in two epochs of 5 of which the last two steps are left out, 100
+    for 3 of the 6, 50 for 2, 10 for 1."""
     records = [{"step": 4, "layers": {"a": 50}}, {"step": 7, "layers": {"a": 10}}]
-    assert mean_kept(records, {"a": 100}, 10) == {"a": 58}
-    assert mean_kept([], {"a": 100}, 10) == {"a": 100}
+    assert mean_kept(records, {"a": 100}, [range(5), range(5, 10)]) == {"a": 58}
+    assert mean_kept(records, {"a": 100}, [range(3), range(5, 8)]) == {"a": pytest.approx((300 + 100 + 10) / 6)}
+    assert mean_kept([], {"a": 100}, [range(10)]) == {"a": 100}
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -244,6 +246,32 @@ def test_the_records_tell_every_change_and_what_was_kept_on_average(found):
     assert all(layer["kept"] < row["mean_kept"][name] < layer["size"] for name, layer in row["layers"].items())
     expected = 3 * row["examples"] * sum(2.0 * row["mean_kept"][name] for name in flops)
     assert training_flops(flops, row) == pytest.approx(expected)
+
+
+def test_what_was_kept_on_average_counts_the_steps_that_were_taken(tmp_path):
+    """Batch selection leaves out the last steps of an epoch: no step trains under the masks that fall due there."""
+    run_to(0, main_dst, *f"{GMP} --update_every 1 --batch_selection infobatch".split(), "--save_dir", tmp_path)
+    row = read_summary(tmp_path / "summary.json")["rounds"][0]
+    history = read(tmp_path / "checkpoint.pth.tar")["history"]
+    assert row["steps_left_out"] > 0
+    kept, taken = {name: layer["size"] for name, layer in row["layers"].items()}, []
+    updates = {update["step"]: update["layers"] for update in row["mask_updates"]}
+    for epoch in history:
+        for step in range(
+            epoch["epoch"] * row["steps_per_epoch"], epoch["epoch"] * row["steps_per_epoch"] + epoch["steps"]
+        ):
+            kept = updates.get(step, kept)
+            taken.append(kept)
+    assert len(taken) == row["steps"]
+    for name, average in row["mean_kept"].items():
+        assert average == pytest.approx(sum(each[name] for each in taken) / len(taken))
+
+
+def test_a_training_that_diverges_before_a_change_of_the_mask_says_so(tmp_path):
+    """In the middle of an epoch, before it is known at the epoch's end."""
+    flags = f"{SETTINGS} --method gmp --density 0.1 --update_from 0 --update_every 1 --lr 1e20"
+    out = run_to(1, main_dst, *flags.split(), "--save_dir", tmp_path)
+    assert "the weights are no longer finite numbers" in out and "Traceback" not in out
 
 
 @pytest.mark.parametrize("more, every", [("", 4), ("--optimizer adam --batch_selection infobatch --update_every 5", 5)])
