@@ -81,7 +81,7 @@ class AttackConfig:
 class RobustnessConfig:
     """Runs whose networks are attacked, and how."""
 
-    runs: Sequence[Path]  # directories of main_train.py, main_imp.py and main_PrAC_imp.py
+    runs: Sequence[Path]  # directories of main_train.py, main_dst.py, main_imp.py and main_PrAC_imp.py
     rounds: tuple[int, ...] | None = None  # of searches: the rounds whose networks are attacked; None: all
     data: Path | None = None  # directory of the images, if not the one that the runs recorded
     device: DeviceConfig = field(default_factory=DeviceConfig)
