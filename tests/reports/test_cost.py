@@ -6,13 +6,15 @@ from lottery.reports.chapters.cost import (
     BATCH_SELECTION,
     COLUMNS,
     SAVED_BY,
+    MethodCost,
     cost_row,
     cost_table,
     last_shared,
     method_costs,
+    which_ticket,
 )
-from lottery.reports.comparison.cost import SearchCosts, evaluation_flops
-from lottery.reports.comparison.methods import SEARCH, group_by_task
+from lottery.reports.comparison.cost import SearchCosts, TicketCost, evaluation_flops
+from lottery.reports.comparison.methods import SEARCH, Method, group_by_task
 from lottery.results.ticket_runs import Run
 from lottery.training.costs import masked_flops, training_flops
 from tests.helpers import IMP, PRAC, logged, made, round_row
@@ -93,3 +95,14 @@ def test_without_a_shared_density_each_last_ticket_is_shown():
     (task,), _ = logged(group_by_task, [made("r", IMP, [90, 91]), made("r", other, [90])])
     costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method)]
     assert sorted(cost.prunings for cost in last_shared(costs)) == [1, 2]
+    assert which_ticket(last_shared(costs)) == "each method's last ticket"
+
+
+@pytest.mark.parametrize(
+    "density, which", [(0.046646, "the ticket with 4.67 % of the weights"), (0.0466, "each method's last ticket")]
+)
+def test_a_density_that_was_rounded_in_every_round_is_shared_still(density, which):
+    """Six prunings by two fifths of 49,200 weights leave 2,296, 0.6 to the sixth of them is 2,295: 4.67 and 4.66 %."""
+    method, spent = Method(SEARCH, "IMP", "IMP", []), (8, 64, 0, 1.0, None, None)
+    found = [MethodCost(method, [TicketCost(k, kept, *spent)]) for k, kept in ((6, 0.046667), (3, density))]
+    assert which_ticket(found) == which

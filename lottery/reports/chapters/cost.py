@@ -12,7 +12,7 @@ from lottery.reports.comparison.accuracy import ROUNDING, log_ratio, rounded
 from lottery.reports.comparison.cost import SearchCosts, TicketCost, training_row
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
 from lottery.reports.document import Column, Figure, Paragraph, Part, Table
-from lottery.reports.style import canvas, density_axis, legend_below, line_style, render, thousands
+from lottery.reports.style import canvas, density_axis, legend_below, line_style, percent, render, thousands
 from lottery.results.ticket_runs import FOREIGN
 
 BATCH_SELECTION = Column("batch selection", ".2f")
@@ -82,9 +82,7 @@ def cost_parts(task: Task, number: int) -> list[Part]:
     rows = [cost_row(cost, costs) for cost in costs]
     shared = last_shared(costs)
     newest = [row for row, cost in zip(rows, costs, strict=True) if cost in shared]
-    densities = sorted({f"{100 * cost.density:.3g}" for cost in shared}, key=float)
-    ticket = f"the ticket with {densities[0]} % of the weights" if len(densities) == 1 else "each method's last ticket"
-    short = cost_table(f"cost-{number}", f"Finding {ticket}, {task.name}; means over seeds.", newest)
+    short = cost_table(f"cost-{number}", f"Finding {which_ticket(shared)}, {task.name}; means over seeds.", newest)
     whole = cost_table(f"cost-by-round-{number}", f"The same after every round, {task.name}.", rows, folded=True)
     figures = [cost_figure(task, costs, number), *effort_parts(task, number)]
     return [*flops_warnings(costs), *figures, Paragraph(EXPLAINED), short, whole]
@@ -118,6 +116,13 @@ def last_shared(costs: Sequence[MethodCost]) -> list[MethodCost]:
         if None not in found:
             return [cost for cost in found if cost]
     return [own[-1] for own in by_method.values()]
+
+
+def which_ticket(shared: Sequence[MethodCost]) -> str:
+    """What the tickets of `last_shared` are, in words: densities that are equal up to rounding count as one."""
+    if all(same_density(cost, shared[0]) for cost in shared):
+        return f"the ticket with {percent(shared[0].density)} % of the weights"
+    return "each method's last ticket"
 
 
 def same_density(a: MethodCost, b: MethodCost) -> bool:
