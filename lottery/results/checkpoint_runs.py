@@ -10,6 +10,7 @@ from lottery.checkpointing.metrics import best_row_index
 from lottery.checkpointing.run_directory import CHECKPOINT, RunDirectory
 from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.results.ticket_runs import FOREIGN, Run
+from lottery.training.recipe import steps_per_epoch
 from pruner import count, density, layer_counts
 from utils import InputError
 
@@ -66,7 +67,6 @@ def _retraining_row(content: dict, path: Path) -> dict:
     if content["epoch"] < settings["epochs"]:
         raise InputError(f"{path} is not finished: {len(history)} of {settings['epochs']} epochs")
     best = history[best_row_index(history)]
-    steps = sum(row["steps"] for row in history)
     return _mask_row(0, content) | {
         "set": len(content["sequence"]),
         "validation": best["validation"],
@@ -75,11 +75,24 @@ def _retraining_row(content: dict, path: Path) -> dict:
         "epochs": len(history),
         "epochs_planned": len(history),
         "stopped": False,
-        "steps": steps,
-        "steps_per_epoch": steps // len(history),
-        "examples": len(history) * len(content["sequence"]),
+        **_steps(content),
         "forward_passes": 0,
         "seconds": content["seconds"],
+    }
+
+
+def _steps(content: dict) -> dict:
+    """The part of a finished training's row that says how much it trained. Older files lack the examples of an epoch
+    and the step they began at: they began with a whole epoch."""
+    history, examples = content["history"], len(content["sequence"])
+    each, steps = steps_per_epoch(examples, content["settings"]["batch_size"]), sum(row["steps"] for row in history)
+    planned = content["epoch"] * each - content["first_step"] if "first_step" in content else len(history) * each
+    return {
+        "steps": steps,
+        "steps_per_epoch": each,
+        "steps_planned": planned,
+        **({"steps_left_out": planned - steps} if content["settings"].get("batch_selection") else {}),
+        "examples": sum(row.get("examples", examples) for row in history),
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 from lottery.checkpointing.checkpoint import write
 from lottery.results.checkpoint_runs import NotReportable
 from lottery.results.runs import read_run, read_runs, short_names
-from tests.helpers import logged
+from tests.helpers import REPORTED, logged, run
 
 
 def test_short_names_are_unique(tmp_path):
@@ -45,3 +45,16 @@ def test_what_is_no_run_is_named_with_its_reason(tmp_path, script, why):
     write(tmp_path / "checkpoint.pth.tar", {"format": 3, "settings": {"script": script}})
     with pytest.raises(NotReportable, match=re.escape(why)):
         read_run(tmp_path)
+
+
+def test_a_training_is_the_same_from_its_checkpoint(tmp_path):
+    """One that began in the middle of an epoch, and left examples out: its row says what it trained on."""
+    run("imp", f"{REPORTED} --prune_type rewind_lt --rewind_iteration 7 --pruning_times 1", tmp_path / "imp")
+    ticket = tmp_path / "imp" / "1checkpoint.pth.tar"
+    flags = f"--init_dir {ticket} --mask_dir {ticket} --rewind_lr --batch_selection infobatch"
+    run("train", f"{REPORTED} {flags}", tmp_path / "train")
+    (recorded,) = read_run(tmp_path / "train").rounds
+    assert recorded["steps_left_out"] > 0 and recorded["examples"] < 3 * recorded["set"] - 7 * 64
+    (tmp_path / "train" / "summary.json").unlink()
+    (row,) = read_run(tmp_path / "train").rounds
+    assert row == {name: recorded[name] for name in row} and {"steps_left_out", "steps_planned"} < row.keys()
