@@ -54,8 +54,9 @@ def test_which_ones_is_drawn():
 
 
 def test_equal_scores_are_one_stratum():
-    chosen = coverage_centric(torch.arange(20), torch.ones(20), 7, 0.2, np.random.default_rng(0))
-    assert len(chosen) == 7
+    draws = [coverage_centric(torch.arange(20), torch.ones(20), 7, 0.5, np.random.default_rng(i)) for i in range(30)]
+    assert {len(chosen) for chosen in draws} == {7}
+    assert set(torch.cat(draws).tolist()) == set(range(20)), "which of them are the hardest is drawn"
 
 
 def test_quotas_by_hand():

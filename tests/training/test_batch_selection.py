@@ -1,6 +1,7 @@
 """InfoBatch against a slow loop by the paper's formulas, and what it leaves of everything else."""
 
 import copy
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from dataset import augment, draw_epoch, to_input
+from lottery.checkpointing.checkpoint import read
 from lottery.checkpointing.metrics import read_summary
 from lottery.training.batch_selection import UNSEEN, BatchSelection
 from lottery.training.loop import fit
@@ -33,12 +35,12 @@ SELECTED = "--batch_selection infobatch"
 
 
 def by_the_paper(model, data, indices, recipe, seed):
-    """Algorithm and formulas of the paper, one example after the other: which examples each epoch trains on. The model
-    is trained in place by torch's own SGD."""
+    """Algorithm and formulas of the paper, one example after the other: which examples each epoch trains on, and its
+    weighted loss over all. The model is trained in place by torch's own SGD."""
     optimizer = torch.optim.SGD(
         model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, foreach=False
     )
-    scores, trained = {}, []
+    scores, trained, means = {}, [], []
     for epoch in range(recipe.epochs):
         draws = draw_epoch(len(indices), data.padding, data.flips, (seed, 0, epoch))
         chance = generator(seed, 0, epoch, RandomStream.BATCH_SELECTION).random(len(indices))
@@ -51,6 +53,7 @@ def by_the_paper(model, data, indices, recipe, seed):
                 weight = 1 / (1 - recipe.selection_rate)
             visits.append((position, example, weight))
         trained.append([example for _, example, _ in visits])
+        means.append(0.0)
         plan = batches(len(visits), recipe.batch_size)
         for number, batch in enumerate(plan):
             optimizer.param_groups[0]["lr"] = recipe.lr_at(epoch, number, len(plan))
@@ -63,19 +66,25 @@ def by_the_paper(model, data, indices, recipe, seed):
                 model(to_input(images)), data.labels[examples], label_smoothing=recipe.label_smoothing, reduction="none"
             )
             optimizer.zero_grad()
-            (sum(weight * loss for weight, loss in zip(weights, losses, strict=True)) / len(examples)).backward()
+            loss = sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
+            (loss / len(examples)).backward()
             optimizer.step()
+            means[-1] += loss.item() / len(indices)
             scores |= dict(zip(examples, losses.tolist(), strict=True))
-    return trained
+    return trained, means
 
 
-@pytest.mark.parametrize("rate, until, smoothing", [(0.5, 0.875, 0.0), (0.8, 0.5, 0.1)])
-def test_it_is_the_papers_algorithm(tiny, images, rate, until, smoothing):
-    recipe = replace(RECIPE, selection_rate=rate, selection_until=until, label_smoothing=smoothing)
+@pytest.mark.parametrize(
+    "rate, until, more",
+    [(0.5, 0.875, {}), (0.8, 0.5, {"label_smoothing": 0.1}), (0.5, 0.875, {"schedule": "cosine", "warmup": 3})],
+)
+def test_it_is_the_papers_algorithm(tiny, images, rate, until, more):
+    """The learning rate of a step follows the steps that its epoch really has."""
+    recipe = replace(RECIPE, selection_rate=rate, selection_until=until, **more)
     twin, indices = copy.deepcopy(tiny), torch.arange(2, 32)
     step = Step(tiny, images, recipe)
     epochs = list(fit(step, indices, recipe, seed=3))
-    trained = by_the_paper(twin, images, indices, recipe, 3)
+    trained, means = by_the_paper(twin, images, indices, recipe, 3)
     assert [epoch.examples.tolist() for epoch in epochs[1:6]] == [
         examples if len(examples) < 30 else indices.tolist() for examples in trained[1:6]
     ]
@@ -84,6 +93,7 @@ def test_it_is_the_papers_algorithm(tiny, images, rate, until, smoothing):
     last = int(until * recipe.epochs)
     assert sizes[0] == 30 and sizes[last:] == [30] * (recipe.epochs - last), "whole at first, and in the last part"
     assert [epoch.steps for epoch in epochs] == [len(batches(size, 8)) for size in sizes]
+    assert [epoch.loss for epoch in epochs] == pytest.approx(means, rel=1e-3)
     for name, value in tiny.state_dict().items():
         torch.testing.assert_close(value, twin.state_dict()[name], rtol=1e-3, atol=1e-4)
 
@@ -106,8 +116,9 @@ def test_the_expected_gradient_is_the_full_one():
 
 
 def test_an_example_without_a_loss_is_not_left_out():
+    """Nor has it a part in the mean, which would leave no loss below it here."""
     selection = BatchSelection(replace(RECIPE, selection_rate=0.99), 6, torch.device("cpu"))
-    selection.losses.copy_(torch.tensor([0.1, UNSEEN, 0.1, 5.0, UNSEEN, 0.1]))
+    selection.losses.copy_(torch.tensor([0.1, UNSEEN, 0.1, 0.5, UNSEEN, 0.1]))
     visits = torch.stack([torch.arange(6)] * 4)
     kept = [set(selection.select_(visits, (0, 0, epoch), 0.0)[0].tolist()) for epoch in range(50)]
     assert all({1, 3, 4} <= each for each in kept) and any(each == {1, 3, 4} for each in kept)
@@ -195,4 +206,24 @@ def test_a_killed_training_ends_where_an_unbroken_one_does(selected, tmp_path, m
     flags = f"{SETTINGS} {SAVING} --init_dir {ticket} --mask_dir {ticket} --rewind_lr {SELECTED}"
     run("train", flags, tmp_path / "whole")
     run_killed(monkeypatch, "train", flags, tmp_path / "broken", every=3)
+    assert_same_files(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_losses_that_are_written_late_are_those_of_their_epoch(selected, tmp_path, monkeypatch):
+    """Interrupted in mid-epoch with nothing due to be saved: the last whole epoch is written, and gone on from."""
+    ticket = selected / "2checkpoint.pth.tar"
+    flags = f"{SETTINGS} --init_dir {ticket} --mask_dir {ticket} {SELECTED}"
+    run("train", flags, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        steps, real = iter(range(3 * 21 + 7)), Progress.tick  # at most 21 in an epoch
+
+        def tick(self):
+            if next(steps, None) is None:
+                signal.raise_signal(signal.SIGINT)
+            real(self)
+
+        patch.setattr(Progress, "tick", tick)
+        run("train", f"{flags} --save_interval 3600", tmp_path / "broken", expect=128 + signal.SIGINT)
+    assert read(tmp_path / "broken" / "checkpoint.pth.tar")["epoch"] >= 3
+    run("train", flags, tmp_path / "broken")
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
