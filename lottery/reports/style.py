@@ -3,6 +3,7 @@
 import io
 import itertools
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -79,11 +80,18 @@ def render(figure: Canvas, name: str, caption: str) -> Figure:
     return Figure(name, caption, **files)
 
 
+def wrapped(label: str, letters: int) -> str:
+    """A label on lines of at most so many letters: names of methods say in what their settings differ, which may be
+    more than fits into one."""
+    return label if len(label) <= letters else textwrap.fill(label, letters, break_on_hyphens=False)
+
+
 def legend_below(figure: Canvas, axes: Axes, columns: int = 3) -> None:
     """A legend of these axes' labels below the figure, in as many of these columns as fit."""
     pairs = zip(*axes.get_legend_handles_labels(), strict=True)
-    handles, labels = zip(*sorted(pairs, key=lambda pair: not isinstance(pair[0], ErrorbarContainer)), strict=True)
-    widest = max((len(label) for label in labels), default=0)
+    handles, names = zip(*sorted(pairs, key=lambda pair: not isinstance(pair[0], ErrorbarContainer)), strict=True)
+    labels = [wrapped(name, LEGEND_WIDTH - SYMBOL_WIDTH) for name in names]
+    widest = max((len(line) for label in labels for line in label.splitlines()), default=0)
     columns = max(1, min(columns, len(labels), LEGEND_WIDTH // (widest + SYMBOL_WIDTH)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from lottery.reports.chapters.accuracy import accuracy_parts
+from lottery.reports.chapters.accuracy_figures import dense_names
 from lottery.reports.chapters.verdict import UNSUPPORTED, marker_sentences
 from lottery.reports.comparison.methods import TICKETS, group_by_task
 from lottery.reports.comparison.statistics import Interval
@@ -197,3 +198,16 @@ def test_the_reference_has_tickets_of_the_same_densities():
     found = {name: curve.points[0].against_imp for name, curve in curves(runs, TICKETS).items()}
     compared = {name: difference.mean for name, difference in found.items() if difference}
     assert compared == {"PrAC": -1, "IMP (epochs 1, rate 0.5)": -2} and len(found) == 4
+
+
+def test_dense_networks_of_several_recipes_are_told_apart():
+    """By what differs, in the words of the methods' names; one alone needs none."""
+    adam = IMP | {"lr": 0.001, "optimizer": "adam"}
+    runs = [made("a", IMP | {"lr": 0.1}, [90, 91]), made("b", adam, [80, 81])]
+    methods = [found.method for found in curves(runs).values()]
+    assert dense_names(methods) == ["dense network (lr 0.1, optimizer sgd)", "dense network (lr 0.001, optimizer adam)"]
+    assert dense_names(methods[:1]) == ["dense network"]
+    rewound = retrained(IMP, 1, 90.0)
+    rewound.settings = rewound.settings | {"rule": "lr_rewinding"}
+    (found,) = curves([rewound], TICKETS).values()
+    assert dense_names([found.method]) == ["dense network, learning-rate rewinding"]

@@ -1,12 +1,14 @@
 """Figures of test accuracy against density, and against optimiser steps."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
 from lottery.reports.comparison.accuracy import Curve
-from lottery.reports.comparison.methods import Task
+from lottery.reports.comparison.grouping import Group, name_groups_
+from lottery.reports.comparison.methods import TRAINING_SETTINGS, Method, Task
 from lottery.reports.comparison.statistics import spread
 from lottery.reports.document import Figure
 from lottery.reports.style import (
@@ -20,9 +22,10 @@ from lottery.reports.style import (
     render,
     thousands,
 )
-from lottery.retraining.rules import RULES
+from lottery.retraining.rules import RULES, takes_trained
 
 WINNING, EQUAL = "winning (against dense", "equal (against IMP"
+DENSE_LINES = ((0, (1, 1)), (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (2, 3)))  # of the dense networks of several recipes
 
 
 def accuracy_figure(task: Task, curves: Sequence[Curve], name: str, networks: str, margin: float) -> Figure:
@@ -63,17 +66,27 @@ def accuracy_axis(axes: Axes) -> None:
 
 def draw_dense_bands(axes: Axes, curves: Sequence[Curve]) -> None:
     """The dense network's mean and standard deviation, a band for each recipe."""
-    drawn = []
-    for curve in curves:
-        if not curve.dense or curve.dense in drawn:
-            continue
-        drawn.append(curve.dense)
+    first = [curve for n, curve in enumerate(curves) if curve.dense not in [other.dense for other in curves[:n]]]
+    found = [curve for curve in first if curve.dense]
+    names = dense_names([curve.method for curve in found])
+    for curve, name, line in zip(found, names, itertools.cycle(DENSE_LINES), strict=False):
         mean, deviation = spread(curve.dense.values())
-        rule = f", {RULES[curve.method.continuing_rule].name}" if curve.method.continuing_rule else ""
-        label = f"dense network{rule}{seeds_text(curve.dense)}"
-        axes.axhline(mean, color="#888888", lw=1, ls=(0, (1, 1)), zorder=0, label=label)
+        axes.axhline(mean, color="#888888", lw=1, ls=line, zorder=0, label=f"{name}{seeds_text(curve.dense)}")
         if deviation:
             axes.axhspan(mean - deviation, mean + deviation, color="#888888", alpha=0.18, lw=0, zorder=0)
+
+
+def dense_names(methods: Sequence[Method]) -> list[str]:
+    """Names of the dense networks that these methods are compared with: several are told apart by their recipes."""
+    groups = [Group(method.settings) for method in methods]
+    name_groups_(groups, dense_name, TRAINING_SETTINGS)
+    return [group.name for group in groups]
+
+
+def dense_name(settings: Mapping) -> str:
+    """The dense network; or, beside tickets that were trained on from trained weights, it trained on by their rule."""
+    rule = settings.get("rule")
+    return f"dense network, {RULES[rule].name}" if rule in RULES and takes_trained(rule) else "dense network"
 
 
 def draw_curve(axes: Axes, curve: Curve, number: int, factor: float) -> None:

@@ -9,9 +9,10 @@ from matplotlib.ticker import MaxNLocator
 from lottery.reports.comparison.accuracy import Point, Seeds
 from lottery.reports.comparison.statistics import spread
 from lottery.reports.document import Figure
-from lottery.reports.style import canvas, line_style, percent, render
+from lottery.reports.style import canvas, line_style, percent, render, wrapped
 
 MOST_ROWS, MOST_PANELS = 45, 4  # of a readable figure
+LABEL_WIDTH = 48  # letters of a line beside a row
 GREY = "#888888"
 PLAIN, ELASTIC, CONTROL = line_style(0), line_style(1), line_style(2)
 
@@ -35,7 +36,9 @@ def ticket_figures(rows: Rows, dense: Mapping[str, Seeds | None], data: str, num
     """One figure with the dense network as a band in each panel; none if it would be too large to read."""
     if len(rows) > MOST_ROWS or len(dense) > MOST_PANELS:
         return []
-    figure, panels = canvas(1, len(dense), height=1.1 + 0.26 * len(rows), sharey=True)
+    labels = row_labels(rows)
+    lines = max(label.count("\n") + 1 for label in labels)
+    figure, panels = canvas(1, len(dense), height=1.1 + (0.1 + 0.16 * lines) * len(rows), sharey=True)
     for axes, (arch, known) in zip(panels, dense.items(), strict=True):
         if known:
             draw_dense_band(axes, known)
@@ -45,7 +48,7 @@ def ticket_figures(rows: Rows, dense: Mapping[str, Seeds | None], data: str, num
         axes.set(title=arch, xlabel="test accuracy (%)", ylim=(len(rows) - 0.4, -0.7))
         axes.margins(x=0.12)
         axes.xaxis.set_major_locator(MaxNLocator(3))
-    panels[0].set_yticks(range(len(rows)), row_labels(rows))
+    panels[0].set_yticks(range(len(rows)), labels)
     caption = (
         f"Elastic tickets, controls and rules, {data}: mean and standard deviation over seeds, remaining weights in "
         "percent above each; the dense network as a band."
@@ -54,9 +57,10 @@ def ticket_figures(rows: Rows, dense: Mapping[str, Seeds | None], data: str, num
 
 
 def row_labels(rows: Rows) -> list[str]:
-    """The names of the rows, with their prunings if these differ."""
+    """The names of the rows, with their prunings if these differ, on as many lines as they need."""
     several = len({row.prunings for row in rows}) > 1
-    return [f"{row.name}, {row.prunings} prunings" if several and row.prunings else row.name for row in rows]
+    names = [f"{row.name}, {row.prunings} prunings" if several and row.prunings else row.name for row in rows]
+    return [wrapped(name, LABEL_WIDTH) for name in names]
 
 
 def draw_dense_band(axes: Axes, dense: Seeds) -> None:
