@@ -26,6 +26,7 @@ from lottery.reports.comparison.sweeps import Sweep, group_by_sweep
 from lottery.reports.config import ReportConfig
 from lottery.reports.document import Figure, Heading, Listing, Paragraph, Part, Report, Section, Table
 from lottery.reports.html import html
+from lottery.reports.latex import latex
 from lottery.reports.markdown import markdown
 from lottery.results.greedy_runs import GreedyRun
 from lottery.results.runs import read_runs
@@ -117,8 +118,11 @@ def write_report(report: Report, folder: Path) -> None:
     """Write the report's files, each atomically; other files in the folder stay."""
     contents = {"report.html": html(report).encode(), "report.md": markdown(report).encode()}
     for figure in report.all(Figure):
-        contents |= {f"figures/{figure.name}.png": figure.png, f"figures/{figure.name}.svg": figure.svg}
-    contents |= {f"tables/{table.name}.csv": table.csv() for table in report.all(Table)}
+        contents |= {f"figures/{figure.name}.{kind}": getattr(figure, kind) for kind in ("png", "svg", "pdf")}
+    for table in report.all(Table):
+        contents[f"tables/{table.name}.csv"] = table.csv()
+        if table.is_shown:
+            contents[f"tables/{table.name}.tex"] = latex(table).encode()
     for part in ("figures", "tables"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():

@@ -1,8 +1,8 @@
-"""A report as plain data, rendered by html.py and markdown.py: sections of paragraphs, figures, tables, commands."""
+"""A report as plain data, rendered by html.py, markdown.py and latex.py: sections of paragraphs, figures, tables."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -54,17 +54,26 @@ class Commands:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure in two formats; `name` is the stem of its files."""
+    """A figure in three formats; `name` is the stem of its files."""
 
     name: str
     caption: str
     png: bytes
     svg: bytes
+    pdf: bytes
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Figures side by side, where the page is wide enough."""
+
+    figures: Sequence[Figure]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `name` is the stem of the CSV file that holds all rows. Folded tables are collapsed at first."""
+    """A table; `name` is the stem of the files that hold all rows. Folded tables are collapsed at first. A cell's text
+    may have several lines."""
 
     name: str
     caption: str
@@ -93,7 +102,15 @@ class Table:
         return file.getvalue().encode()
 
 
-Part = Heading | Paragraph | Listing | Commands | Figure | Table
+@dataclass(frozen=True)
+class Folded:
+    """Parts under a title that are collapsed at first: what not every reader wants."""
+
+    title: str
+    parts: Sequence["Part"]
+
+
+Part = Heading | Paragraph | Listing | Commands | Figure | Beside | Table | Folded
 
 
 @dataclass
@@ -111,5 +128,16 @@ class Report:
     sections: list[Section]
 
     def all(self, kind: type) -> list:
-        """All parts of this type, in order."""
-        return [part for section in self.sections for part in section.parts if isinstance(part, kind)]
+        """All parts of this type, in order, also within others."""
+        parts = unfolded(part for section in self.sections for part in section.parts)
+        return [part for part in parts if isinstance(part, kind)]
+
+
+def unfolded(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts, each followed by those within it."""
+    for part in parts:
+        yield part
+        if isinstance(part, Folded):
+            yield from unfolded(part.parts)
+        if isinstance(part, Beside):
+            yield from part.figures

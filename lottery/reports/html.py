@@ -3,7 +3,19 @@
 import base64
 from html import escape
 
-from lottery.reports.document import Commands, Figure, Heading, Listing, Paragraph, Part, Report, Section, Table
+from lottery.reports.document import (
+    Beside,
+    Commands,
+    Figure,
+    Folded,
+    Heading,
+    Listing,
+    Paragraph,
+    Part,
+    Report,
+    Section,
+    Table,
+)
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 60rem; margin: 2rem auto;
@@ -11,6 +23,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; m
 h1, h2 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 1px solid #ccc; }
 nav a { margin-right: 1rem; white-space: nowrap; } a { color: #0a5a8f; }
 figure { margin: 1.5rem 0; } figure img { max-width: 100%; height: auto; display: block; margin: auto; }
+.beside { display: flex; flex-wrap: wrap; gap: 1rem; } .beside figure { flex: 1 1 24rem; margin: .5rem 0; }
 figcaption, caption { color: #444; font-size: .9rem; text-align: left; padding: .3rem 0; }
 .table { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
@@ -50,8 +63,16 @@ def _part(part: Part) -> str:
             return f"<pre>{escape(chr(10).join(part.lines))}</pre>"
         case Figure():
             return _figure(part)
+        case Beside():
+            return '<div class="beside">\n' + "\n".join(map(_figure, part.figures)) + "\n</div>"
         case Table():
             return _table(part)
+        case Folded():
+            return _folded(part.title, "\n".join(map(_part, part.parts)))
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>\n{content}\n</details>"
 
 
 def _figure(figure: Figure) -> str:
@@ -70,7 +91,7 @@ def _table(table: Table) -> str:
         f"<th{kind}>{escape(column.heading)}</th>" for kind, column in zip(kinds, table.columns, strict=True)
     )
     rows = "\n".join(
-        "<tr>" + "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)) + "</tr>"
+        "<tr>" + "".join(f"<td{kind}>{_lines(text)}</td>" for kind, text in zip(kinds, row, strict=True)) + "</tr>"
         for row in table.texts()
     )
     caption = f"<caption>{escape(table.caption)} ({file})</caption>"
@@ -78,4 +99,8 @@ def _table(table: Table) -> str:
         f'<div class="table" id="table-{table.name}"><table>{caption}\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody></table></div>"
     )
-    return f"<details><summary>{escape(table.caption)}</summary>{whole}</details>" if table.folded else whole
+    return _folded(table.caption, whole) if table.folded else whole
+
+
+def _lines(text: str) -> str:
+    return "<br>".join(map(escape, text.splitlines()))

@@ -1,6 +1,19 @@
 """Render a report as Markdown, with its figures in files beside it."""
 
-from lottery.reports.document import Commands, Figure, Heading, Listing, Paragraph, Part, Report, Table
+from html import escape
+
+from lottery.reports.document import (
+    Beside,
+    Commands,
+    Figure,
+    Folded,
+    Heading,
+    Listing,
+    Paragraph,
+    Part,
+    Report,
+    Table,
+)
 
 
 def markdown(report: Report) -> str:
@@ -24,8 +37,18 @@ def _part(part: Part) -> str:
             return "\n".join(["```bash", *part.lines, "```"])
         case Figure():
             return f"![{part.name}](figures/{part.name}.png)\n\n*{_plain(part.caption)}*"
+        case Beside():
+            return "\n\n".join(map(_part, part.figures))
         case Table():
             return _table(part)
+        case Folded():
+            return _folded(part)
+
+
+def _folded(folded: Folded) -> str:
+    """An element that GitHub and most editors collapse; blank lines around its content make that Markdown."""
+    content = "\n\n".join(map(_part, folded.parts))
+    return f"<details><summary>{escape(folded.title)}</summary>\n\n{content}\n\n</details>"
 
 
 def _table(table: Table) -> str:
@@ -42,4 +65,4 @@ def _plain(text: str) -> str:
     """The text with Markdown's special characters escaped."""
     for sign in "\\|*_<[`":
         text = text.replace(sign, f"\\{sign}")
-    return text
+    return "<br>".join(text.splitlines())

@@ -36,6 +36,7 @@ SETTINGS = {
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
     "svg.hashsalt": "report",
+    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.h_pad": 0.06,
 }
@@ -69,12 +70,12 @@ def canvas(rows: int = 1, columns: int = 1, height: float = 4.0, **more) -> tupl
 
 
 def render(figure: Canvas, name: str, caption: str) -> Figure:
-    """The figure as PNG and SVG; it is closed."""
+    """The figure as PNG, SVG and PDF; it is closed."""
     files = {}
-    for kind, metadata in {"png": {"Software": None}, "svg": {"Date": None}}.items():
+    for kind, metadata in {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}.items():
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=200, metadata=metadata)
-        figure.set_layout_engine("none")  # the second file keeps the layout that was computed for the first
+        figure.set_layout_engine("none")  # the other files keep the layout that was computed for the first
         files[kind] = file.getvalue()
     plt.close(figure)
     return Figure(name, caption, **files)

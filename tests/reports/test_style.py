@@ -6,7 +6,7 @@ import pytest
 
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
 from lottery.reports.comparison.methods import group_by_task
-from lottery.reports.style import canvas, legend_below
+from lottery.reports.style import canvas, legend_below, wrapped
 from tests.helpers import IMP, logged, retrained
 
 LONG = "IMP (decreasing_lr 2,3, warmup 1, lr 0.1, schedule step, optimizer sgd, label_smoothing 0.0)"
