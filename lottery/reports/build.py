@@ -19,7 +19,7 @@ from lottery.reports.chapters.prac_sets import prac_set_parts
 from lottery.reports.chapters.robustness import robustness_parts
 from lottery.reports.chapters.run_list import run_list_parts
 from lottery.reports.chapters.stability import stability_parts
-from lottery.reports.chapters.verdict import verdict_parts, with_rules
+from lottery.reports.chapters.summary import summary_parts
 from lottery.reports.comparison.methods import Task, group_by_task
 from lottery.reports.comparison.stability_families import Family, group_by_family
 from lottery.reports.comparison.sweeps import Sweep, group_by_sweep
@@ -80,8 +80,8 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
     tasks, sweeps, families = comparison.tasks, comparison.sweeps, comparison.families
     neurons, channels = comparison.sweeps_by(Script.GREEDY), comparison.sweeps_by(Script.CHANNELS)
     chapters: dict[str, list[Part]] = {
-        "Verdict": with_rules(chapter(tasks, lambda task, number: verdict_parts(task, number, margin)), margin),
-        "Accuracy": chapter(tasks, lambda task, number: accuracy_parts(task, number, margin)),
+        "Summary": chapter(tasks, lambda task, _: summary_parts(task, margin)),
+        "Accuracy": chapter(tasks, lambda task, _: accuracy_parts(task, margin)),
         "Elastic tickets, controls and rules": altered_ticket_parts(tasks, margin),
         "Stability": stability_parts(families),
         "Robustness": chapter(tasks, robustness_parts),

@@ -20,7 +20,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from lottery.reports.document import Figure
 
 WIDTH = 7.0  # inches
-LEGEND_WIDTH, SYMBOL_WIDTH = 96, 10  # in letters: of a legend, and of the symbol and space beside each label
+COLUMN_WIDTH = 5.0  # inches, of a figure that stands beside another, or in a column of a paper
+LEGEND_WIDTH, SYMBOL_WIDTH = 96, 8  # in letters: of a legend as wide as WIDTH; of the symbol and space beside a label
 SAME_LABEL = 0.01  # log ratio of densities that share a label
 SETTINGS = {
     "font.size": 9.5,
@@ -62,10 +63,12 @@ def line_style(number: int) -> LineStyle:
     )
 
 
-def canvas(rows: int = 1, columns: int = 1, height: float = 4.0, **more) -> tuple[Canvas, list[Axes]]:
-    """A figure of the report's width, and its axes in reading order."""
+def canvas(
+    rows: int = 1, columns: int = 1, height: float = 4.0, width: float = WIDTH, **more
+) -> tuple[Canvas, list[Axes]]:
+    """A figure, of the report's width if no other is given, and its axes in reading order."""
     plt.rcParams.update(matplotlib.rcParamsDefault | SETTINGS | {"backend": "Agg"})
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **more)
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **more)
     return figure, list(axes.flat)
 
 
@@ -91,10 +94,16 @@ def legend_below(figure: Canvas, axes: Axes, columns: int = 3) -> None:
     """A legend of these axes' labels below the figure, in as many of these columns as fit."""
     pairs = zip(*axes.get_legend_handles_labels(), strict=True)
     handles, names = zip(*sorted(pairs, key=lambda pair: not isinstance(pair[0], ErrorbarContainer)), strict=True)
-    labels = [wrapped(name, LEGEND_WIDTH - SYMBOL_WIDTH) for name in names]
+    room = int(LEGEND_WIDTH * figure.get_figwidth() / WIDTH)
+    labels = [wrapped(name, room - SYMBOL_WIDTH) for name in names]
     widest = max((len(line) for label in labels for line in label.splitlines()), default=0)
-    columns = max(1, min(columns, len(labels), LEGEND_WIDTH // (widest + SYMBOL_WIDTH)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)
+    columns = max(1, min(columns, len(labels), room // (widest + SYMBOL_WIDTH)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.8, columnspacing=1.2)
+
+
+def counted(number: int, thing: str, several: str = "") -> str:
+    """ "1 seed", "3 seeds"."""
+    return f"{number} {thing if number == 1 else several or thing + 's'}"
 
 
 def thousands(value: float, _: object = None) -> str:

@@ -6,14 +6,12 @@ from lottery.reports.chapters.cost import (
     BATCH_SELECTION,
     COLUMNS,
     SAVED_BY,
-    MethodCost,
     cost_row,
     cost_table,
-    last_shared,
-    method_costs,
     which_ticket,
 )
 from lottery.reports.comparison.cost import SearchCosts, TicketCost, evaluation_flops
+from lottery.reports.comparison.method_costs import MethodCost, last_shared, method_costs
 from lottery.reports.comparison.methods import SEARCH, Method, group_by_task
 from lottery.results.ticket_runs import Run
 from lottery.training.costs import masked_flops, training_flops

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from lottery.checkpointing.checkpoint import write
-from lottery.reports.chapters.cost import method_costs, ticket_lines
 from lottery.reports.chapters.masks import density_parts
 from lottery.reports.chapters.overlap import overlap_parts
 from lottery.reports.comparison.cost import evaluation_flops
+from lottery.reports.comparison.effort import ticket_lines
+from lottery.reports.comparison.method_costs import method_costs
 from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
 from lottery.training.costs import masked_flops, training_flops
 from tests.helpers import IMP, RECIPE, TRAIN, curves, logged, made, round_row, seeds
@@ -55,8 +56,8 @@ def test_a_ticket_counts_the_steps_of_its_own_search():
     runs = [search(0.25, 0, steps=8), search(0.125, 0, steps=100), ticket(0.25, 0, 90), ticket(0.125, 0, 85)]
     (task,), _ = logged(group_by_task, runs)
     assert [method.name for method in task.by_kind(TICKETS)] == ["GMP"]
-    ((_, name, points),) = ticket_lines(task)
-    assert (name, points) == ("GMP", [(16, 90, 0.25), (108, 85, 0.125)])
+    (line,) = ticket_lines(task)
+    assert (line.method.name, line.points) == ("GMP", [(0.25, 16, 90, None), (0.125, 108, 85, None)])
 
 
 def test_flops_by_hand():

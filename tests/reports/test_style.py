@@ -38,6 +38,8 @@ def test_rows_of_altered_tickets_have_room_for_long_names():
     for run, recipe, rule in zip(runs, (sgd, sgd, adam, adam), (None, "lr_rewinding") * 2, strict=True):
         run.settings = run.settings | recipe | {"rule": rule}
     tasks, _ = logged(group_by_task, runs)
+    for method in tasks[0].methods:
+        method.name += f", {LONG}"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _, figure, table = altered_ticket_parts(tasks, 0.5)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from lottery.reports.chapters.verdict import OPEN, SUPPORTED, UNSUPPORTED, verdict_parts, with_rules
+from lottery.reports.chapters.verdict import OPEN, SUPPORTED, UNSUPPORTED, verdict_parts
 from lottery.reports.comparison.accuracy import accuracy_curves
 from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
 from lottery.reports.comparison.verdict import statements
-from lottery.reports.document import Listing, Paragraph, Table
+from lottery.reports.document import Folded, Listing, Paragraph, Table, unfolded
 from tests.helpers import IMP, PRAC, TRAIN, control, elastic_ticket, logged, retrained, seeds
 
 
@@ -30,7 +30,7 @@ def tickets(by_prunings, count=5):
 def outcomes(runs, margin=0.5):
     """Sentences of the chapter by outcome, and its table's rows."""
     found, outcome, rows = {}, None, []
-    for part in verdict_parts(task_of(runs), 1, margin):
+    for part in unfolded(verdict_parts(task_of(runs), margin)):
         if isinstance(part, Paragraph) and part.text.rstrip(":") in (SUPPORTED, UNSUPPORTED, OPEN):
             outcome = part.text.rstrip(":")
         elif isinstance(part, Listing):
@@ -71,8 +71,27 @@ def test_statements_are_sorted_by_what_came_of_them():
 def test_four_pairs_leave_it_open():
     found, rows = outcomes(tickets({1: (90, {"random_mask": 2.0})}, count=4))
     assert found.keys() == {OPEN}
-    assert found[OPEN][-1].endswith("no verdict from 4 pairs (minus IMP, random mask: +1.95 points).")
+    *lacking, text = found[OPEN]
+    assert lacking[0] == "IMP, retrained: no run of the dense network has the same seed."
+    assert text.startswith(
+        "1 more seed is needed for a verdict on IMP, retrained: which weights its mask keeps matters"
+    )
+    assert text.endswith("(minus IMP, random mask: +1.95 points).")
     assert rows[0][-1] is None
+
+
+def test_many_open_statements_are_one_sentence():
+    """Two searches with two seeds each, and a third method with one: how many seeds are missing, not a list."""
+    by_seed = [[90.0, 90.0], [91.0, 91.0]]
+    runs = seeds(IMP, by_seed) + seeds(PRAC, by_seed) + seeds(IMP | {"random_prune": True}, by_seed)
+    parts = verdict_parts(task_of([*runs, *seeds(PRAC | {"cep": "none"}, by_seed[:1])]), 0.5)
+    title, (three, four), folded, rules = parts[0].text, parts[1].items, *parts[2:]
+    assert title == "Left open:" and three == "3 more seeds are needed for a verdict on 5 statements."
+    assert four.startswith(
+        "4 more seeds are needed for a verdict on PrAC, no CEP, during the search, against the dense"
+    )
+    assert [len(part.items) for part in unfolded([folded]) if isinstance(part, Listing)] == [5]
+    assert rules.title == "The rules of the verdicts"
 
 
 def test_the_control_without_a_mask_stands_beside_tickets_of_all_densities():
@@ -109,13 +128,13 @@ def test_tickets_that_were_trained_further_stand_beside_networks_that_were_too()
     by_name = {curve.method.name: curve for curve in found}
     assert by_name["IMP, fine-tuned"].points[0].against_dense.mean == pytest.approx(-1.04)
     sentences, _ = outcomes(runs)
-    words = "not shown to be winning against the dense network trained on alike at any sparsity"
+    words = "not shown to be winning (as good as the dense network trained on alike) at any sparsity"
     assert f"IMP, fine-tuned, retrained: {words}." in sentences[UNSUPPORTED]
     (text,) = about(sentences, SUPPORTED, "its trained weights serve better than rewound ones")
     assert text.startswith("IMP, fine-tuned, ") and "(minus IMP, weight rewinding: +2.00 points)" in text
     without = [run for run in runs if not run.settings.get("control")]
     sentences, _ = outcomes(without)
-    assert about(sentences, OPEN, "no run of the dense network trained on alike with the same seed")
+    assert about(sentences, OPEN, "no run of the dense network trained on alike has the same seed.")
 
 
 def test_no_verdict_is_none_where_the_first_density_has_too_few_pairs():
@@ -126,7 +145,7 @@ def test_no_verdict_is_none_where_the_first_density_has_too_few_pairs():
     sentences, _ = outcomes(runs)
     assert sentences.keys() == {OPEN}
     (text,) = sentences[OPEN]
-    assert text.endswith("no verdict against the dense network, since there are 4 pairs at the least sparsity.")
+    assert text == "1 more seed is needed for a verdict on IMP, during the search, against the dense network."
 
 
 def test_one_ticket_trained_with_five_seeds_is_paired_with_no_five_searches():
@@ -232,8 +251,10 @@ def test_a_control_of_sets_whose_run_is_not_known_says_nothing():
 def test_winning_and_equal_are_said_in_the_same_chapter():
     imp = seeds(IMP, [[90 + seed, 90.2 + seed, 80 + seed] for seed in range(5)])
     found, rows = outcomes(imp)
-    assert found == {SUPPORTED: ["IMP, during the search: winning down to 50 % of the weights (50.00 % sparse)."]}
+    words = "winning (as good as the dense network) down to 50 % of the weights (50.00 % sparse)"
+    assert found == {SUPPORTED: [f"IMP, during the search: {words}."]}
     assert rows == []
-    parts = verdict_parts(task_of(imp), 1, 0.5)
-    assert with_rules(parts, 0.5)[0].text.startswith("Winning: ") and with_rules([], 0.5) == []
+    *_, rules = verdict_parts(task_of(imp), 0.5)
+    assert isinstance(rules, Folded) and rules.parts[0].text.startswith("Winning: ")
+    assert verdict_parts(task_of(seeds(TRAIN, [[85.0]])), 0.5) == []
     assert statements(accuracy_curves(task_of(imp), SEARCH, 0.5), 0.5) == []

@@ -7,6 +7,7 @@ from lottery.reports.comparison.accuracy import Curve, accuracy_curves, accuracy
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Task
 from lottery.reports.comparison.statistics import Interval, holds
 from lottery.reports.document import Column, Figure, Paragraph, Part, Table
+from lottery.reports.style import WIDTH
 
 NETWORKS = {SEARCH: "Networks of the searches' rounds", TICKETS: "Tickets, retrained on all the training data"}
 COLUMNS = (
@@ -32,14 +33,12 @@ COLUMNS = (
 )
 
 
-def accuracy_parts(task: Task, number: int, margin: float) -> list[Part]:
-    """A figure for the searches and one for retrained tickets, and a table of all that is drawn in them."""
+def accuracy_parts(task: Task, margin: float) -> list[Part]:
+    """A figure of the searches' own networks, where the summary shows that of retrained tickets, and a table of all
+    accuracies."""
     families = {kind: accuracy_curves(task, kind, margin) for kind in (TICKETS, SEARCH)}
     families = {kind: curves for kind, curves in families.items() if curves}
-    figures: list[Figure] = [
-        accuracy_figure(task, curves, f"accuracy-{kind}-{number}", NETWORKS[kind], margin)
-        for kind, curves in families.items()
-    ]
+    figures = [figure_of(task, SEARCH, families[SEARCH], margin)] if len(families) > 1 else []
     rows = [row for kind, curves in families.items() for curve in curves for row in table_rows(kind, curve, margin)]
     rows += [dense_row(point, method.name) for method in task.by_kind(DENSE) for point in accuracy_points(method)]
     caption = (
@@ -50,8 +49,14 @@ def accuracy_parts(task: Task, number: int, margin: float) -> list[Part]:
     return [
         *pairing_warnings(families),
         *figures,
-        Table(f"accuracy-{number}", caption, COLUMNS, rows),
+        Table(f"accuracy_{task.stem}", caption, COLUMNS, rows, folded=True),
     ]
+
+
+def figure_of(task: Task, kind: str, curves: Sequence[Curve], margin: float, width: float = WIDTH) -> Figure:
+    """Accuracy against remaining weights, of retrained tickets or of the searches' own networks."""
+    where = {SEARCH: "_in_search", TICKETS: ""}[kind]
+    return accuracy_figure(task, curves, f"accuracy_vs_weights{where}_{task.stem}", NETWORKS[kind], margin, width)
 
 
 def pairing_warnings(families: Mapping[str, Sequence[Curve]]) -> list[Paragraph]:

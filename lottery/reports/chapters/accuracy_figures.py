@@ -1,19 +1,25 @@
 """Figures of test accuracy against density, and against optimiser steps."""
 
 import itertools
+import statistics
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import LogLocator, NullLocator
 
 from lottery.reports.comparison.accuracy import Curve
+from lottery.reports.comparison.effort import EffortLine, EffortPoint
 from lottery.reports.comparison.grouping import Group, name_groups_
 from lottery.reports.comparison.methods import TRAINING_SETTINGS, Method, Task
 from lottery.reports.comparison.statistics import spread
 from lottery.reports.document import Figure
 from lottery.reports.style import (
     COLOURS,
+    WIDTH,
     canvas,
+    counted,
     density_axis,
     dodge,
     legend_below,
@@ -24,44 +30,67 @@ from lottery.reports.style import (
 )
 from lottery.retraining.rules import RULES, takes_trained
 
+Line = TypeVar("Line", Curve, EffortLine)
 WINNING, EQUAL = "winning (against dense", "equal (against IMP"
+MOST_DEPTH = 4  # a line that falls so many times as far as the usual one leaves the axis
 DENSE_LINES = ((0, (1, 1)), (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (2, 3)))  # of the dense networks of several recipes
 
 
-def accuracy_figure(task: Task, curves: Sequence[Curve], name: str, networks: str, margin: float) -> Figure:
+def accuracy_figure(
+    task: Task, curves: Sequence[Curve], name: str, networks: str, margin: float, width: float = WIDTH
+) -> Figure:
     """A line for each method with mean and standard deviation over seeds, the dense network as a band, and markers.
 
     If there are more methods than colours, those with altered tickets are left to their own chapter.
     """
-    plain = [curve for curve in curves if not curve.method.is_altered]
-    left_out = len(curves) > len(COLOURS) and 0 < len(plain) < len(curves)
-    curves = plain if left_out else curves
-    figure, (axes,) = canvas(height=4.2 + 0.1 * len(curves))
+    drawn = readable(curves)
+    left_out, curves = len(drawn) < len(curves), drawn
+    figure, (axes,) = canvas(height=4.0 + 0.1 * len(curves), width=width)
     densities = [point.density for curve in curves for point in curve.points]
     draw_dense_bands(axes, curves)
     factors = dodge(len(curves), densities)
+    same = len({curve.seeds for curve in curves}) == 1
     for curve, factor in zip(curves, factors, strict=True):
         number = task.search_names.index(curve.method.search)
-        draw_curve(axes, curve, number, factor)
+        draw_curve(axes, curve, number, factor, "" if same else seeds_text(range(curve.seeds)))
         draw_marker(axes, curve.winning, curve, factor, marker="*", s=300, ec=line_style(number).color)
         draw_marker(axes, curve.equal, curve, factor, marker="o", s=190, ec=line_style(number).color)
     label_markers(axes, curves, margin)
     density_axis(axes, [1.0, *densities], factors=factors)
-    accuracy_axis(axes)
+    below = accuracy_axis(axes, {curve.method.name: [point.mean for point in curve.points] for curve in curves})
     legend_below(figure, axes, columns=2)
     caption = (
         f"{networks}, {task.name}. Test accuracy at the best validation epoch, without a validation set after the "
-        "last; mean and standard deviation over seeds where there are several."
+        f"last; mean and standard deviation over {counted(curves[0].seeds, 'seed') if same else 'seeds'}."
     )
     if left_out:
         caption += " Tickets that were altered, and those of rules, are in a chapter of their own."
-    return render(figure, name, caption)
+    return render(figure, name, caption + below)
 
 
-def accuracy_axis(axes: Axes) -> None:
-    """Accuracy in percent. The axis ends at 100, even if a standard deviation reaches above it."""
+def readable(lines: Sequence[Line]) -> Sequence[Line]:
+    """Those that a figure shows: of more lines than there are colours only the methods whose tickets are not altered,
+    if there are any."""
+    plain = [line for line in lines if not line.method.is_altered]
+    return plain if len(lines) > len(COLOURS) and plain else lines
+
+
+def accuracy_axis(axes: Axes, lines: Mapping[str, Sequence[float]]) -> str:
+    """Accuracy in percent. The axis ends at 100, even if a standard deviation reaches above it. Where a few of the
+    lines, given by name, fall so far that the others could not be told apart, it ends below those others; returns a
+    sentence on the lines that leave it, for the caption, or nothing."""
     axes.set_ylabel("test accuracy (%)")
     axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
+    best = max(max(means) for means in lines.values())
+    depths = {name: best - min(means) for name, means in lines.items()}
+    usual = statistics.median(depths.values())
+    if max(depths.values()) <= MOST_DEPTH * usual:
+        return ""
+    shown = max(depth for depth in depths.values() if depth <= MOST_DEPTH * usual)
+    axes.set_ylim(best - 1.25 * shown, min(best + 0.25 * shown, 100.5))
+    below = [name for name, depth in depths.items() if depth > 1.25 * shown]
+    lowest = min(min(means) for means in lines.values())
+    return f" The axis ends above points of {'; '.join(below)}, the lowest of which is at {lowest:.2f} %."
 
 
 def draw_dense_bands(axes: Axes, curves: Sequence[Curve]) -> None:
@@ -89,7 +118,7 @@ def dense_name(settings: Mapping) -> str:
     return f"dense network, {RULES[rule].name}" if rule in RULES and takes_trained(rule) else "dense network"
 
 
-def draw_curve(axes: Axes, curve: Curve, number: int, factor: float) -> None:
+def draw_curve(axes: Axes, curve: Curve, number: int, factor: float, seeds: str) -> None:
     style = line_style(number)
     axes.errorbar(
         [point.density * factor for point in curve.points],
@@ -98,7 +127,7 @@ def draw_curve(axes: Axes, curve: Curve, number: int, factor: float) -> None:
         **style._asdict(),
         capsize=2.5,
         elinewidth=1,
-        label=f"{curve.method.name}{seeds_text(range(curve.seeds))}",
+        label=f"{curve.method.name}{seeds}",
     )
 
 
@@ -124,25 +153,33 @@ def label_markers(axes: Axes, curves: Sequence[Curve], margin: float) -> None:
             axes.scatter([], [], s=110, marker=marker, fc="none", ec="black", lw=1.2, label=label)
 
 
-def effort_figure(task: Task, lines: Sequence[tuple[str, str, list]], dense: list, name: str, caption: str) -> Figure:
-    """Accuracy against all optimiser steps; `lines` are (search, label, [(steps, accuracy, density)]).
-
-    Some points are annotated with their density, so that one sparsity can be found on every line.
-    """
-    figure, (axes,) = canvas(height=4.2 + 0.08 * len(lines))
-    for steps, mean in dense:
-        axes.scatter([steps], [mean], marker="X", s=60, color="#666666", zorder=4, label="dense network, one training")
-    for search, label, points in lines:
-        style = line_style(task.search_names.index(search))
-        axes.plot([p[0] for p in points], [p[1] for p in points], **style._asdict(), label=label)
+def effort_figure(
+    task: Task, lines: Sequence[EffortLine], dense: Sequence[EffortPoint], name: str, caption: str, width: float
+) -> Figure:
+    """Accuracy against all optimiser steps, mean and standard deviation over seeds. Some points are annotated with
+    their density, so that one sparsity can be found on every line."""
+    figure, (axes,) = canvas(height=4.0 + 0.1 * len(lines), width=width)
+    if dense:
+        places = [point.steps for point in dense], [point.accuracy for point in dense]
+        axes.scatter(*places, marker="X", s=60, color="#666666", zorder=4, label="dense network")
+    styles = [line_style(task.search_names.index(line.method.search)) for line in lines]
+    for line, style in zip(lines, styles, strict=True):
+        several = any(point.deviation for point in line.points)
+        axes.errorbar(
+            [point.steps for point in line.points],
+            [point.accuracy for point in line.points],
+            yerr=[point.deviation or 0 for point in line.points] if several else None,
+            **style._asdict(),
+            capsize=2,
+            elinewidth=0.8,
+            label=line.method.name,
+        )
     axes.margins(x=0.06, y=0.1)
-    steps_axis(axes, [steps for steps, _ in dense] + [p[0] for _, _, points in lines for p in points])
-    accuracy_axis(axes)
-    annotate_densities(
-        figure, axes, [(line_style(task.search_names.index(search)).color, points) for search, _, points in lines]
-    )
-    legend_below(figure, axes)
-    return render(figure, name, caption)
+    steps_axis(axes, [point.steps for points in (dense, *(line.points for line in lines)) for point in points])
+    below = accuracy_axis(axes, {line.method.name: [point.accuracy for point in line.points] for line in lines})
+    annotate_densities(figure, axes, [(style.color, line.points) for style, line in zip(styles, lines, strict=True)])
+    legend_below(figure, axes, columns=2)
+    return render(figure, name, caption + below)
 
 
 def steps_axis(axes: Axes, steps: Sequence[float]) -> None:
@@ -155,16 +192,17 @@ def steps_axis(axes: Axes, steps: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(thousands)
 
 
-def annotate_densities(figure, axes: Axes, lines: Sequence[tuple[str, list]]) -> None:
+def annotate_densities(figure: Canvas, axes: Axes, lines: Sequence[tuple[str, Sequence[EffortPoint]]]) -> None:
     """The density beside the last, the first and a middle point of each line, where there is room for it."""
     figure.canvas.draw()  # lays out the figure, so that points have pixel coordinates
     taken: list[tuple[float, float]] = []
     for index in (-1, 0, None):
         for color, points in lines:
-            steps, mean, density = points[len(points) // 2 if index is None else index]
-            x, y = axes.transData.transform((steps, mean)) * 72 / figure.dpi
+            point = points[len(points) // 2 if index is None else index]
+            place = point.steps, point.accuracy
+            x, y = axes.transData.transform(place) * 72 / figure.dpi
             if all(abs(x - other) > 24 or abs(y - above) > 10 for other, above in taken):
                 taken.append((x, y))
                 axes.annotate(
-                    percent(density), (steps, mean), (3, 5), textcoords="offset points", fontsize=8, color=color
+                    percent(point.density), place, (3, 5), textcoords="offset points", fontsize=8, color=color
                 )

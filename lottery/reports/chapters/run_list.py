@@ -8,7 +8,7 @@ from lottery.reports.comparison.cost import evaluation_flops
 from lottery.reports.comparison.methods import DENSE, SEARCH, Method, Task
 from lottery.reports.comparison.stability_families import Family, families_by_task
 from lottery.reports.comparison.sweeps import Sweep
-from lottery.reports.document import Column, Commands, Paragraph, Part, Table
+from lottery.reports.document import Column, Commands, Folded, Paragraph, Part, Table
 from lottery.results.runs import AnyRun
 from lottery.results.ticket_runs import Run
 from lottery.training.costs import training_flops
@@ -29,6 +29,7 @@ ROWS = (  # heading, key of a round's row, form
     ("extra passes", "forward_passes", ",d"),
     ("seconds", "seconds", ".1f"),
 )
+MOST_SHOWN = 12  # rows of a table that is not folded
 HIDDEN = ("seed", "network", "searches", "sets")  # settings that have columns of their own, or are no settings
 
 
@@ -39,10 +40,10 @@ def run_list_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep], families: Seq
     runs: list[AnyRun] = [run for group in groups for run in group.runs]
     commands = [f"# {run.name}\n{run.summary['command']}" for run in runs if "command" in run.summary]
     unknown = [run.name for run in runs if "command" not in run.summary]
-    parts: list[Part] = [ticket_run_table(tasks)] if tasks else []
+    parts: list[Part] = [hardware_table(runs)]
+    parts += [ticket_run_table(tasks)] if tasks else []
     parts += greedy_run_tables(sweeps)
     parts += [stability_run_table(families)] if families else []
-    parts.append(hardware_table(runs))
     for number, task in enumerate(tasks, 1):
         users = [(_method_text(method), method.runs) for method in task.methods]
         parts.append(settings_table(f"settings-{number}", task.name, users))
@@ -51,7 +52,7 @@ def run_list_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep], families: Seq
     for number, (name, its) in enumerate(families_by_task(families).items(), 1):
         own = [(family.name, family.runs) for family in its]
         parts.append(settings_table(f"stability-settings-{number}", f"stability, {name}", own))
-    parts += [Paragraph("The commands that made the runs:"), Commands(commands)] if commands else []
+    parts += [Folded("The commands that made the runs", [Commands(commands)])] if commands else []
     parts += [Paragraph(f"Runs that recorded no command: {', '.join(unknown)}.")] if unknown else []
     return [*parts, network_table(tasks)] if tasks else parts
 
@@ -71,7 +72,7 @@ def ticket_run_table(tasks: Sequence[Task]) -> Table:
         for method in task.methods
         for run in method.runs
     ]
-    return Table("runs", "The runs.", columns, rows)
+    return Table("runs", "The runs.", columns, rows, folded=len(rows) > MOST_SHOWN)
 
 
 def greedy_run_tables(sweeps: Sequence[Sweep]) -> list[Table]:
@@ -130,7 +131,7 @@ def settings_table(name: str, about: str, users: Sequence[tuple[str, Sequence[An
     columns = [Column("setting"), *(Column(heading) for heading, _ in users)]
     settings = dict.fromkeys(setting for _, runs in users for setting in runs[0].settings if setting not in HIDDEN)
     rows = [[setting, *(_value(runs, setting) for _, runs in users)] for setting in settings]
-    return Table(name, f"Settings, {about}.", columns, rows, folded=len(rows) > 12)
+    return Table(name, f"Settings, {about}.", columns, rows, folded=True)
 
 
 def _value(runs: Sequence[AnyRun], name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The chapter of verdicts: statements that runs and their controls support, do not support, or leave open."""
+"""Verdicts: statements that runs and their controls support, do not support, or leave open."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,9 +7,10 @@ from lottery.reports.comparison.accuracy import NEAR_RATIO, Curve, accuracy_curv
 from lottery.reports.comparison.methods import SEARCH, TICKETS, Task
 from lottery.reports.comparison.statistics import FEWEST, Interval
 from lottery.reports.comparison.verdict import Statement, statements
-from lottery.reports.document import Cell, Column, Listing, Paragraph, Part, Table
+from lottery.reports.document import Cell, Column, Folded, Listing, Paragraph, Part, Table
 from lottery.reports.style import percent
 
+MOST_OPEN = 4  # statements without a verdict that a sentence names
 SUPPORTED, UNSUPPORTED, OPEN = "Supported", "Not supported", "Left open"
 NETWORKS = {SEARCH: "during the search", TICKETS: "retrained"}
 COLUMNS = (
@@ -27,62 +28,89 @@ COLUMNS = (
 
 class Sentence(NamedTuple):
     outcome: str  # SUPPORTED, UNSUPPORTED or OPEN
-    text: str
+    text: str  # a whole sentence; of an OPEN one that lacks seeds: what it would be about
+    missing: int = 0  # how many more seeds a verdict needs
 
 
-def verdict_parts(task: Task, number: int, margin: float) -> list[Part]:
-    """Sentences sorted by their outcome, and a table of the differences from controls that they rest on."""
+def verdict_parts(task: Task, margin: float) -> list[Part]:
+    """What the runs support, do not support and leave open. Verdicts on the searches' own networks are folded where
+    there are any on retrained tickets, and so are the rules, and the differences from controls that verdicts rest
+    on."""
     families = {kind: accuracy_curves(task, kind, margin) for kind in (TICKETS, SEARCH)}
-    found = [(kind, statement) for kind, curves in families.items() for statement in statements(curves, margin)]
-    sentences = [sentence for kind, curves in families.items() for sentence in marker_sentences(kind, curves)]
-    sentences += [statement_sentence(kind, statement) for kind, statement in found]
-    parts: list[Part] = []
-    for outcome in (SUPPORTED, UNSUPPORTED, OPEN):
-        texts = [sentence.text for sentence in sentences if sentence.outcome == outcome]
-        parts += [Paragraph(f"{outcome}:"), Listing(texts)] if texts else []
-    return parts + ([difference_table(found, task, number)] if found else [])
+    found = {kind: statements(curves, margin) for kind, curves in families.items()}
+    by_kind = {
+        kind: sentence_parts(
+            [*marker_sentences(kind, curves), *(statement_sentence(kind, statement) for statement in found[kind])]
+        )
+        for kind, curves in families.items()
+    }
+    parts = by_kind[TICKETS] or by_kind[SEARCH]
+    if by_kind[TICKETS] and by_kind[SEARCH]:
+        parts = [*parts, Folded("Verdicts on the networks that the searches themselves trained", by_kind[SEARCH])]
+    if any(found.values()):
+        table = difference_table([(kind, statement) for kind in found for statement in found[kind]], task)
+        parts = [*parts, Folded("Differences from controls", [table])]
+    return [*parts, Folded("The rules of the verdicts", [Paragraph(rules(margin))])] if parts else []
 
 
-def with_rules(parts: list[Part], margin: float) -> list[Part]:
-    """The verdicts of all tasks after a paragraph on the rules that decide them; nothing if there are none."""
-    rules = Paragraph(
+def rules(margin: float) -> str:
+    return (
         "Winning: down to the last sparsity before the first at which the 95 % interval of (method - dense network), "
         f"over pairs of runs whose searches have the same seed, does not lie above -{margin:g} points (--margin). "
-        "Equal: the same against IMP at the same sparsity; of an elastic ticket, whose density its copies decide, at "
-        f"the nearest if the densities are within a factor of {NEAR_RATIO:g}. Both against networks trained for as "
-        "many steps: tickets that a rule trains on from trained weights are compared with the dense network and with "
-        "IMP under that rule. "
-        "Better than a control: at the sparsities where the interval of the differences lies above zero. As good: "
-        f"where it lies above -{margin:g} points. Fewer than {FEWEST} pairs give values, no verdict. The intervals are "
-        "not corrected for multiple comparisons: of twenty, one misses by chance."
+        "As good as IMP: the same against IMP at the same sparsity; of an elastic ticket, whose density its copies "
+        f"decide, at the nearest if the densities are within a factor of {NEAR_RATIO:g}. Both against networks trained "
+        "for as many steps: tickets that a rule trains on from trained weights are compared with the dense network and "
+        "with IMP under that rule. Better than a control: at the sparsities where the interval of the differences lies "
+        f"above zero. As good as a control: where it lies above -{margin:g} points. Fewer than {FEWEST} pairs give "
+        "values, no verdict. The intervals are not corrected for multiple comparisons: of twenty, one misses by chance."
     )
-    return [rules, *parts] if parts else []
+
+
+def sentence_parts(sentences: Sequence[Sentence]) -> list[Part]:
+    """The sentences by outcome; nothing if there are none."""
+    parts: list[Part] = []
+    for outcome in (SUPPORTED, UNSUPPORTED):
+        texts = [sentence.text for sentence in sentences if sentence.outcome == outcome]
+        parts += [Paragraph(f"{outcome}:"), Listing(texts)] if texts else []
+    return parts + open_parts([sentence for sentence in sentences if sentence.outcome == OPEN])
+
+
+def open_parts(sentences: Sequence[Sentence]) -> list[Part]:
+    """How many more seeds each verdict needs, in one sentence for all that need as many."""
+    items = [sentence.text for sentence in sentences if not sentence.missing]
+    details: list[str] = []
+    for missing in sorted({sentence.missing for sentence in sentences} - {0}):
+        texts = [sentence.text for sentence in sentences if sentence.missing == missing]
+        seeds = f"{missing} more seed{'s are' if missing > 1 else ' is'} needed for a verdict on"
+        few = len(texts) <= MOST_OPEN
+        items.append(f"{seeds} {'; '.join(texts)}." if few else f"{seeds} {len(texts)} statements.")
+        details += [] if few else texts
+    parts: list[Part] = [Paragraph(f"{OPEN}:"), Listing(items)] if items else []
+    return [*parts, Folded("The statements that need more seeds", [Listing(details)])] if details else parts
 
 
 # --- the dense network and IMP ----------------------------------------------------------------------------------------
 
 
 def marker_sentences(kind: str, curves: Sequence[Curve]) -> list[Sentence]:
-    """Down to which density each method is winning and equal, or why there is no verdict. None for dense networks, nor
+    """Down to which density each method is winning and equal, or what a verdict lacks. None for dense networks, nor
     for those of a search that continues from round to round: no training is as long as theirs."""
     return [
-        Sentence(outcome, f"{curve.method.name}, {NETWORKS[kind]}: {text}.")
+        sentence
         for curve in curves
         if any(point.density < 1 for point in curve.points) and not curve.method.continues
-        for outcome, text in filter(None, [winning_sentence(curve), equal_sentence(curve)])
+        for sentence in filter(None, [winning_sentence(kind, curve), equal_sentence(kind, curve)])
     ]
 
 
-def winning_sentence(curve: Curve) -> Sentence:
+def winning_sentence(kind: str, curve: Curve) -> Sentence:
     """Whether tickets are as good as the dense network, up to the margin."""
     differences = [point.against_dense for point in curve.points if point.density < 1]
-    if curve.method.continuing_rule:
-        reference = "the dense network trained on alike"
-        return _marker_sentence(f"winning against {reference}", reference, differences, curve.winning)
-    return _marker_sentence("winning", "the dense network", differences, curve.winning)
+    reference = "the dense network trained on alike" if curve.method.continuing_rule else "the dense network"
+    return _marker_sentence(kind, curve, f"winning (as good as {reference})", reference, differences, curve.winning)
 
 
-def equal_sentence(curve: Curve) -> Sentence | None:
+def equal_sentence(kind: str, curve: Curve) -> Sentence | None:
     """Whether tickets are as good as IMP's, or those of a cheaper IMP as the most thorough one's, up to the margin.
 
     None for IMP where there is no more thorough one, and for controls, which have statements of their own."""
@@ -91,22 +119,32 @@ def equal_sentence(curve: Curve) -> Sentence | None:
         return None
     imp = "the most thorough IMP" if curve.method.is_imp else "IMP"
     reference = f"{imp} at {'nearly ' if curve.method.is_elastic else ''}the same sparsity"
-    return _marker_sentence(f"equal to {imp}" if curve.method.is_imp else "equal", reference, differences, curve.equal)
+    return _marker_sentence(kind, curve, f"as good as {imp}", reference, differences, curve.equal)
 
 
 def _marker_sentence(
-    marker: str, reference: str, differences: Sequence[Interval | None], last: float | None
+    kind: str,
+    curve: Curve,
+    claim: str,
+    reference: str,
+    differences: Sequence[Interval | None],
+    last: float | None,
 ) -> Sentence:
-    pairs = max(map(_number, differences), default=0)
+    subject = f"{curve.method.name}, {NETWORKS[kind]}"
+    pairs, first = max(map(_number, differences), default=0), _number(differences[0])
     if not pairs:
-        return Sentence(OPEN, f"no run of {reference} with the same seed")
-    if pairs < FEWEST:
-        return Sentence(OPEN, f"no verdict against {reference} from {_pairs(pairs)}")
-    if last is None and (first := _number(differences[0])) < FEWEST:
-        return Sentence(OPEN, f"no verdict against {reference}, since there are {_pairs(first)} at the least sparsity")
+        return Sentence(OPEN, f"{subject}: no run of {reference} has the same seed.")
+    if last is None and min(pairs, first) < FEWEST:
+        return Sentence(OPEN, f"{subject}, against {reference}", FEWEST - min(pairs, first))
     if last is None:
-        return Sentence(UNSUPPORTED, f"not shown to be {marker} at any sparsity")
-    return Sentence(SUPPORTED, f"{marker} down to {percent(last)} % of the weights ({100 * (1 - last):.2f} % sparse)")
+        return Sentence(UNSUPPORTED, f"{subject}: not shown to be {claim} at any sparsity.")
+    return Sentence(
+        SUPPORTED, f"{subject}: {claim} down to {percent(last)} % of the weights ({sparsity(last)} % sparse)."
+    )
+
+
+def sparsity(density: float) -> str:
+    return f"{100 * (1 - density):.2f}"
 
 
 # --- controls ---------------------------------------------------------------------------------------------------------
@@ -117,7 +155,7 @@ def statement_sentence(kind: str, statement: Statement) -> Sentence:
     about, sizes = f"{statement.about}, {NETWORKS[kind]}: {statement.words}", _sizes(statement)
     if not statement.known:
         pairs = max(difference.n for _, difference in statement.differences)
-        return Sentence(OPEN, f"{about}, no verdict from {_pairs(pairs)} ({sizes}).")
+        return Sentence(OPEN, f"{about} ({sizes})", FEWEST - pairs)
     if not statement.where:
         opposite = f", the opposite at {_densities(statement.contradicted)}" if statement.contradicted else ""
         return Sentence(UNSUPPORTED, f"{about}, not shown at any sparsity{opposite} ({sizes}).")
@@ -139,15 +177,11 @@ def _densities(densities: Sequence[float]) -> str:
     return f"{', '.join(map(percent, densities))} % of the weights"
 
 
-def _pairs(number: int) -> str:
-    return f"{number or 'no'} pair{'' if number == 1 else 's'}"
-
-
 def _number(difference: Interval | None) -> int:
     return difference.n if difference else 0
 
 
-def difference_table(found: Sequence[tuple[str, Statement]], task: Task, number: int) -> Table:
+def difference_table(found: Sequence[tuple[str, Statement]], task: Task) -> Table:
     rows: list[list[Cell]] = [
         [
             NETWORKS[kind],
@@ -165,4 +199,4 @@ def difference_table(found: Sequence[tuple[str, Statement]], task: Task, number:
         "seed, in points of "
         "test accuracy, with its 95 % interval (Student's t)."
     )
-    return Table(f"verdict-{number}", caption, COLUMNS, rows)
+    return Table(f"differences_from_controls_{task.stem}", caption, COLUMNS, rows)

@@ -7,6 +7,7 @@ before there was one.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from string import ascii_lowercase
 
 from lottery.checkpointing.run_settings import with_values_before
 
@@ -18,6 +19,7 @@ NOT_METHOD |= {"density", "sparsity", "like", "allow_empty_layers", "kept", "pru
 # Beginnings of settings that may differ by seed: the checksum of a given set, a round of the run that is followed.
 BY_SEED = ("PrAC set of round", "like_run, round", "steps_of, round")
 LONGEST = 40  # letters of a setting's value within a name
+LONGEST_NAME = 48  # letters of a method's name with the settings that tell it from others
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Group:
     settings: Mapping
     items: list = field(default_factory=list)
     name: str = ""
+    base_name: str = ""
+    difference: str = ""  # within the name: the settings that tell it from groups of the same base name
 
 
 def differing(a: Mapping, b: Mapping, names: Iterable[str]) -> list[str]:
@@ -61,11 +65,31 @@ def name_groups_(groups: Sequence[Group], base_name: Callable[[Mapping], str], n
             setting for other in others for setting in differing(group.settings, other.settings, compared)
         )
         telling = [setting for setting in different if settings[setting] not in ([], None)]
-        difference = ", ".join(f"{setting} {_value_text(settings[setting])}" for setting in telling)
-        group.name = f"{name} ({difference})" if difference else name
+        group.base_name = name
+        group.difference = ", ".join(f"{setting} {_value_text(settings[setting])}" for setting in telling)
+        group.name = f"{name} ({group.difference})" if group.difference else name
     for name, times in Counter(group.name for group in groups).items():
         for number, group in enumerate([group for group in groups if group.name == name] if times > 1 else [], 1):
             group.name = f"{name} [{number}]"
+
+
+def shorten_names_(groups: Sequence[Group]) -> dict[str, str]:
+    """Put a letter in place of the settings within names that are too long to be read many times: "IMP (a)". Returns
+    what the letters stand for, by the short name; the letters of one base name follow each other."""
+    letters: Counter = Counter()
+    key = {}
+    for group in groups:
+        if len(group.name) > LONGEST_NAME and group.difference:
+            letters[group.base_name] += 1
+            group.name = f"{group.base_name} ({_letter(letters[group.base_name])})"
+            key[group.name] = group.difference
+    return key
+
+
+def _letter(number: int) -> str:
+    """a to z, then aa, ab, ..."""
+    before, last = divmod(number - 1, len(ascii_lowercase))
+    return (_letter(before) if before else "") + ascii_lowercase[last]
 
 
 def _value_text(value: object) -> str:

@@ -1,11 +1,12 @@
 """What can be computed from masks alone: layers that are about to vanish, and the overlap of two tickets."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from lottery.results.ticket_runs import Run
 from pruner import Mask
 
+Item = TypeVar("Item")
 LEAST_KEPT = 0.01  # fraction of a layer's weights
 
 
@@ -68,7 +69,7 @@ def same_layers(a: Mask, b: Mask) -> bool:
     return a.keys() == b.keys() and all(a[name].shape == b[name].shape for name in a)
 
 
-def evenly_spaced(rounds: Sequence[int], most: int) -> list[int]:
-    """At most so many of the rounds, evenly spaced, the last one among them."""
-    step = -(-len(rounds) // most)
-    return list(rounds[::-1][::step])[::-1] if rounds else []
+def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many of the items, such as rounds, evenly spaced, the last one among them."""
+    step = -(-len(items) // most)
+    return list(items[::-1][::step])[::-1] if items else []

@@ -4,13 +4,23 @@ A task is a data set, its split and a network; accuracies of different tasks nev
 differ in their seeds alone.
 """
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lottery.checkpointing.run_settings import with_values_before
 from lottery.checkpointing.script_names import Script
-from lottery.reports.comparison.grouping import BY_SEED, NOT_METHOD, TASK, Group, differing, grouped, name_groups_
+from lottery.reports.comparison.grouping import (
+    BY_SEED,
+    NOT_METHOD,
+    TASK,
+    Group,
+    differing,
+    grouped,
+    name_groups_,
+    shorten_names_,
+)
 from lottery.reports.comparison.method_names import search_name, start_name
 from lottery.reports.comparison.set_controls import set_control, set_control_name
 from lottery.results.runs import Log
@@ -40,7 +50,8 @@ class Method:
     """Runs that differ in their seeds alone.
 
     `search` is the name of the search, also for its retrained tickets; altered tickets (controls, tickets trained by a
-    rule, elastic tickets) have a `search` of their own. `base` is the `search` of what this is a control of.
+    rule, elastic tickets) have a `search` of their own. `base` is the `search` of what this is a control of. In names a
+    letter stands for many settings, "IMP (a)".
     """
 
     kind: str  # SEARCH, TICKETS or DENSE
@@ -48,6 +59,7 @@ class Method:
     search: str
     runs: list[Run]
     base: str | None = None
+    key: dict[str, str] = field(default_factory=dict)  # what the letters in its name stand for
 
     @property
     def settings(self) -> Mapping:
@@ -157,6 +169,11 @@ class Task:
     name: str
     methods: list[Method]
 
+    @property
+    def stem(self) -> str:
+        """Its name as part of the names of files: "digits_res20s"."""
+        return re.sub(r"\W+", "_", self.name).strip("_").lower()
+
     def by_kind(self, kind: str) -> list[Method]:
         return [method for method in self.methods if method.kind == kind]
 
@@ -200,6 +217,7 @@ def task_methods(runs: Sequence[Run], log: Log) -> list[Method]:
     """The methods of one task."""
     searches = grouped(sorted(filter(search_settings, runs), key=_naming_order), search_settings, same_method)
     name_groups_(searches, search_name)
+    key = shorten_names_(searches)
     methods = []
     for search in searches:
         own = [run for run in search.items if run.is_search]
@@ -210,6 +228,8 @@ def task_methods(runs: Sequence[Run], log: Log) -> list[Method]:
     dense = [run for run in unknown if is_dense(run)]
     methods += training_methods(dense, DENSE, "dense network", log)
     methods += training_methods([run for run in unknown if run not in dense], TICKETS, UNKNOWN, log)
+    for method in methods:
+        method.key |= {name: what for name, what in key.items() if method.search.startswith(name)}
     return methods
 
 
@@ -230,9 +250,11 @@ def training_methods(runs: Sequence[Run], kind: str, search: str, log: Log) -> l
     methods = []
     for altered in dict.fromkeys(map(alteration, runs)):
         name = f"{search}{altered}"
-        for group in groups_by_method([run for run in runs if alteration(run) == altered], name):
-            own = without_repeats(group.items, log)
-            methods.append(Method(kind, group.name, name, own, base_search(own[0], search)))
+        groups = groups_by_method([run for run in runs if alteration(run) == altered], name)
+        key = shorten_names_(groups)
+        for group in groups:
+            own, its = without_repeats(group.items, log), {group.name: key[group.name]} if group.name in key else {}
+            methods.append(Method(kind, group.name, name, own, base_search(own[0], search), its))
     return methods
 
 

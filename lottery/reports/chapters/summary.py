@@ -1,0 +1,196 @@
+"""The first screen of a report: what was compared, the accuracies and costs that matter most, and the verdicts."""
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+
+from lottery.reports.chapters.accuracy import figure_of
+from lottery.reports.chapters.accuracy_figures import readable
+from lottery.reports.chapters.effort import effort_of
+from lottery.reports.chapters.verdict import verdict_parts
+from lottery.reports.comparison.accuracy import ROUNDING, Curve, Point, accuracy_curves, log_ratio
+from lottery.reports.comparison.effort import EffortLine, search_lines, ticket_lines
+from lottery.reports.comparison.masks import evenly_spaced
+from lottery.reports.comparison.method_costs import MethodCost, imp_cost, method_costs, percentage, saved_against
+from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
+from lottery.reports.comparison.statistics import Interval, spread
+from lottery.reports.document import Beside, Cell, Column, Figure, Folded, Listing, Paragraph, Part, Table
+from lottery.reports.style import COLUMN_WIDTH, counted, percent
+
+MOST_DENSITIES = 3  # of the headline table
+MOST_ROWS = 8  # of the headline table with altered tickets; without them there may be more
+
+
+def summary_parts(task: Task, margin: float) -> list[Part]:
+    """What was compared, the headline table and figures, the verdicts; what their words mean is folded."""
+    kind = TICKETS if any(sparse(curve) for curve in accuracy_curves(task, TICKETS, margin)) else SEARCH
+    curves = [curve for curve in accuracy_curves(task, kind, margin) if sparse(curve)]
+    parts: list[Part] = [Paragraph(compared(task))]
+    parts += [headline_table(task, kind, curves)] if curves else []
+    parts += key_parts(task)
+    figures = headline_figures(task, kind, margin)
+    parts += [Beside(figures)] if figures else []
+    return [*parts, *verdict_parts(task, margin)]
+
+
+def key_parts(task: Task) -> list[Part]:
+    """What the letters in names of methods stand for, if there are any."""
+    key = {name: settings for method in task.methods for name, settings in method.key.items()}
+    items = [f"{name}: {settings}" for name, settings in key.items()]
+    return [Folded("What the letters in names of methods stand for", [Listing(items)])] if items else []
+
+
+def sparse(curve: Curve) -> bool:
+    return any(point.density < 1 for point in curve.points)
+
+
+def compared(task: Task) -> str:
+    """One line: data and network, how many methods, seeds and runs."""
+    runs = [run for method in task.methods for run in method.runs]
+    searches = {method.search: method.is_altered for method in task.methods if method.kind != DENSE}
+    altered = sum(searches.values())
+    texts = [task.name, counted(len(searches) - altered, "method")]
+    texts += [counted(altered, "control or altered ticket", "controls and altered tickets")] if altered else []
+    texts += [seeds_text(sorted({run.seed for run in runs}, key=str)), counted(len(runs), "run")]
+    return f"{', '.join(texts)}."
+
+
+def seeds_text(seeds: Sequence) -> str:
+    """ "seed 3", "seeds 0 to 4", "seeds 0, 2, 5"."""
+    numbers = [seed for seed in seeds if isinstance(seed, int)]
+    if len(numbers) == len(seeds) > 2 and sorted(numbers) == list(range(min(numbers), max(numbers) + 1)):
+        return f"seeds {min(numbers)} to {max(numbers)}"
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def headline_table(task: Task, kind: str, curves: Sequence[Curve]) -> Table:
+    """A row for each method: accuracy at some densities with the difference from IMP, steps to find the sparsest of
+    these tickets, and to find and train it. Altered tickets are left out if there are too many rows."""
+    plain = [curve for curve in curves if not curve.method.is_altered] or list(curves)
+    shown = plain if len(curves) > MOST_ROWS else curves
+    densities = evenly_spaced(shared_densities(plain), MOST_DENSITIES)
+    costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method)]
+    lines = ticket_lines(task) if kind == TICKETS else []
+    columns = [Column("method"), Column("seeds", "d")]
+    columns += [Column(f"test (%) at {percent(density)} % of the weights") for density in densities]
+    last = percent(densities[-1])
+    columns += [Column(f"steps to find the {last} %")]
+    columns += [Column("to find and train it")] * bool(lines)
+    rows: list[list[Cell]] = []
+    for curve in shown:
+        row: list[Cell] = [curve.method.name, curve.seeds]
+        row += [accuracy_text(point_at(curve.points, density)) for density in densities]
+        row += [search_text(curve.method, costs, densities[-1])]
+        row += [training_text(curve.method, lines, densities[-1])] * bool(lines)
+        rows.append(row)
+    return Table(f"summary_{task.stem}", headline_caption(task, kind, curves, shown), columns, rows)
+
+
+def headline_caption(task: Task, kind: str, curves: Sequence[Curve], shown: Sequence[Curve]) -> str:
+    networks = {TICKETS: "Tickets, retrained on all the training data", SEARCH: "Networks of the searches' rounds"}
+    texts = [f"{networks[kind]}: mean ± standard deviation over seeds."]
+    if any(point.against_imp for curve in shown for point in curve.points):
+        texts.append("Below: the difference from IMP with the same seed, with its 95 % interval.")
+    texts += [dense_text(dense) for dense in unique(curve.dense for curve in shown if curve.dense)]
+    if len(shown) < len(curves):
+        texts.append("Controls, rules and elastic tickets are in the chapters below.")
+    return " ".join(texts)
+
+
+def dense_text(dense: dict) -> str:
+    return f"Dense network: {mean_text(*spread(dense.values()))} ({counted(len(dense), 'seed')})."
+
+
+def unique(items: Iterable) -> list:
+    found: list = []
+    for item in items:
+        found += [item] if item not in found else []
+    return found
+
+
+def shared_densities(curves: Sequence[Curve]) -> list[float]:
+    """From dense to sparse the densities below 1 that most of the curves have, IMP's if that leaves several."""
+    every = sorted({point.density for curve in curves for point in curve.points if point.density < 1}, reverse=True)
+    numbers = {density: sum(point_at(curve.points, density) is not None for curve in curves) for density in every}
+    most = max(numbers.values())
+    chosen: list[float] = []
+    for density in every:
+        is_new = not chosen or log_ratio(chosen[-1], density) > ROUNDING
+        chosen += [density] if is_new and 2 * numbers[density] >= most else []
+    return chosen
+
+
+def point_at(points: Iterable[Point], density: float) -> Point | None:
+    """The point of this density, up to rounding."""
+    return next((point for point in points if log_ratio(point.density, density) <= ROUNDING), None)
+
+
+def accuracy_text(point: Point | None) -> str | None:
+    """Mean and standard deviation; on a second line the difference from IMP with its interval."""
+    if point is None:
+        return None
+    text = mean_text(point.mean, point.deviation)
+    return f"{text}\n{difference_text(point.against_imp)}" if point.against_imp else text
+
+
+def mean_text(mean: float, deviation: float | None) -> str:
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def difference_text(difference: Interval) -> str:
+    if difference.low is None or difference.high is None:
+        return f"{signed(difference.mean)} (1 pair)"
+    return f"{signed(difference.mean)} [{signed(difference.low)}, {signed(difference.high)}]"
+
+
+def signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def search_text(method: Method, costs: Sequence[MethodCost], density: float) -> str | None:
+    """The steps to find this method's ticket of this density, and what that saves of IMP's."""
+    mine = cost_at(method.search, costs, density)
+    if mine is None:
+        return None
+    steps = f"{mine.mean(attrgetter('steps')):,.0f}"
+    saved = saved_against(imp_cost(mine, costs), mine, attrgetter("steps"))
+    return steps if saved is None else f"{steps}\n{saved_text(saved)}"
+
+
+def cost_at(search: str, costs: Iterable[MethodCost], density: float) -> MethodCost | None:
+    fitting = (cost for cost in costs if cost.method.search == search)
+    return next((cost for cost in fitting if log_ratio(cost.density, density) <= ROUNDING), None)
+
+
+def training_text(method: Method, lines: Sequence[EffortLine], density: float) -> str | None:
+    """The steps to find and to train the ticket, and what that saves of the most thorough IMP's."""
+    steps = {line.method: steps_at(line, density) for line in lines}
+    mine = steps.get(method)
+    if mine is None:
+        return None
+    imps = [line.method for line in lines if line.method.is_imp and steps[line.method]]
+    imp = max(imps, key=attrgetter("thoroughness"), default=method)
+    saved = percentage(1 - mine / (steps[imp] or mine))
+    return f"{mine:,.0f}" if imp is method or saved is None else f"{mine:,.0f}\n{saved_text(saved)}"
+
+
+def steps_at(line: EffortLine, density: float) -> float | None:
+    return next((point.steps for point in line.points if log_ratio(point.density, density) <= ROUNDING), None)
+
+
+def saved_text(saved: float) -> str:
+    """A share of IMP's steps in percent, in words."""
+    return f"{saved:.1f} % saved" if saved >= 0 else f"{-saved:.1f} % more"
+
+
+# --- the figures ------------------------------------------------------------------------------------------------------
+
+
+def headline_figures(task: Task, kind: str, margin: float) -> list[Figure]:
+    """Accuracy against all steps that it took, and beside it against remaining weights."""
+    lines = ticket_lines(task) if kind == TICKETS else search_lines(task)
+    curves = accuracy_curves(task, kind, margin)
+    figures = [effort_of(task, kind, readable(lines))] if lines else []
+    return [*figures, figure_of(task, kind, curves, margin, COLUMN_WIDTH)] if curves else figures

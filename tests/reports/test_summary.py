@@ -1,0 +1,81 @@
+"""The first screen of a report: its line, its table, its figures, from runs made by hand."""
+
+from lottery.reports.chapters.summary import compared, headline_table, summary_parts
+from lottery.reports.comparison.accuracy import accuracy_curves
+from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
+from lottery.reports.document import Beside, Folded, Table
+from tests.helpers import IMP, PRAC, TRAIN, control, logged, made, retrained, seeds
+
+
+def task_of(runs):
+    (task,), _ = logged(group_by_task, runs)
+    return task
+
+
+def searches_and_tickets(count=5):
+    """IMP and PrAC, of two prunings each, and their tickets; PrAC's searches take 2 steps in place of IMP's 8."""
+    runs = []
+    for seed in range(count):
+        for settings, lower, steps in ((IMP, 0.0, 8), (PRAC, 0.2, 2)):
+            search = made("runs", settings, [90, 90], seed)
+            search.rounds = [row | {"steps": steps} for row in search.rounds]
+            runs.append(search)
+            runs += [retrained(settings, k, 90 + seed - lower - 0.1 * (seed % 2), seed, seed) for k in (1, 2)]
+    return runs + seeds(TRAIN, [[91.0]] * count)
+
+
+def test_one_line_says_what_was_compared():
+    task = task_of(searches_and_tickets())
+    assert compared(task) == f"{task.name}, 2 methods, seeds 0 to 4, 35 runs."
+    runs = [retrained(IMP, 1, 90.0), control(IMP, "reinit", 1, 88.0, 0)]
+    assert compared(task_of(runs)).endswith(", 1 method, 1 control or altered ticket, seed 0, 2 runs.")
+
+
+def test_the_table_has_accuracies_differences_and_costs():
+    task = task_of(searches_and_tickets())
+    table = headline_table(task, TICKETS, accuracy_curves(task, TICKETS, 0.5))
+    assert [column.heading for column in table.columns] == [
+        "method",
+        "seeds",
+        "test (%) at 50 % of the weights",
+        "test (%) at 25 % of the weights",
+        "steps to find the 25 %",
+        "to find and train it",
+    ]
+    imp, prac = table.rows
+    trained = retrained(IMP, 2, 90.0).rounds[0]["steps"]
+    assert imp[:3] == ["IMP", 5, "91.96 ± 1.58"] and imp[4:] == ["16", f"{16 + trained}"]
+    assert prac[:2] == ["PrAC", 5] and prac[3] == "91.76 ± 1.58\n−0.20 [−0.20, −0.20]"
+    assert prac[4:] == ["4\n75.0 % saved", f"{4 + trained}\n{100 * 12 / (16 + trained):.1f} % saved"]
+    assert "Dense network: 91.00 ± 0.00 (5 seeds)." in table.caption
+
+
+def test_without_retrained_tickets_the_networks_of_the_searches_are_shown():
+    task = task_of(seeds(IMP, [[90.0, 89.0, 88.0]] * 2))
+    table = headline_table(task, SEARCH, accuracy_curves(task, SEARCH, 0.5))
+    assert len(table.columns) == 5 and table.rows[0][2:4] == ["89.00 ± 0.00", "88.00 ± 0.00"]
+
+
+def test_controls_are_left_out_where_there_are_many_rows():
+    kinds = ("reinit", "random_mask", "one_shot")
+    few = searches_and_tickets(2) + [control(IMP, kind, 1, 88.0, 0) for kind in kinds]
+    many = few + [control(PRAC, kind, 1, 87.0, 0) for kind in (*kinds, "dense")]
+    for runs, rows in ((few, 5), (many, 2)):
+        task = task_of(runs)
+        table = headline_table(task, TICKETS, accuracy_curves(task, TICKETS, 0.5))
+        assert len(table.rows) == rows and ("chapters below" in table.caption) == (rows == 2)
+
+
+def test_long_names_are_shortened_and_explained():
+    """Searches that differ in many settings have a letter each, in every part; the key is beside the table."""
+    adam = {"optimizer": "adam", "schedule": "cosine", "label_smoothing": 0.1, "warmup": 3, "lr": 0.001}
+    sgd = {"optimizer": "sgd", "schedule": "step", "label_smoothing": 0.0, "warmup": 0, "lr": 0.1}
+    runs = [run for recipe in (sgd, adam) for run in seeds(IMP | recipe, [[90.0, 89.0]] * 2)]
+    runs += [retrained(IMP | sgd, 1, 90.0)]
+    runs[-1].settings = runs[-1].settings | sgd
+    task = task_of(runs)
+    assert {method.name for method in task.methods} == {"IMP (a)", "IMP (b)"}
+    parts = summary_parts(task, 0.5)
+    assert [type(part) for part in parts[1:4]] == [Table, Folded, Beside]
+    assert [item.split(":")[0] for item in parts[2].parts[0].items] == ["IMP (a)", "IMP (b)"]
+    assert "optimizer adam" in parts[2].parts[0].items[1]
