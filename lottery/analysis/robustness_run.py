@@ -12,6 +12,7 @@ from lottery.analysis.attacks import BATCH, MEASURED, robust_accuracies
 from lottery.analysis.config import AttackConfig, RobustnessConfig
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import SEARCHES, Script
+from lottery.checkpointing.version import suite_version
 from lottery.readers.registry import read_source
 from lottery.results.robustness_records import read_attacks, write_attacks
 from lottery.results.runs import read_run
@@ -152,7 +153,8 @@ def attack_run(target: AttackTarget, config: RobustnessConfig, device: torch.dev
             accuracies = robust_accuracies(target.model, target.test, indices, config.attack, progress.tick)
             network = {name: row[name] for name in ("round", "density", "sparsity")}
             rows[row["round"]] = network | {"checksum": checksum, "examples": len(indices)} | accuracies
-            entry = {"command": config.command, "attack": attack, "environment": environment(device)}
+            entry = {"command": config.command, "version": suite_version()}
+            entry |= {"attack": attack, "environment": environment(device)}
             write_attacks(file, [*others, entry | {"rounds": [rows[k] for k in sorted(rows)]}])
         progress.log(table_row(target.run, rows[row["round"]]))
 

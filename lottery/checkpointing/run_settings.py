@@ -19,6 +19,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
+from lottery.checkpointing.version import suite_version
+
 # Settings that came later than the first files of their scripts, with what was done before there were any; and the
 # layer that is not pruned, recorded where it is not the one that every network had before.
 VALUES_BEFORE = {
@@ -125,5 +127,6 @@ class RunConfig:
     notes: Annotated[tuple[str, ...], NOT_RECORDED] = ()  # remarks on the flags, for the log
 
     def about(self, data: os.PathLike | None = None) -> dict[str, str]:
-        """What a record of the run says beside its settings: the command, and where the data lay."""
-        return {"command": self.command} | ({} if data is None else {"data": str(data)})
+        """What a record of the run says beside its settings: the command and the version of the suite that wrote it
+        last, and where the data lay."""
+        return {"command": self.command, "version": suite_version()} | ({} if data is None else {"data": str(data)})

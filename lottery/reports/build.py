@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lottery.checkpointing.atomic_file import write_atomically
 from lottery.checkpointing.script_names import Script
+from lottery.checkpointing.version import suite_version
 from lottery.reports.chapters.accuracy import accuracy_parts
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
 from lottery.reports.chapters.cost import cost_parts
@@ -97,7 +98,7 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
     sections.append(Section("Runs", "runs", run_list_parts(tasks, sweeps, families)))
     names = [task.name for task in tasks] + [sweep.name for sweep in sweeps]
     names = names or list(dict.fromkeys(family.task for family in families))
-    return Report(f"Lottery tickets: {'; '.join(names)}", sections)
+    return Report(f"Lottery tickets: {'; '.join(names)}", sections, f"Made by report.py {suite_version()}.")
 
 
 def anchor(title: str) -> str:

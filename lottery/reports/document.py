@@ -126,6 +126,7 @@ class Section:
 class Report:
     title: str
     sections: list[Section]
+    footer: str = ""
 
     def all(self, kind: type) -> list:
         """All parts of this type, in order, also within others."""

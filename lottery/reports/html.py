@@ -38,11 +38,12 @@ pre { background: #f5f5f5; padding: .6rem; overflow-x: auto; font-size: .8rem; }
 def html(report: Report) -> str:
     links = "\n".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in report.sections)
     sections = "\n".join(_section(section) for section in report.sections)
+    footer = f"<footer>{escape(report.footer)}</footer>\n" if report.footer else ""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(report.title)}</title>\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(report.title)}</h1>\n<nav>\n{links}\n</nav>\n"
-        f"{sections}\n</body>\n</html>\n"
+        f"{sections}\n{footer}</body>\n</html>\n"
     )
 
 

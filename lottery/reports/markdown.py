@@ -22,7 +22,8 @@ def markdown(report: Report) -> str:
         f'<a id="{section.anchor}"></a>\n\n## {section.title}\n\n' + "\n\n".join(map(_part, section.parts))
         for section in report.sections
     )
-    return "\n\n".join([f"# {report.title}", contents, *sections]) + "\n"
+    footer = [_plain(report.footer)] if report.footer else []
+    return "\n\n".join([f"# {report.title}", contents, *sections, *footer]) + "\n"
 
 
 def _part(part: Part) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from lottery.checkpointing import metrics as records
 from lottery.checkpointing.checkpoint import read
+from lottery.checkpointing.version import suite_version
 from lottery.training.flops import OTHER, forward_flops
 from lottery.training.recipe import Recipe
 from lottery.training.training_run import STEP_FIELDS, TrainingRun
@@ -55,6 +56,7 @@ def test_the_summary_says_what_the_run_was_and_cost(runs):
     assert found["costs"]["saved"] == pytest.approx(sum(found["costs"]["saved_by"].values()))
     assert found["examples"] == {"train": 1293, "validation": 144, "test": 360}
     assert found["command"].startswith("python main_PrAC_imp.py --dataset digits")
+    assert found["version"] == suite_version()
     trained = summary(runs / "train")
     assert trained["finished"] and trained["rounds"][0]["steps"] == 8 * 21 and trained["costs"]["saved"] == 0
 

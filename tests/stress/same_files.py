@@ -13,14 +13,14 @@ from lottery.checkpointing.checkpoint import read
 from utils import InputError
 
 RECORDS = (".json", ".jsonl")
-NOT_COMPARED = {"seconds", "command"}  # the keys whose values differ between two runs of one kind
+NOT_COMPARED = {"seconds", "command", "version"}  # the keys whose values differ between two runs of one kind
 
 
 def differences(a: Path, b: Path) -> list[str]:
     """What differs between the files of two runs, each difference by file and key; empty if they are equal to the bit.
 
-    Wall-clock times and the command aside; of a picture it is only asked that it is there and whole. Files whose names
-    begin with a dot count: a finished run has none.
+    Wall-clock times, the command and the version aside; of a picture it is only asked that it is there and whole. Files
+    whose names begin with a dot count: a finished run has none.
     """
     here, there = ({file.name for file in folder.iterdir()} for folder in (a, b))
     found = [f"{name} is in {a if name in here else b} only" for name in sorted(here ^ there)]

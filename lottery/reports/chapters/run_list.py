@@ -116,7 +116,9 @@ def hardware_table(runs: Sequence[AnyRun]) -> Table:
     """Versions and hardware, a row for all runs that share them."""
     environments: dict[tuple, list[str]] = {}
     for run in runs:
-        environments.setdefault(tuple(run.summary.get("environment", {}).items()), []).append(run.name)
+        version = {"suite": run.summary["version"]} if "version" in run.summary else {}
+        environment = version | run.summary.get("environment", {})
+        environments.setdefault(tuple(environment.items()), []).append(run.name)
     names = list(dict.fromkeys(name for environment in environments for name, _ in environment))
     columns = [*map(Column, names), Column("runs")]
     rows = []
