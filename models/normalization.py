@@ -26,13 +26,13 @@ gradcheck = import_module("torch.autograd.gradcheck")
 if not hasattr(gradcheck, "zero_gradients"):
     gradcheck.zero_gradients = zero_gradients  # type: ignore[attr-defined]  # what torch 2 no longer has
 
-from advertorch.utils import NormalizeByChannelMeanStd  # noqa: E402
-
 
 def normalization(
     mean: Sequence[float], std: Sequence[float], *, image_channels: int, network_channels: int
 ) -> nn.Module:
     """The layer (x − mean) / std per channel; the entries of grey images apply to every channel of the network."""
+    from advertorch.utils import NormalizeByChannelMeanStd  # late: with torchvision it takes more than a second
+
     assert len(mean) == len(std) == image_channels, f"{len(mean)} means, {len(std)} stds, {image_channels} channels"
     assert image_channels in (1, network_channels), f"{image_channels} channels for a network with {network_channels}"
     means, stds = torch.tensor([mean, std], dtype=torch.float32).expand(2, network_channels)

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from models import normalization
-from models.normalization import NormalizeByChannelMeanStd, zero_gradients
+from models.normalization import zero_gradients
 from tests.models.helpers import (
     MEAN,
     STD,
@@ -40,6 +40,8 @@ def test_images_of_two_channels_are_no_images():
 def test_grey_images_are_seen_as_three_equal_channels():
     grey = unsettle_(network("res20s", channels=1)).eval()
     colour = copy.deepcopy(grey)
+    from advertorch.utils import NormalizeByChannelMeanStd
+
     colour.normalize = NormalizeByChannelMeanStd([MEAN[0]] * 3, [STD[0]] * 3)
     x = images(channels=1)
     assert grey.normalize.mean.shape == (3,)
