@@ -4,7 +4,7 @@ import io
 import itertools
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import matplotlib
@@ -13,6 +13,9 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
@@ -22,6 +25,7 @@ from lottery.reports.document import Figure
 WIDTH = 7.0  # inches
 COLUMN_WIDTH = 5.0  # inches, of a figure that stands beside another, or in a column of a paper
 LEGEND_WIDTH, SYMBOL_WIDTH = 96, 8  # in letters: of a legend as wide as WIDTH; of the symbol and space beside a label
+DPI = 200  # of PNG files
 SAME_LABEL = 0.01  # log ratio of densities that share a label
 SETTINGS = {
     "font.size": 9.5,
@@ -40,6 +44,11 @@ SETTINGS = {
     "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.h_pad": 0.06,
+}
+FORMATS: dict[str, Callable[[Canvas, io.BytesIO], None]] = {  # how a figure is written; without the date and version
+    "png": lambda figure, file: FigureCanvasAgg(figure).print_png(file, metadata={"Software": None}),
+    "svg": lambda figure, file: FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None}),
+    "pdf": lambda figure, file: FigureCanvasPdf(figure).print_pdf(file, metadata={"CreationDate": None}),
 }
 # The palette of Okabe and Ito, in an order in which neighbours differ in lightness.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#56B4E9", "#000000", "#E69F00", "#CC79A7", "#666666")
@@ -73,12 +82,17 @@ def canvas(
 
 
 def render(figure: Canvas, name: str, caption: str) -> Figure:
-    """The figure as PNG, SVG and PDF; it is closed."""
+    """The figure as PNG, SVG and PDF; it is closed.
+
+    Drawn once for each format, and laid out for the first: `savefig` would draw it twice as often.
+    """
+    figure.set_dpi(DPI)
     files = {}
-    for kind, metadata in {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}.items():
+    for kind, write in FORMATS.items():
         file = io.BytesIO()
-        figure.savefig(file, format=kind, dpi=200, metadata=metadata)
-        figure.set_layout_engine("none")  # the other files keep the layout that was computed for the first
+        write(figure, file)
+        figure.set_layout_engine("none")
+        figure.set_dpi(DPI)  # vector formats set their own
         files[kind] = file.getvalue()
     plt.close(figure)
     return Figure(name, caption, **files)
