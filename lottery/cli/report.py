@@ -3,10 +3,11 @@ stable and robust; and how much pre-training greedy selection of neurons or chan
 
     python report.py runs/imp_0 runs/imp_1 runs/PrAC_0 runs/PrAC_1 runs/retrain_0 --output report
 
-Takes the directories of any runs: searches, finished or not, retrained tickets, directories of the 2021 code. Several
-seeds of a method are averaged. Runs of main_greedy.py, main_channels.py and main_stability.py have chapters of their
-own. Writes report.html, which needs no other file, and the same as report.md with figures/ and tables/. A run that
-cannot be read is named and left out. Exit status 0; 2 if there is nothing to report.
+Takes the directories of any runs: searches, finished or not, retrained tickets, directories of the 2021 code. A folder
+that is no run, such as a study's --save_dir, stands for all runs within it. Several seeds of a method are averaged.
+Runs of main_greedy.py, main_channels.py and main_stability.py have chapters of their own. Writes report.html, which
+needs no other file, and the same as report.md with figures/ and tables/. A run that cannot be read is named and left
+out. Exit status 0; 2 if there is nothing to report.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,9 @@ from lottery.reports.config import ReportConfig
 
 def parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("runs", type=path, nargs="+", metavar="RUN", help="a run's directory, its --save_dir")
+    parser.add_argument(
+        "runs", type=path, nargs="+", metavar="RUN", help="a run's directory, its --save_dir, or a folder of runs"
+    )
     parser.add_argument(
         "--output", type=path, default=ReportConfig.output, metavar="DIR", help="directory for the report"
     )

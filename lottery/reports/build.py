@@ -60,6 +60,7 @@ def make_report(config: ReportConfig) -> None:
     runs = read_runs(config.runs, log)
     if not runs:
         raise InputError("there is no run to report: see the notes above")
+    print(f"{len(runs)} run{'s' if len(runs) > 1 else ''} read")
     comparison = Comparison(
         group_by_task([run for run in runs if isinstance(run, Run)], log),
         group_by_sweep([run for run in runs if isinstance(run, GreedyRun)], log),

@@ -7,7 +7,7 @@ from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import Script
 from lottery.greedy.names import BASELINES, GREEDY
 from lottery.results.greedy_runs import GreedyRun, whole_summary
-from utils import InputError
+from lottery.results.not_reportable import NotFinished
 
 SUMMARY = {"settings", "examples", "rounds", "finished", "delta"}
 SETTINGS = {"seed", "dataset", "arch", "keep", "top1_tol", "layers", "prune_at", "fine_tune_epochs"}
@@ -34,14 +34,14 @@ def network_name(by: str, stage: str) -> str:
 def read_channel_run(directory: RunDirectory) -> GreedyRun | None:
     """The run of main_channels.py in a directory; None if its summary.json is missing, not whole, or of another script.
 
-    A point has the `layers` and `gains` of its greedy selection. InputError if no selection is finished yet.
+    A point has the `layers` and `gains` of its greedy selection. `NotFinished` before the first selection.
     """
     summary = whole_summary(directory, Script.CHANNELS, _is_whole)
     if summary is None:
         return None
     settings, rows = summary["settings"], _selections(summary)
     if not rows:
-        raise InputError(f"{directory.path} has no finished selection yet")
+        raise NotFinished(directory.path, "has no finished selection yet")
     return GreedyRun(
         directory.path,
         settings,

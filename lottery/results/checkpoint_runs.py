@@ -9,27 +9,11 @@ from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.metrics import best_row_index
 from lottery.checkpointing.run_directory import CHECKPOINT, RunDirectory
 from lottery.checkpointing.script_names import SEARCHES, Script
+from lottery.results.not_reportable import NotFinished, NotReportable
 from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.training.recipe import steps_per_epoch
 from pruner import count, density, layer_counts
 from utils import InputError
-
-
-class NotReportable(InputError):
-    """A directory of `script` that holds nothing a report can show, and why."""
-
-    def __init__(self, path: Path, script: str):
-        super().__init__(f"{path} {why_not_reportable(script)}")
-        self.path, self.script = path, script
-
-
-def why_not_reportable(script: str) -> str:
-    """What the directory of this script, without a whole summary.json, holds instead of a run."""
-    if script in (Script.GREEDY, Script.CHANNELS):
-        return f"holds a run of {script} without a whole summary.json: the command that made the run writes it anew"
-    if script == Script.STABILITY:
-        return f"holds a run of {script} that is not at its end: the same command goes on with it"
-    return f"holds a ticket of {script}, no run: give the run that trained it"
 
 
 def run_from_checkpoints(directory: RunDirectory) -> Run:
@@ -62,10 +46,10 @@ def _own_run(path: Path, content: dict) -> Run:
 
 
 def _retraining_row(content: dict, path: Path) -> dict:
-    """The row of the network of main_train.py or main_dst.py; InputError if its training is not finished."""
+    """The row of the network of main_train.py or main_dst.py; `NotFinished` before the end of its training."""
     history, settings = content["history"], content["settings"]
     if content["epoch"] < settings["epochs"]:
-        raise InputError(f"{path} is not finished: {len(history)} of {settings['epochs']} epochs")
+        raise NotFinished(path, f"is not finished: {len(history)} of {settings['epochs']} epochs")
     best = history[best_row_index(history)]
     return _mask_row(0, content) | {
         "set": len(content["sequence"]),

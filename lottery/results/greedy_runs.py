@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from lottery.checkpointing.metrics import read_metrics, read_summary
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import Script
-from utils import InputError
+from lottery.results.not_reportable import NotFinished
 
 SUMMARY = {"settings", "examples", "points", "finished", "delta"}
 SETTINGS = {"seed", "dataset", "hidden", "prune_at", "neurons", "fine_tune", "loss"}
@@ -45,10 +45,10 @@ class GreedyRun:
     name: str = ""  # short, and unique among the runs read together
     notes: list[str] = field(default_factory=list)
 
-    def __post_init__(self):
-        if not self.summary["finished"]:  # its process may still be at work
-            done = f"{self.done} of {self.planned} selections are done and shown"
-            self.notes.append(f"still going, or stopped before its end: {done}.")
+    @property
+    def unfinished(self) -> str | None:
+        """How far it is; None if it is at its end."""
+        return None if self.summary["finished"] else f"{self.done} of {self.planned} selections"
 
     @property
     def script(self) -> str:
@@ -81,13 +81,13 @@ def read_greedy_run(directory: RunDirectory) -> GreedyRun | None:
     """The run of main_greedy.py in a directory; None if its summary.json is missing, not whole, or of another script.
 
     Losses are those on the training examples; a point has the `curves` of losses after every pick where metrics.jsonl
-    has them. InputError if no selection is finished yet.
+    has them. `NotFinished` before the first selection.
     """
     summary = whole_summary(directory, Script.GREEDY, _is_whole)
     if summary is None:
         return None
     if not summary["points"]:
-        raise InputError(f"{directory.path} has no finished selection yet")
+        raise NotFinished(directory.path, "has no finished selection yet")
     curves, notes = _curves(directory)
     points = [
         point | ({"curves": curves[point["iteration"]]} if point["iteration"] in curves else {})

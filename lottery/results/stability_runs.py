@@ -22,6 +22,7 @@ class StabilityRun:
     notes: list[str] = field(default_factory=list)
 
     is_search = False
+    unfinished = None  # it has a summary at its end alone
 
     @property
     def seed(self) -> int:

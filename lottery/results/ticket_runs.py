@@ -61,6 +61,12 @@ class Run:
         """Of the network that was retrained, or that the search began with."""
         return self.rounds[0]["density"]
 
+    @property
+    def unfinished(self) -> str | None:
+        """How far a search is; None if it is at its end."""
+        planned = self.settings.get("pruning_times") if self.is_search else None
+        return f"{len(self.rounds)} of {planned} rounds" if planned and len(self.rounds) < planned else None
+
     def mask(self, k: int) -> Mask:
         """The mask after k prunings, from its checkpoint; InputError if that cannot be read."""
         path = RunDirectory(self.path).checkpoint(k if self.numbers_rounds else None)
@@ -94,7 +100,7 @@ def _is_whole(summary: dict) -> bool:
 
 
 def add_records_(run: Run, directory: RunDirectory) -> None:
-    """Add the lines of metrics.jsonl and the attacks of robustness.json, and notes on what is damaged or unfinished."""
+    """Add the lines of metrics.jsonl and the attacks of robustness.json, and notes on what is damaged."""
     run.epochs, broken = read_metrics(directory.metrics)
     if broken:
         lines = "1 line is" if broken == 1 else f"{broken} lines are"
@@ -103,7 +109,3 @@ def add_records_(run: Run, directory: RunDirectory) -> None:
     run.robustness = attacks or []
     if attacks is None:
         run.notes.append("robustness.json is damaged, passed over.")
-    planned = run.settings.get("pruning_times")
-    if run.is_search and planned and len(run.rounds) < planned:  # its process may still be at work
-        done = f"{len(run.rounds)} of {planned} rounds are done and shown"
-        run.notes.append(f"still going, or stopped before its end: {done}.")

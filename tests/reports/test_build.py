@@ -217,7 +217,7 @@ def test_bad_directories_are_named_and_the_rest_is_reported(runs, tmp_path, refe
         "is given twice",
         "summary.json is damaged; its checkpoints are used",
         "2checkpoint.pth.tar is no checkpoint, or a damaged one",
-        "still going, or stopped before its end: 1 of 2 rounds are done",
+        "going (1 of 2 rounds).",
         "is not finished: 1 of 3 epochs",
         "made by the 2021 code",
         "holds a ticket of main_elastic.py, no run",

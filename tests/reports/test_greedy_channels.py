@@ -163,8 +163,9 @@ def test_a_run_that_has_not_selected_everywhere_needs_nothing_yet(tmp_path):
     (sweep,), notes = sweeps(folders)
     rows = {row[3]: row[5:] for row in required_table(sweep, 1).rows}
     assert rows == {"greedy selection": ["50", "50", "50", "50"], "random channels": [None] * 4}
-    assert notes[0] == "a: still going, or stopped before its end: 5 of 6 selections are done and shown."
-    assert notes[1] == "b: still going, or stopped before its end: 2 of 6 selections are done and shown."
+    assert notes == [
+        "Still going, or stopped before their end, and shown as far: a (5 of 6 selections), b (2 of 6 selections)."
+    ]
     assert channel_parts(sweep, 1)
 
 

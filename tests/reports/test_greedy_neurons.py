@@ -159,7 +159,7 @@ def test_a_run_that_is_not_at_its_end_is_shown_and_needs_nothing_yet(tmp_path):
     (cell,) = sweep.cells
     assert cell.required_pretraining("selected", "test", 1.0) == {0: 50}
     assert len(cell.measured("selected", 50)) == 2 and len(cell.final("dense")) == 1
-    assert notes == ["b: still going, or stopped before its end: 2 of 3 selections are done and shown."]
+    assert notes == ["Still going, or stopped before its end, and shown as far: b (2 of 3 selections)."]
     assert neuron_parts(sweep, 1)
 
 

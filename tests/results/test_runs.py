@@ -1,11 +1,13 @@
 """Reading directories: names of runs, and what holds no run."""
 
 import re
+import shutil
 
 import pytest
 
 from lottery.checkpointing.checkpoint import write
-from lottery.results.checkpoint_runs import NotReportable
+from lottery.results.not_reportable import NotReportable
+from lottery.results.run_search import find_runs
 from lottery.results.runs import read_run, read_runs, short_names
 from tests.helpers import REPORTED, logged, run
 
@@ -58,3 +60,81 @@ def test_a_training_is_the_same_from_its_checkpoint(tmp_path):
     (tmp_path / "train" / "summary.json").unlink()
     (row,) = read_run(tmp_path / "train").rounds
     assert row == {name: recorded[name] for name in row} and {"steps_left_out", "steps_planned"} < row.keys()
+
+
+# --- folders of runs --------------------------------------------------------------------------------------------------
+
+
+def study(folder):
+    """A study's folder: ten seeds with a search and its ticket's training, and what may lie beside runs."""
+    for seed in range(11):
+        for name in ("IMP", "IMP_ticket_2"):
+            (folder / f"seed_{seed}" / name).mkdir(parents=True)
+            (folder / f"seed_{seed}" / name / "summary.json").write_text("{}")
+        (folder / f"seed_{seed}" / "IMP.log").write_text("done")
+    (folder / "report" / "tables").mkdir(parents=True)
+    (folder / "report" / "report.html").write_text("")
+    return folder
+
+
+def test_the_runs_of_a_study_are_found_in_natural_order(tmp_path):
+    folder = study(tmp_path / "study")
+    found = find_runs(folder)
+    assert found == [folder / f"seed_{k}" / name for k in range(11) for name in ("IMP", "IMP_ticket_2")]
+    assert find_runs(folder / "seed_3" / "IMP") == [folder / "seed_3" / "IMP"]
+    assert find_runs(folder / "report") == [] and find_runs(folder / "nowhere") == []
+
+
+def test_backups_copies_hidden_folders_and_what_lies_within_runs_are_not_searched(tmp_path):
+    folder = study(tmp_path)
+    expected = find_runs(folder)
+    for name in ("seed_0/IMP.old", "seed_0/IMP.old.moving", ".cache", "seed_0/IMP/inner", "seed_1/young/copy_1"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "0checkpoint.pth.tar").write_bytes(b"")
+    assert find_runs(folder) == expected
+    shutil.rmtree(folder / "seed_0" / "IMP")
+    assert find_runs(folder)[0] == folder / "seed_0" / "IMP.old", "the backup of nothing is a run as any other"
+
+
+def test_links_in_a_circle_and_runs_reached_twice_count_once(tmp_path):
+    folder = study(tmp_path / "study")
+    expected = find_runs(folder)
+    (folder / "zz_all").symlink_to(folder, target_is_directory=True)
+    (folder / "seed_0" / "zz_up").symlink_to(folder / "seed_1", target_is_directory=True)
+    assert sorted(run.resolve() for run in find_runs(folder)) == sorted(expected)
+    (tmp_path / "elsewhere").symlink_to(folder, target_is_directory=True)
+    assert len(find_runs(tmp_path / "elsewhere")) == len(expected)
+
+
+def test_a_search_for_runs_opens_no_file(tmp_path, monkeypatch):
+    folder = study(tmp_path)
+
+    def refuse(*_, **__):
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("io.open", refuse)
+    assert len(find_runs(folder)) == 22
+
+
+def test_a_folder_stands_for_its_runs_once(tmp_path):
+    ticket = {"format": 3, "settings": {"script": "main_init.py"}}
+    for name in ("a", "deep/b", "snip"):
+        (tmp_path / name).mkdir(parents=True)
+        write(tmp_path / name / "checkpoint.pth.tar", ticket)
+    young = {"format": 3, "settings": {"script": "main_train.py", "epochs": 9}, "epoch": 1, "history": [{}]}
+    for name in ("x", "deep/y"):
+        (tmp_path / name).mkdir(parents=True)
+        write(tmp_path / name / "checkpoint.pth.tar", young)
+    _, notes = logged(read_runs, [tmp_path, tmp_path / "x"])
+    assert notes == [
+        f"2 runs have nothing to show yet: {tmp_path / 'deep' / 'y'} is not finished: 1 of 9 epochs, "
+        f"{tmp_path / 'x'} is not finished: 1 of 9 epochs; left out."
+    ]
+
+
+def test_a_folder_without_runs_is_one_note(tmp_path):
+    (tmp_path / "empty" / "inner").mkdir(parents=True)
+    _, notes = logged(read_runs, [tmp_path / "empty"])
+    (note,) = notes
+    assert note.startswith(f"{tmp_path / 'empty'} holds no run: neither it nor a folder in it has summary.json")
