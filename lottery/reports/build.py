@@ -30,7 +30,7 @@ from lottery.reports.html import html
 from lottery.reports.latex import latex
 from lottery.reports.markdown import markdown
 from lottery.results.greedy_runs import GreedyRun
-from lottery.results.runs import read_runs
+from lottery.results.runs import AnyRun, read_runs
 from lottery.results.stability_runs import StabilityRun
 from lottery.results.ticket_runs import Run
 from utils import InputError
@@ -43,6 +43,7 @@ class Comparison:
     tasks: Sequence[Task]  # searches and retrainings
     sweeps: Sequence[Sweep]  # greedy selection of neurons or channels
     families: Sequence[Family]  # stability
+    repeated: Sequence[AnyRun] = ()  # runs that are not counted, since they repeat another
 
     def sweeps_by(self, script: Script) -> list[Sweep]:
         return [sweep for sweep in self.sweeps if sweep.script == script]
@@ -65,6 +66,7 @@ def make_report(config: ReportConfig) -> None:
         group_by_task([run for run in runs if isinstance(run, Run)], log),
         group_by_sweep([run for run in runs if isinstance(run, GreedyRun)], log),
         group_by_family([run for run in runs if isinstance(run, StabilityRun)], log),
+        [run for run in runs if run.repeats],
     )
     report = compose_report(comparison, notes, config.margin, config.data)
     for paragraph in report.all(Paragraph):
@@ -96,7 +98,7 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
     }
     sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
     sections += [Section(title, anchor(title), parts) for title, parts in chapters.items() if parts]
-    sections.append(Section("Runs", "runs", run_list_parts(tasks, sweeps, families)))
+    sections.append(Section("Runs", "runs", run_list_parts(tasks, sweeps, families, comparison.repeated)))
     names = [task.name for task in tasks] + [sweep.name for sweep in sweeps]
     names = names or list(dict.fromkeys(family.task for family in families))
     return Report(f"Lottery tickets: {'; '.join(names)}", sections, f"Made by report.py {suite_version()}.")

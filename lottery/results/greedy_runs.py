@@ -43,6 +43,7 @@ class GreedyRun:
     done: int  # finished selections
     planned: int
     name: str = ""  # short, and unique among the runs read together
+    repeats: str | None = None  # the name of the run that is counted in its place
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -19,6 +19,7 @@ class StabilityRun:
     settings: dict
     summary: dict
     name: str = ""  # short, and unique among the runs read together
+    repeats: str | None = None  # the name of the run that is counted in its place
     notes: list[str] = field(default_factory=list)
 
     is_search = False

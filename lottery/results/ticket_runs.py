@@ -30,6 +30,7 @@ class Run:
     epochs: list[dict] = field(default_factory=list)  # a line for each epoch in metrics.jsonl
     summary: dict = field(default_factory=dict)  # summary.json, empty where there is none
     name: str = ""  # short, and unique among the runs read together
+    repeats: str | None = None  # the name of the run that is counted in its place
     notes: list[str] = field(default_factory=list)  # what is wrong with its files, in sentences
     robustness: list[dict] = field(default_factory=list)  # the attacks in robustness.json
 

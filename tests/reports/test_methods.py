@@ -3,6 +3,7 @@
 import pytest
 
 from lottery.reports.chapters.accuracy import pairing_warnings
+from lottery.reports.chapters.run_list import repeats_table
 from lottery.reports.comparison.accuracy import accuracy_curves
 from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
 from lottery.reports.comparison.verdict import statements
@@ -163,3 +164,19 @@ def test_a_search_that_continues_has_no_equal_during_the_search():
     assert len(notes) == 1 and notes[0].startswith(f"{name}: during the search its networks are trained for longer")
     tickets = [retrained(settings, 1, 90, seed, seed) for settings in (IMP, goes_on) for seed in range(5)]
     assert curves([*runs, *tickets], TICKETS)[name].points[0].against_imp.n == 5
+
+
+def test_several_repeats_are_one_note_and_rows_of_a_table():
+    searches = [made("runs", IMP, [90, 80][:rounds]) for rounds in (1, 2, 1)]
+    trainings = [retrained(IMP, 1, test) for test in (90, 91)]
+    for run, name in zip((*searches, *trainings), "abcde", strict=True):
+        run.name = name
+    _, notes = logged(group_by_task, [*searches, *trainings])
+    assert notes == [
+        "2 runs repeat the method and seed of another (in brackets), which alone is counted: a (b), c (b).",
+        "e repeats the method, seed and ticket of d, which alone is counted.",
+    ]
+    table = repeats_table([run for run in (*searches, *trainings) if run.repeats])
+    assert table.rows == [["a", "0", "b"], ["c", "0", "b"], ["e", "0", "d"]]
+    logged(group_by_task, searches[:1])
+    assert searches[0].repeats is None

@@ -33,7 +33,9 @@ MOST_SHOWN = 12  # rows of a table that is not folded
 HIDDEN = ("seed", "network", "searches", "sets")  # settings that have columns of their own, or are no settings
 
 
-def run_list_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep], families: Sequence[Family]) -> list[Part]:
+def run_list_parts(
+    tasks: Sequence[Task], sweeps: Sequence[Sweep], families: Sequence[Family], repeated: Sequence[AnyRun] = ()
+) -> list[Part]:
     """The runs, their commands, settings, versions and hardware, and each network that was trained."""
     methods = [method for task in tasks for method in task.methods]
     groups: list[Method | Sweep | Family] = [*methods, *sweeps, *families]
@@ -44,6 +46,7 @@ def run_list_parts(tasks: Sequence[Task], sweeps: Sequence[Sweep], families: Seq
     parts += [ticket_run_table(tasks)] if tasks else []
     parts += greedy_run_tables(sweeps)
     parts += [stability_run_table(families)] if families else []
+    parts += [repeats_table(repeated)] if repeated else []
     for number, task in enumerate(tasks, 1):
         users = [(_method_text(method), method.runs) for method in task.methods]
         parts.append(settings_table(f"settings-{number}", task.name, users))
@@ -101,6 +104,14 @@ def stability_run_table(families: Sequence[Family]) -> Table:
         for run in family.runs
     ]  # fmt: skip
     return Table("stability-runs", "The runs of main_stability.py.", columns, rows)
+
+
+def repeats_table(runs: Sequence[AnyRun]) -> Table:
+    """Runs that are not counted."""
+    columns = (Column("run, not counted"), Column("seed"), Column("repeats the run"))
+    return Table(
+        "repeats", "Runs that repeat another.", columns, [[run.name, str(run.seed), run.repeats] for run in runs]
+    )
 
 
 def _seed_text(run: Run) -> str:

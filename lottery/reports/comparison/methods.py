@@ -22,6 +22,7 @@ from lottery.reports.comparison.grouping import (
     shorten_names_,
 )
 from lottery.reports.comparison.method_names import search_name, start_name
+from lottery.reports.comparison.repeats import first_of_each_, log_repeats
 from lottery.reports.comparison.set_controls import set_control, set_control_name
 from lottery.results.runs import Log
 from lottery.results.stability_runs import StabilityRun
@@ -43,6 +44,7 @@ TRAINING_SETTINGS: tuple[str, ...] = (
 PLAN = ("rate", "densities")  # compared by the counts that they come to
 SEARCH, TICKETS, DENSE = "search", "tickets", "dense"  # kinds of methods
 UNKNOWN = "tickets of unknown origin"
+REPEATED_TRAINING = "the method, seed and ticket"
 
 
 @dataclass(eq=False)
@@ -196,9 +198,11 @@ def group_by_task(runs: Sequence[Run], log: Log) -> list[Task]:
     if len(groups) > 1:
         names = "; ".join(group.name for group in groups)
         log(f"The runs are of {len(groups)} tasks, which share no figure: {names}.")
-    tasks = [Task(group.name, task_methods(group.items, log)) for group in groups]
+    tasks = [Task(group.name, task_methods(group.items)) for group in groups]
     for task in tasks:
         task.sort_methods_()
+    log_repeats([run for run in runs if run.is_search], "the method and seed", log)
+    log_repeats([run for run in runs if not run.is_search], REPEATED_TRAINING, log)
     return tasks
 
 
@@ -213,7 +217,7 @@ def task_name(settings: Mapping) -> str:
     return f"{settings['dataset']}, {settings['arch']}"
 
 
-def task_methods(runs: Sequence[Run], log: Log) -> list[Method]:
+def task_methods(runs: Sequence[Run]) -> list[Method]:
     """The methods of one task."""
     searches = grouped(sorted(filter(search_settings, runs), key=_naming_order), search_settings, same_method)
     name_groups_(searches, search_name)
@@ -222,12 +226,12 @@ def task_methods(runs: Sequence[Run], log: Log) -> list[Method]:
     for search in searches:
         own = [run for run in search.items if run.is_search]
         if own:
-            methods.append(Method(SEARCH, search.name, search.name, without_repeats(own, log)))
-        methods += training_methods([run for run in search.items if not run.is_search], TICKETS, search.name, log)
+            methods.append(Method(SEARCH, search.name, search.name, without_repeats_(own)))
+        methods += training_methods([run for run in search.items if not run.is_search], TICKETS, search.name)
     unknown = [run for run in runs if not run.is_search and search_settings(run) is None]
     dense = [run for run in unknown if is_dense(run)]
-    methods += training_methods(dense, DENSE, "dense network", log)
-    methods += training_methods([run for run in unknown if run not in dense], TICKETS, UNKNOWN, log)
+    methods += training_methods(dense, DENSE, "dense network")
+    methods += training_methods([run for run in unknown if run not in dense], TICKETS, UNKNOWN)
     for method in methods:
         method.key |= {name: what for name, what in key.items() if method.search.startswith(name)}
     return methods
@@ -244,7 +248,7 @@ def is_dense(run: Run | StabilityRun) -> bool:
     return run.ticket is None and run.density == 1 and start_kind(run) != GIVEN_WEIGHTS
 
 
-def training_methods(runs: Sequence[Run], kind: str, search: str, log: Log) -> list[Method]:
+def training_methods(runs: Sequence[Run], kind: str, search: str) -> list[Method]:
     """Trainings of the tickets of one search, or of the dense network, by how the tickets were altered and by their
     training settings."""
     methods = []
@@ -253,7 +257,7 @@ def training_methods(runs: Sequence[Run], kind: str, search: str, log: Log) -> l
         groups = groups_by_method([run for run in runs if alteration(run) == altered], name)
         key = shorten_names_(groups)
         for group in groups:
-            own, its = without_repeats(group.items, log), {group.name: key[group.name]} if group.name in key else {}
+            own, its = without_repeats_(group.items), {group.name: key[group.name]} if group.name in key else {}
             methods.append(Method(kind, group.name, name, own, base_search(own[0], search), its))
     return methods
 
@@ -272,15 +276,10 @@ def base_search(run: Run, search: str) -> str | None:
     return f"{search}{alteration(run, control=False)}" if is_control else None
 
 
-def without_repeats(runs: Sequence, log: Log) -> list:
-    """One run of each seed and ticket, of searches the one with most rounds; the others are logged."""
-    chosen: dict = {}
-    for run in sorted(runs, key=lambda run: -len(run.rounds) if run.is_search else 0):
-        first = chosen.setdefault(sample_key(run), run)
-        if first is not run:
-            what = "method and seed" if run.is_search else "method, seed and ticket"
-            log(f"{run.name} repeats the {what} of {first.name}, which alone is counted.")
-    return [run for run in runs if chosen[sample_key(run)] is run]
+def without_repeats_(runs: Sequence) -> list:
+    """One run of each seed and ticket, of searches the one with most rounds; the others are marked."""
+    chosen = first_of_each_(sorted(runs, key=lambda run: -len(run.rounds) if run.is_search else 0), sample_key)
+    return [run for run in runs if run in chosen]
 
 
 def same_method(a: Mapping, b: Mapping) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from lottery.reports.comparison.accuracy import rounded
 from lottery.reports.comparison.grouping import BY_SEED, NOT_METHOD, TASK, differing, grouped, name_groups_
 from lottery.reports.comparison.method_names import search_name
-from lottery.reports.comparison.methods import UNKNOWN, is_dense, task_name, without_repeats
+from lottery.reports.comparison.methods import REPEATED_TRAINING, UNKNOWN, is_dense, task_name, without_repeats_
+from lottery.reports.comparison.repeats import log_repeats
 from lottery.reports.comparison.statistics import spread
 from lottery.results.runs import Log
 from lottery.results.stability_runs import StabilityRun
@@ -70,8 +71,9 @@ def group_by_family(runs: Sequence[StabilityRun], log: Log) -> list[Family]:
     for task in tasks:
         methods = grouped(task.items, deciding_settings, lambda a, b: not differing(a, b, a))
         name_groups_(methods, lambda settings: settings[TICKETS])
-        own = [(method.name, without_repeats(method.items, log)) for method in methods]
+        own = [(method.name, without_repeats_(method.items)) for method in methods]
         families += [Family(task.name, name, family_points(its)) for name, its in own]
+    log_repeats(runs, REPEATED_TRAINING, log)
     return families
 
 

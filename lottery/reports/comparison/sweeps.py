@@ -12,6 +12,7 @@ from typing import Any
 
 from lottery.greedy.required_pretraining import first_match
 from lottery.reports.comparison.grouping import differing, grouped, name_groups_
+from lottery.reports.comparison.repeats import first_of_each_, log_repeats
 from lottery.results.greedy_runs import GreedyRun
 from lottery.results.runs import Log
 
@@ -107,7 +108,8 @@ def group_by_sweep(runs: Sequence[GreedyRun], log: Log) -> list[Sweep]:
         if len(groups) > 1:
             names = "; ".join(group.name for group in groups)
             log(f"The runs of {script} have {len(groups)} settings, which share no figure: {names}.")
-        sweeps += [Sweep(group.name, sweep_cells(group.items, log)) for group in groups]
+        sweeps += [Sweep(group.name, sweep_cells(group.items)) for group in groups]
+    log_repeats(runs, "the settings and seed", log)
     return sweeps
 
 
@@ -126,12 +128,10 @@ def sweep_name(settings: Mapping) -> str:
     return f"greedy selection{what} on {settings['dataset']}"
 
 
-def sweep_cells(runs: Sequence[GreedyRun], log: Log) -> list[Cell]:
-    """The cells, with one run of each seed, that with most selections; the others are logged."""
-    found: dict[tuple, dict[int, GreedyRun]] = defaultdict(dict)
-    for run in sorted(runs, key=lambda run: (-run.done, not run.summary["finished"])):
-        seeds = found[run.swept]
-        if run.seed in seeds:
-            log(f"{run.name} repeats the settings and seed of {seeds[run.seed].name}, which alone is counted.")
-        seeds.setdefault(run.seed, run)
-    return [Cell(swept, [seeds[seed] for seed in sorted(seeds)]) for swept, seeds in sorted(found.items())]
+def sweep_cells(runs: Sequence[GreedyRun]) -> list[Cell]:
+    """The cells, with one run of each seed, that with most selections; the others are marked."""
+    furthest = sorted(runs, key=lambda run: (-run.done, not run.summary["finished"]))
+    found: dict[tuple, list[GreedyRun]] = defaultdict(list)
+    for run in sorted(first_of_each_(furthest, lambda run: (run.swept, run.seed)), key=lambda run: run.seed):
+        found[run.swept].append(run)
+    return [Cell(swept, its) for swept, its in sorted(found.items())]
