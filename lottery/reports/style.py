@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.image import AxesImage
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from lottery.reports.document import Figure
 
@@ -26,6 +29,7 @@ WIDTH = 7.0  # inches
 COLUMN_WIDTH = 5.0  # inches, of a figure that stands beside another, or in a column of a paper
 LEGEND_WIDTH, SYMBOL_WIDTH = 96, 8  # in letters: of a legend as wide as WIDTH; of the symbol and space beside a label
 DPI = 200  # of PNG files
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 SAME_LABEL = 0.01  # log ratio of densities that share a label
 SETTINGS = {
     "font.size": 9.5,
@@ -33,6 +37,7 @@ SETTINGS = {
     "axes.labelsize": 9.5,
     "legend.fontsize": 9,
     "legend.frameon": False,
+    "axes.formatter.useoffset": False,
     "axes.grid": True,
     "grid.alpha": 0.3,
     "grid.linewidth": 0.6,
@@ -78,6 +83,8 @@ def canvas(
     """A figure, of the report's width if no other is given, and its axes in reading order."""
     plt.rcParams.update(matplotlib.rcParamsDefault | SETTINGS | {"backend": "Agg"})
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **more)
+    for axis in (axis for each in axes.flat for axis in (each.xaxis, each.yaxis)):
+        axis.set_major_formatter(NumberFormatter())
     return figure, list(axes.flat)
 
 
@@ -120,9 +127,77 @@ def counted(number: int, thing: str, several: str = "") -> str:
     return f"{number} {thing if number == 1 else several or thing + 's'}"
 
 
-def thousands(value: float, _: object = None) -> str:
-    """A number as a tick label: 12,000."""
-    return f"{value:,.0f}"
+# --- numbers on axes --------------------------------------------------------------------------------------------------
+
+
+class NumberFormatter(ScalarFormatter):
+    """Tick labels of any axis that holds numbers, whole in themselves: no factor or offset stands at the axis' end.
+
+    From 10,000 up in thousands (25k) or millions (2.5M), from 1e9 up by powers of a thousand (25 × 10⁹): all ticks of
+    an axis in the unit of its largest, but those that are smaller than that unit. In full where they would be equal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(useOffset=False)
+        self.set_scientific(False)
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        largest = max(map(abs, values), default=0)
+        if largest < 1000:
+            is_linear = self.axis.get_scale() == "linear"
+            return super().format_ticks(values) if is_linear else [f"{value:g}" for value in values]
+        labels = [scaled(value, largest) for value in values]
+        return labels if len(set(labels)) == len(values) else [f"{value:,.12g}" for value in values]
+
+
+def scaled(value: float, largest: float) -> str:
+    """A number as a tick label beside a largest one: ``2.5k`` beside 25,000, but ``2,500`` beside 7,500."""
+    power = 3 * int(math.log10(largest) // 3) if largest >= 10_000 else 0
+    if not power or abs(value) < 10**power:
+        return f"{value:,.6g}"
+    unit = {3: "k", 6: "M"}.get(power, f" × 10{str(power).translate(SUPERSCRIPTS)}")
+    return f"{value / 10**power:g}{unit}"
+
+
+def log_axis(axis: Axis) -> None:
+    """Ticks at 1, 2 and 5 times the powers of ten, on an axis with a log scale."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(NumberFormatter())
+
+
+# --- heat maps --------------------------------------------------------------------------------------------------------
+
+
+def label_cells(image: AxesImage, text: Callable[[float], str], size: float = 8) -> None:
+    """Write its number into each cell of a heat map, black or white by the cell's shade. A cell without one (NaN) stays
+    empty."""
+    values = image.get_array()
+    colours = image.to_rgba(values)
+    for (row, column), value in np.ndenumerate(np.ma.filled(values.astype(float), math.nan)):
+        if value == value:
+            shade = text_colour(colours[row, column])
+            image.axes.text(column, row, text(value), ha="center", va="center", fontsize=size, color=shade)
+
+
+def text_colour(background: Sequence[float]) -> str:
+    """Black or white, whichever has the higher contrast with an RGB colour in [0, 1].
+
+    By the relative luminance of WCAG 2, 0.2126 R + 0.7152 G + 0.0722 B of linear RGB: their contrasts are equal where
+    (luminance + 0.05)² = 0.05 * 1.05.
+    """
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in background[:3]]
+    luminance = sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "black" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "white"
+
+
+def shortened(name: str, letters: int = 32) -> str:
+    """A name of at most so many letters, its middle left out: the ends of names of runs and layers tell most."""
+    half = (letters - 1) // 2
+    return name if len(name) <= letters else f"{name[:half]}…{name[-half:]}"
+
+
+# --- axes -------------------------------------------------------------------------------------------------------------
 
 
 def density_axis(axes: Axes, densities: Iterable[float], labels: int = 9, factors: Sequence[float] = (1.0,)) -> None:

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import LogLocator, NullLocator
 
 from lottery.reports.comparison.accuracy import Curve
 from lottery.reports.comparison.effort import EffortLine, EffortPoint
@@ -24,9 +23,9 @@ from lottery.reports.style import (
     dodge,
     legend_below,
     line_style,
+    log_axis,
     percent,
     render,
-    thousands,
 )
 from lottery.retraining.rules import RULES, takes_trained
 
@@ -187,9 +186,7 @@ def steps_axis(axes: Axes, steps: Sequence[float]) -> None:
     axes.set_xlabel("optimiser steps in all")
     if max(steps) > 6 * min(steps):
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(thousands)
+        log_axis(axes.xaxis)
 
 
 def annotate_densities(figure: Canvas, axes: Axes, lines: Sequence[tuple[str, Sequence[EffortPoint]]]) -> None:

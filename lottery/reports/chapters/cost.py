@@ -16,7 +16,7 @@ from lottery.reports.comparison.method_costs import (
 )
 from lottery.reports.comparison.methods import SEARCH, Task
 from lottery.reports.document import Column, Figure, Folded, Paragraph, Part, Table
-from lottery.reports.style import canvas, density_axis, legend_below, line_style, percent, render, thousands
+from lottery.reports.style import canvas, density_axis, legend_below, line_style, percent, render
 
 BATCH_SELECTION = Column("batch selection", ".2f")
 COLUMNS = (
@@ -122,8 +122,6 @@ def cost_figure(task: Task, costs: Sequence[MethodCost], number: int) -> Figure:
             axes.plot([p[0] for p in points], [p[1] for p in points], **style._asdict(), label=method.name)
         density_axis(axes, [1.0, *(cost.density for cost in costs)], labels=11 // len(panels))
         axes.set_ylim(bottom=0)
-        if label == "optimiser steps to find":
-            axes.yaxis.set_major_formatter(thousands)
         axes.set_ylabel(label)
     legend_below(figure, every[0])
     caption = f"What was spent before a ticket with so many weights was known, {task.name}; means over seeds."

@@ -13,7 +13,7 @@ from lottery.reports.chapters.greedy_tables import points_text
 from lottery.reports.comparison.statistics import spread
 from lottery.reports.comparison.sweeps import Cell, Sweep
 from lottery.reports.document import Figure
-from lottery.reports.style import LineStyle, canvas, legend_below, line_style, render, thousands
+from lottery.reports.style import LineStyle, NumberFormatter, canvas, legend_below, line_style, log_axis, render
 
 NETWORKS = {"dense": "dense", "selected": "selected", "fine_tuned": "selected and fine-tuned"}
 MEASURED = {"train": "the sub-data-set", "test": "the test set"}
@@ -158,7 +158,7 @@ def iteration_axis(axes: Axes, iterations: Sequence[int], room: int) -> None:
     axes.xaxis.set_major_locator(FixedLocator(iterations[::step]))
     axes.xaxis.set_minor_locator(FixedLocator(iterations))
     axes.xaxis.set_minor_formatter("")
-    axes.xaxis.set_major_formatter(thousands)
+    axes.xaxis.set_major_formatter(NumberFormatter())
     axes.tick_params(axis="x", labelsize=8)
 
 
@@ -235,12 +235,11 @@ def loss_axes(panels: Sequence[Axes]) -> None:
     is_wide = max(each.y1 for each in limits) > LOG_FROM * min(each.y0 for each in limits)
     for axes in panels:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(thousands)
+        axes.xaxis.set_major_formatter(NumberFormatter())
         axes.xaxis.set_minor_formatter("")
         if is_wide:
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.yaxis.set_minor_formatter("")
+            log_axis(axes.yaxis)
 
 
 def draw_mean(

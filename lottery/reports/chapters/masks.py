@@ -12,7 +12,17 @@ from lottery.reports.comparison.accuracy import rounded
 from lottery.reports.comparison.masks import vanishing_layers
 from lottery.reports.comparison.methods import SEARCH, Method, Task
 from lottery.reports.document import Cell, Column, Figure, Listing, Paragraph, Part, Table
-from lottery.reports.style import canvas, density_axis, legend_below, line_style, percent, render
+from lottery.reports.style import (
+    canvas,
+    density_axis,
+    label_cells,
+    legend_below,
+    line_style,
+    log_axis,
+    percent,
+    render,
+    shortened,
+)
 from lottery.results.ticket_runs import Run
 
 ENDS = (
@@ -27,6 +37,7 @@ ENDS = (
 )
 TICKS = [digit * 10.0**power for power in range(-5, 0) for digit in (1, 2, 5)] + [1.0]
 MOST_LAYERS = 60  # with their names in a heat map
+MOST_LABELLED = 14  # columns of a heat map with numbers in its cells
 MOST_WARNINGS = 12
 
 
@@ -113,6 +124,7 @@ def distance_figure(task: Task, method: Method, name: str) -> Figure:
     if stopped:
         axes.scatter([], [], marker="s", s=50, fc="none", ec="black", lw=1.2, label="stopped early here")
     axes.set_yscale("log")
+    log_axis(axes.yaxis)
     axes.set(xlabel="epoch of the round", ylabel="mask distance")
     axes.xaxis.get_major_locator().set_params(integer=True)
     legend_below(figure, axes)
@@ -171,13 +183,12 @@ def density_figure(
     figure, (axes,) = canvas(height=1.2 + 0.17 * max(6, min(len(names), MOST_LAYERS)))
     norm = LogNorm(min(lowest, 0.1), 1.0, clip=True)  # an empty layer is as dark as the sparsest
     image = axes.imshow(shown, aspect="auto", cmap="cividis", norm=norm, interpolation="nearest")
-    if len(labels) <= 9 and len(names) <= MOST_LAYERS:
-        for i, line in enumerate(shown):
-            for j, value in enumerate(line):
-                colour = "black" if value == value and norm(value) > 0.6 else "white"
-                axes.text(j, i, percent(value), ha="center", va="center", fontsize=7, color=colour)
+    if len(labels) <= MOST_LABELLED and len(names) <= MOST_LAYERS:
+        label_cells(image, percent, 7)
     step = -(-len(names) // MOST_LAYERS)
-    axes.set_yticks(range(0, len(names), step), [name.removesuffix(".weight") for name in names[::step]], fontsize=8)
+    axes.set_yticks(
+        range(0, len(names), step), [shortened(name.removesuffix(".weight")) for name in names[::step]], fontsize=8
+    )
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlabel(by)
     axes.grid(False)

@@ -11,7 +11,16 @@ from lottery.reports.comparison.accuracy import rounded
 from lottery.reports.comparison.masks import Overlap, evenly_spaced, overlap, same_layers
 from lottery.reports.comparison.methods import SEARCH, Method, Task
 from lottery.reports.document import Cell, Column, Figure, Paragraph, Part, Table
-from lottery.reports.style import LineStyle, canvas, density_axis, legend_below, line_style, render
+from lottery.reports.style import (
+    LineStyle,
+    canvas,
+    density_axis,
+    label_cells,
+    legend_below,
+    line_style,
+    render,
+    shortened,
+)
 from lottery.results.ticket_runs import Run
 from pruner import Mask
 from utils import InputError
@@ -159,13 +168,9 @@ def matrix_parts(task: Task, pairs: Sequence[Pair], runs: Sequence[Run], number:
     values = [[100 * shares.get((a, b), float("nan")) for b in names] for a in names]
     figure, (axes,) = canvas(height=1.6 + 0.33 * len(names))
     image = axes.imshow(values, cmap="Greys", vmin=0, vmax=100, aspect="auto")
-    for i, row in enumerate(values):
-        for j, value in enumerate(row):
-            if value == value:  # no number for a run with itself
-                colour = "white" if value > 55 else "black"
-                axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
+    label_cells(image, "{:.0f}".format)
+    axes.set_xticks(range(len(names)), range(1, len(names) + 1))
+    axes.set_yticks(range(len(names)), [f"{shortened(name)}  {place}" for place, name in enumerate(names, 1)])
     axes.grid(False)
     figure.colorbar(image, ax=axes, label="in common (%)", pad=0.02)
     caption = f"Tickets after {pairs[0].prunings} prunings, every run against every other, {task.name}: {EXPLAINED}."

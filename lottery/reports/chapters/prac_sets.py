@@ -13,11 +13,12 @@ from lottery.reports.style import (
     LINES,
     MARKERS,
     canvas,
+    label_cells,
     legend_below,
     line_style,
     render,
     round_axis,
-    thousands,
+    shortened,
 )
 from lottery.results.ticket_runs import Run
 from utils import InputError
@@ -140,7 +141,6 @@ def size_panel(axes, method: Method) -> None:
     axes.axhline(training_examples(method.runs), color="#888888", lw=1, ls=(0, (1, 1)), label="all that train")
     axes.set_title(method.name)
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(thousands)
     round_axis(axes, rounds, "after round")
 
 
@@ -208,11 +208,8 @@ def class_figure(task: Task, method: Method, counts: list, names: Sequence[str],
     largest = max(2.0, *(value for row in ratio for value in row))
     image = axes.imshow(ratio, aspect="auto", cmap="Greys", vmin=0, vmax=largest)
     if len(counts) <= 16:
-        for c, row in enumerate(ratio):
-            for k, value in enumerate(row):
-                colour = "white" if value > 0.55 * largest else "black"
-                axes.text(k, c, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_yticks(range(len(names)), names)
+        label_cells(image, "{:.2f}".format)
+    axes.set_yticks(range(len(names)), map(shortened, names))
     axes.set_ylabel("class")
     axes.grid(False)
     round_axis(axes, range(len(counts)), "round")

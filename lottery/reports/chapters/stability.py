@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from lottery.analysis.stability import STABLE
 from lottery.reports.comparison.stability_families import Family, FamilyPoint, families_by_task
 from lottery.reports.document import Column, Figure, Heading, Listing, Paragraph, Part, Table
-from lottery.reports.style import canvas, density_axis, legend_below, line_style, percent, render, thousands
+from lottery.reports.style import canvas, density_axis, legend_below, line_style, percent, render
 
 EXPLAINED = (
     "Two copies of a ticket are trained from the same weights, on the examples in other orders. Error barrier: the "
@@ -123,7 +123,6 @@ def rewinding_figure(families: Sequence[Family], name: str, task: str) -> Figure
         draw_barriers(axes, number, words, [point.step for point in points], points)
     barrier_axis(axes)
     axes.set_xlabel("optimiser step at which the tickets start")
-    axes.xaxis.set_major_formatter(thousands)
     legend_below(figure, axes, columns=2)
     return render(figure, name, f"Error barrier against the point to which tickets are rewound, {task}.")
 
