@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from lottery.checkpointing.checkpoint import write
-from lottery.reports.chapters.masks import mask_distances
+from lottery.reports import style
+from lottery.reports.chapters.masks import distance_parts, mask_distances, mean_distances
 from lottery.reports.chapters.overlap import overlap_parts
 from lottery.reports.comparison.masks import overlap, vanishing_layers, vanishing_reason
-from lottery.reports.comparison.methods import group_by_task
+from lottery.reports.comparison.methods import SEARCH, group_by_task
 from lottery.results.ticket_runs import Run
-from tests.helpers import IMP, PRAC, logged, round_row, seeds
+from tests.helpers import IMP, PRAC, logged, made, round_row, seeds
 
 
 def test_overlap_by_hand():
@@ -62,3 +63,27 @@ def test_a_damaged_mask_leaves_the_other_overlaps(tmp_path):
     assert warning.warns and warning.text.startswith(f"{runs[2].name}: ")
     assert warning.text.endswith("its ticket is compared with none.")
     assert table.rows == [[1, 50, runs[0].name, runs[1].name, pytest.approx(100 / 3), pytest.approx(100 / 3)]]
+
+
+def test_means_of_distances_end_where_the_first_seed_stopped():
+    assert mean_distances([[(1, 0.4), (2, 0.1)], [(1, 0.1), (2, 0.1), (3, 0.5)]]) == [
+        (1, pytest.approx(0.2)),
+        (2, pytest.approx(0.1)),
+    ]
+    assert mean_distances([[(1, 0.4)], [(2, 0.1), (3, 0.5)]]) == [(2, 0.1), (3, 0.5)]
+
+
+def test_the_distances_of_every_seed_are_drawn(monkeypatch):
+    drawn = []
+    monkeypatch.setitem(style.FORMATS, "png", lambda figure, _: drawn.append(figure.axes[0]))
+    rows = {"interval": None, "armed": True, "stopped": True}
+    runs = [made("r", PRAC, [90], seed) for seed in range(3)]
+    for run in runs:
+        run.rounds = [round_row(0, 90, distances=[0.3, 0.1 / (1 + run.seed), *[0.05] * run.seed], **rows)]
+    (task,), _ = logged(group_by_task, runs)
+    figure, *_ = distance_parts(task, task.by_kind(SEARCH)[0], 1)
+    lines = {tuple(line.get_ydata()) for line in drawn[0].lines if len(line.get_xdata()) > 1}
+    assert {(0.3, 0.1), (0.3, 0.05, 0.05), (0.3, 0.1 / 3, 0.05, 0.05)} < lines
+    stops = {tuple(place) for part in drawn[0].collections for place in part.get_offsets().tolist()}
+    assert stops == {(2, 0.1), (3, 0.05), (4, 0.05)}
+    assert "the geometric mean of 3 seeds" in figure.caption

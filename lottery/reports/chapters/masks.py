@@ -3,8 +3,10 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter
 
@@ -35,6 +37,7 @@ ENDS = (
     Column("epochs", "d"),
     Column("planned", "d"),
 )
+STOPPED: dict[str, Any] = {"marker": "s", "s": 36, "fc": "none", "ec": "black", "lw": 1.0, "zorder": 4}  # its marker
 TICKS = [digit * 10.0**power for power in range(-5, 0) for digit in (1, 2, 5)] + [1.0]
 MOST_LAYERS = 60  # with their names in a heat map
 MOST_LABELLED = 14  # columns of a heat map with numbers in its cells
@@ -75,7 +78,7 @@ def mask_distances(run: Run, row: dict) -> list[tuple[float, float]]:
 
 
 def distance_parts(task: Task, method: Method, number: int) -> list[Part]:
-    """A figure of the run with the lowest seed, and tables of all runs; nothing for a search without early stop."""
+    """A figure and tables of all runs; nothing for a search without early stop."""
     rows = [
         [run.name, row["round"], epoch, distance]
         for run in method.runs
@@ -102,37 +105,74 @@ def end_row(run: Run, row: dict) -> list:
 
 
 def distance_figure(task: Task, method: Method, name: str) -> Figure:
-    """A line for each round, with a square where it stopped early."""
-    run = min(method.runs, key=lambda run: (isinstance(run.seed, str), run.seed))
+    """For each round a line of each seed, with a square where it stopped early, and their mean if there are several."""
+    by_round = distances_by_round(method)
+    floor = min((d for lines in by_round.values() for line in lines for _, d in line.points if d > 0), default=1e-3) / 2
     figure, (axes,) = canvas(height=3.8)
-    palette = matplotlib.colormaps["cividis"]
-    rounds = [(row, mask_distances(run, row)) for row in run.rounds]
-    rounds = [(row, points) for row, points in rounds if points]
-    floor = min((d for _, points in rounds for _, d in points if d > 0), default=1e-3) / 2
-    stopped = False
-    for row, points in rounds:
-        points = [(epoch, max(distance, floor)) for epoch, distance in points]
-        shade = palette(0.92 * row["round"] / max(1, rounds[-1][0]["round"]))
-        dots = {"marker": ".", "ms": 4} if len(points) <= 40 else {}
-        axes.plot([epoch for epoch, _ in points], [distance for _, distance in points], color=shade, lw=1.3, **dots)
-        axes.annotate(f"{row['round']}", points[-1], (5, 0), textcoords="offset points", va="center", fontsize=8)
-        if row["stopped"]:
-            axes.scatter(*points[-1], marker="s", s=50, fc="none", ec="black", lw=1.2, zorder=4)
-            stopped = True
-    eps = run.settings["eb_eps"]
+    for k, lines in by_round.items():
+        shade = matplotlib.colormaps["cividis"](0.92 * k / max(1, *by_round))
+        curves = [[(epoch, max(distance, floor)) for epoch, distance in line.points] for line in lines]
+        draw_distances(axes, k, curves, shade)
+        ends = [points[-1] for points, line in zip(curves, lines, strict=True) if line.stopped]
+        axes.scatter(*zip(*ends, strict=True) if ends else ([], []), **STOPPED)
+    eps = method.settings["eb_eps"]
     axes.axhline(eps, color="black", ls="--", lw=1, label=f"--eb_eps {eps:g}")
-    if stopped:
-        axes.scatter([], [], marker="s", s=50, fc="none", ec="black", lw=1.2, label="stopped early here")
+    if any(line.stopped for lines in by_round.values() for line in lines):
+        axes.scatter([], [], **STOPPED, label="stopped early here")
     axes.set_yscale("log")
     log_axis(axes.yaxis)
     axes.set(xlabel="epoch of the round", ylabel="mask distance")
     axes.xaxis.get_major_locator().set_params(integer=True)
     legend_below(figure, axes)
     caption = (
-        f"Mask distance by epoch, {method.name}, {task.name}, seed {run.seed}: a line for each round, its number "
-        "at the end. A round may stop once the newest distances in a row are all below eps. The lowest may be zero."
+        f"Mask distance by epoch, {method.name}, {task.name}: {lines_text(method)}, the round's number at the end. A "
+        "round may stop once the newest distances in a row are all below eps. The lowest may be zero."
     )
     return render(figure, name, caption)
+
+
+class DistanceLine(NamedTuple):
+    """The mask distances of a run's round, and whether it stopped early after the last."""
+
+    points: list[tuple[float, float]]  # (epoch, distance)
+    stopped: bool
+
+
+def distances_by_round(method: Method) -> dict[int, list[DistanceLine]]:
+    """By round a line of each run that recorded distances."""
+    found: dict[int, list[DistanceLine]] = {}
+    for run in method.runs:
+        for row in run.rounds:
+            if points := mask_distances(run, row):
+                found.setdefault(row["round"], []).append(DistanceLine(points, row["stopped"]))
+    return dict(sorted(found.items()))
+
+
+def draw_distances(axes: Axes, k: int, curves: Sequence[Sequence[tuple[float, float]]], shade: tuple) -> None:
+    """The lines of a round's seeds, thin beside their mean where there are several."""
+    main = curves[0] if len(curves) == 1 else mean_distances(curves)
+    for points in curves if len(curves) > 1 else []:
+        axes.plot(*zip(*points, strict=True), color=shade, lw=0.6, alpha=0.5)
+    dots = {"marker": ".", "ms": 4} if len(main) <= 40 else {}
+    axes.plot(*zip(*main, strict=True), color=shade, lw=1.4, **dots)
+    axes.annotate(f"{k}", main[-1], (5, 0), textcoords="offset points", va="center", fontsize=8)
+
+
+def mean_distances(curves: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
+    """The geometric mean over seeds, as the axis is logarithmic, at the epochs that all of them reached: later means
+    would be over other seeds. Of the longest line if they share none."""
+    shared = set.intersection(*({epoch for epoch, _ in points} for points in curves))
+    by_epoch = [dict(points) for points in curves]
+    means = [(epoch, statistics.geometric_mean(each[epoch] for each in by_epoch)) for epoch in sorted(shared)]
+    return means or list(max(curves, key=len))
+
+
+def lines_text(method: Method) -> str:
+    """What the lines of the figure are, in words."""
+    seeds = len(method.runs)
+    if seeds == 1:
+        return f"seed {method.runs[0].seed}, a line for each round"
+    return f"a line for each round, the geometric mean of {seeds} seeds as far as all trained, beside thin ones of each"
 
 
 # --- density by layer -------------------------------------------------------------------------------------------------
