@@ -68,8 +68,9 @@ class Run:
         planned = self.settings.get("pruning_times") if self.is_search else None
         return f"{len(self.rounds)} of {planned} rounds" if planned and len(self.rounds) < planned else None
 
-    def mask(self, k: int) -> Mask:
-        """The mask after k prunings, from its checkpoint; InputError if that cannot be read."""
+    def mask(self, k: int | None) -> Mask:
+        """The mask after k prunings, or of a run's single ticket, from its checkpoint; InputError if that cannot be
+        read."""
         path = RunDirectory(self.path).checkpoint(k if self.numbers_rounds else None)
         state = read(path).get("state_dict")
         if not isinstance(state, dict):

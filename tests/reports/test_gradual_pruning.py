@@ -83,14 +83,20 @@ def test_densities_of_layers_are_means_over_the_runs_of_one_density():
     assert "by remaining weights" in table.caption
 
 
-def test_the_tickets_of_searches_in_rounds_are_compared_all_the_same(tmp_path):
-    """It has no ticket after one pruning, as IMP has, and takes no part."""
-    runs = seeds(IMP, [[90, 80]] * 2)
-    for run, kept in zip(runs, ([1.0, 1, 0, 0], [1.0, 0, 1, 0]), strict=True):
+def test_its_ticket_is_compared_with_those_of_searches_at_its_density(tmp_path):
+    runs = [*seeds(IMP, [[90, 80]] * 2), search(0.5, 0), search(0.25, 0)]
+    for run, kept in zip(runs, ([1.0, 1, 0, 0], [1.0, 0, 1, 0], [0.0, 1, 1, 0], [0.0, 1, 0, 0]), strict=True):
         run.path = tmp_path / run.name
         run.path.mkdir()
         state = {"conv.weight_orig": torch.zeros(4), "conv.weight_mask": torch.tensor(kept)}
-        write(run.path / "1checkpoint.pth.tar", {"state_dict": state})
-    (task,), _ = logged(group_by_task, [*runs, search(0.5, 0)])
-    *_, table = overlap_parts(task, 1)
-    assert [row[2:4] for row in table.rows] == [[runs[0].name, runs[1].name]]
+        write(run.path / f"{1 if run.numbers_rounds else ''}checkpoint.pth.tar", {"state_dict": state})
+    (task,), _ = logged(group_by_task, runs)
+    *_, matrix, table = overlap_parts(task, 1)
+    a, b, gmp = (run.name for run in runs[:3])
+    third = pytest.approx(100 / 3)
+    assert [row[:-1] for row in table.rows] == [
+        [50, a, 1, b, 1, third],
+        [50, a, 1, gmp, None, third],
+        [50, b, 1, gmp, None, third],
+    ]
+    assert "50 % of the weights" in matrix.caption

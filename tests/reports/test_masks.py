@@ -9,6 +9,7 @@ from lottery.reports.chapters.masks import distance_parts, mask_distances, mean_
 from lottery.reports.chapters.overlap import overlap_parts
 from lottery.reports.comparison.masks import overlap, vanishing_layers, vanishing_reason
 from lottery.reports.comparison.methods import SEARCH, group_by_task
+from lottery.reports.comparison.overlap_pairs import chosen_levels, levels_of_density, ticket_pairs
 from lottery.results.ticket_runs import Run
 from tests.helpers import IMP, PRAC, logged, made, round_row, seeds
 
@@ -59,10 +60,10 @@ def test_a_damaged_mask_leaves_the_other_overlaps(tmp_path):
         write(run.path / "1checkpoint.pth.tar", {"state_dict": state})
     (runs[2].path / "1checkpoint.pth.tar").write_bytes(b"none")
     (task,), _ = logged(group_by_task, runs)
-    warning, _, _, table = overlap_parts(task, 1)
+    warning, _, table = overlap_parts(task, 1)
     assert warning.warns and warning.text.startswith(f"{runs[2].name}: ")
     assert warning.text.endswith("its ticket is compared with none.")
-    assert table.rows == [[1, 50, runs[0].name, runs[1].name, pytest.approx(100 / 3), pytest.approx(100 / 3)]]
+    assert table.rows == [[50, runs[0].name, 1, runs[1].name, 1, pytest.approx(100 / 3), pytest.approx(100 / 3)]]
 
 
 def test_means_of_distances_end_where_the_first_seed_stopped():
@@ -87,3 +88,44 @@ def test_the_distances_of_every_seed_are_drawn(monkeypatch):
     stops = {tuple(place) for part in drawn[0].collections for place in part.get_offsets().tolist()}
     assert stops == {(2, 0.1), (3, 0.05), (4, 0.05)}
     assert "the geometric mean of 3 seeds" in figure.caption
+
+
+def with_masks(run, folder, densities):
+    """The run with a checkpoint after each number of prunings, whose mask keeps this share of 64 weights."""
+    run.path = folder / run.name
+    run.path.mkdir()
+    for k, density in densities.items():
+        mask = (torch.arange(64) < 64 * density).float()
+        state = {"conv.weight_orig": torch.zeros(64), "conv.weight_mask": mask}
+        write(run.path / f"{k}checkpoint.pth.tar", {"state_dict": state})
+    return run
+
+
+def test_the_newest_ticket_which_no_round_trained_is_compared_too(tmp_path):
+    runs = [with_masks(run, tmp_path, {1: 0.5, 2: 0.25}) for run in seeds(IMP, [[90, 80]] * 2)]
+    found = ticket_pairs(runs)
+    assert [(pair.density, pair.first.prunings, pair.overlap.share) for pair in found.pairs] == [
+        (0.5, 1, 1),
+        (0.25, 2, 1),
+    ]
+    (runs[0].path / "2checkpoint.pth.tar").unlink()
+    found = ticket_pairs(runs)
+    assert [pair.density for pair in found.pairs] == [0.5] and not found.problems
+
+
+def test_tickets_of_one_density_are_compared_however_many_prunings_they_took(tmp_path):
+    """The second search began with a ticket that one pruning had made."""
+    first, second = seeds(IMP, [[90, 80, 70], [80, 70]])
+    for k, row in enumerate(second.rounds):
+        row |= {"density": 0.5 ** (k + 1), "kept": 64 // 2 ** (k + 1)}
+    with_masks(first, tmp_path, {1: 0.5, 2: 0.25, 3: 0.125})
+    with_masks(second, tmp_path, {0: 0.5, 1: 0.25, 2: 0.125})
+    found = [(pair.density, pair.first.prunings, pair.second.prunings) for pair in ticket_pairs([first, second]).pairs]
+    assert found == [(0.5, 1, 0), (0.25, 2, 1), (0.125, 3, 2)]
+
+
+def test_a_few_levels_are_read_the_sparsest_among_them(tmp_path):
+    runs = seeds(IMP, [[90] * 9] * 2, tmp_path)
+    levels = levels_of_density(runs)
+    assert [level[0].prunings for level in levels] == list(range(1, 9))
+    assert [level[0].prunings for level in chosen_levels(levels)] == [2, 4, 6, 8]

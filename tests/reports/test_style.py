@@ -10,9 +10,10 @@ from matplotlib.ticker import FixedLocator
 
 from lottery.reports import style
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
-from lottery.reports.chapters.overlap import Pair, matrix_parts
+from lottery.reports.chapters.overlap import matrix_parts
 from lottery.reports.comparison.masks import Overlap
 from lottery.reports.comparison.methods import Task, group_by_task
+from lottery.reports.comparison.overlap_pairs import FoundTicket, Pair
 from lottery.reports.style import canvas, label_cells, legend_below, log_axis, shortened, text_colour, wrapped
 from tests.helpers import IMP, logged, made, retrained
 
@@ -122,11 +123,12 @@ def test_a_matrix_of_runs_with_long_names_is_large_enough(monkeypatch):
     runs = [made("runs", IMP, [90, 80], seed) for seed in range(4)]
     for run in runs:
         run.name = f"a_study_with_a_long_name/{run.seed}/iterative_magnitude_pruning_with_all_its_settings_in_the_name"
-    pairs = [Pair(1, 0.5, a, b, Overlap(0.5, 0.4)) for a, b in itertools.combinations(runs, 2)]
+    tickets = [FoundTicket(run, 1, 0.5) for run in runs]
+    pairs = [Pair(0.5, a, b, Overlap(0.5, 0.4)) for a, b in itertools.combinations(tickets, 2)]
     drawn = []
     monkeypatch.setitem(
         style.FORMATS, "png", lambda figure, file: (figure.draw_without_rendering(), drawn.append(figure))
     )
-    matrix_parts(Task("t", []), pairs, runs, 1)
+    matrix_parts(Task("t", []), pairs, 1)
     box = drawn[0].axes[0].get_position()
     assert box.width > 0.45 and box.height > 0.6
