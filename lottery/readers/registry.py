@@ -118,8 +118,10 @@ def read_contents(name: str, root: Path, image_size: int | None, download: bool)
         return read_folders(root, list_image_folder(root), image_size)
     if name == "tiny-imagenet":
         return read_folders(root, list_tiny_imagenet(root), channels=3)
+    if not download and not root.is_dir():
+        raise InputError(f"{TORCHVISION[name]} is not in {root}")
 
-    from torchvision import datasets
+    from torchvision import datasets  # late: it takes more than a second
 
     kind = getattr(datasets, TORCHVISION[name])
     return (read_cifar if name.startswith("cifar") else read_mnist)(kind, root, download)

@@ -24,6 +24,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from lottery.reports.document import Figure
+from lottery.reports.fonts import font_family
 
 WIDTH = 7.0  # inches
 COLUMN_WIDTH = 5.0  # inches, of a figure that stands beside another, or in a column of a paper
@@ -81,7 +82,7 @@ def canvas(
     rows: int = 1, columns: int = 1, height: float = 4.0, width: float = WIDTH, **more
 ) -> tuple[Canvas, list[Axes]]:
     """A figure, of the report's width if no other is given, and its axes in reading order."""
-    plt.rcParams.update(matplotlib.rcParamsDefault | SETTINGS | {"backend": "Agg"})
+    plt.rcParams.update(matplotlib.rcParamsDefault | SETTINGS | {"backend": "Agg", "font.family": font_family()})
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **more)
     for axis in (axis for each in axes.flat for axis in (each.xaxis, each.yaxis)):
         axis.set_major_formatter(NumberFormatter())
