@@ -21,6 +21,7 @@ from lottery.reports.chapters.robustness import robustness_parts
 from lottery.reports.chapters.run_list import run_list_parts
 from lottery.reports.chapters.stability import stability_parts
 from lottery.reports.chapters.summary import summary_parts
+from lottery.reports.chapters.training_curves import training_curve_parts
 from lottery.reports.comparison.methods import Task, group_by_task
 from lottery.reports.comparison.stability_families import Family, group_by_family
 from lottery.reports.comparison.sweeps import Sweep, group_by_sweep
@@ -90,6 +91,7 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
         "Stability": stability_parts(families),
         "Robustness": chapter(tasks, robustness_parts),
         "Cost": chapter(tasks, cost_parts),
+        "Accuracy by epoch": chapter(tasks, training_curve_parts),
         "Masks": chapter(tasks, mask_parts),
         "Overlap of tickets": chapter(tasks, overlap_parts),
         "PrAC sets": chapter(tasks, lambda task, number: prac_set_parts(task, number, data)),

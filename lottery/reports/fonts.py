@@ -1,8 +1,8 @@
 """The font of figures: matplotlib's DejaVu Sans, with its other alphabets left out.
 
 A PDF file embeds the glyphs that it shows. fontTools picks them from all 6,000 of DejaVu Sans, for each figure anew,
-which takes longer than to draw the figure. From a font with a fifth of them it takes little, and figures are the same
-to the bit. Signs that this one lacks come from DejaVu Sans.
+which takes longer than to draw the figure. From a font with a fifth of them it takes little, and text looks the
+same. Signs that this one lacks come from DejaVu Sans.
 """
 
 import tempfile
