@@ -153,8 +153,8 @@ def attack_run(target: AttackTarget, config: RobustnessConfig, device: torch.dev
             accuracies = robust_accuracies(target.model, target.test, indices, config.attack, progress.tick)
             network = {name: row[name] for name in ("round", "density", "sparsity")}
             rows[row["round"]] = network | {"checksum": checksum, "examples": len(indices)} | accuracies
-            entry = {"command": config.command, "version": suite_version()}
-            entry |= {"attack": attack, "environment": environment(device)}
+            origin = {"command": config.command, "version": suite_version()}
+            entry = {**origin, "attack": attack, "environment": environment(device)}
             write_attacks(file, [*others, entry | {"rounds": [rows[k] for k in sorted(rows)]}])
         progress.log(table_row(target.run, rows[row["round"]]))
 

@@ -164,7 +164,8 @@ def mean_distances(curves: Sequence[Sequence[tuple[float, float]]]) -> list[tupl
     shared = set.intersection(*({epoch for epoch, _ in points} for points in curves))
     by_epoch = [dict(points) for points in curves]
     means = [(epoch, statistics.geometric_mean(each[epoch] for each in by_epoch)) for epoch in sorted(shared)]
-    return means or list(max(curves, key=lambda points: len(points)))
+    longest: Sequence[tuple[float, float]] = max(curves, key=len)
+    return means or list(longest)
 
 
 def lines_text(method: Method) -> str:
