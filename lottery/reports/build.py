@@ -52,7 +52,7 @@ class Comparison:
 
 def make_report(config: ReportConfig) -> None:
     """Read the runs and write the report. Notes on runs that are damaged or left out are printed to stderr, and are the
-    report's first chapter. InputError if no run can be read."""
+    chapter of its own. InputError if no run can be read."""
     notes: list[str] = []
 
     def log(note: str) -> None:
@@ -85,8 +85,9 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
     tasks, sweeps, families = comparison.tasks, comparison.sweeps, comparison.families
     neurons, channels = comparison.sweeps_by(Script.GREEDY), comparison.sweeps_by(Script.CHANNELS)
     chapters: dict[str, list[Part]] = {
-        "Summary": chapter(tasks, lambda task, _: summary_parts(task, margin)),
-        "Accuracy": chapter(tasks, lambda task, _: accuracy_parts(task, margin)),
+        "Summary": chapter(tasks, lambda task: summary_parts(task, margin)),
+        "Notes": [Listing(notes)] if notes else [],
+        "Accuracy": chapter(tasks, lambda task: accuracy_parts(task, margin)),
         "Elastic tickets, controls and rules": altered_ticket_parts(tasks, margin),
         "Stability": stability_parts(families),
         "Robustness": chapter(tasks, robustness_parts),
@@ -94,12 +95,11 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
         "Accuracy by epoch": chapter(tasks, training_curve_parts),
         "Masks": chapter(tasks, mask_parts),
         "Overlap of tickets": chapter(tasks, overlap_parts),
-        "PrAC sets": chapter(tasks, lambda task, number: prac_set_parts(task, number, data)),
+        "PrAC sets": chapter(tasks, lambda task: prac_set_parts(task, data)),
         "Pre-training and greedy selection": chapter(neurons, neuron_parts),
         "Greedy selection of channels": chapter(channels, channel_parts),
     }
-    sections = [Section("Notes", "notes", [Listing(notes)])] if notes else []
-    sections += [Section(title, anchor(title), parts) for title, parts in chapters.items() if parts]
+    sections = [Section(title, anchor(title), parts) for title, parts in chapters.items() if parts]
     sections.append(Section("Runs", "runs", run_list_parts(tasks, sweeps, families, comparison.repeated)))
     names = [task.name for task in tasks] + [sweep.name for sweep in sweeps]
     names = names or list(dict.fromkeys(family.task for family in families))
@@ -113,8 +113,8 @@ def anchor(title: str) -> str:
 def chapter(subjects: Sequence[Task | Sweep], parts: Callable[..., list[Part]]) -> list[Part]:
     """The parts of each task or sweep, under its name if there are several."""
     found: list[Part] = []
-    for number, subject in enumerate(subjects, 1):
-        own = parts(subject, number)
+    for subject in subjects:
+        own = parts(subject)
         found += [Heading(subject.name)] if own and len(subjects) > 1 else []
         found += own
     return found

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -132,6 +133,11 @@ class Report:
         """All parts of this type, in order, also within others."""
         parts = unfolded(part for section in self.sections for part in section.parts)
         return [part for part in parts if isinstance(part, kind)]
+
+
+def file_stem(*names: str) -> str:
+    """The names of a task or a method as part of the name of a file: "digits_res20s"."""
+    return re.sub(r"\W+", "_", "_".join(names)).strip("_").lower()
 
 
 def unfolded(parts: Iterable[Part]) -> Iterator[Part]:

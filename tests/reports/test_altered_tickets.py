@@ -20,7 +20,7 @@ def test_the_table_of_elastic_tickets_and_controls_by_hand():
     ]
     tasks, _ = logged(group_by_task, runs)
     _, figure, table, beside = altered_ticket_parts(tasks, 0.5)
-    assert figure.name == "altered-tickets-1"
+    assert figure.name == f"altered_tickets_{tasks[0].stem}"
     assert [column.heading for column in table.columns] == ["tickets", "prunings", "flat", "deep"]
     assert table.rows == [
         ["dense network", None, "95.00 (1)", None],

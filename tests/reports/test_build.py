@@ -94,7 +94,11 @@ def test_numbers_are_those_of_the_runs(runs, whole):
     retrained = json.loads((runs / "retrain_PrAC" / "summary.json").read_text())["rounds"][0]["test"]
     (ticket,) = [r for r in rows if (r["networks"], r["method"]) == ("retrained", "PrAC")]
     assert float(ticket["test (%)"]) == pytest.approx(retrained) and ticket["seeds"] == "1"
-    (cost,) = [r for r in csv.DictReader((whole / "tables" / "cost-1.csv").open()) if r["method"] == "PrAC"]
+    (cost,) = [
+        r
+        for r in csv.DictReader((whole / "tables" / "cost_digits_tests_networks_tiny.csv").open())
+        if r["method"] == "PrAC"
+    ]
     assert float(cost["steps"]) == sum(s["costs"]["steps"] for s in summaries) / 2
     assert float(cost["saved: find (%)"]) == pytest.approx(50 * sum(s["costs"]["saved"] for s in summaries))
     (total,) = [
@@ -111,12 +115,12 @@ def test_every_chapter_is_there_with_its_pictures(whole):
         assert f"<h2>{title}</h2>" in text
     pictures = {file.stem for file in (whole / "figures").glob("*.png")}
     assert pictures == {file.stem for file in (whole / "figures").glob("*.svg")}
-    for name in ("accuracy_vs_weights_in_search_TASK", "accuracy_vs_weights_TASK", "accuracy_vs_steps_TASK", "cost-1",
-                 "sets-1", "overlap-1", "layers-1-1"):  # fmt: skip
+    for name in ("accuracy_vs_weights_in_search_TASK", "accuracy_vs_weights_TASK", "accuracy_vs_steps_TASK",
+                 "steps_to_find_TASK", "set_sizes_TASK", "overlap_TASK", "density_by_layer_imp_TASK"):  # fmt: skip
         name = name.replace("TASK", "digits_tests_networks_tiny")
         assert name in pictures
-    assert any(name.startswith("gallery-most-forgotten") for name in pictures)
-    assert any(name.startswith("distance") for name in pictures)
+    assert any(name.startswith("examples_most_forgotten_prac") for name in pictures)
+    assert any(name.startswith("mask_distance_") for name in pictures)
     markdown = (whole / "report.md").read_text()
     assert {match[1] for match in re.finditer(r"\(figures/(.+?)\.png\)", markdown)} == pictures
     assert "python main_PrAC_imp.py --dataset digits" in markdown and "python main_imp.py" in text

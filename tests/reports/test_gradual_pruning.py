@@ -77,7 +77,7 @@ def test_densities_of_layers_are_means_over_the_runs_of_one_density():
         key: {"conv": {"size": 8, "kept": number, "filters": 1, "dead_filters": 0}} for key, number in kept.items()
     }
     (task,), _ = logged(group_by_task, [search(*key, layers=layers[key]) for key in kept])
-    _, table = density_parts(task, *task.by_kind(SEARCH), 1)
+    _, table = density_parts(task, *task.by_kind(SEARCH))
     assert [column.heading for column in table.columns] == ["layer", "at 25 % (%)", "at 12.5 % (%)"]
     assert table.rows == [["conv", pytest.approx(37.5), pytest.approx(12.5)]]
     assert "by remaining weights" in table.caption
@@ -91,7 +91,7 @@ def test_its_ticket_is_compared_with_those_of_searches_at_its_density(tmp_path):
         state = {"conv.weight_orig": torch.zeros(4), "conv.weight_mask": torch.tensor(kept)}
         write(run.path / f"{1 if run.numbers_rounds else ''}checkpoint.pth.tar", {"state_dict": state})
     (task,), _ = logged(group_by_task, runs)
-    *_, matrix, table = overlap_parts(task, 1)
+    *_, matrix, table = overlap_parts(task)
     a, b, gmp = (run.name for run in runs[:3])
     third = pytest.approx(100 / 3)
     assert [row[:-1] for row in table.rows] == [

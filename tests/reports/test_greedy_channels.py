@@ -144,7 +144,7 @@ def test_needed_pre_training_by_hand(tmp_path):
         made(tmp_path / str(s), [*matching_at(a), *matching_at(b, "random")], seed=s, baselines=["random"])
         for s, (a, b) in firsts.items()
     )
-    rows = {row[3]: row[4:] for row in required_table(sweep, 1).rows}
+    rows = {row[3]: row[4:] for row in required_table(sweep).rows}
     assert rows == {
         "greedy selection": [3, "50, 0, never", "50, 0, never", "50, 50, 50", "50, 50, 50"],
         "random channels": [3, "never, 100, never", "never, 100, never", "50, 50, 50", "50, 50, 50"],
@@ -161,12 +161,12 @@ def test_a_run_that_has_not_selected_everywhere_needs_nothing_yet(tmp_path):
         made(tmp_path / "b", matching_at(None)[:2], seed=1, finished=False, baselines=["random"]),
     ]
     (sweep,), notes = sweeps(folders)
-    rows = {row[3]: row[5:] for row in required_table(sweep, 1).rows}
+    rows = {row[3]: row[5:] for row in required_table(sweep).rows}
     assert rows == {"greedy selection": ["50", "50", "50", "50"], "random channels": [None] * 4}
     assert notes == [
         "Still going, or stopped before their end, and shown as far: a (5 of 6 selections), b (2 of 6 selections)."
     ]
-    assert channel_parts(sweep, 1)
+    assert channel_parts(sweep)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_a_run_that_has_not_selected_everywhere_needs_nothing_yet(tmp_path):
 
 def test_accuracies_by_hand(tmp_path):
     sweep = with_seeds(tmp_path, [70, 74], [60, 60])
-    rows = accuracy_table(sweep, 1).rows
+    rows = accuracy_table(sweep).rows
     assert [row[3:6] for row in rows] == [
         [None, "dense at the end", 2], [100, "greedy selection", 2], [100, "largest filters", 2]]  # fmt: skip
     assert rows[0][6:] == [90, 0, None, None]
@@ -200,20 +200,20 @@ def test_greedy_selection_is_compared_with_a_baseline_seed_by_seed(tmp_path, gre
     sweep = with_seeds(tmp_path, greedy, others)
     (sentence,) = difference_sentences(sweep)
     assert sentence == f"keep 0.5, iteration 100, as selected: greedy selection minus largest filters {said}"
-    (row,) = difference_table(sweep, 1).rows
+    (row,) = difference_table(sweep).rows
     assert row[3:7] == [100, "as selected", "largest filters", len(greedy)]
     assert row[7] == pytest.approx(sum(greedy) / len(greedy) - sum(others) / len(others))
 
 
 def test_what_is_left_by_hand(tmp_path):
     sweep = with_seeds(tmp_path, [70, 70], [60, 60])
-    (row,) = cost_table(sweep, 1).rows
+    (row,) = cost_table(sweep).rows
     assert row[3:] == [100, 2, 12, 6, 1000, 400, 4.0, 1.0, 2.0, 2.0, pytest.approx(100), pytest.approx(60)]
     assert cost_sentences(sweep) == [
         "keep 0.5: 50.0 % of the channels, 40.0 % of the parameters and 25.0 % of the FLOPs are left; a forward pass "
         "takes 100.0 % of the time with 1 image, 60.0 % of the time with 128 images."
     ]
-    assert [row[3:] for row in layer_table(sweep, 1).rows] == [
+    assert [row[3:] for row in layer_table(sweep).rows] == [
         ["conv1", 2, 8, 4, 90, 80],
         ["conv2", 2, 4, 2, 90, 80],
     ]
@@ -223,17 +223,17 @@ def test_times_that_were_not_measured_are_not_reported(tmp_path):
     gains = {when: {name: value for name, value in found.items() if name != "seconds"} for when, found in GAINS.items()}
     (sweep,), _ = sweeps([made(tmp_path / "run", [selection(100, 70, gains=gains)], prune_at=[100])])
     assert cost_sentences(sweep)[0].endswith("of the FLOPs are left.")
-    assert cost_table(sweep, 1).rows[0][-4:] == [None] * 4
+    assert cost_table(sweep).rows[0][-4:] == [None] * 4
 
 
 def test_given_weights_have_tables_but_no_pre_training(tmp_path):
     rows = [selection(None, 70, 80), selection(None, 50, 75, "random")]
     given = {"prune_at": None, "init_dir": True, "baselines": ["random"]}
     (sweep,), _ = sweeps(made(tmp_path / str(seed), rows, dense=None, seed=seed, **given) for seed in (0, 1))
-    parts = channel_parts(sweep, 1)
+    parts = channel_parts(sweep)
     assert not any(isinstance(part, Figure) for part in parts)
-    assert "channels-needed-1" not in {getattr(part, "name", None) for part in parts}
-    assert [row[3:] for row in accuracy_table(sweep, 1).rows] == [
+    assert "channels_needed_tests_networks_tiny_on_digits" not in {getattr(part, "name", None) for part in parts}
+    assert [row[3:] for row in accuracy_table(sweep).rows] == [
         [None, "greedy selection", 2, 60, 0, 70, 0, 80, 0],
         [None, "random channels", 2, 60, 0, 50, 0, 75, 0],
     ]
@@ -261,18 +261,18 @@ def test_the_tables_say_what_the_runs_do(reported):
     runs, output = reported
     summaries = [json.loads((runs / str(seed) / "summary.json").read_text()) for seed in (0, 1)]
     of = {"greedy selection": "greedy", "random channels": "random", "largest filters": "magnitude"}
-    for row in table(output, "channels-accuracy-1")[1:]:
+    for row in table(output, "channels_accuracy_tests_networks_tiny_on_digits")[1:]:
         rows = [found for summary in summaries for found in summary["rounds"][1:]
                 if (found["by"], str(found["iteration"])) == (of[row["channels"]], row["iteration"])]  # fmt: skip
         assert len(rows) == int(row["seeds"]) == 2
         for stage, heading in (("selected", "as selected"), ("fine_tuned", "fine-tuned"), ("dense", "dense")):
             assert float(row[f"{heading} (%)"]) == pytest.approx(sum(found[stage]["test"] for found in rows) / 2)
-    for row in table(output, "channels-needed-1"):
+    for row in table(output, "channels_needed_tests_networks_tiny_on_digits"):
         firsts = [summary["first"][of[row["channels"]]]["fine_tuned"]["test"] for summary in summaries]
         assert row["fine-tuned, test"] == ", ".join("never" if first is None else str(first) for first in firsts)
-    (cost, _) = table(output, "channels-costs-1")
+    (cost, _) = table(output, "channels_costs_tests_networks_tiny_on_digits")
     assert float(cost["parameters, after"]) == summaries[0]["rounds"][1]["gains"]["after"]["parameters"]
-    (run, _) = table(output, "channels-runs")
+    (run, _) = table(output, "channels_runs")
     assert (run["goal"], run["at"], run["selections"], run["planned"], run["finished"]) == (
         "keep", "0.5", "6", "6", "True")  # fmt: skip
 
@@ -281,9 +281,12 @@ def test_a_chapter_with_its_figure(reported):
     text = unescape((reported[1] / "report.html").read_text())
     assert "<h2>Greedy selection of channels</h2>" in text and "python main_channels.py --dataset digits" in text
     assert "<h1>Lottery tickets: greedy selection of channels of tests.networks:tiny on digits</h1>" in text
-    assert '<figure id="channels-test-1">' in text and "Pre-training and greedy selection" not in text
-    assert (reported[1] / "figures" / "channels-test-1.png").stat().st_size > 10_000
-    assert "figures/channels-test-1.png" in (reported[1] / "report.md").read_text()
+    assert (
+        '<figure id="channels_test_tests_networks_tiny_on_digits">' in text
+        and "Pre-training and greedy selection" not in text
+    )
+    assert (reported[1] / "figures" / "channels_test_tests_networks_tiny_on_digits.png").stat().st_size > 10_000
+    assert "figures/channels_test_tests_networks_tiny_on_digits.png" in (reported[1] / "report.md").read_text()
 
 
 def test_a_run_without_a_whole_summary_says_how_to_come_by_one(reported, tmp_path, call):

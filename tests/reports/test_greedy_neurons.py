@@ -35,7 +35,7 @@ def test_more_picks_than_neurons_are_reported(tmp_path):
     """Only so many neurons are the largest: after all of them that column is empty."""
     select("--dataset digits --hidden 6 --examples 60 --iterations 10 --prune_at 10 --neurons 9", tmp_path / "run")
     assert report.main([str(tmp_path / "run"), "--output", str(tmp_path / "report")]) == 0
-    rows = list(csv.DictReader((tmp_path / "report" / "tables" / "greedy-losses-1.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "report" / "tables" / "neurons_losses_on_digits.csv").open()))
     assert [bool(row["largest"]) for row in rows] == 6 * [True] + 3 * [False]
     assert all(row["selected"] for row in rows)
 
@@ -160,11 +160,11 @@ def test_a_run_that_is_not_at_its_end_is_shown_and_needs_nothing_yet(tmp_path):
     assert cell.required_pretraining("selected", "test", 1.0) == {0: 50}
     assert len(cell.measured("selected", 50)) == 2 and len(cell.final("dense")) == 1
     assert notes == ["Still going, or stopped before its end, and shown as far: b (2 of 3 selections)."]
-    assert neuron_parts(sweep, 1)
+    assert neuron_parts(sweep)
 
 
 def test_what_was_not_fine_tuned_is_unknown_not_never(tmp_path):
-    (row,) = required_table(grown(tmp_path, [50], []), 1).rows
+    (row,) = required_table(grown(tmp_path, [50], [])).rows
     assert row == [20, 10, 1, "50", "50", None, None, "3 of 3"]
 
 
@@ -206,7 +206,7 @@ def test_a_second_run_of_the_same_seed_does_not_count(tmp_path):
 def test_the_final_accuracies_by_hand(tmp_path):
     folders = [made(tmp_path / str(s), matching_at(50), dense=90.0 + 2 * s, seed=s) for s in (0, 1)]
     (sweep,), _ = sweeps(folders)
-    rows = {row[2]: row[3:] for row in final_table(sweep, 1).rows}
+    rows = {row[2]: row[3:] for row in final_table(sweep).rows}
     assert rows.keys() == {"dense, 100 iterations", "selected, iteration 100", "as small, from scratch"}
     deviation = math.sqrt(2)
     assert rows["dense, 100 iterations"] == pytest.approx([2, 93, deviation, 91, deviation, 0.2, 0])
@@ -231,7 +231,7 @@ def test_a_loss_without_a_bound_has_none(tmp_path):
     (sweep,), _ = sweeps([made(tmp_path / "run", points, loss="cross_entropy")])
     assert vacuous_sentence(sweep) == "There is no bound: it is of the squared loss only."
     assert vacuous_text(sweep.cells[0], 0) == []
-    assert neuron_parts(sweep, 1) and required_table(sweep, 1).rows[0][-1] is None
+    assert neuron_parts(sweep) and required_table(sweep).rows[0][-1] is None
 
 
 def test_the_axis_of_accuracies_goes_there_and_back():
@@ -269,13 +269,15 @@ def test_records_that_are_damaged_are_named_and_the_rest_is_reported(tmp_path, c
         f"{strange / 'summary.json'} is damaged",
     ):
         assert sentence in stderr and sentence in text, sentence
-    rows = list(csv.DictReader((tmp_path / "out" / "tables" / "greedy-losses-1.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out" / "tables" / "neurons_losses_on_digits.csv").open()))
     assert {(row["width"], row["iteration"], row["seeds"]) for row in rows} == {
         ("20", "0", "2"),
         ("20", "50", "1"),
         ("20", "100", "1"),
     }
-    assert not (tmp_path / "out" / "figures" / "greedy-losses-1.png").exists(), "one width has no losses to draw"
+    assert not (tmp_path / "out" / "figures" / "neurons_losses_on_digits.png").exists(), (
+        "one width has no losses to draw"
+    )
 
 
 def test_a_run_without_a_summary_says_how_to_come_by_one(tmp_path, call):
@@ -308,7 +310,7 @@ def test_runs_of_both_kinds_have_their_own_chapters(mixed):
     assert "python main_greedy.py --dataset digits" in text and "python main_train.py --dataset digits" in text
     assert "no verdict from 2 pairs" in text and "not all widths and sizes have the same seeds" in text
     markdown = (mixed[1] / "report.md").read_text()
-    for name in ("greedy-test-1", "greedy-train-1", "greedy-losses-1"):
+    for name in ("neurons_test_on_digits", "neurons_train_on_digits", "neurons_losses_on_digits"):
         assert f"figures/{name}.png" in markdown and f'<figure id="{name}">' in text
         assert (mixed[1] / "figures" / f"{name}.png").stat().st_size > 10_000
     assert "| 30 | 100 | 2 |" in markdown
@@ -319,7 +321,7 @@ def test_the_tables_say_what_the_runs_do(mixed):
     summaries = {
         name: json.loads((runs / name / "summary.json").read_text()) for name in ("100_0", "100_1", "300_0", "wide")
     }
-    needed = list(csv.DictReader((output / "tables" / "greedy-needed-1.csv").open()))
+    needed = list(csv.DictReader((output / "tables" / "neurons_needed_on_digits.csv").open()))
     assert [(row["width"], row["examples"], row["seeds"]) for row in needed] == [
         ("30", "100", "2"),
         ("30", "300", "2"),
@@ -328,7 +330,7 @@ def test_the_tables_say_what_the_runs_do(mixed):
     for network_name, heading in (("selected", "selected"), ("fine_tuned", "selected and fine-tuned")):
         firsts = [summaries[name]["first"][network_name]["test"] for name in ("100_0", "100_1")]
         assert needed[0][f"{heading}, test"] == ", ".join("never" if f is None else str(f) for f in firsts)
-    rows = list(csv.DictReader((output / "tables" / "greedy-points-1.csv").open()))
+    rows = list(csv.DictReader((output / "tables" / "neurons_points_on_digits.csv").open()))
     for iteration in (0, 1):
         of_all = [summaries[name]["points"][iteration] for name in ("100_0", "100_1")]
         for network_name, heading in (("dense", "dense"), ("largest", "neurons of the largest output")):
@@ -339,7 +341,7 @@ def test_the_tables_say_what_the_runs_do(mixed):
                 == ("30", "100", str(of_all[0]["iteration"]), heading)
             ]
             assert float(row["test (%)"]) == pytest.approx(sum(point[network_name]["test"] for point in of_all) / 2)
-    losses = list(csv.DictReader((output / "tables" / "greedy-losses-1.csv").open()))
+    losses = list(csv.DictReader((output / "tables" / "neurons_losses_on_digits.csv").open()))
     assert len(losses) == 3 * 2 * 10
     line = json.loads((runs / "wide" / "metrics.jsonl").read_text().splitlines()[1])
     (last,) = [row for row in losses if (row["width"], row["iteration"], row["picks"]) == ("60", "20", "10")]
@@ -351,6 +353,6 @@ def test_greedy_runs_alone_make_a_report(mixed, tmp_path):
     runs, _ = mixed
     assert report.main([str(runs / "wide"), "--output", str(tmp_path)]) == 0
     tables = {file.stem for file in (tmp_path / "tables").iterdir()}
-    assert tables == {"hardware", "greedy-runs", "greedy-settings-1"} | {
-        f"greedy-{name}-1" for name in ("needed", "accuracy", "points", "bounds", "losses")
+    assert tables == {"hardware", "neurons_runs", "selection_settings_on_digits"} | {
+        f"neurons_{name}_on_digits" for name in ("needed", "accuracy", "points", "bounds", "losses")
     }

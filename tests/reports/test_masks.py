@@ -60,7 +60,7 @@ def test_a_damaged_mask_leaves_the_other_overlaps(tmp_path):
         write(run.path / "1checkpoint.pth.tar", {"state_dict": state})
     (runs[2].path / "1checkpoint.pth.tar").write_bytes(b"none")
     (task,), _ = logged(group_by_task, runs)
-    warning, _, table = overlap_parts(task, 1)
+    warning, _, table = overlap_parts(task)
     assert warning.warns and warning.text.startswith(f"{runs[2].name}: ")
     assert warning.text.endswith("its ticket is compared with none.")
     assert table.rows == [[50, runs[0].name, 1, runs[1].name, 1, pytest.approx(100 / 3), pytest.approx(100 / 3)]]
@@ -82,7 +82,7 @@ def test_the_distances_of_every_seed_are_drawn(monkeypatch):
     for run in runs:
         run.rounds = [round_row(0, 90, distances=[0.3, 0.1 / (1 + run.seed), *[0.05] * run.seed], **rows)]
     (task,), _ = logged(group_by_task, runs)
-    figure, *_ = distance_parts(task, task.by_kind(SEARCH)[0], 1)
+    figure, *_ = distance_parts(task, task.by_kind(SEARCH)[0])
     lines = {tuple(line.get_ydata()) for line in drawn[0].lines if len(line.get_xdata()) > 1}
     assert {(0.3, 0.1), (0.3, 0.05, 0.05), (0.3, 0.1 / 3, 0.05, 0.05)} < lines
     stops = {tuple(place) for part in drawn[0].collections for place in part.get_offsets().tolist()}

@@ -125,7 +125,7 @@ def test_a_study_from_end_to_end(written, tmp_path, capsys):
         assert import_module(Path(job.script).stem).main([*job.arguments, "--gpu", "-1"]) == 0, capsys.readouterr()
     assert all(map(is_done, jobs))
     assert report.main([*(str(job.save_dir) for job in jobs), "--output", str(tmp_path / "report")]) == 0
-    rows = list(csv.DictReader((tmp_path / "report" / "tables" / "stability-1.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "report" / "tables" / "stability_digits_lenet300.csv").open()))
     assert [(row["tickets"], row["starts at step"], row["prunings"], row["runs"]) for row in rows] == [
         ("IMP", "12", "0", "1"),
         ("IMP", "12", "2", "1"),
@@ -136,8 +136,10 @@ def test_a_study_from_end_to_end(written, tmp_path, capsys):
     assert float(rows[0]["barrier, test"]) == summary["barrier"]["test_error"]
     text = (tmp_path / "report" / "report.md").read_text()
     assert "## Stability" in text and "main_stability.py --dataset digits" in text
-    assert (tmp_path / "report" / "figures" / "stability-density-1.png").exists()
-    assert not (tmp_path / "report" / "figures" / "stability-rewinding-1.png").exists(), "there is one rewinding point"
+    assert (tmp_path / "report" / "figures" / "barrier_vs_weights_digits_lenet300.png").exists()
+    assert not (tmp_path / "report" / "figures" / "barrier_vs_rewinding_digits_lenet300.png").exists(), (
+        "there is one rewinding point"
+    )
 
 
 # --- the report, by hand ----------------------------------------------------------------------------------------------
@@ -186,15 +188,15 @@ def test_means_are_over_the_seeds_of_one_density_and_one_starting_step(tmp_path)
     (family,) = families(folders)
     assert [(place.step, place.density, place.barrier[0]) for place in family.points] == [
         (0, 1, 7), (0, 0.25, 6), (30, 1, 1.5), (30, 0.25, 0)]  # fmt: skip
-    first = stability_table([family], 1).rows[0]
+    first = stability_table([family]).rows[0]
     assert first[:7] == ["IMP", 0, 100, 0, 2, 7, pytest.approx(2**0.5)]
     assert first[7] == 3.5 and first[9] == 10 and first[-1] == "0 of 2"
-    assert stability_table([family], 1).rows[2][-1] == "1 of 2"
+    assert stability_table([family]).rows[2][-1] == "1 of 2"
     dense, sparse = "100 % of the weights, 1 of 2 stable", "25 % of the weights, 2 of 2 stable"
     sentence = stability_sentence(family, 30)
     assert sentence == f"IMP, from step 30: {dense}, mean barrier 1.50; {sparse}, mean barrier 0.00."
     names = [part.name for part in stability_parts([family]) if hasattr(part, "png")]
-    assert names == ["stability-density-1", "stability-rewinding-1"]
+    assert names == ["barrier_vs_weights_digits_lenet300", "barrier_vs_rewinding_digits_lenet300"]
 
 
 def test_what_differs_in_more_is_another_family(tmp_path):

@@ -129,6 +129,6 @@ def test_a_matrix_of_runs_with_long_names_is_large_enough(monkeypatch):
     monkeypatch.setitem(
         style.FORMATS, "png", lambda figure, file: (figure.draw_without_rendering(), drawn.append(figure))
     )
-    matrix_parts(Task("t", []), pairs, 1)
+    matrix_parts(Task("t", []), pairs)
     box = drawn[0].axes[0].get_position()
     assert box.width > 0.45 and box.height > 0.6

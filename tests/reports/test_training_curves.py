@@ -43,14 +43,14 @@ def test_three_densities_at_most_are_shown_with_the_dense_network():
     runs = [with_epochs(retrained(IMP, k, 90), [70, 80]) for k in range(1, 8)]
     curves = training_curves(one_task([*runs, dense([60, 70])]))
     assert [curve.density for curve in curves] == [1, 1 / 2, 1 / 16, 1 / 128]
-    figure, table = training_curve_parts(one_task([*runs, dense([60, 70])]), 1)
+    figure, table = training_curve_parts(one_task([*runs, dense([60, 70])]))
     assert len(table.rows) == 8 and table.rows[0] == ["dense network", 100, 1, 0, 60, None, None, None]
     assert figure.caption.startswith("Validation accuracy by epoch")
 
 
 def test_without_validation_test_accuracies_are_shown_and_without_either_nothing():
     run = with_epochs(retrained(IMP, 1, 90), [None, None], 77)
-    assert training_curve_parts(one_task([run]), 1)[0].caption.startswith("Test accuracy by epoch")
-    assert training_curve_parts(one_task([with_epochs(run, [None])]), 1) == []
-    assert training_curve_parts(one_task([retrained(IMP, 1, 90)]), 1) == []
-    assert training_curve_parts(one_task([dense([60, 70])]), 1) == [], "nothing to compare it with"
+    assert training_curve_parts(one_task([run]))[0].caption.startswith("Test accuracy by epoch")
+    assert training_curve_parts(one_task([with_epochs(run, [None])])) == []
+    assert training_curve_parts(one_task([retrained(IMP, 1, 90)])) == []
+    assert training_curve_parts(one_task([dense([60, 70])])) == [], "nothing to compare it with"

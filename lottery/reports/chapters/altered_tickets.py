@@ -26,13 +26,14 @@ EXPLAINED = (
 def altered_ticket_parts(tasks: Sequence[Task], margin: float) -> list[Part]:
     """For each data set with altered tickets a figure, a table, and elastic tickets compared with IMP."""
     parts: list[Part] = []
-    for number, related in enumerate(tasks_by_data(tasks), 1):
+    for related in tasks_by_data(tasks):
         curves = {arch(task): accuracy_curves(task, TICKETS, margin) for task in related}
         rows = ticket_rows(curves)
         if rows:
             data = related[0].methods[0].settings["dataset"]
+            name = f"altered_tickets_{related[0].stem}"
             dense = {network: dense_accuracies(found) for network, found in curves.items()}
-            parts += [*ticket_figures(rows, dense, data, number), ticket_table(rows, dense, data, number)]
+            parts += [*ticket_figures(rows, dense, data, name), ticket_table(rows, dense, data, name)]
             parts += elastic_parts(curves)
     return [Paragraph(EXPLAINED), *parts] if parts else []
 
@@ -82,7 +83,7 @@ def _row(curve: Curve, point: Point) -> Row:
     return Row(prunings, sparser, method.is_elastic, base, method.base is not None, method.name)
 
 
-def ticket_table(rows: Rows, dense: Mapping[str, Seeds | None], data: str, number: int) -> Table:
+def ticket_table(rows: Rows, dense: Mapping[str, Seeds | None], data: str, name: str) -> Table:
     """A row for each kind of ticket, a column for each network."""
     first = [DENSE, None, *(f"{mean_text(known)} ({len(known)})" if known else None for known in dense.values())]
     cells: list[list[Cell]] = [
@@ -90,7 +91,7 @@ def ticket_table(rows: Rows, dense: Mapping[str, Seeds | None], data: str, numbe
         for row, points in rows.items()
     ]
     columns = [Column("tickets"), Column("prunings", "d"), *map(Column, dense)]
-    return Table(f"altered-tickets-{number}", f"Elastic tickets, controls and rules, {data}.", columns, [first, *cells])
+    return Table(name, f"Elastic tickets, controls and rules, {data}.", columns, [first, *cells])
 
 
 def cell_text(point: Point) -> str:

@@ -32,7 +32,7 @@ class Row(NamedTuple):
 Rows = dict[Row, dict[str, Point]]  # the tickets of each row by the network they were trained in
 
 
-def ticket_figures(rows: Rows, dense: Mapping[str, Seeds | None], data: str, number: int) -> list[Figure]:
+def ticket_figures(rows: Rows, dense: Mapping[str, Seeds | None], data: str, name: str) -> list[Figure]:
     """One figure with the dense network as a band in each panel; none if it would be too large to read."""
     if len(rows) > MOST_ROWS or len(dense) > MOST_PANELS:
         return []
@@ -53,7 +53,7 @@ def ticket_figures(rows: Rows, dense: Mapping[str, Seeds | None], data: str, num
         f"Elastic tickets, controls and rules, {data}: mean and standard deviation over seeds, remaining weights in "
         "percent above each; the dense network as a band."
     )
-    return [render(figure, f"altered-tickets-{number}", caption)]
+    return [render(figure, name, caption)]
 
 
 def row_labels(rows: Rows) -> list[str]:

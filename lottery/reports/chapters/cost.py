@@ -51,7 +51,7 @@ EXPLAINED = (
 )
 
 
-def cost_parts(task: Task, number: int) -> list[Part]:
+def cost_parts(task: Task) -> list[Part]:
     """Figures and tables; nothing for runs that do not record their cost."""
     costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method)]
     if not costs:
@@ -59,10 +59,10 @@ def cost_parts(task: Task, number: int) -> list[Part]:
     rows = [cost_row(cost, costs) for cost in costs]
     shared = last_shared(costs)
     newest = [row for row, cost in zip(rows, costs, strict=True) if cost in shared]
-    short = cost_table(f"cost-{number}", f"Finding {which_ticket(shared)}, {task.name}; means over seeds.", newest)
-    whole = cost_table(f"cost-by-round-{number}", f"The same after every round, {task.name}.", rows, folded=True)
+    short = cost_table(f"cost_{task.stem}", f"Finding {which_ticket(shared)}, {task.name}; means over seeds.", newest)
+    whole = cost_table(f"cost_by_round_{task.stem}", f"The same after every round, {task.name}.", rows, folded=True)
     definitions = Folded("What the columns mean", [Paragraph(EXPLAINED)])
-    return [*flops_warnings(costs), cost_figure(task, costs, number), short, definitions, whole, *effort_tables(task)]
+    return [*flops_warnings(costs), cost_figure(task, costs), short, definitions, whole, *effort_tables(task)]
 
 
 def cost_table(tag: str, caption: str, rows: list[list], folded: bool = False) -> Table:
@@ -108,7 +108,7 @@ def flops_warnings(costs: Sequence[MethodCost]) -> list[Paragraph]:
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
-def cost_figure(task: Task, costs: Sequence[MethodCost], number: int) -> Figure:
+def cost_figure(task: Task, costs: Sequence[MethodCost]) -> Figure:
     """Steps and, where known, training FLOPs to find each ticket."""
     panels = {"optimiser steps to find": attrgetter("steps")}
     if any(cost.mean(attrgetter("training_flops")) is not None for cost in costs):
@@ -125,4 +125,4 @@ def cost_figure(task: Task, costs: Sequence[MethodCost], number: int) -> Figure:
         axes.set_ylabel(label)
     legend_below(figure, every[0])
     caption = f"What was spent before a ticket with so many weights was known, {task.name}; means over seeds."
-    return render(figure, f"cost-{number}", caption)
+    return render(figure, f"steps_to_find_{task.stem}", caption)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from lottery.readers.registry import Source, read_source
 from lottery.reports.comparison.methods import SEARCH, Method, Task
-from lottery.reports.document import Column, Figure, Part, Table
+from lottery.reports.document import Column, Figure, Part, Table, file_stem
 from lottery.reports.style import WIDTH, canvas, render
 from lottery.results.ticket_runs import Run
 from utils import InputError, digest
@@ -36,7 +36,7 @@ def read_images(task: Task, methods: Sequence[Method], data: Path | None) -> Sou
     return source
 
 
-def gallery_parts(task: Task, method: Method, number: int, source: Source) -> list[Part]:
+def gallery_parts(task: Task, method: Method, source: Source) -> list[Part]:
     """A gallery for each kind of example, from the run with the lowest seed, of the first and the last round that
     recorded any; and a table of all rounds."""
     run = min(method.runs, key=lambda run: (isinstance(run.seed, str), run.seed))
@@ -45,7 +45,7 @@ def gallery_parts(task: Task, method: Method, number: int, source: Source) -> li
     for kind, words in KINDS.items():
         rounds = [row for row in run.rounds if row.get(kind)]
         chosen = rounds[:1] + rounds[-1:] if len(rounds) > 1 else rounds
-        name = f"gallery-{kind.replace('_', '-')}-{number}-{position}"
+        name = f"examples_{kind}_{file_stem(method.name)}_{task.stem}_{position}"
         where = f"{method.name}, {task.name}, seed {run.seed}"
         if chosen:
             parts.append(gallery(chosen, kind, source, name, f"Examples {words}: {where}. {explanation(kind)}"))

@@ -33,7 +33,7 @@ COSTS = {  # headings and formats
 }
 
 
-def channel_parts(sweep: Sweep, number: int) -> list[Part]:
+def channel_parts(sweep: Sweep) -> list[Part]:
     """The question and the answer in words, required pre-training and a figure if there was any, and tables."""
     has_pretraining = sweep.cells[0].iterations() != [None]
     parts: list[Part] = [
@@ -42,14 +42,14 @@ def channel_parts(sweep: Sweep, number: int) -> list[Part]:
         Listing([*cost_sentences(sweep), *difference_sentences(sweep)]),
     ]
     if has_pretraining:
-        parts += [required_table(sweep, number), accuracy_figure(sweep, f"channels-test-{number}")]
-    parts += [accuracy_table(sweep, number), cost_table(sweep, number)]
+        parts += [required_table(sweep), accuracy_figure(sweep, f"channels_test_{sweep.stem}")]
+    parts += [accuracy_table(sweep), cost_table(sweep)]
     if len(selections(sweep)) > 1:
-        parts.append(difference_table(sweep, number))
+        parts.append(difference_table(sweep))
     return [
         *parts,
-        layer_table(sweep, number),
-        measured_table(f"channels-points-{number}", sweep, networks(sweep), ("train", "validation", "test")),
+        layer_table(sweep),
+        measured_table(f"channels_points_{sweep.stem}", sweep, networks(sweep), ("train", "validation", "test")),
     ]
 
 
@@ -126,7 +126,7 @@ def difference_verdict(found: Interval) -> str:
     return "greedy selection is worse" if found.high < 0 else "no difference is shown"
 
 
-def difference_table(sweep: Sweep, number: int) -> Table:
+def difference_table(sweep: Sweep) -> Table:
     names, stages = selections(sweep), measured_stages(sweep)
     rows = [
         [*cell.swept, iteration, stages[stage], names[by], found.n, found.mean, found.low, found.high]
@@ -140,13 +140,13 @@ def difference_table(sweep: Sweep, number: int) -> Table:
         f"Test accuracy with greedily selected channels minus that with others, {sweep.name}: mean over pairs of seeds "
         "and its 95 % interval."
     )
-    return Table(f"channels-differences-{number}", caption, columns, rows, folded=len(rows) > 24)
+    return Table(f"channels_differences_{sweep.stem}", caption, columns, rows, folded=len(rows) > 24)
 
 
 # --- accuracies -------------------------------------------------------------------------------------------------------
 
 
-def required_table(sweep: Sweep, number: int) -> Table:
+def required_table(sweep: Sweep) -> Table:
     """By goal and kind of selection the first good enough iteration of every seed."""
     stages = measured_stages(sweep)
     pairs = list(itertools.product(stages, MEASURED))
@@ -162,10 +162,10 @@ def required_table(sweep: Sweep, number: int) -> Table:
         f"Pre-training that is needed, {sweep.name}: the first iteration at most {points_text(sweep.delta)} below the "
         "dense network at its end, a number for each seed in their order, without runs that have selections to come."
     )
-    return Table(f"channels-needed-{number}", caption, columns, rows)
+    return Table(f"channels_needed_{sweep.stem}", caption, columns, rows)
 
 
-def accuracy_table(sweep: Sweep, number: int) -> Table:
+def accuracy_table(sweep: Sweep) -> Table:
     """Test accuracies by goal: of the dense network at the end, then by iteration and kind of selection."""
     stages = measured_stages(sweep)
     rows: list[list[Entry]] = []
@@ -192,7 +192,7 @@ def accuracy_table(sweep: Sweep, number: int) -> Table:
     columns = [*swept_columns(sweep), Column("iteration", "d"), Column("channels"), Column("seeds", "d")]
     columns += [column for name in names for column in (Column(f"{name} (%)", ".2f"), Column(f"{name}, std", ".2f"))]
     caption = f"Test accuracy, {sweep.name}; mean and standard deviation over seeds. Dense: the whole network then."
-    return Table(f"channels-accuracy-{number}", caption, columns, rows)
+    return Table(f"channels_accuracy_{sweep.stem}", caption, columns, rows)
 
 
 def accuracy_spread(seeds: Sequence[dict]) -> list[Entry]:
@@ -224,7 +224,7 @@ def cell_costs(cell: Cell, iteration: int | None) -> dict[str, float | None]:
     return {name: mean(each[name] for each in found) for name in found[0]}
 
 
-def cost_table(sweep: Sweep, number: int) -> Table:
+def cost_table(sweep: Sweep) -> Table:
     """The costs by goal and iteration, means over seeds."""
     rows = [
         [*cell.swept, iteration, len(cell.points(iteration)), *cell_costs(cell, iteration).values()]
@@ -237,7 +237,7 @@ def cost_table(sweep: Sweep, number: int) -> Table:
         f"What selection leaves, {sweep.name}; means over seeds. Channels are those of the layers selected in; FLOPs "
         "of a forward pass of one image, milliseconds of one of so many images, on the machine of the run."
     )
-    return Table(f"channels-costs-{number}", caption, columns, rows, folded=len(rows) > 12)
+    return Table(f"channels_costs_{sweep.stem}", caption, columns, rows, folded=len(rows) > 12)
 
 
 def cost_sentences(sweep: Sweep) -> list[str]:
@@ -255,7 +255,7 @@ def cost_sentences(sweep: Sweep) -> list[str]:
     return found
 
 
-def layer_table(sweep: Sweep, number: int) -> Table:
+def layer_table(sweep: Sweep) -> Table:
     """The channels that the last greedy selection keeps of each layer."""
     rows = [[*cell.swept, *row] for cell in sweep.cells for row in layer_rows(cell.points(cell.iterations()[-1]))]
     columns = [*swept_columns(sweep), Column("layer"), Column("seeds", "d"), Column("channels", "d")]
@@ -265,7 +265,7 @@ def layer_table(sweep: Sweep, number: int) -> Table:
         "selected by, before and after the selection in the layer."
     )
     fixed = all(cell.swept.goal != TOLERANCE for cell in sweep.cells)
-    return Table(f"channels-layers-{number}", caption, columns, rows, folded=fixed or len(rows) > 24)
+    return Table(f"channels_layers_{sweep.stem}", caption, columns, rows, folded=fixed or len(rows) > 24)
 
 
 def layer_rows(points: Sequence[dict]) -> Iterable[list[Entry]]:

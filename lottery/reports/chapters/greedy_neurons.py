@@ -40,20 +40,20 @@ SCRATCH = "as small, from scratch"
 MEASURES = ("train", "test", "loss")
 
 
-def neuron_parts(sweep: Sweep, number: int) -> list[Part]:
+def neuron_parts(sweep: Sweep) -> list[Part]:
     """The question and the answer in words, figures, and tables of all that is drawn in them."""
-    losses = loss_figure(sweep, f"greedy-losses-{number}")
+    losses = loss_figure(sweep, f"neurons_losses_{sweep.stem}")
     return [
         *sweep_warnings(sweep, "widths and sizes"),
         Paragraph(explanation(sweep)),
         Listing([*growth_sentences(sweep), vacuous_sentence(sweep)]),
-        required_table(sweep, number),
-        *(accuracy_figure(sweep, measured, f"greedy-{measured}-{number}") for measured in reversed(MEASURED)),
-        final_table(sweep, number),
+        required_table(sweep),
+        *(accuracy_figure(sweep, measured, f"neurons_{measured}_{sweep.stem}") for measured in reversed(MEASURED)),
+        final_table(sweep),
         *([losses] if losses else []),
-        bound_table(sweep, number),
-        point_table(sweep, number),
-        loss_table(sweep, number),
+        bound_table(sweep),
+        point_table(sweep),
+        loss_table(sweep),
     ]
 
 
@@ -125,7 +125,7 @@ def vacuous_sentence(sweep: Sweep) -> str:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def required_table(sweep: Sweep, number: int) -> Table:
+def required_table(sweep: Sweep) -> Table:
     """By width and size the first good enough iteration of every seed."""
     pairs = list(itertools.product(FOUND, MEASURED))
     columns = [*swept_columns(sweep), Column("seeds", "d")]
@@ -143,7 +143,7 @@ def required_table(sweep: Sweep, number: int) -> Table:
         f"Pre-training that is needed, {sweep.name}: the first iteration at most {points_text(sweep.delta)} below the "
         "dense network at its end, a number for each seed in their order; bound vacuous: of how many selections."
     )
-    return Table(f"greedy-needed-{number}", caption, columns, rows)
+    return Table(f"neurons_needed_{sweep.stem}", caption, columns, rows)
 
 
 def vacuous_share(cell: Cell) -> str | None:
@@ -152,7 +152,7 @@ def vacuous_share(cell: Cell) -> str | None:
     return f"{sum(known)} of {len(known)}" if known else None
 
 
-def final_table(sweep: Sweep, number: int) -> Table:
+def final_table(sweep: Sweep) -> Table:
     """The dense network at the end of its pre-training, the last selection, and the network trained from scratch."""
     rows = []
     for cell in sweep.cells:
@@ -168,15 +168,15 @@ def final_table(sweep: Sweep, number: int) -> Table:
         "sub-data-set. From scratch: as many neurons as are picked, trained for the pre-training and the fine-tuning."
     )
     columns = [*swept_columns(sweep), Column("network"), *spread_columns(MEASURES)]
-    return Table(f"greedy-accuracy-{number}", caption, columns, rows)
+    return Table(f"neurons_accuracy_{sweep.stem}", caption, columns, rows)
 
 
-def point_table(sweep: Sweep, number: int) -> Table:
+def point_table(sweep: Sweep) -> Table:
     """Every network at every iteration."""
-    return measured_table(f"greedy-points-{number}", sweep, NETWORKS | BASELINES, MEASURES)
+    return measured_table(f"neurons_points_{sweep.stem}", sweep, NETWORKS | BASELINES, MEASURES)
 
 
-def bound_table(sweep: Sweep, number: int) -> Table:
+def bound_table(sweep: Sweep) -> Table:
     """At every iteration the bound and its parts, losses to compare it with, and when it is vacuous."""
     columns = [*swept_columns(sweep), Column("iteration", "d"), Column("seeds", "d"), Column("distinct neurons", ".1f")]
     columns += [Column(f"loss: {name}", ".4f") for name in ("selected", "dense", "random", "largest", "zero function")]
@@ -202,7 +202,7 @@ def bound_table(sweep: Sweep, number: int) -> Table:
         f"The bound after the last pick and what it has to be compared with, {sweep.name}; means over seeds. Vacuous: "
         "above the loss of the zero function, in how many seeds; not vacuous from pick: of each seed."
     )
-    return Table(f"greedy-bounds-{number}", caption, columns, rows, folded=len(rows) > 24)
+    return Table(f"neurons_bounds_{sweep.stem}", caption, columns, rows, folded=len(rows) > 24)
 
 
 def bound_texts(points: Sequence[dict]) -> list[str | None]:
@@ -214,7 +214,7 @@ def bound_texts(points: Sequence[dict]) -> list[str | None]:
     return [f"{vacuous} of {len(known)}", iterations_text(point["informative from"] for point in known)]
 
 
-def loss_table(sweep: Sweep, number: int) -> Table:
+def loss_table(sweep: Sweep) -> Table:
     """The losses and bounds after every pick."""
     names = list(dict.fromkeys(name for run in sweep.runs for point in run.points for name in point.get("curves", {})))
     rows: list[list[Entry]] = []
@@ -229,4 +229,4 @@ def loss_table(sweep: Sweep, number: int) -> Table:
     columns = [*swept_columns(sweep), Column("iteration", "d"), Column("picks", "d"), Column("seeds", "d")]
     columns += [Column(name, ".5g") for name in names]
     caption = f"Losses and bounds after every pick, {sweep.name}; means over seeds."
-    return Table(f"greedy-losses-{number}", caption, columns, rows, folded=True)
+    return Table(f"neurons_losses_{sweep.stem}", caption, columns, rows, folded=True)

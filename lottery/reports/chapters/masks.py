@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from lottery.reports.comparison.accuracy import rounded
 from lottery.reports.comparison.masks import vanishing_layers
 from lottery.reports.comparison.methods import SEARCH, Method, Task
-from lottery.reports.document import Cell, Column, Figure, Listing, Paragraph, Part, Table
+from lottery.reports.document import Cell, Column, Figure, Listing, Paragraph, Part, Table, file_stem
 from lottery.reports.style import (
     canvas,
     density_axis,
@@ -44,13 +44,13 @@ MOST_LABELLED = 14  # columns of a heat map with numbers in its cells
 MOST_WARNINGS = 12
 
 
-def mask_parts(task: Task, number: int) -> list[Part]:
+def mask_parts(task: Task) -> list[Part]:
     """What the searches of this task recorded of their masks."""
     searches = task.by_kind(SEARCH)
-    parts = [part for method in searches for part in distance_parts(task, method, number)]
+    parts = [part for method in searches for part in distance_parts(task, method)]
     known = [method for method in searches if layer_names(method)]
-    parts += [part for method in known for part in density_parts(task, method, number)]
-    parts += dead_parts(task, known, number)
+    parts += [part for method in known for part in density_parts(task, method)]
+    parts += dead_parts(task, known)
     return [*vanishing_parts(searches), *parts]
 
 
@@ -61,7 +61,7 @@ def vanishing_parts(methods: Sequence[Method]) -> list[Part]:
         return []
     more = len(found) - MOST_WARNINGS
     rest = [f"… and {more} more, see tables/layers-*.csv."] if more > 0 else []
-    return [Paragraph("Layers that are about to vanish:", warns=True), Listing(found[:MOST_WARNINGS] + rest)]
+    return [Paragraph("Some layers are about to vanish: little or no signal passes them.", warns=True), Listing(found[:MOST_WARNINGS] + rest)]
 
 
 # --- distances --------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def mask_distances(run: Run, row: dict) -> list[tuple[float, float]]:
     return list(enumerate(row.get("distances") or [], start=1))
 
 
-def distance_parts(task: Task, method: Method, number: int) -> list[Part]:
+def distance_parts(task: Task, method: Method) -> list[Part]:
     """A figure and tables of all runs; nothing for a search without early stop."""
     rows = [
         [run.name, row["round"], epoch, distance]
@@ -87,7 +87,7 @@ def distance_parts(task: Task, method: Method, number: int) -> list[Part]:
     ]
     if not rows or method.settings.get("eb_eps") is None:
         return []
-    tag = f"distance-{number}-{task.by_kind(SEARCH).index(method) + 1}"
+    tag = f"mask_distance_{file_stem(method.name)}_{task.stem}"
     columns = (Column("run"), Column("round", "d"), Column("epoch", "d"), Column("distance", ".4f"))
     ends = [end_row(run, row) for run in method.runs for row in run.rounds if row.get("distances") is not None]
     return [
@@ -197,9 +197,9 @@ def layer_density(method: Method, name: str, where: float) -> float | None:
     return statistics.fmean(layer["kept"] / layer["size"] for layer in layers) if layers else None
 
 
-def density_parts(task: Task, method: Method, number: int) -> list[Part]:
+def density_parts(task: Task, method: Method) -> list[Part]:
     """A heat map and a table of each layer's density by round, or by the density of all where a run has one ticket."""
-    tag = f"layers-{number}-{task.by_kind(SEARCH).index(method) + 1}"
+    tag = f"density_by_layer_{file_stem(method.name)}_{task.stem}"
     in_rounds, names = method.runs[0].numbers_rounds, layer_names(method)
     stages = {stage(run, row) for run in method.runs for row in run.rounds if row.get("layers")}
     ordered = sorted(stages, reverse=not in_rounds)
@@ -255,7 +255,7 @@ def dead_filters(method: Method) -> list[tuple[float, float]]:
     return [(density, statistics.fmean(found[density])) for density in sorted(found, reverse=True)]
 
 
-def dead_parts(task: Task, methods: Sequence[Method], number: int) -> list[Part]:
+def dead_parts(task: Task, methods: Sequence[Method]) -> list[Part]:
     """The number of dead filters, those without any weight, against density."""
     lines = {method: dead_filters(method) for method in methods}
     if not lines:
@@ -275,5 +275,5 @@ def dead_parts(task: Task, methods: Sequence[Method], number: int) -> list[Part]
     rows: list[list[Cell]] = [
         [method.name, 100 * density, dead] for method, points in lines.items() for density, dead in points
     ]
-    name = f"dead-filters-{number}"
+    name = f"dead_filters_{task.stem}"
     return [render(figure, name, caption), Table(name, caption, columns, rows, folded=True)]

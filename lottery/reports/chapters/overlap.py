@@ -35,7 +35,7 @@ EXPLAINED = (
 )
 
 
-def overlap_parts(task: Task, number: int) -> list[Part]:
+def overlap_parts(task: Task) -> list[Part]:
     """A curve for each pair of methods, a matrix of the runs at the sparsest density that most of them have, and a
     table."""
     method_by_run = {id(run): method for method in task.by_kind(SEARCH) for run in method.runs}
@@ -44,11 +44,11 @@ def overlap_parts(task: Task, number: int) -> list[Part]:
     if not found.pairs:
         return parts
     curves = overlap_curves(found.pairs, method_by_run)
-    parts += [curves_figure(task, curves, number)] if curves else []
-    return [*parts, *matrix_parts(task, pairs_in_matrix(found.pairs), number), pair_table(task, found.pairs, number)]
+    parts += [curves_figure(task, curves)] if curves else []
+    return [*parts, *matrix_parts(task, pairs_in_matrix(found.pairs)), pair_table(task, found.pairs)]
 
 
-def pair_table(task: Task, pairs: Sequence[Pair], number: int) -> Table:
+def pair_table(task: Task, pairs: Sequence[Pair]) -> Table:
     rows: list[list[Cell]] = [
         [
             100 * pair.density,
@@ -58,7 +58,7 @@ def pair_table(task: Task, pairs: Sequence[Pair], number: int) -> Table:
         for pair in pairs
     ]
     caption = f"Tickets of one density in pairs, {task.name}: {EXPLAINED}."
-    return Table(f"overlap-{number}", caption, COLUMNS, rows, folded=len(rows) > 12)
+    return Table(f"overlap_{task.stem}", caption, COLUMNS, rows, folded=len(rows) > 12)
 
 
 def pairs_in_matrix(pairs: Sequence[Pair]) -> list[Pair]:
@@ -89,7 +89,7 @@ def overlap_curves(pairs: Sequence[Pair], method_by_run: dict[int, Method]) -> d
     }
 
 
-def curves_figure(task: Task, curves: dict[str, list], number: int) -> Figure:
+def curves_figure(task: Task, curves: dict[str, list]) -> Figure:
     """In common and by chance against density."""
     figure, (axes,) = canvas(height=3.8 + 0.12 * len(curves))
     for i, (label, points) in enumerate(curves.items()):
@@ -103,10 +103,10 @@ def curves_figure(task: Task, curves: dict[str, list], number: int) -> Figure:
     axes.set_ylabel("in common (%)")
     legend_below(figure, axes, columns=2)
     caption = f"What two tickets have in common, {task.name}: {EXPLAINED}. Means over pairs."
-    return render(figure, f"overlap-{number}", caption)
+    return render(figure, f"overlap_{task.stem}", caption)
 
 
-def matrix_parts(task: Task, pairs: Sequence[Pair], number: int) -> list[Part]:
+def matrix_parts(task: Task, pairs: Sequence[Pair]) -> list[Part]:
     """A heat map of pairs of one density, every run against every other; left out if it would be trivial or too large
     to read."""
     names = list(dict.fromkeys(ticket.run.name for pair in pairs for ticket in (pair.first, pair.second)))
@@ -126,4 +126,4 @@ def matrix_parts(task: Task, pairs: Sequence[Pair], number: int) -> list[Part]:
         f"Tickets with {percent(pairs[0].density)} % of the weights, every run against every other, {task.name}: "
         f"{EXPLAINED}."
     )
-    return [render(figure, f"overlap-matrix-{number}", caption)]
+    return [render(figure, f"overlap_matrix_{task.stem}", caption)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from lottery.reports.chapters.example_gallery import gallery_parts, read_images
 from lottery.reports.comparison.methods import SEARCH, Method, Task
 from lottery.reports.comparison.statistics import spread
-from lottery.reports.document import Cell, Column, Figure, Paragraph, Part, Table
+from lottery.reports.document import Cell, Column, Figure, Paragraph, Part, Table, file_stem
 from lottery.reports.style import (
     COLOURS,
     LINES,
@@ -36,7 +36,7 @@ COLUMNS = (
 )
 
 
-def prac_set_parts(task: Task, number: int, data: Path | None) -> list[Part]:
+def prac_set_parts(task: Task, data: Path | None) -> list[Part]:
     """Figures, tables and galleries of every search that made sets; `data` is where the images are, if not where the
     runs had them."""
     methods = [method for method in task.by_kind(SEARCH) if round_rows(method.runs, 0, "next_set")]
@@ -44,20 +44,20 @@ def prac_set_parts(task: Task, number: int, data: Path | None) -> list[Part]:
     if not methods:
         return []
     table = Table(
-        f"sets-{number}",
+        f"set_sizes_{task.stem}",
         f"PrAC sets of {task.name}: what each round left for the next; means over seeds.",
         COLUMNS,
         [row for method in methods for row in table_rows(method)],
     )
-    parts: list[Part] = [sizes_figure(task, methods, number), table]
-    parts += kept_parts(task, methods, number)
+    parts: list[Part] = [sizes_figure(task, methods), table]
+    parts += kept_parts(task, methods)
     try:
         images = read_images(task, methods, data)
     except InputError as reason:
-        parts += [part for method in methods for part in class_parts(task, method, number)]
+        parts += [part for method in methods for part in class_parts(task, method)]
         return [*parts, Paragraph(str(reason), warns=True)]
-    parts += [part for method in methods for part in class_parts(task, method, number, images.classes)]
-    return parts + [part for method in methods for part in gallery_parts(task, method, number, images)]
+    parts += [part for method in methods for part in class_parts(task, method, images.classes)]
+    return parts + [part for method in methods for part in gallery_parts(task, method, images)]
 
 
 def finished_rounds(runs: Sequence[Run]) -> range:
@@ -102,7 +102,7 @@ def kept_share(runs: Sequence[Run], k: int) -> float | None:
 # --- sizes ------------------------------------------------------------------------------------------------------------
 
 
-def sizes_figure(task: Task, methods: Sequence[Method], number: int) -> Figure:
+def sizes_figure(task: Task, methods: Sequence[Method]) -> Figure:
     """A panel for each method: the sizes of CET, CEP and their union by round, with standard deviations over seeds."""
     rows = -(-len(methods) // PANELS)
     columns = min(PANELS, len(methods))
@@ -118,7 +118,7 @@ def sizes_figure(task: Task, methods: Sequence[Method], number: int) -> Figure:
         f"What each round left for the next, {task.name}: forgotten examples (CET), examples on which two networks "
         "disagree (CEP), those that are both, and the set P of all of them; mean and standard deviation over seeds."
     )
-    return render(figure, f"sets-{number}", caption)
+    return render(figure, f"set_sizes_{task.stem}", caption)
 
 
 def size_panel(axes, method: Method) -> None:
@@ -144,7 +144,7 @@ def size_panel(axes, method: Method) -> None:
     round_axis(axes, rounds, "after round")
 
 
-def kept_parts(task: Task, methods: Sequence[Method], number: int) -> list[Part]:
+def kept_parts(task: Task, methods: Sequence[Method]) -> list[Part]:
     """The figure of how much of each set is in the one before; nothing for runs that did not record it."""
     if not any(kept_share(method.runs, k) is not None for method in methods for k in finished_rounds(method.runs)):
         return []
@@ -164,7 +164,7 @@ def kept_parts(task: Task, methods: Sequence[Method], number: int) -> list[Part]
         f"How much of the set that a round leaves is in the set it trained on, {task.name}; the rest came back because "
         "two networks disagree on it, or was drawn. Round 0 trains on all examples. Means over seeds."
     )
-    return [render(figure, f"sets-kept-{number}", caption)]
+    return [render(figure, f"set_kept_{task.stem}", caption)]
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def kept_parts(task: Task, methods: Sequence[Method], number: int) -> list[Part]
 MOST_CLASSES = 40  # with their names in a heat map
 
 
-def class_parts(task: Task, method: Method, number: int, names: Sequence[str] | None = None) -> list[Part]:
+def class_parts(task: Task, method: Method, names: Sequence[str] | None = None) -> list[Part]:
     """How many examples of each class are in each round's set; drawn if the classes are few enough to be named.
 
     Without their `names` classes are numbered.
@@ -181,7 +181,7 @@ def class_parts(task: Task, method: Method, number: int, names: Sequence[str] | 
     if len(counts) < 2:
         return []
     names = names or tuple(map(str, range(len(counts[0]))))
-    tag = f"classes-{number}-{task.by_kind(SEARCH).index(method) + 1}"
+    tag = f"set_classes_{file_stem(method.name)}_{task.stem}"
     columns = [Column("class"), *(Column(f"round {k}", ",.1f") for k in range(len(counts)))]
     rows: list[list[Cell]] = [[names[c], *(count[c] for count in counts)] for c in range(len(counts[0]))]
     caption = f"Examples of each class in each round's set, {method.name}; means over seeds."

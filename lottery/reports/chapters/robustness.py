@@ -19,7 +19,7 @@ EXPLAINED = (
 NAMES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD"}  # headings by key of a row
 
 
-def robustness_parts(task: Task, number: int) -> list[Part]:
+def robustness_parts(task: Task) -> list[Part]:
     """A row for each method, density and attack; nothing if no run was attacked."""
     rows = [row for method in task.methods for row in robustness_rows(method)]
     if not rows:
@@ -28,7 +28,7 @@ def robustness_parts(task: Task, number: int) -> list[Part]:
     for name in NAMES.values():
         columns += [Column(name, ".2f"), Column(f"{name}, std", ".2f")]
     caption = f"Accuracy under attack, {task.name}."
-    return [Paragraph(EXPLAINED), Table(f"robustness-{number}", caption, [*columns, Column("attack")], rows)]
+    return [Paragraph(EXPLAINED), Table(f"robustness_{task.stem}", caption, [*columns, Column("attack")], rows)]
 
 
 def robustness_rows(method: Method) -> Iterator[list]:

@@ -8,7 +8,7 @@ from lottery.reports.comparison.cost import evaluation_flops
 from lottery.reports.comparison.methods import DENSE, SEARCH, Method, Task
 from lottery.reports.comparison.stability_families import Family, families_by_task
 from lottery.reports.comparison.sweeps import Sweep
-from lottery.reports.document import Column, Commands, Folded, Paragraph, Part, Table
+from lottery.reports.document import Column, Commands, Folded, Paragraph, Part, Table, file_stem
 from lottery.results.runs import AnyRun
 from lottery.results.ticket_runs import Run
 from lottery.training.costs import training_flops
@@ -47,14 +47,14 @@ def run_list_parts(
     parts += greedy_run_tables(sweeps)
     parts += [stability_run_table(families)] if families else []
     parts += [repeats_table(repeated)] if repeated else []
-    for number, task in enumerate(tasks, 1):
+    for task in tasks:
         users = [(_method_text(method), method.runs) for method in task.methods]
-        parts.append(settings_table(f"settings-{number}", task.name, users))
-    for number, sweep in enumerate(sweeps, 1):
-        parts.append(settings_table(f"greedy-settings-{number}", sweep.name, [("all runs", sweep.runs)]))
-    for number, (name, its) in enumerate(families_by_task(families).items(), 1):
+        parts.append(settings_table(f"settings_{task.stem}", task.name, users))
+    for sweep in sweeps:
+        parts.append(settings_table(f"selection_settings_{sweep.stem}", sweep.name, [("all runs", sweep.runs)]))
+    for name, its in families_by_task(families).items():
         own = [(family.name, family.runs) for family in its]
-        parts.append(settings_table(f"stability-settings-{number}", f"stability, {name}", own))
+        parts.append(settings_table(f"stability_settings_{file_stem(name)}", f"stability, {name}", own))
     parts += [Folded("The commands that made the runs", [Commands(commands)])] if commands else []
     parts += [Paragraph(f"Runs that recorded no command: {', '.join(unknown)}.")] if unknown else []
     return [*parts, network_table(tasks)] if tasks else parts
@@ -81,7 +81,7 @@ def ticket_run_table(tasks: Sequence[Task]) -> Table:
 def greedy_run_tables(sweeps: Sequence[Sweep]) -> list[Table]:
     """A table for each script, since they sweep different settings."""
     tables = []
-    for script, name in {Script.GREEDY: "greedy-runs", Script.CHANNELS: "channels-runs"}.items():
+    for script, name in {Script.GREEDY: "neurons_runs", Script.CHANNELS: "channels_runs"}.items():
         own = [sweep for sweep in sweeps if sweep.script == script]
         rows = [
             [run.name, sweep.name, *run.swept, run.seed, run.done, run.planned, run.summary["finished"]]
@@ -103,7 +103,7 @@ def stability_run_table(families: Sequence[Family]) -> Table:
         for family in families
         for run in family.runs
     ]  # fmt: skip
-    return Table("stability-runs", "The runs of main_stability.py.", columns, rows)
+    return Table("stability_runs", "The runs of main_stability.py.", columns, rows)
 
 
 def repeats_table(runs: Sequence[AnyRun]) -> Table:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from lottery.analysis.stability import STABLE
 from lottery.reports.comparison.stability_families import Family, FamilyPoint, families_by_task
-from lottery.reports.document import Column, Figure, Heading, Listing, Paragraph, Part, Table
+from lottery.reports.document import Column, Figure, Heading, Listing, Paragraph, Part, Table, file_stem
 from lottery.reports.style import canvas, density_axis, legend_below, line_style, percent, render
 
 EXPLAINED = (
@@ -38,11 +38,11 @@ def stability_parts(families: Sequence[Family]) -> list[Part]:
     """For each task its figures, a sentence for each method, and the table; nothing if there are no runs."""
     tasks = families_by_task(families)
     parts: list[Part] = [Paragraph(EXPLAINED)] if tasks else []
-    for number, (task, related) in enumerate(tasks.items(), 1):
+    for task, related in tasks.items():
         parts += [Heading(task)] if len(tasks) > 1 else []
-        parts += stability_figures(related, number)
+        parts += stability_figures(related)
         parts += [Listing([stability_sentence(family, step) for family in related for step in family.steps])]
-        parts.append(stability_table(related, number))
+        parts.append(stability_table(related))
     return parts
 
 
@@ -63,9 +63,14 @@ def label(family: Family, step: int | None) -> str:
     return f"{family.name}, from {'an unknown step' if step is None else f'step {step:,}'}"
 
 
-def stability_table(families: Sequence[Family], number: int) -> Table:
+def stability_table(families: Sequence[Family]) -> Table:
     rows = [table_row(family, point) for family in families for point in family.points]
-    return Table(f"stability-{number}", f"Stability to the order of examples, {families[0].task}.", COLUMNS, rows)
+    return Table(
+        f"stability_{file_stem(families[0].task)}",
+        f"Stability to the order of examples, {families[0].task}.",
+        COLUMNS,
+        rows,
+    )
 
 
 def table_row(family: Family, point: FamilyPoint) -> list:
@@ -87,12 +92,12 @@ def table_row(family: Family, point: FamilyPoint) -> list:
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
-def stability_figures(families: Sequence[Family], number: int) -> list[Figure]:
+def stability_figures(families: Sequence[Family]) -> list[Figure]:
     """The barrier against density, and against the starting step if tickets of one kind have several."""
     task = families[0].task
-    found = [density_figure(families, f"stability-density-{number}", task)]
+    found = [density_figure(families, f"barrier_vs_weights_{file_stem(task)}", task)]
     lines = [line for family in families for line in rewinding_lines(family) if len(line) > 1]
-    return [*found, rewinding_figure(families, f"stability-rewinding-{number}", task)] if lines else found
+    return [*found, rewinding_figure(families, f"barrier_vs_rewinding_{file_stem(task)}", task)] if lines else found
 
 
 def density_figure(families: Sequence[Family], name: str, task: str) -> Figure:

@@ -20,7 +20,7 @@ COLUMNS = (
 )
 
 
-def training_curve_parts(task: Task, number: int) -> list[Part]:
+def training_curve_parts(task: Task) -> list[Part]:
     """A panel for each of a few densities, and a table; nothing without retrained tickets that recorded epochs."""
     curves = training_curves(task)
     name = next((name for name in MEASURED if any(means(curve, name) for curve in curves)), None)
@@ -32,8 +32,8 @@ def training_curve_parts(task: Task, number: int) -> list[Part]:
         for point in curve.points
     ]
     caption = f"Accuracies by epoch, {task.name}: means and standard deviations over seeds."
-    table = Table(f"epochs-{number}", caption, COLUMNS, rows, folded=True)
-    return [curve_figure(task, curves, name, f"epochs-{number}"), table]
+    table = Table(f"accuracy_by_epoch_{task.stem}", caption, COLUMNS, rows, folded=True)
+    return [curve_figure(task, curves, name, f"accuracy_by_epoch_{task.stem}"), table]
 
 
 def means(curve: TrainingCurve, name: str) -> list[tuple[int, float]]:

@@ -4,7 +4,6 @@ A task is a data set, its split and a network; accuracies of different tasks nev
 differ in their seeds alone.
 """
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from lottery.reports.comparison.grouping import (
 from lottery.reports.comparison.method_names import search_name, start_name
 from lottery.reports.comparison.repeats import first_of_each_, log_repeats
 from lottery.reports.comparison.set_controls import set_control, set_control_name
+from lottery.reports.document import file_stem
 from lottery.results.runs import Log
 from lottery.results.stability_runs import StabilityRun
 from lottery.results.ticket_origins import alteration, control_kind, sample_key, search_settings, start_kind, transfers
@@ -174,7 +174,7 @@ class Task:
     @property
     def stem(self) -> str:
         """Its name as part of the names of files: "digits_res20s"."""
-        return re.sub(r"\W+", "_", self.name).strip("_").lower()
+        return file_stem(self.name)
 
     def by_kind(self, kind: str) -> list[Method]:
         return [method for method in self.methods if method.kind == kind]

@@ -13,10 +13,12 @@ from typing import Any
 from lottery.greedy.required_pretraining import first_match
 from lottery.reports.comparison.grouping import differing, grouped, name_groups_
 from lottery.reports.comparison.repeats import first_of_each_, log_repeats
+from lottery.reports.document import file_stem
 from lottery.results.greedy_runs import GreedyRun
 from lottery.results.runs import Log
 
 SWEPT = {"seed", "hidden", "examples", "keep", "top1_tol", "layers"}
+SELECTION = "greedy selection"  # how names of sweeps begin
 NO_RESULT = {"memory", "baselines"}  # settings that change nothing of a greedy selection, but for rounding
 WEIGHTS = "weights checksum"  # of the network selected from, if it was given
 
@@ -72,6 +74,11 @@ class Sweep:
     cells: list[Cell]  # in order of their swept settings
 
     @property
+    def stem(self) -> str:
+        """Its name as part of the names of files: "tiny_on_digits"."""
+        return file_stem(self.name.removeprefix(SELECTION).removeprefix(" of channels").removeprefix(" of "))
+
+    @property
     def runs(self) -> list[GreedyRun]:
         return [run for cell in self.cells for run in cell.runs]
 
@@ -125,7 +132,7 @@ def same_sweep(deciding: Sequence[str], a: Mapping, b: Mapping) -> bool:
 
 def sweep_name(settings: Mapping) -> str:
     what = f" of channels of {settings['arch']}" if "arch" in settings else ""
-    return f"greedy selection{what} on {settings['dataset']}"
+    return f"{SELECTION}{what} on {settings['dataset']}"
 
 
 def sweep_cells(runs: Sequence[GreedyRun]) -> list[Cell]:
