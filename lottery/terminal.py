@@ -1,0 +1,129 @@
+"""Text that fits where it is read: sentences wrapped at the width of a terminal, tables that become narrower.
+
+In a file or a pipe a sentence stays one line, so that grep finds it, and a table fits PAGE columns. On a terminal both
+follow its width, COLUMNS if that is set, down to NARROWEST. Nothing is cut off: a word that is longer than a line, such
+as a path, runs over.
+"""
+
+import os
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, TextIO
+
+PAGE, NARROWEST = 80, 60  # columns
+
+
+class Verbatim(str):
+    """A line that is never wrapped: a row of a table, a command to paste."""
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Columns of the terminal that the stream writes to; None if it is none."""
+    if not stream.isatty():
+        return None
+    given = os.environ.get("COLUMNS", "")
+    columns = int(given) if given.isdecimal() else 0
+    if not columns:
+        with suppress(OSError, ValueError):  # a stream without a file, a terminal that does not tell
+            columns = os.get_terminal_size(stream.fileno()).columns
+    return max(NARROWEST, columns or PAGE)
+
+
+def wrapped(line: str, stream: TextIO) -> str:
+    """The line as the stream should get it: on a terminal broken at words, its further lines indented."""
+    width = terminal_width(stream)
+    if width is None or len(line) <= width or isinstance(line, Verbatim):
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def print_lines(*lines: str, stream: TextIO | None = None) -> None:
+    """Print to stdout, or to a stream, each line wrapped."""
+    stream = stream or sys.stdout
+    print(*(wrapped(line, stream) for line in lines), sep="\n", file=stream)
+
+
+def counted(number: int, what: str) -> str:
+    """A number and its noun: "1 step", "2 steps", "1,000 steps"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+class Column(NamedTuple):
+    """A column of a table: its heading, the format of its cells, and how wide they are at least."""
+
+    heading: str
+    form: str = ""  # "<" aligns it to the left
+    width: int = 0
+    short: str | None = None  # the heading where there is little room
+    group: str = ""  # a heading above those of neighbouring columns of the same group
+
+
+class Table(NamedTuple):
+    """Columns as they are printed: with full or short headings, two spaces between them or one."""
+
+    columns: Sequence[Column]
+    gap: str
+
+    @property
+    def width(self) -> int:
+        return sum(column.width for column in self.columns) + len(self.gap) * (len(self.columns) - 1)
+
+    def headings(self) -> list[str]:
+        """The line of headings, below one of groups if there are any."""
+        headings = self._line(column.heading for column in self.columns)
+        return [headings] if not any(column.group for column in self.columns) else [self._groups(), headings]
+
+    def row(self, *values: Any) -> str:
+        """A line of cells; "-" for None."""
+        return self._line(cell(value, column) for value, column in zip(values, self.columns, strict=True))
+
+    def _line(self, cells: Iterable[str]) -> Verbatim:
+        aligned = (
+            f"{text:<{column.width}}" if column.form.startswith("<") else f"{text:>{column.width}}"
+            for text, column in zip(cells, self.columns, strict=True)
+        )
+        return Verbatim(self.gap.join(aligned).rstrip())
+
+    def _groups(self) -> Verbatim:
+        """Each group's name ends above its last column."""
+        line, following = "", [*(column.group for column in self.columns[1:]), None]
+        end = -len(self.gap)
+        for column, after in zip(self.columns, following, strict=True):
+            end += len(self.gap) + column.width
+            if column.group and column.group != after:
+                line += f"{column.group:>{max(0, end - len(line))}}"
+        return Verbatim(line)
+
+
+def fitting_table(columns: Sequence[Column], width: int | None = None) -> Table:
+    """The roomiest table of these columns that fits, else the narrowest; by default where stdout leads."""
+    width = width or terminal_width(sys.stdout) or PAGE
+    short = [column._replace(heading=column.short or column.heading) for column in columns]
+    tables = [Table([_as_wide_as_its_heading(column) for column in headed], gap)
+              for headed in (columns, short) for gap in ("  ", " ")]  # fmt: skip
+    return next((table for table in tables if table.width <= width), tables[-1])
+
+
+def _as_wide_as_its_heading(column: Column) -> Column:
+    return column._replace(width=max(column.width, len(column.heading)))
+
+
+def cell(value: Any, column: Column) -> str:
+    """A value as a column shows it; "-" for None."""
+    return "-" if value is None else format(value, column.form.removeprefix("<"))
+
+
+def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[Any]], width: int | None = None) -> list[str]:
+    """A whole table, its columns as wide as their cells."""
+    known = [
+        column._replace(width=max([column.width, *(len(cell(row[place], column)) for row in rows)]))
+        for place, column in enumerate(columns)
+    ]
+    table = fitting_table(known, width)
+    return [*table.headings(), *(table.row(*row) for row in rows)]
