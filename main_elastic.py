@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lottery.cli import elastic as cli
 from lottery.cli.script import run_script
 from lottery.elastic.config import ElasticConfig
+from lottery.terminal import print_lines
 
 
 def transfer_ticket(config: ElasticConfig) -> None:
@@ -29,7 +30,7 @@ def transfer_ticket(config: ElasticConfig) -> None:
             write_ticket(config, ticket, settings, loaded)
         notes = [*loaded.description, *loaded.notes, *resume_point.notes]
         lines = report(config, settings, (loaded.ticket.mask, source), (ticket.mask, target))
-        print(*(f"note: {note}" for note in notes), *lines, sep="\n")
+        print_lines(*(f"note: {note}" for note in notes), *lines)
 
 
 def work(argv: Sequence[str] | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lottery.cli import init as cli
 from lottery.cli.script import run_script
 from lottery.pruning_at_init.config import PruningAtInitConfig
+from lottery.terminal import print_lines
 
 
 def find_ticket(config: PruningAtInitConfig) -> None:
@@ -21,7 +22,7 @@ def find_ticket(config: PruningAtInitConfig) -> None:
         if mask is None:
             mask = prune_at_init(inputs)
             write_ticket(inputs, mask, settings)
-        print(*report(inputs, mask, resume_point), sep="\n")
+        print_lines(*report(inputs, mask, resume_point))
 
 
 def work(argv: Sequence[str] | None) -> None:

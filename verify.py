@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lottery.analysis.config import VerificationConfig
 from lottery.cli import verify as cli
 from lottery.cli.script import run_script
+from lottery.terminal import print_lines
 from utils import RunError
 
 
@@ -15,9 +16,9 @@ def verify_files(config: VerificationConfig) -> None:
 
     broken = []
     for file in config.files:
-        print(f"{file}:")
+        print_lines(f"{file}:")
         findings = check_file(file, config)
-        print(*finding_lines(findings), sep="\n")
+        print_lines(*finding_lines(findings))
         if not all_hold(findings):
             broken.append(file)
     if broken:

@@ -46,9 +46,9 @@ def print_lines(*lines: str, stream: TextIO | None = None) -> None:
     print(*(wrapped(line, stream) for line in lines), sep="\n", file=stream)
 
 
-def counted(number: int, what: str) -> str:
-    """A number and its noun: "1 step", "2 steps", "1,000 steps"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def counted(number: int, one: str, more: str = "") -> str:
+    """A number and its noun: "1 step", "2 steps", "1,000 steps"; `more` is the plural, if it has no plain s."""
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

@@ -62,6 +62,10 @@ def test_a_noun_goes_with_its_number(number, text):
     assert counted(number, "step") == text
 
 
+def test_a_noun_may_have_a_plural_of_its_own():
+    assert [counted(number, "pass", "passes") for number in (1, 2)] == ["1 pass", "2 passes"]
+
+
 COLUMNS = [Column("round", "d"), Column("density", ".4f", short="dens."), Column("run", "<")]
 ROWS = [(0, 1.0, "a"), (11, 0.12345, "b/c"), (2, None, "")]
 

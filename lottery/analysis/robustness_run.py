@@ -17,6 +17,7 @@ from lottery.readers.registry import read_source
 from lottery.results.robustness_records import read_attacks, write_attacks
 from lottery.results.runs import read_run
 from lottery.results.ticket_runs import Run
+from lottery.terminal import Column
 from lottery.tickets.load import TicketFile
 from lottery.training.config import DeviceConfig
 from lottery.training.context import image_spec
@@ -126,9 +127,8 @@ def attack_all(targets: Sequence[AttackTarget], config: RobustnessConfig, device
     progress = Progress(print_freq=1)
     progress.begin(0)
     batches = sum(len(target.rows) * target.batches(config.attack.examples) for target in targets)
-    progress.expect(batches, "batches attacked")
+    progress.expect(batches, "attacks", "batch")
     with progress:
-        progress.log(table_heading())
         for target in targets:
             attack_run(target, config, device, progress)
 
@@ -156,7 +156,7 @@ def attack_run(target: AttackTarget, config: RobustnessConfig, device: torch.dev
             origin = {"command": config.command, "version": suite_version()}
             entry = {**origin, "attack": attack, "environment": environment(device)}
             write_attacks(file, [*others, entry | {"rounds": [rows[k] for k in sorted(rows)]}])
-        progress.log(table_row(target.run, rows[row["round"]]))
+        progress.log_row(COLUMNS, table_cells(target.run, rows[row["round"]]))
 
 
 def attacked_examples(config: AttackConfig, available: int, device: torch.device) -> Tensor:
@@ -165,12 +165,14 @@ def attacked_examples(config: AttackConfig, available: int, device: torch.device
     return random_subset(torch.arange(available, device=device), config.examples or available, drawn)
 
 
-def table_heading() -> str:
-    return "  ".join(f"{name:>7}" for name in ("density", *MEASURED)) + "  run"
+# Of the table that grows: a row for each network, with its accuracies in percent, and whose it is.
+COLUMNS = {
+    "density": Column("density", ".4f"),
+    **{name: Column(name, ".2f", width=6) for name in MEASURED},
+    "run": Column("run", "<"),
+}
 
 
-def table_row(run: Run, row: dict) -> str:
-    """A network: its density, its accuracies in percent, and whose it is."""
+def table_cells(run: Run, row: dict) -> dict[str, object]:
     name = f"{run.path}, round {row['round']}" if run.numbers_rounds else str(run.path)
-    cells = [f"{row['density']:.4f}", *(f"{row[name]:.2f}" for name in MEASURED)]
-    return "  ".join(f"{cell:>7}" for cell in cells) + f"  {name}"
+    return {key: row[key] for key in ("density", *MEASURED)} | {"run": name}

@@ -6,18 +6,22 @@ from pathlib import Path
 
 from lottery.analysis.stability import STABLE
 from lottery.checkpointing.atomic_file import write_atomically
+from lottery.terminal import Column, table_lines
 
 MEASURED = ("test_error", "test_loss", "train_error", "train_loss")  # at every point; errors in percent
-COLUMNS = {"alpha": ".3f", "test_error": ".2f", "test_loss": ".4f", "train_error": ".2f", "train_loss": ".4f"}
+COLUMNS = {
+    "alpha": Column("alpha", ".3f"),
+    "test_error": Column("test error", ".2f"),
+    "test_loss": Column("test loss", ".4f"),
+    "train_error": Column("train error", ".2f"),
+    "train_loss": Column("train loss", ".4f"),
+}
 
 
 def points_table(points: Sequence[dict]) -> list[str]:
     """A heading, a line for each point, and what the columns mean."""
-    headings = [name.replace("_", " ") for name in COLUMNS]
-    lines = ["  ".join(f"{heading:>11}" for heading in headings)]
-    lines += ["  ".join(f"{format(point[name], form):>11}" for name, form in COLUMNS.items()) for point in points]
     return [
-        *lines,
+        *table_lines(list(COLUMNS.values()), [[point[name] for name in COLUMNS] for point in points]),
         "errors in percent; train: all training examples, not augmented; alpha 0: copy 1 after its last epoch, "
         "1: copy 2",
     ]

@@ -107,7 +107,7 @@ class StabilityRun:
             return
         progress = self.context.progress
         progress.begin(len(self.points))
-        progress.expect(self.config.points, "points on the line")
+        progress.expect(self.config.points, "line between the copies", "point")
         try:
             with progress:
                 for number in range(len(self.points), self.config.points):

@@ -17,6 +17,7 @@ from lottery.checkpointing.run_settings import run_settings
 from lottery.elastic.config import ElasticConfig, MappingConfig
 from lottery.elastic.mapping import Count, UnitMapping, format_mapping, stage_counts
 from lottery.elastic.networks import Member
+from lottery.terminal import Column, table_lines
 from lottery.tickets.load import LoadedTicket, TicketFiles, checksum
 from lottery.tickets.save import seen_examples, ticket_checkpoint
 from pruner import Mask, Ticket, count, size
@@ -90,14 +91,15 @@ def counts(mask: Mask, member: Member) -> list[Count]:
 
 def count_table(names: MappingConfig, before: Sequence[Count], after: Sequence[Count]) -> list[str]:
     """A line for each part that the source's mask covers: weights kept, all weights and density, in both networks."""
-    width = max(32, *(len(arch) + 2 for arch in (names.source_arch, names.target_arch)))
-    lines = [
-        f"{'':10}{names.source_arch:>{width}}{names.target_arch:>{width}}",
-        f"{'':10}" + f"{'kept':>{width - 20}}{'of':>11}{'density':>9}" * 2,
-    ]
     left = {each.part: each for each in after}
-    for there in before:
-        here = left.get(there.part, Count(there.part, 0, 0))  # its masked units may have been dropped
-        parts = (f"{each.kept:>{width - 20},}{each.size:>11,}{each.density:>9.4f}" for each in (there, here))
-        lines.append(f"{there.part:10}" + "".join(parts))
-    return lines
+    pairs = [(there, left.get(there.part, Count(there.part, 0, 0))) for there in before]  # masked units may be dropped
+    columns = [Column("part", "<"), *count_columns(names.source_arch), *count_columns(names.target_arch)]
+    return table_lines(columns, [(there.part, *count_cells(there), *count_cells(here)) for there, here in pairs])
+
+
+def count_columns(arch: str) -> list[Column]:
+    return [Column(heading, form, group=arch) for heading, form in {"kept": ",", "of": ",", "density": ".4f"}.items()]
+
+
+def count_cells(part: Count) -> tuple[int, int, float]:
+    return part.kept, part.size, part.density

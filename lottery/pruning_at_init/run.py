@@ -15,6 +15,7 @@ from lottery.checkpointing.run_settings import run_settings
 from lottery.pruning_at_init.config import PruningAtInitConfig
 from lottery.pruning_at_init.examples import select_examples
 from lottery.pruning_at_init.pruning import PruningInputs, kept_count
+from lottery.terminal import Column, table_lines
 from lottery.tickets.load import LoadedTicket, checksum, load_ticket
 from lottery.tickets.save import seen_examples, ticket_checkpoint
 from lottery.training.context import ModelAndData, build_model_and_data
@@ -106,9 +107,8 @@ def report(inputs: PruningInputs, mask: Mask, resume_point: ResumePoint) -> list
 
 def layer_table(mask: Mask) -> list[str]:
     """A line for each layer, with a header."""
-    layers = layer_counts(mask)
-    width = max(map(len, layers))
-    lines = [f"{'':{width}}{'kept':>12}{'of':>12}{'density':>9}"]
-    for name, layer in layers.items():
-        lines.append(f"{name:{width}}{layer['kept']:>12,}{layer['size']:>12,}{layer['kept'] / layer['size']:>9.4f}")
-    return lines
+    columns = [Column("layer", "<"), Column("kept", ","), Column("of", ","), Column("density", ".4f")]
+    layers = layer_counts(mask).items()
+    return table_lines(
+        columns, [(name, each["kept"], each["size"], each["kept"] / each["size"]) for name, each in layers]
+    )

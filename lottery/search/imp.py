@@ -153,7 +153,7 @@ class ImpSearch:
             # Stopping before the rewinding weights are there would leave nothing to rewind to.
             self.training.stopped = ends and self.rewinding_known and not self.training.finished
             row["distance"] = self.early_stop.newest
-            log.epoch_ends(row, self.training, self.context)
+            log.epoch_ends(row, self.training, self.early_stop, self.context)
             self.save()
             if self.training.stopped:
                 break

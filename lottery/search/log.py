@@ -7,7 +7,7 @@ from lottery.search.early_stop import EarlyStop
 from lottery.training.context import TrainingContext
 from lottery.training.costs import Vanilla, cost_lines
 from lottery.training.plots import draw_curves
-from lottery.training.tables import epoch_line, round_lines, round_table
+from lottery.training.tables import EPOCH_COLUMNS, epoch_cells, round_lines, round_table
 from lottery.training.training_run import TrainingRun, plan_lines, short_warnings
 from pruner import density
 
@@ -18,12 +18,14 @@ def round_begins(training: TrainingRun, rounds: Sequence[dict], planned: int, co
     """The progress bar's total, as far as it is known before rounds stop early, and the plan of this round."""
     done = sum(row["steps"] for row in rounds)
     left = training.planned_steps * (planned - training.round) - training.steps_left_out
-    context.progress.expect(done + left, training.describe())
-    context.progress.log(*plan_lines(training, context))
+    context.progress.expect(done + left, training.position())
+    context.progress.log("", *plan_lines(training, context))
 
 
-def epoch_ends(row: dict, training: TrainingRun, context: TrainingContext) -> None:
-    context.progress.log(epoch_line(row, training.recipe.epochs))
+def epoch_ends(row: dict, training: TrainingRun, early_stop: EarlyStop, context: TrainingContext) -> None:
+    context.progress.log_row(
+        EPOCH_COLUMNS, epoch_cells(row, training.recipe.epochs, distances=early_stop.eps is not None)
+    )
 
 
 def round_ends(

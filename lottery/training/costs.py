@@ -9,6 +9,8 @@ example joins the one before it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lottery.terminal import counted
+
 BACKWARD = 2  # in forward passes: the gradients of weights and of activations cost one each
 
 
@@ -105,14 +107,33 @@ def costs(rounds: Sequence[Mapping], vanilla: Vanilla, flops: Mapping[str, float
 
 
 def cost_lines(rounds: Sequence[Mapping], vanilla: Vanilla, flops: Mapping[str, float]) -> list[str]:
-    """The log lines on cost after a round."""
+    """The log lines on cost after a round: what was spent, and which part of vanilla IMP's steps was saved."""
     cost = costs(rounds, vanilla, flops)
-    counted = "" if cost["training_flops"] is None else f"{cost['training_flops']:.3g} zero-aware training FLOPs, "
-    parts = ", ".join(f"{name} {100 * part:.2f} %" for name, part in cost["saved_by"].items())
+    flops_text = "" if cost["training_flops"] is None else f", {cost['training_flops']:.3g} zero-aware training FLOPs"
     return [
-        f"spent so far: {cost['steps']:,} optimiser steps, {cost['examples']:,} examples, "
-        f"{cost['forward_passes']:,} extra forward passes, {counted}{cost['seconds']:.0f} s",
-        f"saved against vanilla IMP, {vanilla.epochs} epochs a training: {100 * cost['saved']:.2f} % of its "
-        f"{len(rounds)} x {vanilla.steps:,} steps to find the ticket ({parts}), "
-        f"{100 * cost['saved_with_training']:.2f} % of {len(rounds) + 1} x {vanilla.steps:,} to find and train it",
+        f"spent so far: {work_text(cost)}{flops_text}, {cost['seconds']:.0f} s",
+        saved_line(cost, len(rounds), vanilla),
     ]
+
+
+def saved_line(cost: Mapping, trainings: int, vanilla: Vanilla) -> str:
+    """What the trainings of a search saved against vanilla IMP; the steps they took where they are vanilla IMP's."""
+    parts = {name: part for name, part in cost["saved_by"].items() if part}
+    if not parts:
+        return (
+            f"steps to find the ticket: {cost['steps']:,}, as many as vanilla IMP takes; to find and train it: "
+            f"{cost['steps'] + vanilla.steps:,}"
+        )
+    shares = ", ".join(f"{name} {100 * part:.2f} %" for name, part in parts.items())
+    return (
+        f"saved against vanilla IMP, {counted(vanilla.epochs, 'epoch')} a training: {100 * cost['saved']:.2f} % of its "
+        f"{trainings} x {vanilla.steps:,} steps to find the ticket ({shares}), "
+        f"{100 * cost['saved_with_training']:.2f} % of {trainings + 1} x {vanilla.steps:,} to find and train it"
+    )
+
+
+def work_text(cost: Mapping) -> str:
+    """What was computed, in words; extra forward passes only where there were any."""
+    passes = counted(cost["forward_passes"], "extra forward pass", "extra forward passes")
+    parts = [counted(cost["steps"], "optimiser step"), counted(cost["examples"], "example")]
+    return ", ".join([*parts, passes] if cost["forward_passes"] else parts)

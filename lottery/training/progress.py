@@ -1,8 +1,15 @@
 """Progress of a run in the terminal: one bar over all its optimiser steps, and log lines above it."""
 
 import sys
+from collections.abc import Mapping
 
 from tqdm import tqdm
+
+from lottery.terminal import Column, fitting_table, terminal_width, wrapped
+
+HEADINGS_EVERY = 20  # rows of a table: fewer than a terminal has lines, so that headings are always in view
+FULL_BAR = 76  # columns that the whole bar needs; below, it leaves out what takes most of them
+SHORT_BAR = "{desc} {percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}"
 
 
 class Progress:
@@ -14,17 +21,28 @@ class Progress:
     def __init__(self, print_freq: int = 50):
         self.print_freq, self.done = print_freq, 0
         self.bar: tqdm | None = None
+        self.columns: list[Column] = []  # of the rows logged last
+        self.rows = 0  # logged below the newest headings
 
     def begin(self, done: int) -> None:
         """Start the bar at the steps that an earlier process has done; they do not count for the speed."""
         self.done = done
 
-    def expect(self, total: int, what: str) -> None:
+    def expect(self, total: int, what: str, unit: str = "step") -> None:
         """Label the bar and set its total, the steps of the whole job; an upper bound if rounds may stop early."""
         if self.bar is None:
-            self.bar = tqdm(initial=self.done, unit="step", disable=None, dynamic_ncols=True, miniters=self.print_freq)
+            self.bar = tqdm(
+                initial=self.done, unit=f" {unit}", disable=None, dynamic_ncols=True, miniters=self.print_freq
+            )
         self.bar.total = total
-        self.bar.set_description(what)
+        self.describe(what)
+
+    def describe(self, what: str) -> None:
+        """Label the bar, which fits the terminal as wide as that is now."""
+        if self.bar is not None and not self.bar.disable:
+            width = terminal_width(sys.stderr)
+            self.bar.bar_format = None if width is None or width >= FULL_BAR else SHORT_BAR
+            self.bar.set_description(what)
 
     def expect_fewer(self, steps: int) -> None:
         """Lower the total by steps that were left out."""
@@ -36,8 +54,23 @@ class Progress:
 
     def log(self, *lines: str) -> None:
         """Print lines above the bar."""
+        self.columns = []
+        self._write(*lines)
+
+    def log_row(self, columns: Mapping[str, Column], cells: Mapping[str, object]) -> None:
+        """Print a row of a table that grows: its cells by the keys of their columns. Headings come first, and again
+        where other lines or HEADINGS_EVERY rows came between."""
+        shown = [columns[key] for key in cells]
+        table = fitting_table(shown)
+        if shown != self.columns or self.rows == HEADINGS_EVERY:
+            self.columns, self.rows = shown, 0
+            self._write(*table.headings())
+        self.rows += 1
+        self._write(table.row(*cells.values()))
+
+    def _write(self, *lines: str) -> None:
         for line in lines:
-            tqdm.write(line, file=sys.stdout)
+            tqdm.write(wrapped(line, sys.stdout), file=sys.stdout)
         sys.stdout.flush()
 
     def __enter__(self) -> "Progress":

@@ -80,7 +80,9 @@ class Recipe:
             how = "linearly" if self.schedule == "linear" else "along a cosine"
             return f"learning rate falls {how} from epoch {self.warmup} on, to 0 after the last step"
         factor = "" if self.gamma == 0.1 else f" to {self.gamma:g} of itself"
-        return f"learning rate drops{factor} at {', '.join(map(str, self.milestones)) or 'no epoch'}"
+        if not self.milestones:
+            return "learning rate never drops"
+        return f"learning rate drops{factor} at {', '.join(map(str, self.milestones))}"
 
     def unused_lr(self) -> str | None:
         """What of the schedule is never reached, for the log; None where all of it is."""

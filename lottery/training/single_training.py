@@ -10,7 +10,7 @@ from lottery.training.context import TrainingContext
 from lottery.training.costs import Vanilla
 from lottery.training.loop import Epoch
 from lottery.training.plots import draw_curves
-from lottery.training.tables import epoch_line, measured_at, round_table
+from lottery.training.tables import EPOCH_COLUMNS, epoch_cells, measured_at, round_table
 from lottery.training.training_run import TrainingRun, plan_lines, short_warnings, summary, train_epochs
 
 
@@ -73,12 +73,12 @@ class SingleTraining:
     def train(self, training: TrainingRun) -> None:
         progress = self.context.progress
         progress.begin(training.steps)
-        progress.expect(training.planned_steps - training.steps_left_out, training.describe())
+        progress.expect(training.planned_steps - training.steps_left_out, training.position())
         progress.log(*plan_lines(training, self.context))
         try:
             for epoch, row in self.epochs(training):
                 self.observe(epoch)
-                progress.log(epoch_line(row, training.recipe.epochs))
+                progress.log_row(EPOCH_COLUMNS, epoch_cells(row, training.recipe.epochs))
                 self.save(training)
         finally:
             self.checkpointer.flush()

@@ -1,40 +1,48 @@
-"""What a run prints: a line per epoch, lines per round, and a table of all rounds."""
+"""What a run prints: a row per epoch, lines per round, and a table of all rounds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from lottery.terminal import Column, counted, table_lines
+from lottery.training.costs import work_text
+
+# Columns of the rows of epochs by their keys; those of `ALWAYS`, and of the others those that a training has.
+EPOCH_COLUMNS = {
+    "epoch": Column("epoch", width=7),
+    "lr": Column("lr", ".4g", width=8),
+    "loss": Column("loss", ".4f", width=7),
+    "train": Column("train", ".2f", width=6),
+    "validation": Column("validation", ".2f", width=6, short="val."),
+    "test": Column("test", ".2f", width=6),
+    "density": Column("density", ".4f", width=6, short="dens."),
+    "distance": Column("distance", ".4f", width=6, short="dist."),
+    "seconds": Column("s", ".1f", width=5),
+}
+ALWAYS = ("epoch", "lr", "loss", "train", "test", "seconds")
 
 
-def epoch_line(row: dict, last: int) -> str:
-    """The log line of an epoch; test accuracy is shown where it was measured: at each new best validation accuracy, or
-    in every epoch if there is no validation set."""
-    validates = row["validation"] is not None
-    parts = [
-        f"epoch {row['epoch']:>3}/{last}",
-        f"lr {row['lr']:.4g}",
-        f"loss {row['loss']:.4f}",
-        f"train {row['train']:.2f}",
-        f"validation {row['validation']:.2f}" if validates else "",
-        f"test {row['test']:.2f}{' (best)' if validates else ''}" if row["test"] is not None else "",
-        f"density {row['density']:.4f}" if "density" in row else "",
-        f"mask distance {row['distance']:.4f}" if row.get("distance") is not None else "",
-        f"{row['seconds']:.1f} s",
-    ]
-    return "  " + "  ".join(part for part in parts if part)
+def epoch_cells(row: Mapping, last: int, distances: bool = False) -> dict[str, object]:
+    """The cells of an epoch by the keys of EPOCH_COLUMNS: accuracies in percent. That of the test set is measured at
+    each new best validation accuracy, or in every epoch if there is no validation set; `distances`: there is a column
+    of mask distances, which not every epoch measures."""
+    shown = {"validation": row["validation"] is not None, "density": "density" in row, "distance": distances}
+    cells = {key: row.get(key) for key in EPOCH_COLUMNS if key in ALWAYS or shown[key]}
+    return cells | {"epoch": f"{row['epoch']}/{last}"}
 
 
 def round_lines(row: dict, whole: int) -> list[str]:
     """The log lines of a finished round: accuracy and cost, mask distances, and the PrAC set it leaves of the `whole`
     training split's examples."""
-    ended = f"stopped early after {row['epochs']} of" if row["stopped"] else "ended after all"
+    taken, planned = row["epochs"], counted(row["epochs_planned"], "epoch")
+    ended = f"stopped early after {taken} of {planned}" if row["stopped"] else f"ended after {planned}"
     validation = "" if row["validation"] is None else f"validation {row['validation']:.2f}, "
     lines = [
-        f"round {row['round']} {ended} {row['epochs_planned']} epochs: "
-        f"{validation}test {row['test']:.2f} at epoch {row['best_epoch']}; "
-        f"{row['steps']:,} optimiser steps, {row['examples']:,} examples, {row['forward_passes']:,} extra forward "
-        f"passes, {row['seconds']:.1f} s"
+        f"round {row['round']} {ended}: {validation}test {row['test']:.2f} at epoch {row['best_epoch']}; "
+        f"{work_text(row)}, {row['seconds']:.1f} s"
     ]
     if row.get("distances"):
         distances = ", ".join(f"{value:.4f}" for value in row["distances"])
-        lines.append(f"mask distances, {row['interval'] or row['steps_per_epoch']} steps apart: {distances}")
+        apart = counted(row["interval"] or row["steps_per_epoch"], "step")
+        lines.append(f"mask distances, {apart} apart: {distances}")
     if "cet" in row:
         lines.append(
             f"|CET| {row['cet']}, |CEP| {row['cep']}, |CET and CEP| {row['cet_and_cep']}, |P| {row['next_set']} "
@@ -49,39 +57,32 @@ def round_lines(row: dict, whole: int) -> list[str]:
     return lines
 
 
-COLUMNS = {  # heading: (key of a round's row, format)
-    "round": ("round", "d"),
-    "density": ("density", ".4f"),
-    "sparsity": ("sparsity", ".4f"),
-    "of all": ("whole_density", ".4f"),
-    "examples": ("set", "d"),
-    "validation": ("validation", ".2f"),
-    "test": ("test", ".2f"),
-    "epochs": ("epochs", "d"),
-    "planned": ("epochs_planned", "d"),
-    "steps": ("steps", "d"),
-}
+ROUND_COLUMNS = (
+    Column("round", "d", short="k"),
+    Column("density", ".4f", short="dens."),
+    Column("sparsity", ".4f", short="spars."),
+    Column("of all", ".4f"),
+    Column("examples", "d", short="set"),
+    Column("validation", ".2f", short="val."),
+    Column("test", ".2f"),
+    Column("epochs"),
+    Column("steps", "d"),
+)
+ROUND_KEYS = ("round", "density", "sparsity", "whole_density", "set", "validation", "test", "epochs", "steps")
 
 
 def round_table(rounds: Sequence[dict], *without: str) -> list[str]:
-    """One line per trained network, leaving out the columns headed `without`.
+    """One line per trained network, leaving out the columns of the keys `without`.
 
     Accuracies are in percent, at the best validation epoch, or the last epoch if there is no validation set.
     """
-    columns = {heading: column for heading, column in COLUMNS.items() if heading not in without}
-    lines = ["  ".join(f"{heading:>{_width(heading)}}" for heading in columns)]
-    for row in rounds:
-        cells = (f"{_cell(row[key], form):>{_width(heading)}}" for heading, (key, form) in columns.items())
-        lines.append("  ".join(cells))
-    return [*lines, "density, sparsity: of the prunable weights; of all: density of the whole network"]
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _width(heading: str) -> int:
-    return max(len(heading), 7)
+    columns = [column for column, key in zip(ROUND_COLUMNS, ROUND_KEYS, strict=True) if key not in without]
+    keys = [key for key in ROUND_KEYS if key not in without]
+    rows = [row | {"epochs": f"{row['epochs']}/{row['epochs_planned']}"} for row in rounds]
+    return [
+        *table_lines(columns, [[row[key] for key in keys] for row in rows]),
+        "density, sparsity: of the prunable weights; of all: density of the whole network",
+    ]
 
 
 def measured_at(row: dict) -> str:

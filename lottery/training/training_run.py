@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dataset import class_counts
 from lottery.checkpointing.metrics import best_row_index
+from lottery.terminal import counted
 from lottery.training.context import TrainingContext
 from lottery.training.loop import Epoch, MaskUpdates, finite, fit
 from lottery.training.recipe import Recipe, steps_per_epoch
@@ -82,6 +83,10 @@ class TrainingRun:
     def describe(self) -> str:
         return "training" if self.round is None else f"round {self.round}"
 
+    def position(self) -> str:
+        """Which epoch of which training comes next, for the progress bar."""
+        return f"{self.describe()}, epoch {self.epoch}/{self.recipe.epochs}"
+
     def add_elapsed(self) -> float:
         """Add the time since the last call to `seconds`; returns it."""
         now = time.perf_counter()
@@ -129,6 +134,8 @@ def train_epochs(
         left_out = training.steps_left_out
         training.history.append(_row(epoch, training, context, updates))
         context.progress.expect_fewer(training.steps_left_out - left_out)
+        if not training.finished:
+            context.progress.describe(training.position())
         training.history[-1]["seconds"] = training.add_elapsed()
         yield epoch, training.history[-1]
 
@@ -200,11 +207,12 @@ def plan_lines(training: TrainingRun, context: TrainingContext) -> list[str]:
     begin = f", beginning after step {training.first_step}" if training.first_step else ""
     most = "at most " if recipe.batch_selection else ""
     kept, whole = density(mask), whole_density(mask, context.model.parameters())
+    first, last = training.first_epoch, recipe.epochs - 1
+    epochs = f"epoch {last} alone" if first == last else f"epochs {first} to {last}"
     lines = [
         f"{training.describe()}: density {kept:.4f}, sparsity {1 - kept:.4f} of the prunable weights ({whole:.4f} and "
-        f"{1 - whole:.4f} of the whole network), {len(training.indices)} examples",
-        f"epochs {training.first_epoch} to {recipe.epochs - 1}, {most}{training.steps_per_epoch} steps each{begin}, "
-        f"{recipe.describe_lr()}",
+        f"{1 - whole:.4f} of the whole network), {counted(len(training.indices), 'example')}",
+        f"{epochs}, {most}{counted(training.steps_per_epoch, 'step')} each{begin}, {recipe.describe_lr()}",
     ]
     warnings = [f"layer {name} has no weights left" for name in empty_layers(mask)]
     if unused := recipe.unused_lr():
@@ -214,4 +222,5 @@ def plan_lines(training: TrainingRun, context: TrainingContext) -> list[str]:
 
 def short_warnings(training: TrainingRun) -> list[str]:
     """A warning for a training that is too short to say much."""
-    return [f"only {training.steps} optimiser steps were taken, too few to say much"] if training.steps < 100 else []
+    few = f"it took only {counted(training.steps, 'optimiser step')}, too few to say much"
+    return [few] if training.steps < 100 else []

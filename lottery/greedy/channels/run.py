@@ -37,7 +37,7 @@ from lottery.training.evaluation import Evaluator
 from lottery.training.plots import draw_curves
 from lottery.training.recipe import Recipe
 from lottery.training.step import copy_weights, load_weights_
-from lottery.training.tables import epoch_line
+from lottery.training.tables import EPOCH_COLUMNS, epoch_cells
 from lottery.training.training_run import TrainingRun, plan_lines, summary, train_epochs
 from models.network_state import copy_network
 from pruner import Ticket, density
@@ -162,12 +162,12 @@ class ChannelSelectionRun:
     def train(self, snapshot_at: set[int]) -> None:
         """Train to the end of this round's schedule, saving from time to time, and the weights at these iterations."""
         progress, training = self.context.progress, self.training
-        progress.expect(self.steps_planned, training.describe())
+        progress.expect(self.steps_planned, training.position())
         progress.log(*plan_lines(training, self.context))
         for epoch, row in train_epochs(training, self.context, snapshot_at):
             for iteration, weights in epoch.snapshots.items():
                 write(self.directory.rewinding(None, iteration), weights)
-            progress.log(epoch_line(row, training.recipe.epochs))
+            progress.log_row(EPOCH_COLUMNS, epoch_cells(row, training.recipe.epochs))
             self.save()
         draw_curves(training.history, self.directory.curves(training.round), training.describe())
 

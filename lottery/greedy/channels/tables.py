@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lottery.greedy.names import GREEDY
 from lottery.greedy.neurons.tables import NETWORK_NAMES, first_match_line
+from lottery.terminal import Column, counted, table_lines
 
 
 def layer_line(row: dict) -> str:
@@ -12,8 +13,8 @@ def layer_line(row: dict) -> str:
     more = f" in {picks} picks" if picks > kept else ""
     short = "" if row["reached"] else ", short of its goal"
     return (
-        f"  {row['layer']}: {kept} of {row['channels']} channels{more}{short}, accuracy {row['before']:.2f} -> "
-        f"{row['after']:.2f}, {row['seconds']:.1f} s"
+        f"  {row['layer']}: {kept} of {counted(row['channels'], 'channel')}{more}{short}, accuracy "
+        f"{row['before']:.2f} -> {row['after']:.2f}, {row['seconds']:.1f} s"
     )
 
 
@@ -23,7 +24,7 @@ def selection_line(row: dict, iteration: int | None, by: str) -> str:
     how = "" if by == GREEDY else f", {by}"
     kept, all = channel_counts(row)
     return (
-        f"{where}{how}: {kept} of {all} channels kept; test {row['dense']['test']:.2f} dense, "
+        f"{where}{how}: {kept} of {counted(all, 'channel')} kept; test {row['dense']['test']:.2f} dense, "
         f"{row['selected']['test']:.2f} as selected"
     )
 
@@ -40,18 +41,11 @@ def selection_rows(rounds: Sequence[dict], by: str | None = None) -> list[dict]:
     return [row for row in rounds if row["round"] > 0 and by in (None, row.get("by", GREEDY))]
 
 
-WIDE = ("parameters", "MFLOPs", "ms (1)", "ms (128)")
-HEADINGS = ("iteration", "by", "channels", "dense", "selected", "fine-tuned", *WIDE)
-
-
 def result_table(rows: Sequence[dict], first: dict[str, dict] | None, delta: float) -> list[str]:
-    """A line for each selection: test accuracies, and costs of the small and the whole network; then, for each method,
-    the `first` selection that was good enough."""
+    """Test accuracies of all selections, the costs of the small and the whole network, and for each method the `first`
+    selection that was good enough."""
     rows = sorted(rows, key=lambda row: row["iteration"] or 0)  # baselines beside the greedy selection
-    lines = ["  ".join(f"{heading:>{width(heading)}}" for heading in HEADINGS)]
-    lines += ["  ".join(f"{cell:>{width(name)}}" for name, cell in zip(HEADINGS, cells(row), strict=True))
-              for row in rows]  # fmt: skip
-    lines.append("test accuracies in percent; costs before -> after; ms: of a forward pass of so many images")
+    lines = [*accuracy_table(rows), "", *cost_tables(rows)]
     for by, found in (first or {}).items():
         for network in (network for network in found if any(network in row for row in rows)):
             how = "" if by == GREEDY else f" ({by})"
@@ -59,23 +53,44 @@ def result_table(rows: Sequence[dict], first: dict[str, dict] | None, delta: flo
     return lines
 
 
-def width(heading: str) -> int:
-    return max(len(heading), 20 if heading in WIDE else 9)
+SELECTION = [Column("iteration", "d", short="iter."), Column("by")]
 
 
-def cells(row: dict) -> list[str]:
-    before, after = row["gains"]["before"], row["gains"]["after"]
+def selection_cells(row: dict) -> tuple[int | None, str]:
+    return row["iteration"], row.get("by", GREEDY)
+
+
+def accuracy_table(rows: Sequence[dict]) -> list[str]:
+    """The channels of each selection, and the test accuracies of its networks."""
+    columns = [*SELECTION, Column("channels")]
+    columns += [Column(name, ".2f", group="test accuracy (%)") for name in NETWORK_NAMES.values()]
+    return table_lines(columns, [(*selection_cells(row), *accuracy_cells(row)) for row in rows])
+
+
+def accuracy_cells(row: dict) -> list[str | float | None]:
     kept, all = channel_counts(row)
-    tuned = row.get("fine_tuned")
-    times = [f"{1e3 * before['seconds'][size]:.2f} -> {1e3 * after['seconds'][size]:.2f}" for size in ("1", "128")]
-    return [
-        "-" if row["iteration"] is None else str(row["iteration"]),
-        row.get("by", GREEDY),
-        f"{kept}/{all}",
-        f"{row['dense']['test']:.2f}",
-        f"{row['selected']['test']:.2f}",
-        f"{tuned['test']:.2f}" if tuned else "-",
-        f"{before['parameters']:,} -> {after['parameters']:,}",
-        f"{before['flops'] / 1e6:.2f} -> {after['flops'] / 1e6:.2f}",
-        *times,
-    ]
+    return [f"{kept}/{all}", *(row[network]["test"] if row.get(network) else None for network in NETWORK_NAMES)]
+
+
+def cost_tables(rows: Sequence[dict]) -> list[str]:
+    """What the whole and the small network of each selection cost: sizes, and below them the milliseconds of a forward
+    pass of one image and of 128."""
+    sizes = table_lines([*SELECTION, *pair("parameters", ","), *pair("MFLOPs", ".2f")],
+                        [(*selection_cells(row), *size_cells(row["gains"])) for row in rows])  # fmt: skip
+    times = table_lines([*SELECTION, *pair("ms, 1 image", ".2f"), *pair("ms, 128 images", ".2f")],
+                        [(*selection_cells(row), *time_cells(row["gains"])) for row in rows])  # fmt: skip
+    return [*sizes, "", *times]
+
+
+def pair(cost: str, form: str) -> list[Column]:
+    """The columns of a cost of both networks."""
+    return [Column(network, form, width=6, group=cost) for network in ("whole", "small")]
+
+
+def size_cells(gains: dict) -> list[float]:
+    networks = gains["before"], gains["after"]
+    return [*(each["parameters"] for each in networks), *(each["flops"] / 1e6 for each in networks)]
+
+
+def time_cells(gains: dict) -> list[float]:
+    return [1e3 * gains[when]["seconds"][images] for images in ("1", "128") for when in ("before", "after")]

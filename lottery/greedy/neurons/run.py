@@ -141,7 +141,7 @@ class NeuronSelectionRun:
         else:
             self.save()  # from now on the directory is this run's
         self.progress.begin(self.steps_done)
-        self.progress.expect(self.steps_planned, "iterations")
+        self.progress.expect(self.steps_planned, "all trainings", "iteration")
 
     @property
     def steps_planned(self) -> int:

@@ -1,13 +1,20 @@
 """Lines and tables for the log of a neuron selection. Accuracies in percent, losses on the training examples."""
 
+from collections.abc import Sequence
+
+from lottery.terminal import Column, counted, table_lines
+
 NETWORK_NAMES = {"dense": "dense", "selected": "selected", "fine_tuned": "fine-tuned"}
+NETWORKS = {network: Column(name, short=name[:5]) for network, name in NETWORK_NAMES.items()}
+ITERATION = Column("iteration", "d", short="iter.")
 
 
 def selection_line(point: dict) -> str:
     """One selection, as soon as it is made."""
     selected, dense = point["selected"], point["dense"]
     return (
-        f"iteration {point['iteration']}: {len(point['picks'])} picks, {selected['distinct']} distinct neurons, "
+        f"iteration {point['iteration']}: {counted(len(point['picks']), 'pick')}, "
+        f"{counted(selected['distinct'], 'distinct neuron')}, "
         f"loss {selected['loss']:.4f}, train {selected['train']:.2f}, test {selected['test']:.2f} (dense: "
         f"{dense['loss']:.4f}, {dense['train']:.2f}, {dense['test']:.2f}); {point['seconds']:.1f} s"
     )
@@ -16,12 +23,7 @@ def selection_line(point: dict) -> str:
 def result_table(summary: dict) -> list[str]:
     """All selections, what they are compared with, and the first that is good enough."""
     points = summary["points"]
-    lines = [
-        f"{'':>9}" + "".join(f"{name:>26}" for name in NETWORK_NAMES.values()) + f"{'':>9}" + f"{'loss of':>36}",
-        f"{'iteration':>9}" + f"{'loss':>10}{'train':>8}{'test':>8}" * len(NETWORK_NAMES)
-        + f"{'distinct':>9}{'random':>12}{'largest':>12}{'bound':>12}",
-    ]  # fmt: skip
-    lines += [table_row(point) for point in points]
+    lines = [*accuracy_table(points), "", *loss_table(points)]
     zero = points[0]["zero"]["loss"] if points else None
     if zero is not None:
         lines.append(f"the zero function has a loss of {zero:.4f}" + vacuous_note(points))
@@ -36,13 +38,46 @@ def result_table(summary: dict) -> list[str]:
     return lines
 
 
-def table_row(point: dict) -> str:
-    text = f"{point['iteration']:>9}"
-    for network in NETWORK_NAMES:
-        found = point.get(network)
-        text += f"{found['loss']:>10.4f}{found['train']:>8.2f}{found['test']:>8.2f}" if found else f"{'-':>26}"
-    text += f"{point['selected']['distinct']:>9}{point['random']['loss']:>12.4f}{point['largest']['loss']:>12.4f}"
-    return text + (f"{point['bound']:>12.4f}" if "bound" in point else f"{'-':>12}")
+def accuracy_table(points: Sequence[dict]) -> list[str]:
+    """A row for each selection: its distinct neurons, and the accuracies of the networks."""
+    measured = {"train": "train accuracy (%)", "test": "test accuracy (%)"}
+    columns = [ITERATION, Column("neurons", "d")]
+    columns += [column._replace(form=".2f", group=group) for group in measured.values() for column in NETWORKS.values()]
+    rows = [
+        [
+            point["iteration"],
+            point["selected"]["distinct"],
+            *(cell for name in measured for cell in network_cells(point, name)),
+        ]
+        for point in points
+    ]
+    return table_lines(columns, rows)
+
+
+def loss_table(points: Sequence[dict]) -> list[str]:
+    """A row for each selection: the losses of the networks, of neurons drawn at random and of those with the largest
+    |Phi|, and the bound."""
+    others = [Column(name, ".4f", group="loss on the training examples") for name in ("random", "largest", "bound")]
+    columns = [
+        ITERATION,
+        *(column._replace(form=".4f", group=others[0].group) for column in NETWORKS.values()),
+        *others,
+    ]
+    rows = [
+        [
+            point["iteration"],
+            *network_cells(point, "loss"),
+            *(point[name]["loss"] for name in ("random", "largest")),
+            point.get("bound"),
+        ]
+        for point in points
+    ]
+    return table_lines(columns, rows)
+
+
+def network_cells(point: dict, measured: str) -> list[float | None]:
+    """What was measured of each network of a selection; None for one that there is not."""
+    return [point[network][measured] if point.get(network) else None for network in NETWORKS]
 
 
 def vacuous_note(points: list[dict]) -> str:

@@ -101,10 +101,14 @@ def test_a_run_measures_every_point(whole):
 def test_the_table_tells_what_the_files_do(whole):
     folder, text = whole
     for row in summary(folder)["rounds"][1:]:
-        (line,) = (line for line in text.splitlines() if re.match(rf" +{row['iteration']}  ", line))
+        accuracies, sizes, times = (
+            line for line in text.splitlines() if re.match(rf" +{row['iteration']} +greedy", line)
+        )
         for network in ("dense", "selected", "fine_tuned"):
-            assert f"{row[network]['test']:.2f}" in line
-        assert f"{row['gains']['before']['parameters']:,} -> {row['gains']['after']['parameters']:,}" in line
+            assert f"{row[network]['test']:.2f}" in accuracies
+        costs = row["gains"]["before"], row["gains"]["after"]
+        assert [f"{cost['parameters']:,}" for cost in costs] == sizes.split()[2:4]
+        assert [f"{1e3 * cost['seconds']['128']:.2f}" for cost in costs] == times.split()[4:]
 
 
 def test_each_round_leaves_a_ticket_and_its_small_network(whole):
@@ -175,7 +179,7 @@ def test_a_baseline_keeps_as_many_channels_of_each_layer_of_the_same_network(bes
     assert verify([str(file) for file in folder.glob("*.pth.tar")]) == 0
     assert f"{folder / '2sliced.pt'}" in text, "the newest small network is that of greedy selection"
     for by, rows in (("random", others[0]), ("magnitude", others[1])):
-        (line,) = (line for line in text.splitlines() if re.match(rf" +42 +{by}  ", line))
+        line, *_ = (line for line in text.splitlines() if re.match(rf" +42 +{by}  ", line))
         assert f"{rows[1]['selected']['test']:.2f}" in line and f"{rows[1]['fine_tuned']['test']:.2f}" in line
         assert f"\nselected ({by}), within 1 point of the fully trained dense network" in text
     assert summary(folder)["first"].keys() == {"greedy", "random", "magnitude"}

@@ -91,10 +91,10 @@ def test_copies_of_a_neuron_stay_copies_when_they_are_tuned(whole):
 def test_the_table_tells_what_the_files_do(whole):
     folder, text = whole
     for point in points(folder):
-        (line,) = (line for line in text.splitlines() if re.match(rf" +{point['iteration']} ", line))
+        accuracies, losses = (line for line in text.splitlines() if re.match(rf" +{point['iteration']} ", line))
         for network in ("dense", "selected", "fine_tuned"):
-            assert f"{point[network]['loss']:.4f}" in line and f"{point[network]['test']:.2f}" in line
-        assert f"{point['bound']:.4f}" in line
+            assert f"{point[network]['loss']:.4f}" in losses and f"{point[network]['test']:.2f}" in accuracies
+        assert f"{point['bound']:.4f}" in losses
     first = summary(folder)["first"]["selected"]["test"]
     record = "never" if first is None else f"at iteration {first}"
     assert re.search(rf"^selected, within 1 point .* on the test set {record}$", text, re.M)
