@@ -1,9 +1,10 @@
 """Errors a user can act on, random streams, and a few helpers that every layer uses."""
 
+import difflib
 import random
 import tomllib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from pathlib import Path
 
@@ -47,6 +48,12 @@ def listed(names: Sequence, shown: int = 3) -> str:
     """'a, b, c and 2 more': the first names of a list, for a note or an error."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(map(str, names[:shown])) + more
+
+
+def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """The nearest of the names, as the end of an error, "; did you mean res20s?"; nothing if none is near."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils import InputError
+from utils import InputError, did_you_mean
 
 from .families import ARCHITECTURES, RESNETS, STEMS
 from .user_code import is_path
@@ -71,7 +71,7 @@ def _check_function(arch: str) -> None:
     if not all(name.isidentifier() for name in names):
         raise InputError(
             f"arch must be one of {', '.join(ARCHITECTURES)}, or for a network of your own package.module:function or "
-            f"path/to/file.py:function, got {arch!r}"
+            f"path/to/file.py:function, got {arch!r}{did_you_mean(arch, ARCHITECTURES)}"
         )
     if is_path(place) and not (place.endswith(".py") and Path(place).expanduser().is_file()):
         raise InputError(f"arch {arch}: there is no Python file {place}")

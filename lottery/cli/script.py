@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 
 from lottery.checkpointing import overwrite_flag
 from lottery.checkpointing.signals import Interrupted, interruptible
+from lottery.cli.parser import UnknownFlag
+from lottery.cli.suggestions import explain
+from lottery.terminal import Verbatim, print_lines
 from utils import InputError, RunError, is_out_of_memory
 
 OUT_OF_MEMORY = "A smaller --batch_size needs less, and so does --precision bf16"
@@ -27,6 +30,8 @@ def run_script(
     try:
         with interruptible():
             work(argv)
+    except UnknownFlag as error:
+        return _fail(name, f"error: {explain(error, name)}", 2)
     except InputError as error:
         return _fail(name, f"error: {error}", 2)
     except (RunError, OSError) as error:
@@ -49,5 +54,6 @@ def resuming_command(name: str, argv: Sequence[str] | None) -> str:
 
 
 def _fail(name: str, message: str, status: int) -> int:
-    print(f"{name}: {message}", file=sys.stderr)
+    line = f"{name}: {message}"
+    print_lines(line if status in (1, 2) else Verbatim(line), stream=sys.stderr)  # a signal's has a command to paste
     return status

@@ -20,7 +20,7 @@ from lottery.readers.contents import Contents, mean_and_std
 from lottery.readers.digits import read_digits
 from lottery.readers.folder_layouts import Listing, list_image_folder, list_tiny_imagenet
 from lottery.readers.image_decoding import LARGEST, SMALLEST
-from utils import InputError
+from utils import InputError, did_you_mean
 
 DATASETS = ("cifar10", "cifar100", "fashion-mnist", "mnist", "tiny-imagenet", "imagefolder", "digits")
 TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion-mnist": "FashionMNIST", "mnist": "MNIST"}
@@ -64,7 +64,7 @@ class Source:
 def check_source(name: str, root: Path, image_size: int | None) -> None:
     """InputError for whatever is wrong without reading a file or importing a large library."""
     if name not in DATASETS:
-        raise InputError(f"--dataset must be one of {', '.join(DATASETS)}, got {name!r}")
+        raise InputError(f"--dataset must be one of {', '.join(DATASETS)}, got {name!r}{did_you_mean(name, DATASETS)}")
     check_image_size(name, image_size)
     root = Path(root).expanduser()
     if name in ("imagefolder", "tiny-imagenet") and not root.is_dir():

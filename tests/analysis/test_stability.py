@@ -243,7 +243,7 @@ def test_a_line_between_other_networks_is_measured_anew(stability, tmp_path):
         ("--order_seeds 1", "two different whole numbers.*'1'"),
         ("--order_seeds 1,1", "two different whole numbers.*'1,1'"),
         ("--order_seeds 1,-2", "two different whole numbers"),
-        ("--order_seed 3", "unrecognized arguments: --order_seed 3"),
+        ("--order_seed 3", "unknown flag --order_seed"),
         ("--statistics_examples 1", "from 2 up, got 1"),
         ("--resume --checkpoint README.md", "--checkpoint belongs to one training"),
         ("--resume", "nothing to resume"),
