@@ -149,6 +149,7 @@ class StabilityRun:
         title = figure_title(result, first.summary["rounds"][0]["sparsity"])
         draw_line(self.points, self.directory.stability_figure, title)
         self.context.progress.log("", *points_table(self.points), *result_lines(result))
+        self.context.progress.log(f"the figure is in {self.directory.stability_figure}, all numbers in summary.json")
 
     # --- on disk ---
 

@@ -13,6 +13,7 @@ Importing this module does not import torch.
 """
 
 import os
+import shlex
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum, auto
@@ -125,6 +126,15 @@ class RunConfig:
     print_freq: Annotated[int, NOT_RECORDED] = 50  # optimiser steps between redraws of the progress bar
     tensorboard: Annotated[bool, NOT_RECORDED] = False
     notes: Annotated[tuple[str, ...], NOT_RECORDED] = ()  # remarks on the flags, for the log
+    retraining: Annotated[tuple[str, ...], NOT_RECORDED] = ()  # words that train its tickets, but for the ticket
+
+    def retraining_command(self, ticket: Path, ending: str = "") -> str | None:
+        """The command that trains a ticket of this run as the run itself trains, in a directory beside its own; None
+        if it was begun by no command."""
+        if not self.retraining:
+            return None
+        files = ["--init_dir", str(ticket), "--mask_dir", str(ticket)]
+        return shlex.join([*self.retraining, *files, "--save_dir", f"{self.save_dir}_retrain{ending}"])
 
     def about(self, data: os.PathLike | None = None) -> dict[str, str]:
         """What a record of the run says beside its settings: the command and the version of the suite that wrote it

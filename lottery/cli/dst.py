@@ -15,6 +15,7 @@ from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags, search_flags
 from lottery.cli.configs import from_flags, ticket_config, training_config
 from lottery.cli.parser import Parser
+from lottery.cli.retraining import with_retraining
 from lottery.cli.types import number, positive_int, share
 from lottery.sparse_training.config import METHODS, UPDATE_FROM, UPDATE_UNTIL, UPDATES, SparseTrainingConfig
 from utils import InputError
@@ -75,5 +76,5 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
 
 
 def read_config(argv: Sequence[str] | None) -> SparseTrainingConfig:
-    args = read_flags(argv)
+    args = with_retraining(read_flags(argv), parser())
     return from_flags(SparseTrainingConfig, args, training=training_config(args, SCRIPT), ticket=ticket_config(args))

@@ -14,6 +14,7 @@ from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags, search_flags
 from lottery.cli.configs import search_config
 from lottery.cli.parser import Parser
+from lottery.cli.retraining import with_retraining
 from lottery.cli.types import path
 from lottery.search.config import ImpConfig
 from utils import InputError
@@ -53,7 +54,7 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
 
 
 def read_config(argv: Sequence[str] | None) -> ImpConfig:
-    return search_config(ImpConfig, read_flags(argv), SCRIPT)
+    return search_config(ImpConfig, with_retraining(read_flags(argv), parser()), SCRIPT)
 
 
 def check_steps(args: Namespace) -> None:

@@ -16,6 +16,7 @@ from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags
 from lottery.cli.configs import from_flags, run_config
 from lottery.cli.parser import Parser
+from lottery.cli.retraining import with_retraining
 from lottery.cli.types import path, positive_int, share
 from lottery.pruning_at_init.config import PruningAtInitConfig
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
@@ -132,7 +133,7 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
 
 
 def read_config(argv: Sequence[str] | None) -> PruningAtInitConfig:
-    args = read_flags(argv)
+    args = with_retraining(read_flags(argv), parser())
     return from_flags(
         PruningAtInitConfig,
         args,

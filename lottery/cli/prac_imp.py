@@ -15,6 +15,7 @@ from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags, search_flags
 from lottery.cli.configs import search_config
 from lottery.cli.parser import Parser
+from lottery.cli.retraining import with_retraining
 from lottery.cli.types import number, path, share
 from lottery.search.config import PracConfig
 from utils import InputError
@@ -133,4 +134,4 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
 
 
 def read_config(argv: Sequence[str] | None) -> PracConfig:
-    return search_config(PracConfig, read_flags(argv), SCRIPT)
+    return search_config(PracConfig, with_retraining(read_flags(argv), parser()), SCRIPT)

@@ -22,6 +22,7 @@ from lottery.training.context import ModelAndData, build_model_and_data
 from lottery.training.devices import pick_device
 from lottery.training.environment import keep_freed_memory, set_determinism
 from lottery.training.network_notes import classifier_setting, network_notes
+from lottery.training.tables import retraining_lines
 from pruner import Mask, count, dense, layer_counts, size
 from utils import digest
 
@@ -102,6 +103,7 @@ def report(inputs: PruningInputs, mask: Mask, resume_point: ResumePoint) -> list
         *layer_table(mask),
         f"{criterion} keeps {kept:,} of {weights:,} prunable weights of {config.model.arch}, density "
         f"{kept / weights:.4f}; the ticket is in {ticket_file(config)}",
+        *retraining_lines(config.run.retraining_command(ticket_file(config))),
     ]
 
 

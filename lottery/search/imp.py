@@ -296,5 +296,4 @@ class ImpSearch:
 
     def log_result(self) -> None:
         """Log the rounds that are done, and where the newest ticket is."""
-        newest = self.directory.checkpoint(self.training.round)
-        log.search_ends(self.training, self.rounds, self.ledger, newest, self.context)
+        log.search_ends(self.training, self.rounds, self.ledger, self.config.training.run, self.context)

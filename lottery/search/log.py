@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lottery.checkpointing.run_directory import RunDirectory
+from lottery.checkpointing.run_settings import RunConfig
 from lottery.search.early_stop import EarlyStop
 from lottery.training.context import TrainingContext
 from lottery.training.costs import Vanilla, cost_lines
 from lottery.training.plots import draw_curves
-from lottery.training.tables import EPOCH_COLUMNS, epoch_cells, round_lines, round_table
+from lottery.training.tables import EPOCH_COLUMNS, epoch_cells, retraining_lines, round_lines, round_table
 from lottery.training.training_run import TrainingRun, plan_lines, short_warnings
 from pruner import density
 
@@ -44,11 +46,13 @@ def draw_round(training: TrainingRun, path: Path) -> None:
 
 
 def search_ends(
-    training: TrainingRun, rounds: Sequence[dict], ledger: Ledger, ticket: Path, context: TrainingContext
+    training: TrainingRun, rounds: Sequence[dict], ledger: Ledger, run: RunConfig, context: TrainingContext
 ) -> None:
-    """The table of finished rounds, if there are any, and where the newest ticket is."""
+    """The table of finished rounds, if there are any, where the newest ticket is, and how to train it."""
     if not rounds:
         return
     sparsity = 1 - density(training.ticket.mask)
     context.progress.log("", *round_table(rounds), *cost_lines(rounds, *ledger))
+    ticket = RunDirectory(run.save_dir).checkpoint(training.round)
     context.progress.log(f"the newest ticket, {100 * sparsity:.2f} % sparse, is in {ticket}")
+    context.progress.log(*retraining_lines(run.retraining_command(ticket, f"_{training.round}")))

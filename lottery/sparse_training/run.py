@@ -14,6 +14,7 @@ from lottery.training.loop import Epoch
 from lottery.training.network_notes import classifier_setting, network_notes
 from lottery.training.recipe import steps_per_epoch
 from lottery.training.single_training import SingleTraining
+from lottery.training.tables import retraining_lines
 from lottery.training.training_run import TrainingRun, summary, train_epochs
 from pruner import Ticket, Weights, count, density, size
 from utils import InputError
@@ -112,6 +113,7 @@ class SparseTraining(SingleTraining):
         ticket = self.checkpointer.directory.checkpoint(None)
         sparsity = 100 * (1 - density(training.ticket.mask))
         self.context.progress.log(f"the ticket, {sparsity:.2f} % sparse, is in {ticket}")
+        self.context.progress.log(*retraining_lines(self.run_config.retraining_command(ticket)))
 
     def row(self, training: TrainingRun) -> dict:
         """That of any training, with every change of the mask, and what was kept on average while it trained."""

@@ -8,8 +8,8 @@ from tqdm import tqdm
 from lottery.terminal import Column, fitting_table, terminal_width, wrapped
 
 HEADINGS_EVERY = 20  # rows of a table: fewer than a terminal has lines, so that headings are always in view
-FULL_BAR = 76  # columns that the whole bar needs; below, it leaves out what takes most of them
-SHORT_BAR = "{desc} {percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}"
+FULL_BAR = 80  # columns that the whole bar needs; below, it leaves out what takes most of them
+SHORT_BAR = "{desc}{percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}"
 
 
 class Progress:

@@ -91,3 +91,5 @@ class SingleTraining:
         draw_curves(training.history, curves, f"{100 * row['sparsity']:.2f} % sparse")
         log(*(f"warning: {line}" for line in short_warnings(training)), "")
         log(*round_table([row], "round"), f"test accuracy at {measured_at(row)}: {row['test']:.2f}")
+        directory = self.checkpointer.directory
+        log(f"the network of that epoch is in {directory.best(None)}, accuracies by epoch in {curves.name} beside it")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from lottery.terminal import Column, counted, table_lines
+from lottery.terminal import Column, Verbatim, counted, table_lines
 from lottery.training.costs import work_text
 
 # Columns of the rows of epochs by their keys; those of `ALWAYS`, and of the others those that a training has.
@@ -83,6 +83,11 @@ def round_table(rounds: Sequence[dict], *without: str) -> list[str]:
         *table_lines(columns, [[row[key] for key in keys] for row in rows]),
         "density, sparsity: of the prunable weights; of all: density of the whole network",
     ]
+
+
+def retraining_lines(command: str | None) -> list[str]:
+    """The command that trains a ticket, to paste; nothing if there is none."""
+    return ["to train it on all the data:", Verbatim(f"  {command}")] if command else []
 
 
 def measured_at(row: dict) -> str:

@@ -1,0 +1,56 @@
+"""The command that a search prints at its end: it trains the ticket as the search trains."""
+
+import shlex
+
+import pytest
+
+from lottery.cli import imp, init, prac_imp, train
+from lottery.cli.retraining import words_of
+from tests.helpers import SCRIPTS, run_in_process
+
+COMMON = "--dataset digits --arch lenet300 --epochs 1 --decreasing_lr= --lr 0.3 --batch_size 64 --gpu -1 --seed 2"
+SEARCH = f"{COMMON} --pruning_times 1 --prune_type rewind_lt --rewind_epoch 0"
+
+
+def printed_command(out: str) -> list[str]:
+    """The words behind `python main_train.py` of the line that begins so."""
+    (line,) = (line for line in out.splitlines() if line.startswith("  python "))
+    python, script, *words = shlex.split(line)
+    assert (python, script) == ("python", "main_train.py")
+    return words
+
+
+def test_the_printed_command_trains_the_ticket_with_the_searchs_recipe(tmp_path):
+    folder = tmp_path / "a search"
+    status, out, err = run_in_process(SCRIPTS["imp"], *SEARCH.split(), "--overwrite", "--save_dir", folder)
+    assert status == 0, err
+    words = printed_command(out)
+    found, wanted = train.read_config(words), imp.read_config([*SEARCH.split(), "--save_dir", "x"])
+    assert found.training.recipe == wanted.training.recipe and found.training.run.seed == 2
+    assert found.ticket.init_dir == found.ticket.mask_dir == folder / "1checkpoint.pth.tar"
+    assert found.training.run.save_dir == tmp_path / "a search_retrain_1" and not found.training.run.overwrite
+    status, out, err = run_in_process(SCRIPTS["train"], *words)
+    assert status == 0 and "density 0.8000" in out, err
+
+
+def test_what_is_the_searchs_own_is_left_out():
+    words = (
+        f"{COMMON} --prune_type lt --new_classifier --init_dir utils.py --eb_eps=0.1 --batch_selection infobatch "
+        "--save_interval=0 --selection_rate 0.3 --vanilla_epochs 3 --tensorboard --save_dir x"
+    )
+    parser = prac_imp.parser()
+    kept = words_of(train.parser().flag_names - {"init_dir", "save_dir", "new_classifier"}, words.split(), parser)
+    assert " ".join(kept) == (
+        f"{COMMON} --batch_selection infobatch --save_interval=0 --selection_rate 0.3 --tensorboard"
+    )
+
+
+@pytest.mark.parametrize("module, more", [(imp, ""), (init, "--criterion random --density 0.5")])
+def test_a_ticket_trains_on_all_the_data_by_the_whole_schedule(module, more):
+    """A network pruned before training has no schedule of its own."""
+    given = "--batch_selection infobatch --epochs 9 --decreasing_lr 3" if module is imp else ""
+    config = module.read_config(f"--save_dir x --dataset digits {given} {more}".split())
+    run = config.run if module is init else config.training.run
+    words = shlex.split(run.retraining_command("y.pth.tar", "_3"))[2:]
+    assert "--batch_selection" not in words and words[-2:] == ["--save_dir", "x_retrain_3"]
+    assert words[: 2 + 4 * (module is imp)] == f"--dataset digits {given.partition('infobatch ')[2]}".split()
