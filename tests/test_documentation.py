@@ -167,7 +167,7 @@ def on_stand_ins(script: str, stand_ins: dict[str, Path], save_dir: Path) -> lis
 
 
 ENDS = {  # what a script prints once its work is done
-    "main_imp.py": "saved against vanilla", "main_PrAC_imp.py": "saved against vanilla",
+    "main_imp.py": "the newest ticket", "main_PrAC_imp.py": "the newest ticket",
     "main_train.py": "best validation epoch", "main_init.py": "the ticket is in", "main_elastic.py": "the ticket is in",
     "main_stability.py": "error barrier", "main_robustness.py": "pgd", "main_greedy.py": "fine-tuned, within",
     "main_dst.py": "sparse, is in", "main_channels.py": "the newest small network is in",

@@ -8,6 +8,7 @@ from lottery.checkpointing.run_settings import run_settings
 from lottery.sparse_training.config import SparseTrainingConfig
 from lottery.sparse_training.gradual_pruning import GradualPruning, mean_kept
 from lottery.sparse_training.schedule import update_schedule
+from lottery.terminal import counted
 from lottery.tickets.load import LoadedTicket
 from lottery.training.context import TrainingContext
 from lottery.training.loop import Epoch
@@ -67,9 +68,10 @@ class SparseTraining(SingleTraining):
 
     def notes(self) -> list[str]:
         schedule, model = self.updates.schedule, self.context.model
+        times, kept = len(schedule.steps()), round(self.config.density * size(self.initial.mask))
         plan = (
-            f"the mask changes {len(schedule.steps())} times, after steps {schedule.first:,} to {schedule.last:,} of "
-            f"{self.steps:,}, down to {round(self.config.density * size(self.initial.mask)):,} weights"
+            f"the mask changes {counted(times, 'time')}, after steps {schedule.first:,} to {schedule.last:,} of "
+            f"{self.steps:,}, down to {counted(kept, 'weight')}"
         )
         loaded = [*self.loaded.description, *self.loaded.notes]
         return [*loaded, *network_notes(model, self.context.prune_classifier), plan]

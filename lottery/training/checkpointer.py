@@ -20,6 +20,7 @@ from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.run_settings import RunConfig
 from lottery.checkpointing.save_timer import SaveTimer
 from lottery.checkpointing.signals import shielded
+from lottery.terminal import counted
 from lottery.training.context import TrainingContext
 from lottery.training.costs import Vanilla, costs
 from lottery.training.environment import environment_changes
@@ -206,7 +207,7 @@ def restore_training(resume_point: ResumePoint, recipe: Recipe, context: Trainin
         seconds=saved["seconds"],
     )
     log = context.progress.log
-    log(f"going on from {resume_point.source}: {training.describe()}, {len(training.history)} epochs done")
+    log(f"going on from {resume_point.source}: {training.describe()}, {counted(len(training.history), 'epoch')} done")
     log(*environment_changes(saved["environment"], context.environment))
     return training
 

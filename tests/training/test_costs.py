@@ -2,7 +2,7 @@
 
 import pytest
 
-from lottery.training.costs import Vanilla, saved, saved_by, saved_with_training
+from lottery.training.costs import Vanilla, cost_lines, saved, saved_by, saved_with_training
 from lottery.training.recipe import Recipe, steps_per_epoch
 
 
@@ -28,3 +28,24 @@ def test_the_papers_saving_is_reproduced_from_its_counts():
     rounds = [{"steps": 72_000 / 7}] * 7
     assert Vanilla(182, 352).steps * 7 == 448_448
     assert 100 * saved(rounds, Vanilla(182, 352)) == pytest.approx(83.93, abs=0.05)
+
+
+ROUND = {"steps": 64, "steps_per_epoch": 4, "epochs_planned": 16, "epochs": 16, "examples": 128, "forward_passes": 0,
+         "seconds": 2.0}  # fmt: skip
+
+
+def test_what_is_vanilla_imp_itself_saves_nothing_and_its_steps_are_told():
+    assert cost_lines([ROUND, ROUND], Vanilla(16, 4), {}) == [
+        "spent so far: 128 optimiser steps, 256 examples, 4 s",
+        "steps to find the ticket: 128, as many as vanilla IMP takes; to find and train it: 192",
+    ]
+
+
+def test_savings_are_told_with_the_parts_that_there_are():
+    shorter = ROUND | {"steps": 32, "epochs": 8, "forward_passes": 1}
+    spent, saving = cost_lines([ROUND, shorter], Vanilla(16, 4), {})
+    assert "96 optimiser steps, 256 examples, 1 extra forward pass, 4 s" in spent
+    assert saving == (
+        "saved against vanilla IMP, 16 epochs a training: 25.00 % of its 2 x 64 steps to find the ticket (early stop "
+        "25.00 %), 16.67 % of 3 x 64 to find and train it"
+    )

@@ -18,6 +18,7 @@ from lottery.greedy.neurons.tables import result_table, selection_line
 from lottery.greedy.neurons.task import LOSSES
 from lottery.greedy.neurons.training import SgdRecipe, network_metrics, train_
 from lottery.greedy.required_pretraining import first_matches
+from lottery.terminal import counted
 from lottery.training.checkpointer import copied
 from lottery.training.environment import environment_changes
 from lottery.training.loop import finite
@@ -136,7 +137,8 @@ class NeuronSelectionRun:
         log(*(f"note: {note}" for note in resume_point.notes))
         if resume_point.saved:
             self.restore(resume_point.saved)
-            log(f"going on from {resume_point.source}: iteration {self.iteration}, {len(self.points)} selections done")
+            done = counted(len(self.points), "selection")
+            log(f"going on from {resume_point.source}: iteration {self.iteration}, {done} done")
             log(*environment_changes(resume_point.saved["environment"], setup.environment))
         else:
             self.save()  # from now on the directory is this run's
