@@ -92,7 +92,7 @@ def test_a_schedule_without_drops_has_no_milestones():
     "recipe, told",
     [
         (Recipe(), "drops at 91, 136"),
-        (Recipe(milestones=()), "drops at no epoch"),
+        (Recipe(milestones=()), "never drops"),
         (Recipe(gamma=0.2), "drops to 0.2 of itself at 91, 136"),
         (Recipe(schedule="linear"), "falls linearly from epoch 0 on, to 0 after the last step"),
         (Recipe(schedule="cosine", warmup=5), "falls along a cosine from epoch 5 on, to 0 after the last step"),
