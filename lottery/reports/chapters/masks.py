@@ -61,7 +61,8 @@ def vanishing_parts(methods: Sequence[Method]) -> list[Part]:
         return []
     more = len(found) - MOST_WARNINGS
     rest = [f"… and {more} more, see tables/layers-*.csv."] if more > 0 else []
-    return [Paragraph("Some layers are about to vanish: little or no signal passes them.", warns=True), Listing(found[:MOST_WARNINGS] + rest)]
+    words = "Some layers are about to vanish: little or no signal passes them."
+    return [Paragraph(words, warns=True), Listing(found[:MOST_WARNINGS] + rest)]
 
 
 # --- distances --------------------------------------------------------------------------------------------------------
