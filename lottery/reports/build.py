@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -103,7 +104,8 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
     sections.append(Section("Runs", "runs", run_list_parts(tasks, sweeps, families, comparison.repeated)))
     names = [task.name for task in tasks] + [sweep.name for sweep in sweeps]
     names = names or list(dict.fromkeys(family.task for family in families))
-    return Report(f"Lottery tickets: {'; '.join(names)}", sections, f"Made by report.py {suite_version()}.")
+    made = f"Made {datetime.now():%Y-%m-%d %H:%M} by report.py {suite_version()}."
+    return Report(f"Lottery tickets: {'; '.join(names)}", sections, made)
 
 
 def anchor(title: str) -> str:

@@ -63,6 +63,11 @@ class Figure:
     svg: bytes
     pdf: bytes
 
+    @property
+    def title(self) -> str:
+        """The caption up to its first colon or full stop: a short text in place of the picture."""
+        return re.split(r"[:.](?=\s|$)", self.caption)[0]
+
 
 @dataclass(frozen=True)
 class Beside:
@@ -127,7 +132,7 @@ class Section:
 class Report:
     title: str
     sections: list[Section]
-    footer: str = ""
+    made: str = ""  # a sentence: when, and by which version
 
     def all(self, kind: type) -> list:
         """All parts of this type, in order, also within others."""

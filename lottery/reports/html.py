@@ -1,7 +1,14 @@
-"""Render a report as one self-contained HTML file, with inlined figures and without scripts."""
+"""Render a report as one self-contained HTML file, with inlined figures and without scripts.
+
+Figures are inlined as SVG, which is sharp at any size and half as large as PNG. Links to the files of figures and
+tables lead into the folders beside the page.
+"""
 
 import base64
+import re
+import struct
 from html import escape
+from pathlib import Path
 
 from lottery.reports.document import (
     Beside,
@@ -17,34 +24,46 @@ from lottery.reports.document import (
     Table,
 )
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 60rem; margin: 2rem auto;
-  padding: 0 1rem; }
-h1, h2 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 1px solid #ccc; }
-nav a { margin-right: 1rem; white-space: nowrap; } a { color: #0a5a8f; }
-figure { margin: 1.5rem 0; } figure img { max-width: 100%; height: auto; display: block; margin: auto; }
-.beside { display: flex; flex-wrap: wrap; gap: 1rem; } .beside figure { flex: 1 1 24rem; margin: .5rem 0; }
-figcaption, caption { color: #444; font-size: .9rem; text-align: left; padding: .3rem 0; }
-.table { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .15rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: left; vertical-align: top; }
-th { border-bottom: 1px solid #888; vertical-align: bottom; } th.number, td.number { text-align: right; }
-td.number { white-space: nowrap; }
-.warning { border-left: 4px solid #d55e00; padding-left: .8rem; }
-pre { background: #f5f5f5; padding: .6rem; overflow-x: auto; font-size: .8rem; } summary { cursor: pointer; }
-"""
+STYLE = Path(__file__).with_name("page.css")
+PNG_SCALE = 96 / 200  # pixels of a page in one of a PNG, whose resolution is 200 per inch
+LABELS = {"png": "PNG", "svg": "SVG", "pdf": "PDF", "csv": "CSV", "tex": "LaTeX"}
+MANY_COLUMNS = 12  # of a table, which is printed on pages of its own
+SHORT_TEXT, LONG_TEXT = 18, 120  # letters in a cell, at most
+WHERE = "Links to files lead into the folders figures and tables beside this page; all else is in the page itself."
 
 
 def html(report: Report) -> str:
-    links = "\n".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in report.sections)
-    sections = "\n".join(_section(section) for section in report.sections)
-    footer = f"<footer>{escape(report.footer)}</footer>\n" if report.footer else ""
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(report.title)}</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(report.title)}</h1>\n<nav>\n{links}\n</nav>\n"
-        f"{sections}\n{footer}</body>\n</html>\n"
+    title = escape(report.title)
+    links = "\n".join(
+        f'<li><a href="#{section.anchor}">{escape(section.title)}</a></li>' for section in report.sections
     )
+    sections = "\n".join(_section(section) for section in report.sections)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+{STYLE.read_text()}</style>
+</head>
+<body>
+<header>
+<h1>{title}</h1>
+<p class="made">{escape(report.made)} <span class="where">{WHERE}</span></p>
+</header>
+<nav aria-label="Contents">
+<ul>
+{links}
+</ul>
+</nav>
+<main>
+{sections}
+</main>
+</body>
+</html>
+"""
 
 
 def _section(section: Section) -> str:
@@ -57,11 +76,11 @@ def _part(part: Part) -> str:
         case Heading():
             return f"<h3>{escape(part.text)}</h3>"
         case Paragraph():
-            return f"<p{' class=' + chr(34) + 'warning' + chr(34) if part.warns else ''}>{escape(part.text)}</p>"
+            return f"<p{_class(part)}>{escape(part.text)}</p>"
         case Listing():
             return "<ul>\n" + "\n".join(f"<li>{escape(item)}</li>" for item in part.items) + "\n</ul>"
         case Commands():
-            return f"<pre>{escape(chr(10).join(part.lines))}</pre>"
+            return f'<pre tabindex="0">{escape(chr(10).join(part.lines))}</pre>'
         case Figure():
             return _figure(part)
         case Beside():
@@ -69,39 +88,100 @@ def _part(part: Part) -> str:
         case Table():
             return _table(part)
         case Folded():
-            return _folded(part.title, "\n".join(map(_part, part.parts)))
+            return _folded(part)
 
 
-def _folded(title: str, content: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>\n{content}\n</details>"
+def _class(paragraph: Paragraph) -> str:
+    """That of a warning, or of a line that leads to what follows it and is not parted from it."""
+    if paragraph.warns:
+        return ' class="warning"'
+    return ' class="lead"' if paragraph.text.endswith(":") else ""
+
+
+def _folded(folded: Folded) -> str:
+    content = "\n".join(map(_part, folded.parts))
+    return f"<details><summary>{escape(folded.title)}</summary>\n{content}\n</details>"
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 def _figure(figure: Figure) -> str:
     data = base64.b64encode(figure.svg).decode()
-    caption = escape(figure.caption)
-    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{caption}">'
+    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(figure.title)}"{_size(figure.png)}>'
+    caption = f"{escape(figure.caption)} {_files('figures', figure.name, ('png', 'svg', 'pdf'))}"
     return f'<figure id="{figure.name}">\n{image}\n<figcaption>{caption}</figcaption>\n</figure>'
 
 
+def _size(png: bytes) -> str:
+    """Width and height as attributes, so that the page keeps its place while images are decoded; "" if it is no PNG."""
+    if png[12:16] != b"IHDR":
+        return ""
+    width, height = (round(PNG_SCALE * pixels) for pixels in struct.unpack(">II", png[16:24]))
+    return f' width="{width}" height="{height}" decoding="async"'
+
+
+def _files(folder: str, name: str, kinds: tuple[str, ...]) -> str:
+    """Links to the files that hold a figure or a table."""
+    links = " ".join(f'<a href="{folder}/{name}.{kind}">{LABELS[kind]}</a>' for kind in kinds)
+    return f'<span class="files">{links}</span>'
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
 def _table(table: Table) -> str:
-    file = f"<code>tables/{table.name}.csv</code>"
+    """The table under its caption, which is the title of a folded one."""
+    anchor, caption = f"table-{table.name}", escape(table.caption)
     if not table.is_shown:
-        return f"<p>{escape(table.caption)} Its {len(table.rows):,} rows are in {file}.</p>"
-    kinds = [' class="number"' if right else "" for right in table.aligned_right()]
+        rows = f"Its {len(table.rows):,} rows are in {_files('tables', table.name, ('csv',))}"
+        return f'<p id="{anchor}">{caption} {rows}.</p>'
+    files = _files("tables", table.name, ("csv", "tex"))
+    name = f'id="{anchor}"' + (' class="wide"' if len(table.columns) > MANY_COLUMNS else "")
+    title = f'<span id="{anchor}-title">{caption}</span>'
+    if table.folded:
+        return f"<details {name}><summary>{title}</summary>\n<p>{files}</p>\n{_scrolling(table)}\n</details>"
+    return f"<figure {name}>\n<figcaption>{title} {files}</figcaption>\n{_scrolling(table)}\n</figure>"
+
+
+def _scrolling(table: Table) -> str:
+    """The table in a box that scrolls, with the keyboard too."""
+    texts = table.texts()
+    kinds = _kinds(table, texts)
     head = "".join(
-        f"<th{kind}>{escape(column.heading)}</th>" for kind, column in zip(kinds, table.columns, strict=True)
+        f'<th scope="col"{kind}>{escape(column.heading)}</th>'
+        for kind, column in zip(kinds, table.columns, strict=True)
     )
-    rows = "\n".join(
-        "<tr>" + "".join(f"<td{kind}>{_lines(text)}</td>" for kind, text in zip(kinds, row, strict=True)) + "</tr>"
-        for row in table.texts()
+    rows = "\n".join(_row(kinds, row) for row in texts)
+    named = f'aria-labelledby="table-{table.name}-title"'
+    return (
+        f'<div class="scroll" role="region" tabindex="0" {named}><table {named}>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
     )
-    caption = f"<caption>{escape(table.caption)} ({file})</caption>"
-    whole = (
-        f'<div class="table" id="table-{table.name}"><table>{caption}\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody></table></div>"
-    )
-    return _folded(table.caption, whole) if table.folded else whole
+
+
+def _kinds(table: Table, texts: list[list[str]]) -> list[str]:
+    """For each column the class of its cells, as an attribute."""
+    longest = [max(map(len, column)) for column in zip(*texts, strict=True)] or [0] * len(table.columns)
+    return [
+        ' class="number"' if right else _width_class(letters)
+        for right, letters in zip(table.aligned_right(), longest, strict=True)
+    ]
+
+
+def _width_class(letters: int) -> str:
+    """Columns of long texts wrap, but have a least width, so that tables of many columns do not squeeze them."""
+    if letters <= SHORT_TEXT:
+        return ""
+    return ' class="text"' if letters <= LONG_TEXT else ' class="passage"'
+
+
+def _row(kinds: list[str], texts: list[str]) -> str:
+    """A row; its first cell is its heading."""
+    first, *others = (f"{kind}>{_lines(text)}" for kind, text in zip(kinds, texts, strict=True))
+    return f'<tr><th scope="row"{first}</th>' + "".join(f"<td{cell}</td>" for cell in others) + "</tr>"
 
 
 def _lines(text: str) -> str:
-    return "<br>".join(map(escape, text.splitlines()))
+    """Its lines; long names and paths may be broken after these signs, and elsewhere if that is not enough."""
+    return "<br>".join(re.sub("([/_])(?=.)", r"\1<wbr>", escape(line)) for line in text.splitlines())

@@ -71,7 +71,13 @@ def test_the_page_needs_no_other_file(whole):
     for source in page.resources:
         drawn = base64.b64decode(source.partition("base64,")[2]).decode()
         assert all(link.startswith(("#", "data:")) for link in re.findall('href="([^"]*)"', drawn))
-    assert len(page.links) >= 5 and {link.removeprefix("#") for link in page.links} <= set(page.anchors)
+    anchors = [link[1:] for link in page.links if link.startswith("#")]
+    assert len(anchors) >= 5 and set(anchors) <= set(page.anchors) and len(set(page.anchors)) == len(page.anchors)
+    files = {link for link in page.links if not link.startswith("#")}
+    assert all((whole / link).is_file() for link in files)
+    assert files == {
+        str(file.relative_to(whole)) for folder in ("figures", "tables") for file in (whole / folder).iterdir()
+    }
 
 
 def test_the_page_holds_every_number_of_the_tables(whole):
@@ -132,10 +138,10 @@ def test_few_seeds_give_no_verdict(whole):
 
 
 def test_a_report_is_replaced_and_other_files_stay(runs, tmp_path):
-    (tmp_path / "report.html").write_text("old")
+    (tmp_path / "report.html").write_text("the former page")
     (tmp_path / "mine.txt").write_text("mine")
     assert report.main([str(runs / "dense_0"), "--output", str(tmp_path)]) == 0
-    assert "old" not in (tmp_path / "report.html").read_text() and (tmp_path / "mine.txt").exists()
+    assert "the former page" not in (tmp_path / "report.html").read_text() and (tmp_path / "mine.txt").exists()
 
 
 def test_older_runs_and_reference_runs_are_read_from_checkpoints(runs, tmp_path, reference_checkpoint):

@@ -1,6 +1,7 @@
 """Tables and text as HTML, Markdown and LaTeX."""
 
 import re
+import struct
 
 from lottery.reports.document import MOST_ROWS, Beside, Column, Figure, Folded, Paragraph, Report, Section, Table
 from lottery.reports.html import html
@@ -12,13 +13,13 @@ def test_html_is_escaped_and_numbers_are_written():
     table = Table("t", "a < b", [Column("x & y", ".2f"), Column("ok")], [[1.005, True], [None, False]])
     text = html(Report("<r>", [Section("S", "s", [Paragraph("1 < 2", warns=True), table])]))
     assert "&lt;r&gt;" in text and "1 &lt; 2" in text and "x &amp; y" in text and "a &lt; b" in text
-    assert '<td class="number">–</td><td class="number">no</td>' in text
+    assert '<th scope="row" class="number">–</th><td class="number">no</td>' in text
 
 
 def test_a_long_table_is_in_its_file_alone():
     table = Table("t", "Long.", [Column("x", "d")], [[12345]] * (MOST_ROWS + 1))
     text = html(Report("r", [Section("S", "s", [table])]))
-    assert "12345" not in text and f"{MOST_ROWS + 1:,} rows are in <code>tables/t.csv" in text
+    assert "12345" not in text and f"{MOST_ROWS + 1:,} rows are in" in text and 'href="tables/t.csv"' in text
     assert table.csv().count(b"12345") == MOST_ROWS + 1
 
 
@@ -48,3 +49,33 @@ def test_parts_within_folded_ones_are_found_and_rendered():
     assert report.all(Figure) == [figure] and report.all(Table) == [table]
     assert "<details><summary>More</summary>" in html(report) and "figures/accuracy.png" in markdown(report)
     assert re.search(r"<summary>More</summary>\n\ntext\n\n.*\|.*\n\n</details>", markdown(report), re.DOTALL)
+
+
+def test_folded_tables_are_whole_in_both_and_titled_by_their_captions():
+    table = Table("t", "Every <run>.", [Column("run"), Column("n", "d")], [["a|b", 1], ["c", None]], folded=True)
+    report = Report("r", [Section("S", "s", [table])], made="Made today.")
+    page, text = html(report), markdown(report)
+    assert '<details id="table-t"><summary><span id="table-t-title">Every &lt;run&gt;.</span></summary>' in page
+    assert page.count("Every &lt;run&gt;") == 1 and "Made today." in page
+    assert (
+        "<details><summary>Every &lt;run&gt;.</summary>\n\n[CSV](tables/t.csv) [LaTeX](tables/t.tex)\n\n| run | n |"
+        in text
+    )
+    assert "| a\\|b | 1 |\n| c | – |\n\n</details>" in text and "*Made today.*" in text
+
+
+def test_a_figure_has_a_short_text_and_its_size():
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 1400, 800)
+    figure = Figure("f", "Distance by epoch: a line for each 1.5 rounds. More.", header, b"<svg/>", b"pdf")
+    page = html(Report("r", [Section("S", "s", [figure])]))
+    assert 'alt="Distance by epoch" width="672" height="384"' in page
+    assert re.findall(r'href="figures/f\.(\w+)"', page) == ["png", "svg", "pdf"]
+    assert "![Distance by epoch](figures/f.png)" in markdown(Report("r", [Section("S", "s", [figure])]))
+
+
+def test_columns_of_long_texts_are_told_from_short_ones_and_numbers():
+    columns = [Column("run"), Column("path"), Column("text"), Column("n", "d")]
+    page = html(Report("r", [Section("S", "s", [Table("t", "T.", columns, [["a_b", "x/" * 30, "word " * 50, 7]])])]))
+    kinds = re.findall(r'<th scope="col"(?: class="(\w+)")?>', page)
+    assert kinds == ["", "text", "passage", "number"]
+    assert "a_<wbr>b" in page and "x/<wbr>x/" in page
