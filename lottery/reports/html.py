@@ -27,8 +27,8 @@ from lottery.reports.document import (
 STYLE = Path(__file__).with_name("page.css")
 PNG_SCALE = 96 / 200  # pixels of a page in one of a PNG, whose resolution is 200 per inch
 LABELS = {"png": "PNG", "svg": "SVG", "pdf": "PDF", "csv": "CSV", "tex": "LaTeX"}
-MANY_COLUMNS = 12  # of a table, which is printed on pages of its own
-SHORT_TEXT, LONG_TEXT = 18, 120  # letters in a cell, at most
+MANY_COLUMNS, MOST_COLUMNS = 12, 17  # of a table; with more it is printed small, with more on pages on their side
+SHORT_TEXT, LONG_TEXT = 18, 120  # letters in a cell
 WHERE = "Links to files lead into the folders figures and tables beside this page; all else is in the page itself."
 
 
@@ -76,7 +76,7 @@ def _part(part: Part) -> str:
         case Heading():
             return f"<h3>{escape(part.text)}</h3>"
         case Paragraph():
-            return f"<p{_class(part)}>{escape(part.text)}</p>"
+            return _paragraph(part)
         case Listing():
             return "<ul>\n" + "\n".join(f"<li>{escape(item)}</li>" for item in part.items) + "\n</ul>"
         case Commands():
@@ -91,11 +91,11 @@ def _part(part: Part) -> str:
             return _folded(part)
 
 
-def _class(paragraph: Paragraph) -> str:
-    """That of a warning, or of a line that leads to what follows it and is not parted from it."""
-    if paragraph.warns:
-        return ' class="warning"'
-    return ' class="lead"' if paragraph.text.endswith(":") else ""
+def _paragraph(paragraph: Paragraph) -> str:
+    """Set apart if it warns, and not parted from what it leads to by the end of a printed page."""
+    leads = paragraph.text.endswith(":")
+    kind = _class("warning" if paragraph.warns else "", "lead" if leads else "")
+    return f"<p{kind}>{escape(paragraph.text)}</p>"
 
 
 def _folded(folded: Folded) -> str:
@@ -134,10 +134,11 @@ def _table(table: Table) -> str:
     """The table under its caption, which is the title of a folded one."""
     anchor, caption = f"table-{table.name}", escape(table.caption)
     if not table.is_shown:
-        rows = f"Its {len(table.rows):,} rows are in {_files('tables', table.name, ('csv',))}"
-        return f'<p id="{anchor}">{caption} {rows}.</p>'
+        file = f"tables/{table.name}.csv"
+        return f'<p id="{anchor}">{caption} Its {len(table.rows):,} rows are in <a href="{file}">{file}</a>.</p>'
     files = _files("tables", table.name, ("csv", "tex"))
-    name = f'id="{anchor}"' + (' class="wide"' if len(table.columns) > MANY_COLUMNS else "")
+    size = "wide" * (len(table.columns) > MANY_COLUMNS), "widest" * (len(table.columns) > MOST_COLUMNS)
+    name = f'id="{anchor}"{_class(*size)}'
     title = f'<span id="{anchor}-title">{caption}</span>'
     if table.folded:
         return f"<details {name}><summary>{title}</summary>\n<p>{files}</p>\n{_scrolling(table)}\n</details>"
@@ -148,10 +149,7 @@ def _scrolling(table: Table) -> str:
     """The table in a box that scrolls, with the keyboard too."""
     texts = table.texts()
     kinds = _kinds(table, texts)
-    head = "".join(
-        f'<th scope="col"{kind}>{escape(column.heading)}</th>'
-        for kind, column in zip(kinds, table.columns, strict=True)
-    )
+    head = "".join(_heading(column.heading, kind) for column, kind in zip(table.columns, kinds, strict=True))
     rows = "\n".join(_row(kinds, row) for row in texts)
     named = f'aria-labelledby="table-{table.name}-title"'
     return (
@@ -161,27 +159,35 @@ def _scrolling(table: Table) -> str:
 
 
 def _kinds(table: Table, texts: list[list[str]]) -> list[str]:
-    """For each column the class of its cells, as an attribute."""
+    """For each column the class of its cells: "number", "text" or "passage", or "" for short texts. Long ones wrap, but
+    have a least width, so that tables of many columns do not squeeze them."""
     longest = [max(map(len, column)) for column in zip(*texts, strict=True)] or [0] * len(table.columns)
+    widths = [(letters > SHORT_TEXT) + (letters > LONG_TEXT) for letters in longest]
     return [
-        ' class="number"' if right else _width_class(letters)
-        for right, letters in zip(table.aligned_right(), longest, strict=True)
+        "number" if right else ("", "text", "passage")[width]
+        for right, width in zip(table.aligned_right(), widths, strict=True)
     ]
 
 
-def _width_class(letters: int) -> str:
-    """Columns of long texts wrap, but have a least width, so that tables of many columns do not squeeze them."""
-    if letters <= SHORT_TEXT:
-        return ""
-    return ' class="text"' if letters <= LONG_TEXT else ' class="passage"'
+def _heading(text: str, kind: str) -> str:
+    return f'<th scope="col"{_class(kind, "long" if len(text) > SHORT_TEXT else "")}>{escape(text)}</th>'
 
 
 def _row(kinds: list[str], texts: list[str]) -> str:
     """A row; its first cell is its heading."""
-    first, *others = (f"{kind}>{_lines(text)}" for kind, text in zip(kinds, texts, strict=True))
+    first, *others = (f"{_class(kind)}>{_lines(text)}" for kind, text in zip(kinds, texts, strict=True))
     return f'<tr><th scope="row"{first}</th>' + "".join(f"<td{cell}</td>" for cell in others) + "</tr>"
 
 
 def _lines(text: str) -> str:
-    """Its lines; long names and paths may be broken after these signs, and elsewhere if that is not enough."""
-    return "<br>".join(re.sub("([/_])(?=.)", r"\1<wbr>", escape(line)) for line in text.splitlines())
+    """Its lines; names and paths in long ones may be broken after these signs, and elsewhere if that is not enough."""
+    return "<br>".join(
+        re.sub("([/_])(?=.)", r"\1<wbr>", escape(line)) if len(line) > SHORT_TEXT else escape(line)
+        for line in text.splitlines()
+    )
+
+
+def _class(*names: str) -> str:
+    """The attribute for those of the names that are not empty."""
+    given = " ".join(filter(None, names))
+    return f' class="{given}"' if given else ""
