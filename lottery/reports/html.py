@@ -23,9 +23,10 @@ from lottery.reports.document import (
     Section,
     Table,
 )
+from lottery.reports.style import DPI
 
 STYLE = Path(__file__).with_name("page.css")
-PNG_SCALE = 96 / 200  # pixels of a page in one of a PNG, whose resolution is 200 per inch
+PNG_SCALE = 96 / DPI  # pixels of a page in one of a PNG
 LABELS = {"png": "PNG", "svg": "SVG", "pdf": "PDF", "csv": "CSV", "tex": "LaTeX"}
 MANY_COLUMNS, MOST_COLUMNS = 12, 17  # of a table; with more it is printed small, with more on pages on their side
 SHORT_TEXT, LONG_TEXT = 18, 120  # letters in a cell
