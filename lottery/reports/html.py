@@ -7,6 +7,7 @@ tables lead into the folders beside the page.
 import base64
 import re
 import struct
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -160,14 +161,19 @@ def _scrolling(table: Table) -> str:
 
 
 def _kinds(table: Table, texts: list[list[str]]) -> list[str]:
-    """For each column the class of its cells: "number", "text" or "passage", or "" for short texts. Long ones wrap, but
-    have a least width, so that tables of many columns do not squeeze them."""
-    longest = [max(map(len, column)) for column in zip(*texts, strict=True)] or [0] * len(table.columns)
-    widths = [(letters > SHORT_TEXT) + (letters > LONG_TEXT) for letters in longest]
+    """For each column the class of its cells: "number", "text" or "passage", "lines" if they have several lines, or ""
+    for short texts. Long ones wrap, but have a least width, so that tables of many columns do not squeeze them."""
+    columns = list(zip(*texts, strict=True)) or [() for _ in table.columns]
     return [
-        "number" if right else ("", "text", "passage")[width]
-        for right, width in zip(table.aligned_right(), widths, strict=True)
+        "number" if right else _text_kind(column) for right, column in zip(table.aligned_right(), columns, strict=True)
     ]
+
+
+def _text_kind(texts: Sequence[str]) -> str:
+    if any("\n" in text for text in texts):
+        return "lines"
+    longest = max(map(len, texts), default=0)
+    return ("", "text", "passage")[(longest > SHORT_TEXT) + (longest > LONG_TEXT)]
 
 
 def _heading(text: str, kind: str) -> str:
