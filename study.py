@@ -12,23 +12,67 @@ from utils import InputError, RunError
 
 
 def run_study(config: cli.StudyConfig) -> None:
-    """Check the whole grid, run what is not done yet, make the report. RunError, at the end, if any run failed."""
+    """Check the whole grid, run what is not done yet, make the report. RunError, at the end, if any run failed.
+
+    With --dry_run or --slurm nothing is run.
+    """
     from lottery.study.job_checks import check_jobs
-    from lottery.study.runner import Runner
-    from lottery.study.slots import find_slots
     from lottery.study.study_file import read_study
 
+    assert config.file is not None
     study = read_study(config.file, config.save_dir)
     check_jobs(study)
+    if config.dry_run:
+        print_states(study, config.commands)
+        return
     if config.slurm:
         write_slurm_script(study, config.slurm)
         return
-    failed = Runner(study, find_slots(config.jobs, config.gpu)).run()
+    failed = run_jobs(study, config)
     if not config.no_report:
         report_runs(study, failed)
     if failed:
         reasons = "\n".join(f"  {folder}: {why}" for folder, why in failed.items())
         raise RunError(f"{len(failed)} of {len(study.jobs)} runs failed; the same command tries them again\n{reasons}")
+
+
+def run_jobs(study: Study, config: cli.StudyConfig) -> dict[Path, str]:
+    """Run what is not done; the directories of runs that failed, and why. A study that is done asks for no device."""
+    from lottery.study.job_states import unfinished
+
+    waiting = unfinished(study)
+    if not waiting:
+        report = "" if config.no_report else "; now their report"
+        print(f"All {len(study.jobs)} runs are done{report}", flush=True)
+        return {}
+    from lottery.study.runner import Runner
+    from lottery.study.slots import find_slots
+
+    return Runner(study, waiting, find_slots(config.jobs, config.gpu)).run()
+
+
+def print_states(study: Study, commands: bool) -> None:
+    from lottery.study.dry_run import dry_run
+
+    for line in dry_run(study, commands):
+        print(line)
+
+
+def write_new_study(file: Path) -> None:
+    """Write a small study to begin with; InputError if the file has come to be meanwhile."""
+    from lottery.checkpointing.atomic_file import writing
+    from lottery.study.new_study import new_study
+
+    with writing(file):
+        try:
+            with file.open("x") as opened:
+                opened.write(new_study(file))
+        except FileExistsError:
+            raise InputError(f"--new {file} is there already and stays as it is: give another name") from None
+    name = shlex.quote(str(file))
+    print(f"{file} is a study to begin with: change it as its comments say. Then")
+    print(f"  python study.py {name} --dry_run    lists its runs")
+    print(f"  python study.py {name}              runs them and makes the report")
 
 
 def write_slurm_script(study: Study, file: Path) -> None:
@@ -56,7 +100,11 @@ def report_runs(study: Study, failed: Container[Path]) -> None:
 
 
 def work(argv: Sequence[str] | None) -> None:
-    run_study(cli.read_config(argv))
+    config = cli.read_config(argv)
+    if config.new:
+        write_new_study(config.new)
+    else:
+        run_study(config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -99,6 +99,21 @@ def _acquired(file: Path) -> BaseFileLock:
     return lock
 
 
+def is_locked(file: Path) -> bool:
+    """Whether a process holds the lock of `file`, which is neither made nor changed by the question. False where that
+    cannot be told: on a system without such locks, and for a stand-in."""
+    try:
+        import fcntl
+
+        with file.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)  # released by closing it
+    except BlockingIOError:
+        return True
+    except (OSError, ImportError):
+        return False
+    return False
+
+
 def _stand_in(file: Path) -> Path:
     """The file in the temporary directory that is locked in place of `file`, one per user and path."""
     user = os.getuid() if hasattr(os, "getuid") else ""

@@ -80,6 +80,12 @@ def recorded(config: Any) -> dict[str, Any]:
     return found
 
 
+def not_recorded(kind: type) -> set[str]:
+    """The names of the fields of a dataclass that decide nothing that a run finds."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {each.name for each in fields(kind) if NOT_RECORDED in getattr(hints[each.name], "__metadata__", ())}
+
+
 def run_settings(script: str, *configs: Any, contents: Mapping[str, Any]) -> dict[str, Any]:
     """What decides a run's results: the script, all recorded fields, and checksums of the `contents` it was given."""
     found: dict[str, Any] = {"script": str(script)}

@@ -1,11 +1,16 @@
 """Run a study: searches and trainings for every combination of methods, data, networks and seeds, then their report.
 
+    python study.py studies/digits.toml --dry_run
     python study.py studies/digits.toml
+    python study.py --new mine
 
 Runs several at a time: one on each GPU, or --jobs of them on the CPU, which share its cores. To resume a study, give
-the same command again: runs that are done are skipped. A run that fails stops only those that need it.
+the same command again: runs that are done are skipped, wherever the study was moved to. A run that fails stops only
+those that need it.
 """
 
+import os
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +20,8 @@ from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, path, positive_int
 from utils import InputError
 
+NOT_ASKED = {"new", "command_line"}  # of the flags, besides --new: nothing
+
 
 @dataclass(frozen=True)
 class StudyConfig:
@@ -23,18 +30,29 @@ class StudyConfig:
     It lies here, since lottery/study/ reads the flags of its runs by this package.
     """
 
-    file: Path
+    file: Path | None  # None with `new`
     save_dir: Path | None = None  # directory of all runs, if not the one that the file says
     jobs: int | None = None  # runs at a time on the CPU; None: one for every core
     gpu: Sequence[int] | None = None  # CUDA devices; None: all that torch can use; empty: the CPU
     slurm: Path | None = None  # write this SLURM script instead of running anything
     no_report: bool = False
+    dry_run: bool = False  # tell the state of each run, and do nothing
+    commands: bool = False  # with `dry_run`: the command of each run, too
+    new: Path | None = None  # write this study file to begin with, and do nothing else
 
 
 def parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("file", type=path, metavar="FILE.toml", help="the study; docs/studies_and_reports.md says what it may hold")
+    add("file", type=path, nargs="?", metavar="FILE.toml", help="the study; docs/study_format.md says what it may hold")
+    add("--dry_run", action="store_true", help="list the runs and how far each is; start nothing, write nothing")
+    add("--commands", action="store_true", help="with --dry_run: the command of each run as well")
+    add(
+        "--new",
+        type=path,
+        metavar="NAME",
+        help="write NAME.toml, a small study with comments to change as you like, instead of running anything",
+    )
     add("--save_dir", type=path, help="directory of all runs; the one that the file says if not given")
     add(
         "--jobs",
@@ -55,8 +73,39 @@ def parser() -> Parser:
 
 
 def read_config(argv: Sequence[str] | None) -> StudyConfig:
-    """The flags; InputError for a --slurm file that cannot lie where it should."""
+    """The flags; InputError for those that cannot go together, and for files that cannot lie where they should."""
     args = parser().parse_args(argv)
-    if args.slurm and not args.slurm.absolute().parent.is_dir():
-        raise InputError(f"--slurm {args.slurm} cannot be written: its directory does not exist")
+    if args.new:
+        check_new(args)
+    elif not args.file:
+        raise InputError("which study? Give its FILE.toml; --new NAME writes one to begin with")
+    if args.commands and not args.dry_run:
+        raise InputError("--commands lists commands in a dry run: give --dry_run, too")
+    if args.slurm and args.dry_run:
+        raise InputError("--slurm writes a script, --dry_run writes nothing: give one of them")
+    if args.slurm:
+        check_parent("--slurm", args.slurm)
     return from_flags(StudyConfig, args)
+
+
+def check_new(args: Namespace) -> None:
+    """The new file with its ending, where there is none yet and no other flag asks for anything."""
+    defaults = vars(parser().parse_args([]))
+    others = [name for name, value in vars(args).items() if value != defaults[name] and name not in NOT_ASKED]
+    if others:
+        raise InputError(f"--new writes a file and does nothing else: leave out {shown(others[0], args)}")
+    if args.new.suffix != ".toml":
+        args.new = args.new.with_name(f"{args.new.name}.toml")
+    if os.path.lexists(args.new):
+        raise InputError(f"--new {args.new} is there already and stays as it is: give another name")
+    check_parent("--new", args.new)
+
+
+def shown(name: str, args: Namespace) -> str:
+    """A flag, or the study's file, as it was given."""
+    return str(args.file) if name == "file" else f"--{name}"
+
+
+def check_parent(flag: str, file: Path) -> None:
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"{flag} {file} cannot be written: its directory does not exist")

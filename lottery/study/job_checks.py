@@ -1,10 +1,8 @@
-"""Checks of jobs against scripts and files: whether a job can run, and whether it is done."""
+"""Checks of jobs against scripts and files: whether a job can run."""
 
 import shlex
 from pathlib import Path
 
-from lottery.checkpointing.metrics import read_summary
-from lottery.checkpointing.run_directory import RunDirectory
 from lottery.cli import checks
 from lottery.cli.registry import read_flags
 from lottery.study.jobs import Job, Study
@@ -35,30 +33,3 @@ def check_flags(job: Job) -> int:
     except InputError as error:
         raise InputError(f"{job.script} {shlex.join(job.flags)}: {error}") from None
     return getattr(args, "pruning_times", 0)
-
-
-def is_done(job: Job) -> bool:
-    """Whether the records of this job's directory say that this very command has finished, on whatever device."""
-    record = read_record(job)
-    try:
-        return bool(record["finished"]) and without_gpu(shlex.split(record["command"])[1:]) == job.command
-    except (ValueError, KeyError, TypeError, AttributeError):  # records of something else, or edited by hand
-        return False
-
-
-def read_record(job: Job) -> dict:
-    """What a job has left: `finished`, and the `command` it was; empty if that is damaged or missing."""
-    directory = RunDirectory(job.save_dir)
-    if not job.only_makes_ticket:
-        return read_summary(directory.summary) or {}
-    from lottery.checkpointing.checkpoint import read
-
-    try:
-        return {"finished": True} | read(directory.checkpoint(None))
-    except InputError:
-        return {}
-
-
-def without_gpu(words: list[str]) -> list[str]:
-    """A command without the --gpu that a slot adds at its end."""
-    return words[:-2] if words[-2:-1] == ["--gpu"] else words

@@ -5,13 +5,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
-from lottery.study.job_checks import is_done
+from lottery.study.job_states import last_lines, log_file
 from lottery.study.jobs import Job, Study
+from lottery.study.log import StudyLog
 from lottery.study.slots import Slot
 
 ROOT = Path(__file__).parents[2]  # where the scripts are
@@ -25,33 +24,39 @@ class RunningJob:
     job: Job
     slot: Slot
     process: subprocess.Popen
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.started
 
 
 class Runner:
-    """Runs the jobs of a study in order, as many at a time as there are slots."""
+    """Runs those jobs of a study that are `waiting`, in order, as many at a time as there are slots."""
 
-    def __init__(self, study: Study, slots: Sequence[Slot]):
-        self.study, self.free = study, list(slots)
-        self.waiting = [job for job in study.jobs if not is_done(job)]
+    def __init__(self, study: Study, waiting: Sequence[Job], slots: Sequence[Slot]):
+        self.study, self.waiting, self.free = study, list(waiting), list(slots)
         self.running: list[RunningJob] = []
         self.failed: dict[Path, str] = {}  # a job's directory -> why it failed
 
     def run(self) -> dict[Path, str]:
-        """Run all jobs that are not done; the directories of those that failed, and why.
+        """Run the jobs; the directories of those that failed, and why.
 
         Each job that ends leaves a line, in a log file as well, where no bar is drawn. Whatever interrupts this
         terminates the processes.
         """
-        total = len(self.study.jobs)
-        with tqdm(total=total, initial=total - len(self.waiting), unit="run", disable=None, dynamic_ncols=True) as bar:
+        with StudyLog(self.study, self.waiting, len(self.free)) as log:
             try:
                 while self.waiting or self.running:
                     any_started, unstartable = self.start()
                     if any_started:
-                        bar.set_postfix_str(", ".join(self.label(each.job) for each in self.running))
-                    for job in unstartable + self.collect():
-                        bar.update()
-                        bar.write(f"{self.label(job)}: {self.failed.get(job.save_dir, 'done')}")
+                        log.show_running([each.job for each in self.running])
+                    for job in unstartable:
+                        log.left_out(job)
+                    for ended in self.collect():
+                        running = {each.job: each.seconds for each in self.running}
+                        log.ended(ended.job, ended.seconds, self.failed.get(ended.job.save_dir), self.waiting, running)
                     time.sleep(POLL_INTERVAL)
             finally:
                 self.terminate()
@@ -74,15 +79,15 @@ class Runner:
                 any_started = True
         return any_started, unstartable
 
-    def collect(self) -> list[Job]:
+    def collect(self) -> list[RunningJob]:
         """The jobs that have ended since the last call; their slots are free again."""
         ended = [each for each in self.running if each.process.poll() is not None]
         for each in ended:
             self.running.remove(each)
             self.free.append(each.slot)
             if each.process.returncode:
-                self.failed[each.job.save_dir] = failure(log_file(each.job), each.process.returncode)
-        return [each.job for each in ended]
+                self.failed[each.job.save_dir] = record_failure(log_file(each.job), each.process.returncode)
+        return ended
 
     def terminate(self) -> None:
         """Ask the processes that still run to save and end, and wait for them."""
@@ -90,9 +95,6 @@ class Runner:
             each.process.terminate()
         for each in self.running:
             each.process.wait()
-
-    def label(self, job: Job) -> str:
-        return str(job.save_dir.relative_to(self.study.save_dir))
 
 
 def start_process(job: Job, slot: Slot) -> RunningJob:
@@ -110,11 +112,10 @@ def start_process(job: Job, slot: Slot) -> RunningJob:
     return RunningJob(job, slot, process)
 
 
-def log_file(job: Job) -> Path:
-    return job.save_dir.with_name(f"{job.save_dir.name}.log")
-
-
-def failure(log: Path, status: int) -> str:
-    """The exit status and the last line of the log, which says why the job failed."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+def record_failure(log: Path, status: int) -> str:
+    """The exit status and the last line of the log, which says why the job failed. The status is appended to the log,
+    where a dry run finds it."""
+    lines = last_lines(log)
+    with log.open("a") as file:
+        file.write(f"study.py: exit status {status}\n")
     return f"exit status {status}: {lines[-1] if lines else 'no output'}"

@@ -1,4 +1,4 @@
-"""A study file, read and checked. A short reference; docs/studies_and_reports.md explains it with an example.
+"""A study file, read and checked. A short reference; docs/study_format.md explains it with an example.
 
     save_dir    directory of all runs; runs/NAME after the file's name if not given
     [common]    flags of every run
@@ -25,6 +25,7 @@
 A flag is written without its dashes; `true` stands for a flag without a value, `false` for its absence.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from utils import InputError, read_toml
 
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic", "stability")
 METHOD_SCRIPTS = (*SEARCHES, Script.DST, Script.GREEDY, Script.CHANNELS, Script.INIT)
+ROUNDS = ("pruning_times", "rate")  # flags that densities are given instead of
 STABLE = (*SEARCHES, Script.DST, Script.INIT)  # whose tickets [stability] takes
 # Flags that a study sets itself.
 RESERVED = set("save_dir init_dir mask_dir resume checkpoint overwrite source_arch target_arch rule".split())
@@ -66,6 +68,7 @@ def check_parts(path: Path, content: Mapping) -> None:
     check_retrain(path, content)
     check_elastic(path, content)
     check_stability(path, content)
+    check_densities(path, content)
     cases = content.get("grid", {}).get("cases", [])
     for part in (content.get(name, {}) for name in ("common", "grid", "search", "retrain", "elastic", "stability")):
         check_flags(path, part)
@@ -179,6 +182,19 @@ def check_methods(path: Path, methods: Mapping) -> None:
     folders = [directory_name(name) for name in methods]
     if "dense" in folders or len(set(folders)) < len(folders):
         raise InputError(f"{path}: methods need different names, and none may be dense: {', '.join(methods)}")
+
+
+def check_densities(path: Path, content: Mapping) -> None:
+    """InputError for a method with densities that takes another way to say the rounds from a table of many methods."""
+    for name, method in content["methods"].items():
+        flags = method_flags(content, {}, method)
+        rivals = [flag for flag in ROUNDS if flags.get(flag, False) is not False and flag not in method]
+        if flags.get("densities", False) is not False and rivals:
+            out = " and ".join(f"{flag} = false" for flag in rivals)
+            raise InputError(
+                f"{path}: method {name} has densities beside {' and '.join(rivals)} of [common] or [search], which say "
+                f"the same in another way: put {out} into [methods.{json.dumps(name)}]"
+            )
 
 
 def check_grid(path: Path, grid: Mapping) -> None:

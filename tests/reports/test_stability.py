@@ -16,7 +16,8 @@ from lottery.reports.chapters.stability import stability_parts, stability_senten
 from lottery.reports.comparison.stability_families import group_by_family
 from lottery.results.runs import read_runs
 from lottery.results.stability_runs import StabilityRun
-from lottery.study.job_checks import check_jobs, is_done
+from lottery.study.job_checks import check_jobs
+from lottery.study.job_states import is_done
 from lottery.study.study_file import read_study
 from tests.helpers import check_refusal, logged, write_study
 

@@ -3,7 +3,7 @@
 import csv
 import json
 
-from lottery.study.job_checks import is_done
+from lottery.study.job_states import is_done
 from lottery.study.study_file import read_study
 from tests.helpers import ROOT, write_study
 from tests.study.samples import AT_ONCE, ELASTIC, GRADUAL, SMALL

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from lottery.checkpointing.script_names import Script
-from lottery.study.job_checks import check_jobs, is_done
+from lottery.study.job_checks import check_jobs
+from lottery.study.job_states import is_done
 from lottery.study.jobs import Job
 from lottery.study.study_file import read_study
 from tests.helpers import ROOT

@@ -17,7 +17,7 @@ from tests.study.samples import SMALL
 
 def test_a_training_waits_for_its_search(quick, fake):
     begun, _ = fake
-    assert runner.Runner(quick, [Slot(-1, 1)] * 3).run() == {}
+    assert runner.Runner(quick, quick.jobs, [Slot(-1, 1)] * 3).run() == {}
     order = [job for job, _ in begun]
     assert sorted(map(id, order)) == sorted(map(id, quick.jobs))
     for job in quick.jobs:
@@ -29,7 +29,7 @@ def test_a_training_waits_for_its_search(quick, fake):
 def test_a_failure_stops_only_what_needs_it(quick, fake, tmp_path):
     begun, failing = fake
     failing.add("IMP")
-    failed = runner.Runner(quick, [Slot(-1, 1)] * 2).run()
+    failed = runner.Runner(quick, quick.jobs, [Slot(-1, 1)] * 2).run()
     folder = tmp_path / "runs" / "seed_0"
     assert len(failed) == 6 and failed[folder / "IMP"] == "exit status 1: main_imp.py: error: it is broken"
     assert failed[folder / "IMP_ticket_1"] == f"it needs the ticket of {folder / 'IMP'}, which failed"
@@ -39,7 +39,7 @@ def test_a_failure_stops_only_what_needs_it(quick, fake, tmp_path):
 def test_a_failed_carrying_stops_the_training_of_its_ticket_alone(elastic, fake, tmp_path):
     begun, failing = fake
     failing.add("IMP_ticket_2_from_mlp2_carried")
-    failed = runner.Runner(elastic, [Slot(-1, 1)] * 2).run()
+    failed = runner.Runner(elastic, elastic.jobs, [Slot(-1, 1)] * 2).run()
     assert {path.name for path in failed} == {"IMP_ticket_2_from_mlp2_carried", "IMP_ticket_2_from_mlp2"}
     assert len(begun) == len(elastic.jobs) - 4, "two targets, two seeds: a training for each"
     order = [job for job, _ in begun]

@@ -1,0 +1,191 @@
+"""What is known of a job from the files that it has left: whether it is done, how far it is, how it failed.
+
+Everything here reads; nothing is written, locked or repaired.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from lottery.checkpointing.file_system import is_locked
+from lottery.checkpointing.metrics import read_metrics, read_summary
+from lottery.checkpointing.run_directory import LOCK, RunDirectory
+from lottery.checkpointing.run_settings import RunConfig, not_recorded
+from lottery.checkpointing.script_names import Script
+from lottery.cli.registry import cli_module, read_flags
+from lottery.study.jobs import Job, Study
+from utils import InputError
+
+UNKNOWN = object()  # a flag that the other command does not have
+NOT_COMPARED = {"command_line", "gpu", *not_recorded(RunConfig)}  # where a run lies and computes, how it shows itself
+LOG_TAIL = 65536  # bytes at the end of a log that are looked at
+FAILED = re.compile(r"study\.py: exit status (-?\d+)")  # the last line of the log of a run that failed
+REFUSED = re.compile(r"(main_\w+|study)\.py: error: .*")  # the same, in logs that lack that line
+
+
+class State(StrEnum):
+    """States of a job, in the order in which they are counted."""
+
+    DONE = "done"
+    RUNNING = "running"
+    BEGUN = "begun"
+    FAILED = "failed"
+    NOT_BEGUN = "not begun"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A job's state, and what there is to say about it in a few words each."""
+
+    job: Job
+    state: State
+    details: tuple[str, ...] = ()
+
+
+def job_states(jobs: Iterable[Job]) -> list[JobState]:
+    """The states of jobs, each of which comes after the one that it needs."""
+    found: dict[Path, JobState] = {}
+    for job in jobs:
+        found[job.save_dir] = job_state(job, found[job.after.save_dir] if job.after else None)
+    return list(found.values())
+
+
+def job_state(job: Job, before: JobState | None) -> JobState:
+    """The state of a job, given that of the job that it needs."""
+    if is_done(job):
+        return JobState(job, State.DONE)
+    if is_locked(job.save_dir / LOCK):
+        return JobState(job, State.RUNNING, progress(job))
+    if failure := last_failure(job):
+        return JobState(job, State.FAILED, (*progress(job), *failure))
+    if RunDirectory(job.save_dir).files():
+        return JobState(job, State.BEGUN, (*progress(job), *other_flags(job)))
+    if before and before.state is not State.DONE:
+        why = ", which failed" if before.state is State.FAILED else ""
+        return JobState(job, State.WAITING, (f"for {relative_name(before.job, job)}{why}",))
+    return JobState(job, State.NOT_BEGUN)
+
+
+def relative_name(other: Job, job: Job) -> str:
+    """The directory of a job as seen from that of another: its name alone if they lie side by side."""
+    return os.path.relpath(other.save_dir, job.save_dir.parent)
+
+
+# --- done -------------------------------------------------------------------------------------------------------------
+
+
+def is_done(job: Job) -> bool:
+    """Whether the records in a job's directory say that its command has finished, wherever and on whatever device."""
+    record = read_record(job)
+    return bool(record.get("finished")) and differing_flags(job, record) == []
+
+
+def unfinished(study: Study) -> list[Job]:
+    """The jobs that are not done, in their order."""
+    return [job for job in study.jobs if not is_done(job)]
+
+
+def read_record(job: Job) -> dict:
+    """What a job has left: `finished`, and the `command` it was; empty if that is damaged or missing."""
+    directory = RunDirectory(job.save_dir)
+    if not job.only_makes_ticket:
+        return read_summary(directory.summary) or {}
+    if not directory.checkpoint(None).exists():
+        return {}
+    from lottery.checkpointing.checkpoint import read
+
+    try:
+        return {"finished": True} | read(directory.checkpoint(None))
+    except InputError:
+        return {}
+
+
+def differing_flags(job: Job, record: Mapping) -> list[str] | None:
+    """The flags by which a job differs from the command on record; None if that is no command of its script.
+
+    Neither the order of the flags nor how a number is spelled matters, nor where the study lies: what the job is given
+    of the one before it is compared as seen from its own directory.
+    """
+    try:
+        _, script, *words = shlex.split(record["command"])
+        if script != job.script:
+            return None
+        there, here = compared_flags(job, words), compared_flags(job, job.arguments)
+    except (ValueError, KeyError, TypeError, AttributeError, InputError):  # something else's, or edited by hand
+        return None
+    return [name for name in here if here[name] != there.get(name, UNKNOWN)]
+
+
+def compared_flags(job: Job, words: Sequence[str]) -> dict[str, object]:
+    """The values of all flags that decide whether a command is that of a job."""
+    given = vars(cli_module(job.script).parser().parse_args(words))
+    inputs = {flag: os.path.relpath(given[flag], given["save_dir"]) for flag in job.flags_made_later if given[flag]}
+    return {name: value for name, value in (given | inputs).items() if name not in NOT_COMPARED}
+
+
+# --- how far ----------------------------------------------------------------------------------------------------------
+
+
+def progress(job: Job) -> tuple[str, ...]:
+    """How far a search or a training is, in words; nothing for others, and before the first epoch is saved."""
+    directory = RunDirectory(job.save_dir)
+    epochs = [line["round"] for line in read_metrics(directory.metrics)[0]]
+    if job.script.is_search:
+        done = len((read_summary(directory.summary) or {}).get("rounds", []))
+        rounds = f"{done} of {planned(job, 'pruning_times')} rounds"
+        return (f"{rounds} and {counted(epochs.count(done), 'epoch')}" if done in epochs else rounds,) if epochs else ()
+    if job.script in (Script.TRAIN, Script.DST) and epochs:
+        return (f"{len(epochs)} of {counted(planned(job, 'epochs'), 'epoch')}",)
+    return ()
+
+
+def planned(job: Job, flag: str) -> int:
+    """How many rounds or epochs a job has."""
+    return getattr(read_flags(job.script, job.arguments, made_later=job.flags_made_later), flag)
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def other_flags(job: Job) -> tuple[str, ...]:
+    """What another command left here, which the job's script may refuse to go on with."""
+    record = read_record(job)
+    names = differing_flags(job, record) if record else []
+    if names is None:
+        return ("by another command",)
+    return (f"with other {', '.join(f'--{name}' for name in names)}",) if names else ()
+
+
+# --- failed -----------------------------------------------------------------------------------------------------------
+
+
+def log_file(job: Job) -> Path:
+    """Where the output of a job goes, beside its directory."""
+    return job.save_dir.with_name(f"{job.save_dir.name}.log")
+
+
+def last_lines(log: Path) -> list[str]:
+    """The last lines of a log that are not empty; none if there is no log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LOG_TAIL))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def last_failure(job: Job) -> tuple[str, ...]:
+    """How the job's last attempt failed and where its log is, in words; nothing if it is not known to have failed."""
+    lines, log = last_lines(log_file(job)), f"log: {log_file(job)}"
+    if lines and (status := FAILED.fullmatch(lines[-1])):
+        return (f"exit status {status[1]}", *lines[-2:-1], log)
+    if lines and REFUSED.fullmatch(lines[-1]):
+        return (lines[-1], log)
+    return ()

@@ -1,0 +1,116 @@
+"""What a study that runs prints: a line for each run that ends, and on a terminal a bar below them."""
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from textwrap import wrap
+
+from tqdm import tqdm
+
+from lottery.study.durations import Durations, duration, rough
+from lottery.study.job_states import counted, log_file
+from lottery.study.jobs import Job, Study
+
+WIDTH, INDENT = 80, "    "  # columns that a line should keep to; what stands before one that goes on
+
+
+class StudyLog:
+    """The lines and the bar of a study, and the counts in them.
+
+    A context manager that begins with what there is to do and ends with what came of it.
+    """
+
+    def __init__(self, study: Study, waiting: Sequence[Job], slots: int):
+        self.study, self.slots, self.to_run = study, slots, len(waiting)
+        self.durations, self.started = Durations(waiting), time.monotonic()
+        self.done, self.failures, self.without = len(study.jobs) - len(waiting), 0, 0
+        self.bar = tqdm(total=len(study.jobs), initial=self.done, unit="run", disable=None, dynamic_ncols=True)
+
+    @property
+    def total(self) -> int:
+        return len(self.study.jobs)
+
+    def __enter__(self) -> "StudyLog":
+        before = f", {self.done} of them done" if self.done else ""
+        self.write(stamped(f"{counted(self.total, 'run')}{before}; {self.to_run} to run, {self.slots} at a time"))
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.close()
+        left = self.total - self.done - self.failures - self.without
+        counts = {"done": self.done, "failed": self.failures, "left out": self.without, "to run": left}
+        told = ", ".join(f"{number} {state}" for state, number in counts.items() if number or state == "done")
+        self.write(stamped(f"{counted(self.total, 'run')}: {told}; {duration(time.monotonic() - self.started)}"))
+
+    def show_running(self, jobs: Iterable[Job]) -> None:
+        """Name the jobs that run behind the bar."""
+        self.bar.set_postfix_str(", ".join(map(self.name, jobs)))
+
+    def ended(
+        self, job: Job, seconds: float, failure: str | None, waiting: Iterable[Job], running: Mapping[Job, float]
+    ) -> None:
+        """A job has ended after so many seconds, with a failure or well; these wait, and these run since then."""
+        if failure is None:
+            self.done += 1
+            self.durations.add(job, seconds)
+            left = self.durations.remaining(waiting, running, self.slots)
+            about = () if left is None else (f"about {rough(left)} left",)
+            self.write_job(job, f"done in {duration(seconds)}", *about)
+        else:
+            self.failures += 1
+            self.write_job(job, f"failed after {duration(seconds)}", *failure.split(": ", 1), f"log: {log_file(job)}")
+
+    def left_out(self, job: Job) -> None:
+        """A job cannot be run, since the one that it needs has failed."""
+        self.without += 1
+        assert job.after is not None
+        self.write_job(job, "left out", f"it needs the {job.needs} of {self.name(job.after)}")
+
+    def write_job(self, job: Job, *parts: str) -> None:
+        self.bar.update()
+        number = self.done + self.failures + self.without
+        self.write(*laid_out(stamped(f"{number} of {self.total}  {self.name(job)}:"), parts))
+
+    def write(self, *lines: str) -> None:
+        """Print lines above the bar, at once."""
+        for line in lines:
+            tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+    def name(self, job: Job) -> str:
+        return name_in(self.study.save_dir, job.save_dir)
+
+
+def name_in(folder: Path, path: Path) -> str:
+    """The name of a run: its path below the directory of the study."""
+    return str(path.relative_to(folder))
+
+
+def stamped(line: str) -> str:
+    """A line with the time of day before it; and the date, for studies that take longer."""
+    return f"{time.strftime('%m-%d %H:%M')}  {line}"
+
+
+def laid_out(head: str, parts: Iterable[str], width: int = WIDTH) -> list[str]:
+    """The head and the parts behind it, separated by commas; one that would not fit goes to lines of its own."""
+    lines = [head]
+    for number, part in enumerate(parts):
+        joint = "," if number else ""
+        if len(lines[-1]) + len(joint) + 1 + len(part) < width:
+            lines[-1] += f"{joint} {part}"
+        else:
+            lines += fill(part, width)
+    return lines
+
+
+def fill(text: str, width: int = WIDTH) -> list[str]:
+    """A text over as many indented lines as it needs; a long path is not broken."""
+    return wrap(
+        text,
+        width - 1,
+        initial_indent=INDENT,
+        subsequent_indent=INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
