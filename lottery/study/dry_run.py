@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lottery.study.job_states import JobState, State, counted, job_states
 from lottery.study.jobs import Study
-from lottery.study.log import laid_out, name_in
+from lottery.study.log import INDENT, laid_out, name_in
 
 HEAD = max(map(len, State))  # columns of the longest state
 
@@ -23,8 +23,8 @@ def dry_run(study: Study, commands: bool = False) -> list[str]:
 def state_lines(found: JobState, folder: Path, commands: bool) -> list[str]:
     """The state of one run; what does not fit behind its name stands below it."""
     head = f"{found.state:{HEAD}}  {name_in(folder, found.job.save_dir)}"
-    command = [f"    {shlex.join(['python', '-u', *found.job.command])}"] if commands else []
-    return [*laid_out(head + (":" if found.details else ""), found.details), *command]
+    command = [f"{INDENT}{shlex.join(['python', '-u', *found.job.command])}"] if commands else []
+    return [*laid_out(head + (":" if found.details else ""), found.details, found.log), *command]
 
 
 def count_line(states: Iterable[JobState]) -> str:

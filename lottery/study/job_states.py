@@ -40,11 +40,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class JobState:
-    """A job's state, and what there is to say about it in a few words each."""
+    """A job's state, what there is to say about it in a few words each, and the log that tells why it failed."""
 
     job: Job
     state: State
     details: tuple[str, ...] = ()
+    log: Path | None = None
 
 
 def job_states(jobs: Iterable[Job]) -> list[JobState]:
@@ -62,7 +63,7 @@ def job_state(job: Job, before: JobState | None) -> JobState:
     if is_locked(job.save_dir / LOCK):
         return JobState(job, State.RUNNING, progress(job))
     if failure := last_failure(job):
-        return JobState(job, State.FAILED, (*progress(job), *failure))
+        return JobState(job, State.FAILED, (*progress(job), *failure), log_file(job))
     if RunDirectory(job.save_dir).files():
         return JobState(job, State.BEGUN, (*progress(job), *other_flags(job)))
     if before and before.state is not State.DONE:
@@ -112,11 +113,11 @@ def differing_flags(job: Job, record: Mapping) -> list[str] | None:
     of the one before it is compared as seen from its own directory.
     """
     try:
-        _, script, *words = shlex.split(record["command"])
+        _, script, *words = shlex.split(str(record["command"]))
         if script != job.script:
             return None
         there, here = compared_flags(job, words), compared_flags(job, job.arguments)
-    except (ValueError, KeyError, TypeError, AttributeError, InputError):  # something else's, or edited by hand
+    except (ValueError, KeyError, InputError):  # something else's, or edited by hand
         return None
     return [name for name in here if here[name] != there.get(name, UNKNOWN)]
 
@@ -159,7 +160,7 @@ def other_flags(job: Job) -> tuple[str, ...]:
     names = differing_flags(job, record) if record else []
     if names is None:
         return ("by another command",)
-    return (f"with other {', '.join(f'--{name}' for name in names)}",) if names else ()
+    return (f"made with other {', '.join(f'--{name}' for name in names)}",) if names else ()
 
 
 # --- failed -----------------------------------------------------------------------------------------------------------
@@ -182,10 +183,10 @@ def last_lines(log: Path) -> list[str]:
 
 
 def last_failure(job: Job) -> tuple[str, ...]:
-    """How the job's last attempt failed and where its log is, in words; nothing if it is not known to have failed."""
-    lines, log = last_lines(log_file(job)), f"log: {log_file(job)}"
+    """How the job's last attempt failed, in words; nothing if it is not known to have failed."""
+    lines = last_lines(log_file(job))
     if lines and (status := FAILED.fullmatch(lines[-1])):
-        return (f"exit status {status[1]}", *lines[-2:-1], log)
+        return (f"exit status {status[1]}", *lines[-2:-1])
     if lines and REFUSED.fullmatch(lines[-1]):
-        return (lines[-1], log)
+        return (lines[-1],)
     return ()

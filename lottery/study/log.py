@@ -9,7 +9,7 @@ from textwrap import wrap
 from tqdm import tqdm
 
 from lottery.study.durations import Durations, duration, rough
-from lottery.study.job_states import counted, log_file
+from lottery.study.job_states import counted, log_file, relative_name
 from lottery.study.jobs import Job, Study
 
 WIDTH, INDENT = 80, "    "  # columns that a line should keep to; what stands before one that goes on
@@ -59,18 +59,18 @@ class StudyLog:
             self.write_job(job, f"done in {duration(seconds)}", *about)
         else:
             self.failures += 1
-            self.write_job(job, f"failed after {duration(seconds)}", *failure.split(": ", 1), f"log: {log_file(job)}")
+            self.write_job(job, f"failed after {duration(seconds)}", *failure.split(": ", 1), log=log_file(job))
 
     def left_out(self, job: Job) -> None:
         """A job cannot be run, since the one that it needs has failed."""
         self.without += 1
         assert job.after is not None
-        self.write_job(job, "left out", f"it needs the {job.needs} of {self.name(job.after)}")
+        self.write_job(job, "left out", f"it needs the {job.needs} of {relative_name(job.after, job)}")
 
-    def write_job(self, job: Job, *parts: str) -> None:
+    def write_job(self, job: Job, *parts: str, log: Path | None = None) -> None:
         self.bar.update()
         number = self.done + self.failures + self.without
-        self.write(*laid_out(stamped(f"{number} of {self.total}  {self.name(job)}:"), parts))
+        self.write(*laid_out(stamped(f"{number} of {self.total}  {self.name(job)}:"), parts, log))
 
     def write(self, *lines: str) -> None:
         """Print lines above the bar, at once."""
@@ -92,25 +92,20 @@ def stamped(line: str) -> str:
     return f"{time.strftime('%m-%d %H:%M')}  {line}"
 
 
-def laid_out(head: str, parts: Iterable[str], width: int = WIDTH) -> list[str]:
-    """The head and the parts behind it, separated by commas; one that would not fit goes to lines of its own."""
+def laid_out(head: str, parts: Iterable[str], log: Path | None = None) -> list[str]:
+    """The head and the parts behind it, with commas between; one that would not fit goes to lines of its own. A log has
+    its line at the end."""
     lines = [head]
     for number, part in enumerate(parts):
         joint = "," if number else ""
-        if len(lines[-1]) + len(joint) + 1 + len(part) < width:
+        if len(lines[-1]) + len(joint) + 1 + len(part) < WIDTH:
             lines[-1] += f"{joint} {part}"
         else:
-            lines += fill(part, width)
-    return lines
+            lines += fill(part)
+    return [*lines, *([f"{INDENT}log: {log}"] if log else [])]
 
 
-def fill(text: str, width: int = WIDTH) -> list[str]:
-    """A text over as many indented lines as it needs; a long path is not broken."""
-    return wrap(
-        text,
-        width - 1,
-        initial_indent=INDENT,
-        subsequent_indent=INDENT,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+def fill(text: str) -> list[str]:
+    """A text over as many indented lines as it needs; a long word, such as a path, is not broken."""
+    wrapped = wrap(text, WIDTH - 1 - len(INDENT), break_long_words=False, break_on_hyphens=False)
+    return [INDENT + line for line in wrapped]

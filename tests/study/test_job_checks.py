@@ -1,13 +1,8 @@
-"""Whether jobs can run, and whether they are done."""
-
-import json
+"""Whether jobs can run."""
 
 import pytest
 
-from lottery.checkpointing.script_names import Script
 from lottery.study.job_checks import check_jobs
-from lottery.study.job_states import is_done
-from lottery.study.jobs import Job
 from lottery.study.study_file import read_study
 from tests.helpers import ROOT
 
@@ -39,13 +34,3 @@ def test_the_studies_that_come_along_are_right(name, tmp_path, monkeypatch):
     found = read_study(ROOT / "studies" / f"{name}.toml")
     check_jobs(found)
     assert len(found.jobs) == RUNS[name]
-
-
-def test_what_is_done_is_known_by_its_command(tmp_path):
-    job = Job(Script.IMP, ("--seed", "1"), tmp_path)
-    record = {"finished": True, "command": f"python main_imp.py --seed 1 --save_dir {tmp_path} --gpu 3"}
-    for change, done in [({}, True), ({"finished": False}, False), ({"command": "python main_imp.py"}, False)]:
-        (tmp_path / "summary.json").write_text(json.dumps(record | change))
-        assert is_done(job) == done
-    (tmp_path / "summary.json").write_text('{"finished": tr')
-    assert not is_done(job)
