@@ -20,6 +20,9 @@ import main_imp
 import main_init
 import main_PrAC_imp
 from lottery.cli.registry import MODULES, cli_module, flag_names
+from lottery.study.grid import NOT_FLAGS
+from lottery.study.job_checks import check_jobs
+from lottery.study.study_file import METHOD_SCRIPTS, PARTS, RESERVED, read_study
 from models.description import Description
 from tests.helpers import ROOT, run_in_process
 
@@ -189,7 +192,7 @@ def test_a_command_runs(call, tmp_path, stand_ins, command):
 def test_a_long_command_parses(command):
     module = cli_module(command.program) if command.program in MODULES else import_module(command.program)
     args = module.parser().parse_args(list(command.words))
-    assert command.program != "study.py" or args.file.exists()
+    assert command.program != "study.py" or args.new or args.file.exists()
 
 
 @by_page
@@ -273,10 +276,31 @@ def test_the_readme_has_the_tree():
 
 
 def test_toml_in_the_pages_is_what_it_says():
-    (study,) = blocks(ROOT / "docs" / "studies_and_reports.md", "toml")
-    assert tomllib.loads(study) == tomllib.loads((ROOT / "studies" / "digits.toml").read_text())
     (family,) = blocks(ROOT / "docs" / "methods" / "elastic.md", "toml")
     Description("family.toml", tomllib.loads(family))
+
+
+@pytest.mark.parametrize("number, runs", [(0, 140), (1, 4)])
+def test_the_examples_of_the_study_format_are_studies(tmp_path, monkeypatch, number, runs):
+    """Each is planned and checked as it stands; a part of a file, with a method."""
+    example = blocks(ROOT / "docs" / "study_format.md", "toml")[number]
+    whole = example if "[methods" in example else f'{example}\n[methods.IMP]\nscript = "main_imp.py"\n'
+    (tmp_path / "study.toml").write_text(whole)
+    monkeypatch.chdir(tmp_path)
+    study = read_study(Path("study.toml"))
+    check_jobs(study)
+    assert len(study.jobs) == runs
+    assert number or f"{runs} runs:" in prose(ROOT / "docs" / "study_format.md")
+
+
+def test_the_study_format_has_every_key():
+    """In its reference; and the example has every part but cases, which come after it."""
+    page = ROOT / "docs" / "study_format.md"
+    words = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", prose(page).partition("## Details")[0]))))
+    assert {*PARTS, "cases", "like"}.union(*NOT_FLAGS.values()) <= words
+    assert {*PARTS} == tomllib.loads(blocks(page, "toml")[0]).keys()
+    assert all(f"`{flag}`" in prose(page).partition("## Details")[2] for flag in RESERVED)
+    assert all(f"`{script}`" in prose(page) for script in METHOD_SCRIPTS)
 
 
 def test_every_study_has_its_row():

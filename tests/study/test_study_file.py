@@ -3,6 +3,8 @@
 import pytest
 
 import study
+from lottery.study.job_checks import check_jobs
+from lottery.study.study_file import read_study
 from tests.helpers import check_refusal
 from tests.study.samples import AT_ONCE, ELASTIC, QUICK
 
@@ -93,3 +95,32 @@ def test_a_wrong_file_is_one_sentence(written, tmp_path, capsys, old, new, messa
 def test_a_file_that_is_not_there_is_one_sentence(capsys, tmp_path):
     assert study.main([str(tmp_path / "nowhere.toml")]) == 2
     assert "nowhere.toml cannot be read" in capsys.readouterr().err
+
+
+DENSITIES = '[methods.IMP]\nscript = "main_imp.py"\ndensities = [0.5, 0.2]\n'
+
+
+@pytest.mark.parametrize(
+    "given, shared, line",
+    [
+        ("", "", 'put pruning_times = false into .methods."IMP".'),
+        ("", "rate = 0.4\n", 'put pruning_times = false and rate = false into .methods."IMP".'),
+        ("pruning_times = false\n", "rate = 0.4\n", 'put rate = false into .methods."IMP".'),
+        ("pruning_times = 2\n", "", "--densities says how many rounds"),
+    ],
+)
+def test_densities_beside_the_rounds_of_all_searches_are_refused_with_the_line_to_add(
+    written, tmp_path, capsys, given, shared, line
+):
+    method = ('[methods.IMP]\nscript = "main_imp.py"\n', DENSITIES + given)
+    file = written(QUICK, method, ("[search]\n", f"[search]\n{shared}"))
+    check_refusal(file, tmp_path / "runs", line, capsys)
+
+
+def test_densities_without_the_rounds_of_all_searches_are_planned(written, tmp_path):
+    false = "pruning_times = false\nrate = false\n"
+    file = written(QUICK, ('[methods.IMP]\nscript = "main_imp.py"\n', DENSITIES + false))
+    found = read_study(file, tmp_path / "runs")
+    check_jobs(found)
+    (job,) = (job for job in found.jobs if job.save_dir.name == "IMP" and "seed_0" in str(job.save_dir))
+    assert "--densities 0.5,0.2" in " ".join(job.flags) and "--pruning_times" not in job.flags
