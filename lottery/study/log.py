@@ -13,6 +13,7 @@ from lottery.study.job_states import counted, log_file, relative_name
 from lottery.study.jobs import Job, Study
 
 WIDTH, INDENT = 80, "    "  # columns that a line should keep to; what stands before one that goes on
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"  # without tqdm's estimate: runs differ in length
 
 
 class StudyLog:
@@ -25,7 +26,7 @@ class StudyLog:
         self.study, self.slots, self.to_run = study, slots, len(waiting)
         self.durations, self.started = Durations(waiting), time.monotonic()
         self.done, self.failures, self.without = len(study.jobs) - len(waiting), 0, 0
-        self.bar = tqdm(total=len(study.jobs), initial=self.done, unit="run", disable=None, dynamic_ncols=True)
+        self.bar = tqdm(total=self.total, initial=self.done, bar_format=BAR, disable=None, dynamic_ncols=True)
 
     @property
     def total(self) -> int:
