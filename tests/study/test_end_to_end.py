@@ -15,11 +15,11 @@ def test_a_study_of_gradual_pruning_beside_cheaper_searches(written, tmp_path, r
     folder = tmp_path / "runs"
     status, err = run_here(written(text), folder)
     assert status == 0, err
-    found = {row["method"]: row for row in csv.DictReader((folder / "report" / "tables" / "cost-1.csv").open())}
+    found = {row["method"]: row for row in csv.DictReader((folder / "report" / "tables" / "cost_digits_lenet300.csv").open())}
     assert float(found["GMP"]["steps saved against IMP here (%)"]) == 50
     assert float(found["GMP"]["FLOPs saved against IMP here (%)"]) > 50
     assert float(found["IMP, no rewinding between rounds"]["steps saved against IMP here (%)"]) == 50
-    rows = list(csv.DictReader((folder / "report" / "tables" / "accuracy-1.csv").open()))
+    rows = list(csv.DictReader((folder / "report" / "tables" / "accuracy_digits_lenet300.csv").open()))
     kinds = {(row["networks"], row["method"]) for row in rows}
     assert {("retrained", "GMP"), ("search", "GMP"), ("retrained", "IMP, no rewinding between rounds")} <= kinds
 
@@ -57,7 +57,7 @@ def test_a_study_of_greedy_selection_ends_with_its_report(tmp_path, run_here):
     file = write_study(tmp_path, text, *small.items())
     status, err = run_here(file, tmp_path / "runs")
     assert status == 0, err
-    rows = list(csv.DictReader((tmp_path / "runs" / "report" / "tables" / "greedy-needed-1.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "runs" / "report" / "tables" / "neurons_needed_on_digits.csv").open()))
     assert [(row["width"], row["examples"], row["seeds"]) for row in rows] == [("20", "50", "1"), ("20", "100", "1")]
 
 
@@ -73,7 +73,7 @@ def test_a_study_of_elastic_tickets_from_end_to_end(written, tmp_path, run_here)
     assert summary["ticket"]["file"] == str(carried / "checkpoint.pth.tar")
     assert summary["ticket"]["source"]["settings"]["arch"] == "mlp2" and summary["settings"]["arch"] == "mlp3"
     assert "no run" not in err
-    rows = list(csv.DictReader((folder / "report" / "tables" / "altered-tickets-1.csv").open()))
+    rows = list(csv.DictReader((folder / "report" / "tables" / "altered_tickets_digits_mlp2.csv").open()))
     known = {row["tickets"]: [bool(row[arch]) for arch in ("mlp2", "mlp3")] for row in rows}
     assert known == {
         "dense network": [True, True],
