@@ -1,7 +1,9 @@
 """Run a study: searches and trainings for every combination of methods, data, networks and seeds, then their report.
 
     python study.py studies/digits.toml --dry_run
+
     python study.py studies/digits.toml
+
     python study.py --new mine
 
 Runs several at a time: one on each GPU, or --jobs of them on the CPU, which share its cores. To resume a study, give
