@@ -161,8 +161,8 @@ def _scrolling(table: Table) -> str:
 
 
 def _kinds(table: Table, texts: list[list[str]]) -> list[str]:
-    """For each column the class of its cells: "number", "text" or "passage", "lines" if they have several lines, or ""
-    for short texts. Long ones wrap, but have a least width, so that tables of many columns do not squeeze them."""
+    """For each column the class of its cells: "number", "text" or "passage", "lines" if they have several short lines,
+    or "" for short texts. Long ones wrap, but have a least width, so that many columns do not squeeze them."""
     columns = list(zip(*texts, strict=True)) or [() for _ in table.columns]
     return [
         "number" if right else _text_kind(column) for right, column in zip(table.aligned_right(), columns, strict=True)
@@ -170,9 +170,9 @@ def _kinds(table: Table, texts: list[list[str]]) -> list[str]:
 
 
 def _text_kind(texts: Sequence[str]) -> str:
-    if any("\n" in text for text in texts):
+    longest = max((len(line) for text in texts for line in text.splitlines()), default=0)
+    if longest <= 2 * SHORT_TEXT and any("\n" in text for text in texts):
         return "lines"
-    longest = max(map(len, texts), default=0)
     return ("", "text", "passage")[(longest > SHORT_TEXT) + (longest > LONG_TEXT)]
 
 

@@ -15,7 +15,9 @@ def test_a_study_of_gradual_pruning_beside_cheaper_searches(written, tmp_path, r
     folder = tmp_path / "runs"
     status, err = run_here(written(text), folder)
     assert status == 0, err
-    found = {row["method"]: row for row in csv.DictReader((folder / "report" / "tables" / "cost_digits_lenet300.csv").open())}
+    found = {
+        row["method"]: row for row in csv.DictReader((folder / "report" / "tables" / "cost_digits_lenet300.csv").open())
+    }
     assert float(found["GMP"]["steps saved against IMP here (%)"]) == 50
     assert float(found["GMP"]["FLOPs saved against IMP here (%)"]) > 50
     assert float(found["IMP, no rewinding between rounds"]["steps saved against IMP here (%)"]) == 50
