@@ -11,13 +11,12 @@ other's tickets. Importing this package does not import torch; building a networ
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils import InputError, did_you_mean
+from utils import InputError
 
 from .families import ARCHITECTURES, RESNETS, STEMS
-from .user_code import is_path
+from .user_code import check_function
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +31,7 @@ def check_arch(arch: str, stem: str) -> None:
     finds out whether it exists.
     """
     if arch not in ARCHITECTURES:
-        _check_function(arch)
+        check_function(arch, "arch", ARCHITECTURES, "a network")
     if stem not in STEMS:
         raise InputError(f"stem must be one of {', '.join(STEMS)}, got {stem!r}")
     if stem == "cifar" and arch not in RESNETS:
@@ -63,15 +62,3 @@ def build_model(
     from .build import build_checked
 
     return build_checked(arch, stem, classes, channels, image_size, mean, std, network)
-
-
-def _check_function(arch: str) -> None:
-    place, _, function = arch.rpartition(":")
-    names = [function] if is_path(place) else [*place.split("."), function]
-    if not all(name.isidentifier() for name in names):
-        raise InputError(
-            f"arch must be one of {', '.join(ARCHITECTURES)}, or for a network of your own package.module:function or "
-            f"path/to/file.py:function, got {arch!r}{did_you_mean(arch, ARCHITECTURES)}"
-        )
-    if is_path(place) and not (place.endswith(".py") and Path(place).expanduser().is_file()):
-        raise InputError(f"arch {arch}: there is no Python file {place}")

@@ -3,20 +3,14 @@
 Every failure is an InputError of one sentence.
 """
 
-import sys
-from importlib import import_module
-from types import ModuleType
-
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from utils import InputError, one_line
+from utils import InputError
 
 from .layer_roles import LayerRoles, layer_roles
 from .normalization import rgb
-from .python_state import generators_kept
-from .torch_settings import global_settings_kept
-from .user_code import ROOT, is_in_folder, is_path, top_level_name, user_code
+from .user_function import call, user_function
 
 
 class UserNetwork(nn.Module):
@@ -51,17 +45,8 @@ class UserNetwork(nn.Module):
 
 def call_user_function(arch: str, classes: int) -> nn.Module:
     """The network `function(num_classes=classes)`; InputError if it cannot be imported or returns something else."""
-    place, _, name = arch.rpartition(":")
-    with global_settings_kept(), user_code(place)[0].active():
-        with generators_kept():  # draws and seeds on import must not change the initial weights
-            module = import_user_module(place)
-        function = getattr(module, name, None)
-        if function is None:
-            raise InputError(f"module {place} has no function {name}{wrong_module_hint(module)}")
-        try:
-            network = function(num_classes=classes)
-        except (Exception, SystemExit) as error:
-            raise InputError(f"{arch}(num_classes={classes}) raised {one_line(error)}") from error
+    with user_function(arch) as function:
+        network = call(arch, function, num_classes=classes)
     return checked_network(arch, network)
 
 
@@ -72,26 +57,3 @@ def checked_network(arch: str, network: object) -> nn.Module:
     if any(isinstance(parameter, UninitializedParameter) for parameter in network.parameters()):
         raise InputError(f"{arch} must return a network whose parameters have shapes, got one with lazy layers")
     return network
-
-
-def import_user_module(place: str) -> ModuleType:
-    """The module in a file, or the module of that name in the current directory or wherever Python looks.
-
-    Call it while the user's code is active (`UserCode.active`).
-    """
-    code, name = user_code(place)
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if not is_path(place) and error.name and f"{name}.".startswith(f"{error.name}."):
-            raise InputError(f"no module {name} is installed or lies in {code.folder}") from error
-        raise InputError(f"importing {place} raised {one_line(error)}") from error
-    except (Exception, SystemExit) as error:
-        raise InputError(f"importing {place} raised {one_line(error)}") from error
-
-
-def wrong_module_hint(module: ModuleType) -> str:
-    """Advice if the module found belongs to this suite, where a user's module was probably meant."""
-    if not is_in_folder(sys.modules.get(top_level_name(module.__name__)), ROOT):
-        return ""
-    return f"; it was found in this suite, {ROOT}: give a network in a file of your own as path/to/file.py:function"

@@ -8,7 +8,7 @@ of such a name while the network computes.
 
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import invalidate_caches
 from importlib.abc import Loader
@@ -16,6 +16,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import spec_from_loader
 from pathlib import Path
 from types import ModuleType
+
+from utils import InputError, did_you_mean
 
 ROOT = Path(__file__).resolve().parent.parent  # the directory of this suite
 
@@ -100,6 +102,36 @@ def _place(folder: Path, beside: Path | None, own: str | None) -> UserCode:
 def is_path(place: str) -> bool:
     """Whether `place` is the path of a file rather than a dotted module name."""
     return place.endswith(".py") or "/" in place or "\\" in place
+
+
+# --- the name of a user's function ------------------------------------------------------------------------------------
+
+
+def check_function(named: str, flag: str, known: Collection[str], what: str) -> None:
+    """InputError unless `named` has the form `package.module:function`, or `path/to/file.py:function` of a file that is
+    there. `flag` is what was given it, for `what` of the user's own; the names `known` were possible, too.
+
+    Only `user_function.user_function`, which imports the module, finds out whether the function exists.
+    """
+    place, _, function = named.rpartition(":")
+    names = [function] if is_path(place) else [*place.split("."), function]
+    if not all(name.isidentifier() for name in names):
+        raise InputError(
+            f"{flag} must be one of {', '.join(known)}, or for {what} of your own package.module:function or "
+            f"path/to/file.py:function, got {named!r}{did_you_mean(named, known)}"
+        )
+    if is_path(place) and not (place.endswith(".py") and Path(place).expanduser().is_file()):
+        raise InputError(f"{flag} {named}: there is no Python file {place}")
+
+
+def short_name(named: str) -> str:
+    """The name of a user's function without the folder of its file; any other name as it is.
+
+    >>> short_name("projects/birds/my_data.py:photos")
+    'my_data.py:photos'
+    """
+    place, _, function = named.rpartition(":")
+    return f"{Path(place).name}:{function}" if is_path(place) else named
 
 
 class SuiteFinder(Loader):
