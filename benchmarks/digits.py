@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from benchmarks.straightforward import Maker, Training
 from dataset import Images, default_permutation, split
-from lottery.readers.registry import Source, read_source
+from lottery.readers.registry import read_source
+from lottery.readers.source import Source
 from lottery.training.context import images_on
 from lottery.training.recipe import Recipe
 from lottery.training.step import copy_weights

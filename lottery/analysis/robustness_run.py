@@ -13,7 +13,7 @@ from lottery.analysis.config import AttackConfig, RobustnessConfig
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.checkpointing.version import suite_version
-from lottery.readers.registry import read_source
+from lottery.readers.registry import data_folder, read_source
 from lottery.results.robustness_records import read_attacks, write_attacks
 from lottery.results.runs import read_run
 from lottery.results.ticket_runs import Run
@@ -97,20 +97,22 @@ class TargetLoader:
     def load(self, run: Run, rows: list[dict]) -> AttackTarget:
         """With the test images that the run was measured on; InputError where the data is not what the run had."""
         settings = run.settings
-        folder = self.data or Path(run.summary.get("data", "data"))
+        folder = data_folder(settings["dataset"], self.data, run.summary.get("data"))
         key = settings["dataset"], folder, settings.get("image_size")
         if key not in self.sources:
             self.sources[key] = self.read_images(*key)
         test, spec, checksum = self.sources[key]
         if settings.get("data checksum", checksum) != checksum:
-            raise InputError(f"{run.path} was trained on other images than those in {folder}: give its --data")
+            raise InputError(
+                f"{run.path} was trained on other images than those in {folder or settings['dataset']}: give its --data"
+            )
         network = key, settings["arch"], settings.get("stem", "imagenet")
         if network not in self.models:
             model = build_model(settings["arch"], stem=settings.get("stem", "imagenet"), **spec)
             self.models[network] = model.to(self.device, memory_format=torch.channels_last)
         return AttackTarget(run, rows, test, self.models[network])
 
-    def read_images(self, dataset: str, folder: Path, image_size: int | None) -> tuple[Images, dict, str]:
+    def read_images(self, dataset: str, folder: Path | None, image_size: int | None) -> tuple[Images, dict, str]:
         """The test images, what a network must know of them, and the checksum of the whole data set."""
         source = read_source(dataset, folder, image_size, download=False)
         arrays = (source.train_images, source.train_labels, source.test_images, source.test_labels)

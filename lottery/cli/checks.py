@@ -7,7 +7,7 @@ from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
-from lottery.readers.registry import DATASETS, check_source
+from lottery.readers.registry import DATA, DATASETS, check_source
 from lottery.search.config import PRUNING_TIMES, RATE
 from lottery.tickets.config import REWIND_EPOCH
 from lottery.training.recipe import BATCH_SELECTIONS, DEFAULT_LR, SELECTION_RATE, SELECTION_UNTIL, Recipe
@@ -42,8 +42,9 @@ def check_data(args: argparse.Namespace) -> None:
     if args.data is not None and args.dataset is None:
         raise InputError(f"--data {args.data} without --dataset: say which one it is of {', '.join(DATASETS)}")
     args.dataset = args.dataset or "digits"
-    args.data = args.data or Path("data")
     check_source(args.dataset, args.data, args.image_size)
+    if args.dataset in DATASETS:  # a function of the user's may have a default of its own
+        args.data = args.data or DATA
 
 
 def check_recipe(args: argparse.Namespace) -> None:

@@ -103,9 +103,18 @@ def add_resuming(group) -> None:
 
 
 def add_data(group) -> None:
-    group.add_argument("--data", type=path, default=None, help="directory of the data set; ./data if not given")
     group.add_argument(
-        "--dataset", default=None, help=f"{', '.join(DATASETS)}; digits, which needs no files, if --data is not given"
+        "--data",
+        type=path,
+        default=None,
+        help="directory of the data set; ./data if not given. A function of your own gets it as its parameter data",
+    )
+    group.add_argument(
+        "--dataset",
+        default=None,
+        help=f"{', '.join(DATASETS)}; digits, which needs no files, if --data is not given; for data of your own "
+        "path/to/file.py:function, or package.module:function, looked for in the current directory first: a function "
+        "that returns four arrays or two of torch's data sets",
     )
     group.add_argument(
         "--image_size", type=positive_int, help="imagefolder: scale and centre-crop to squares of this many pixels"

@@ -1,10 +1,12 @@
 """A data set from arrays in memory, for use from Python without files or flags."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lottery.readers.contents import mean_and_std, pixel_counts
 from lottery.readers.image_decoding import LARGEST, SMALLEST
-from lottery.readers.registry import Source, padding_for
+from lottery.readers.source import Source, padding_for
 from utils import InputError
 
 
@@ -17,25 +19,34 @@ def source_from_arrays(
     name: str = "arrays",
     flips: bool = False,
     padding: int | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Source:
     """A `Source` of square uint8 images (n, H, W, C) or (n, H, W), C being 1 or 3, and integer labels (n,) from 0 up.
 
     `flips` says whether a horizontal flip keeps the label, `padding` how many pixels the random crop may shift an image
-    (None: 4 from 28 pixels up, else an eighth of the size). The normalisation is measured on the training images.
-    InputError for any other arrays.
+    (None: 4 from 28 pixels up, else an eighth of the size). `classes` are the names of the labels 0, 1, ... (None: the
+    numbers, up to the highest training label). The normalisation is measured on the training images. InputError for any
+    other arrays.
     """
     train, test = _images(train_images, "training"), _images(test_images, "test")
     if train.shape[1:] != test.shape[1:]:
         raise InputError(f"training and test images must be alike, got {train.shape[1:]} and {test.shape[1:]}")
     labels = _labels(train_labels, len(train), "training")
-    classes = int(labels.max()) + 1
+    names = _names(classes, int(labels.max()) + 1)
     tested = _labels(test_labels, len(test), "test")
-    if int(tested.max()) >= classes:
-        raise InputError(f"test labels must be among the {classes} classes of the training labels, got {tested.max()}")
+    if int(tested.max()) >= len(names):
+        of = "of the training labels" if classes is None else "that are named"
+        raise InputError(f"test labels must be among the {len(names)} classes {of}, got {tested.max()}")
     mean, std = mean_and_std(pixel_counts(train))
     padding = padding_for(train.shape[1]) if padding is None else padding
-    names = tuple(map(str, range(classes)))
     return Source(name, train, labels, test, tested, names, mean, std, padding, flips)
+
+
+def _names(classes: Sequence[str] | None, needed: int) -> tuple[str, ...]:
+    names = tuple(map(str, range(needed) if classes is None else classes))
+    if len(names) < needed:
+        raise InputError(f"the names of {len(names)} classes are given, training labels go up to {needed - 1}")
+    return names
 
 
 def _images(images: np.ndarray, part: str) -> np.ndarray:
@@ -47,7 +58,7 @@ def _images(images: np.ndarray, part: str) -> np.ndarray:
     if not right or not len(found) or not SMALLEST <= found.shape[1] <= LARGEST:
         raise InputError(
             f"{part} images must be square uint8 arrays (n, H, W, 1 or 3) of {SMALLEST} to {LARGEST} pixels, got "
-            f"{images.dtype} {images.shape}"
+            f"{found.dtype} {np.shape(images)}"
         )
     return found
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Contents(NamedTuple):
-    """What a reader returns; see `registry.Source` for the fields.
+    """What a reader returns; see `source.Source` for the fields.
 
     `counts`, (C, 256), are the `pixel_counts` of the training images where the normalisation is to be measured.
     """

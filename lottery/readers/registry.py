@@ -8,7 +8,6 @@ Importing this module does not import torch, torchvision, scikit-learn or Pillow
 arguments first.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,12 @@ from lottery.readers.contents import Contents, mean_and_std
 from lottery.readers.digits import read_digits
 from lottery.readers.folder_layouts import Listing, list_image_folder, list_tiny_imagenet
 from lottery.readers.image_decoding import LARGEST, SMALLEST
-from utils import InputError, did_you_mean
+from lottery.readers.source import Source, padding_for
+from models.user_code import check_function
+from utils import InputError
 
 DATASETS = ("cifar10", "cifar100", "fashion-mnist", "mnist", "tiny-imagenet", "imagefolder", "digits")
+DATA = Path("data")  # the folder of the data, unless another is given
 TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion-mnist": "FashionMNIST", "mnist": "MNIST"}
 
 # The usual mean and standard deviation of the training images; for other data sets they are measured.
@@ -35,38 +37,12 @@ NORMALISATION = {
 }
 
 
-@dataclass(frozen=True, eq=False)  # arrays do not compare to one truth value
-class Source:
-    """A data set in memory, with the settings for normalising and augmenting its images."""
-
-    name: str
-    train_images: np.ndarray  # uint8 (N, H, W, C), C is 1 (grey) or 3, H == W
-    train_labels: np.ndarray  # int64 (N,)
-    test_images: np.ndarray  # uint8 (T, H, W, C)
-    test_labels: np.ndarray  # int64 (T,)
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]  # per channel, of images scaled to [0, 1]
-    std: tuple[float, ...]
-    padding: int  # pixels of zero padding for the random crop
-    flips: bool  # whether a horizontal flip keeps the label
-    validation: int = 0  # the last so many training images are the validation set; 0 if a split decides
-    notes: tuple[str, ...] = ()  # remarks on its files, for the log
-
-    @property
-    def image_size(self) -> int:
-        return self.train_images.shape[1]
-
-    @property
-    def channels(self) -> int:
-        return self.train_images.shape[3]
-
-
-def check_source(name: str, root: Path, image_size: int | None) -> None:
+def check_source(name: str, root: Path | None, image_size: int | None) -> None:
     """InputError for whatever is wrong without reading a file or importing a large library."""
     if name not in DATASETS:
-        raise InputError(f"--dataset must be one of {', '.join(DATASETS)}, got {name!r}{did_you_mean(name, DATASETS)}")
+        check_function(name, "--dataset", DATASETS, "data")
     check_image_size(name, image_size)
-    root = Path(root).expanduser()
+    root = Path(root or DATA).expanduser()
     if name in ("imagefolder", "tiny-imagenet") and not root.is_dir():
         raise InputError(f"--data {root} is not a folder; give the folder that holds train/ and val/ (or test/)")
     if name in TORCHVISION and root.exists() and not root.is_dir():
@@ -83,15 +59,28 @@ def check_image_size(name: str, image_size: int | None) -> None:
         raise InputError(f"--image_size must lie between {SMALLEST} and {LARGEST} pixels, got {image_size}")
 
 
-def read_source(name: str, root: Path, image_size: int | None = None, download: bool = True) -> Source:
-    """Read the data set `name` from `root`. CIFAR and MNIST are downloaded if none of their files is there, unless
-    `download` is False.
+def data_folder(name: str, given: Path | None, recorded: str | None) -> Path | None:
+    """Where the data of a finished run are read from: the folder `given`, or the one that the run `recorded`. None for
+    a user's function that the run called without a folder."""
+    if name not in DATASETS and recorded is None:
+        return None
+    return given or Path(recorded or DATA)
+
+
+def read_source(name: str, root: Path | None, image_size: int | None = None, download: bool = True) -> Source:
+    """Read the data set `name` from `root` (None: the folder `data`). CIFAR and MNIST are downloaded if none of their
+    files is there, unless `download` is False. The name of a user's function is called (user_data.py), with `root` if
+    that is not None.
 
     With `image_size` (imagefolder only), every image's shorter side is resized to it and the centre is cropped. Raises
     InputError for a missing, altered or unreadable file, or an unknown folder layout.
     """
-    root = Path(root).expanduser()
     check_source(name, root, image_size)
+    if name not in DATASETS:
+        from lottery.readers.user_data import read_user_source
+
+        return read_user_source(name, root)
+    root = Path(root or DATA).expanduser()
     found = read_contents(name, root, image_size, download)
     mean, std = NORMALISATION.get(name) or mean_and_std(found.counts)
     size = found.train_images.shape[1]
@@ -125,11 +114,6 @@ def read_contents(name: str, root: Path, image_size: int | None, download: bool)
 
     kind = getattr(datasets, TORCHVISION[name])
     return (read_cifar if name.startswith("cifar") else read_mnist)(kind, root, download)
-
-
-def padding_for(size: int) -> int:
-    """4 pixels for images of 28 pixels or more, as usual; fewer for smaller ones, such as the 8×8 digits."""
-    return 4 if size >= 28 else size // 8
 
 
 def read_folders(root: Path, listing: Listing, image_size: int | None = None, channels: int | None = None) -> Contents:

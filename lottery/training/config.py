@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from lottery.checkpointing.run_settings import NOT_RECORDED, RunConfig
-from lottery.readers.registry import Source
+from lottery.readers.source import Source
 from lottery.training.recipe import Recipe
 
 
@@ -34,7 +34,7 @@ class DataConfig:
     """Which examples train, validate and test."""
 
     dataset: str = "digits"
-    data: Annotated[Path, NOT_RECORDED] = Path("data")  # the data set's directory
+    data: Annotated[Path | None, NOT_RECORDED] = Path("data")  # the data set's directory, if it has one
     image_size: int | None = None
     split_file: Annotated[Path | None, NOT_RECORDED] = None  # the split itself is recorded by its checksum
     val_fraction: float = 0.1

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dataset import Images, Split, read_permutation
-from lottery.readers.registry import Source, read_source
+from lottery.readers.registry import read_source
+from lottery.readers.source import Source
 from lottery.training.config import DataConfig, ModelConfig, TrainingConfig
 from lottery.training.data_split import make_split
 from lottery.training.devices import explain_out_of_memory, pick_device

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dataset import VAL_FRACTION, Split, default_permutation, read_permutation, split, split_last
-from lottery.readers.registry import Source
+from lottery.readers.source import Source
 from lottery.training.config import DataConfig
 from utils import InputError, digest
 

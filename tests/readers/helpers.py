@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lottery.readers import image_decoding, registry
+from lottery.readers import image_decoding
 from lottery.readers.folder_layouts import list_image_folder
+from lottery.readers.source import Source
 
 
 def md5(data: bytes) -> str:
@@ -18,7 +19,7 @@ def random_images(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def assert_same(one: registry.Source, other: registry.Source) -> None:
+def assert_same(one: Source, other: Source) -> None:
     for field in ("train_images", "train_labels", "test_images", "test_labels"):
         assert np.array_equal(getattr(one, field), getattr(other, field)), field
     assert (one.classes, one.mean, one.std) == (other.classes, other.mean, other.std)

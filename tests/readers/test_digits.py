@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from lottery.readers import digits as digits_reader
-from lottery.readers import registry
 from lottery.readers.registry import read_source
+from lottery.readers.source import Source
 from tests.readers.helpers import md5
 
 
 @pytest.fixture(scope="module")
-def digits() -> registry.Source:
+def digits() -> Source:
     return read_source("digits", Path("nowhere"))
 
 

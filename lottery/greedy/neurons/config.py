@@ -23,7 +23,7 @@ class TaskConfig:
     """Which examples train and test, and what the network has to compute for them."""
 
     dataset: str = "digits"
-    data: Annotated[Path, NOT_RECORDED] = Path("data")  # the data set's directory
+    data: Annotated[Path | None, NOT_RECORDED] = Path("data")  # the data set's directory, if it has one
     image_size: int | None = None
     examples: int | None = None  # size of the training subset, drawn with the seed; None: all training examples
     target: str = "halves"  # one of greedy.names.TARGETS

@@ -10,7 +10,8 @@ from lottery.checkpointing.run_settings import run_settings
 from lottery.greedy.neurons.config import NeuronSelectionConfig
 from lottery.greedy.neurons.task import network_inputs, network_targets
 from lottery.greedy.neurons.training import Examples
-from lottery.readers.registry import Source, read_source
+from lottery.readers.registry import read_source
+from lottery.readers.source import Source
 from lottery.training.devices import explain_out_of_memory, pick_device
 from lottery.training.environment import environment, keep_freed_memory, set_determinism
 from utils import InputError, RandomStream, digest, generator

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from lottery.readers.registry import Source, read_source
+from lottery.readers.registry import data_folder, read_source
+from lottery.readers.source import Source
 from lottery.reports.comparison.methods import SEARCH, Method, Task
 from lottery.reports.document import Column, Figure, Part, Table, file_stem
 from lottery.reports.style import WIDTH, canvas, render
@@ -24,7 +25,8 @@ def read_images(task: Task, methods: Sequence[Method], data: Path | None) -> Sou
     run = methods[0].runs[0]
     if not any(kind in row for method in methods for run in method.runs for row in run.rounds for kind in KINDS):
         raise InputError(f"{task.name}: no examples are shown, the runs did not record which were forgotten.")
-    folder, settings = data or Path(run.summary.get("data", "data")), run.settings
+    settings = run.settings
+    folder = data_folder(settings["dataset"], data, run.summary.get("data"))
     try:
         source = read_source(settings["dataset"], folder, settings.get("image_size"), download=False)
     except (InputError, OSError) as error:
@@ -32,7 +34,8 @@ def read_images(task: Task, methods: Sequence[Method], data: Path | None) -> Sou
         raise InputError(reason) from None
     arrays = (source.train_images, source.train_labels, source.test_images, source.test_labels)
     if settings.get("data checksum", digest(*arrays)) != digest(*arrays):
-        raise InputError(f"{task.name}: no examples are shown, since {folder} holds other images than the runs had.")
+        where = folder or settings["dataset"]
+        raise InputError(f"{task.name}: no examples are shown, since {where} holds other images than the runs had.")
     return source
 
 
