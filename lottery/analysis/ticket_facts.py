@@ -12,6 +12,7 @@ from torch import Tensor
 from dataset import VAL_FRACTION, read_permutation, split
 from lottery.analysis.config import VerificationConfig
 from lottery.checkpointing.checkpoint import read, split_state
+from lottery.checkpointing.recorded_flags import split_flags
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import Script
 from lottery.elastic.transfer import transfer_again
@@ -51,7 +52,7 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
     weights, mask = recorded_ticket(content)
     settings, round = content.get("settings", {}), content.get("state")
     before = checkpoints[round - 1] if round and prunes_previous_mask(settings) else None
-    from_file = config.split_file and split_from_file(config.split_file, settings)
+    from_file = config.split_file and split_from_file(config.split_file, file, content)
     training, validation = from_file or recorded_split(content, checkpoints)
     transferred, not_transferred = transferred_again(content, file.parent)
     return TicketFacts(
@@ -143,13 +144,16 @@ def rewinding_weights(file: Path, content: dict, before: dict | None) -> Weights
 # --- the split --------------------------------------------------------------------------------------------------------
 
 
-def split_from_file(split_file: Path, settings: Mapping) -> tuple[Tensor, Tensor]:
-    """Training and validation examples of a split file; InputError if the settings record another split."""
+def split_from_file(split_file: Path, checkpoint: Path, content: Mapping) -> tuple[Tensor, Tensor]:
+    """Training and validation examples of a split file; InputError if the checkpoint records another split."""
+    settings = content.get("settings", {})
     permutation = read_permutation(split_file)
     here = digest(permutation.astype(np.int64))
     if (recorded := settings.get("split checksum", here)) != here:
+        made_with = split_flags(checkpoint.parent, content)
         raise InputError(
             f"it was made with another split than --split_file {split_file}: split checksum was {recorded}, is {here}"
+            + (f". Its run had {made_with}" if made_with else "")
         )
     return split(permutation, settings.get("val_fraction", VAL_FRACTION))
 

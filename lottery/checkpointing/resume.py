@@ -11,6 +11,7 @@ from lottery.checkpointing.atomic_file import DamagedFile, has_checksum
 from lottery.checkpointing.backup import back_up_, backup_path, check_backup_path, is_worth_keeping, repair_
 from lottery.checkpointing.checkpoint import FORMAT, read, write
 from lottery.checkpointing.metrics import best_row_index
+from lottery.checkpointing.recorded_flags import split_flags
 from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name, locked
 from lottery.checkpointing.run_settings import RunConfig, differences
 from lottery.checkpointing.script_names import Script
@@ -170,18 +171,22 @@ def _check_own(source: Path, settings: Mapping) -> dict:
         raise DamagedFile(f"{source} is another file under this name: it was written as {checkpoint_name(saved)}")
     if found := differences(saved["settings"], settings):
         raise InputError(
-            f"{source.parent} holds a run with other settings: {'; '.join(found)}. {_ways(saved['settings'], settings)}"
+            f"{source.parent} holds a run with other settings: {'; '.join(found)}. "
+            f"{_ways(source.parent, saved, settings)}"
         )
     return saved
 
 
-def _ways(there: Mapping, here: Mapping) -> str:
+def _ways(directory: Path, saved: Mapping, here: Mapping) -> str:
     """What can be done about a run that has other settings."""
+    there, same = saved["settings"], "the same settings"
     if there["script"] != here["script"]:
         return "Give another --save_dir"
-    same = "the same settings"
     if there.get("data checksum", here.get("data checksum")) != here.get("data checksum"):
         same = "--data as it was (an image that was added, removed or exchanged makes it other data)"
+    elif there.get("split checksum", here.get("split checksum")) != here.get("split checksum"):
+        flags = split_flags(directory, saved)
+        same += f" ({flags})" if flags else ""
     return f"Give {same} to go on, another --save_dir, or --overwrite to start anew"
 
 

@@ -26,22 +26,27 @@ FORMAT = 1  # of the cached arrays; raising it invalidates all older cache files
 
 def read_images(
     root: Path, listing: Listing, image_size: int | None, channels: int | None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """The images, uint8 (N + T, H, W, C), in the order of `listing.files`, and the `pixel_counts` of the training
-    images, both from the cache if it has them.
+    images, both from the cache if it has them; and a note if they have just been written there.
 
     `channels` None means one channel if every image is grey, otherwise three.
     """
     files = Files.in_folder(root, listing.files)
     variant = f"size_{image_size or 'own'}-channels_{channels or 'own'}"
     key = files.key(variant)
+    notes: tuple[str, ...] = ()
     cached = decoded_cache.load(root, variant, key, ("images", "counts"), files.match)
     if cached is None:
         contents = files.contents  # before decoding, so that the next run sees a change in between
         images = decode_all(files.paths, image_size, channels)
         cached = {"images": images, "counts": pixel_counts(images[: len(listing.train)])}
-        decoded_cache.save(root, variant, key, cached, contents, files.identity)
-    return cached["images"], cached["counts"]
+        if written := decoded_cache.save(root, variant, key, cached, contents, files.identity):
+            notes = (
+                f"the decoded images are kept in {written} ({written.stat().st_size / 1e6:,.1f} MB), from which later "
+                "runs read them: it may be deleted",
+            )
+    return cached["images"], cached["counts"], notes
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def read_contents(name: str, root: Path, image_size: int | None, download: bool)
 
 
 def read_folders(root: Path, listing: Listing, image_size: int | None = None, channels: int | None = None) -> Contents:
-    images, counts = read_images(root, listing, image_size, channels)
+    images, counts, notes = read_images(root, listing, image_size, channels)
     train = [*listing.train, *listing.validation]
     train_labels, test_labels = (
         np.array([label for _, label in part], dtype=np.int64) for part in (train, listing.test)
@@ -130,5 +130,5 @@ def read_folders(root: Path, listing: Listing, image_size: int | None = None, ch
         tuple(map(shown, listing.classes)),
         counts,
         len(listing.validation),
-        listing.notes,
+        (*listing.notes, *notes),
     )

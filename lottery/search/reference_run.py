@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lottery.checkpointing.checkpoint import read
+from lottery.checkpointing.recorded_flags import data_flags, split_flags
 from lottery.checkpointing.run_directory import RunDirectory, checkpoint_name
 from lottery.checkpointing.run_settings import differences
 from lottery.checkpointing.script_names import Script
@@ -47,7 +48,11 @@ class ReferenceRun:
     def check(self, settings: Mapping) -> None:
         """InputError if a run with these settings could be no control: other data, another schedule, another recipe."""
         if found := self.differing_settings(settings, DATA):
-            raise InputError(f"{self} was found on other data or another split: {'; '.join(found)}")
+            content = {"settings": self.settings}
+            made_with = " ".join(filter(None, (data_flags(self.path, content), split_flags(self.path, content))))
+            raise InputError(
+                f"{self} was found on other data or another split: {'; '.join(found)}. Give {made_with}, as it had"
+            )
         if found := self.differing_settings(settings, SCHEDULE if self.flag == LIKE_RUN else STEP_SIZE):
             raise InputError(f"{self} has other steps than this run would have: {'; '.join(found)}. Give the same")
         if self.flag == LIKE_RUN and (found := self.differing_settings(settings, RECIPE)):

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from dataset import check_indices, read_indices
 from lottery.checkpointing.checkpoint import read
+from lottery.checkpointing.recorded_flags import data_flags, split_flags
 from lottery.checkpointing.run_settings import differences
 from utils import InputError
 
 DATA = ("dataset", "data checksum")  # settings that say which examples the numbers are of
+CONTENTS = DATA[1:]
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,11 @@ def check_sets(sets: Sequence[GivenSet], train: Tensor, here: Mapping) -> list[T
     for given in sets:
         check_numbering(given, here)
         if strangers := int((~np.isin(given.entries, known)).sum()):
+            made_with = split_flags(given.file.parent, {"settings": given.settings})
             raise InputError(
                 f"--prac_set {given.file} holds {strangers} of {len(given.entries)} examples outside this run's "
-                "training split (validation, or not there at all): was it made with another --split_file?"
+                "training split (validation, or not there at all): "
+                + (f"give {made_with}, as its run had" if made_with else "was it made with another --split_file?")
             )
         if len(given.entries) < 2:
             raise InputError(f"--prac_set {given.file} holds {len(given.entries)} examples, at least 2 are needed")
@@ -84,13 +88,15 @@ def check_sets(sets: Sequence[GivenSet], train: Tensor, here: Mapping) -> list[T
 
 
 def check_numbering(given: GivenSet, here: Mapping) -> None:
-    """InputError if the file says that its indices count other data. Images resized otherwise cannot be compared."""
-    if given.settings is None or resized(given, here):
+    """InputError if the file says that its indices count other data. Images resized otherwise cannot be compared; data
+    that are the same to the bit may have another name, as of a function whose file has moved."""
+    if given.settings is None or resized(given, here) or not differences(given.settings, here, CONTENTS):
         return
     if found := differences(given.settings, here, DATA):
+        made_with = data_flags(given.file.parent, {"settings": given.settings})
         raise InputError(
             f"--prac_set {given.file} was found on other data, where its numbers mean other examples: "
-            f"{'; '.join(found)}. Give the data as they were, or find the set anew on these"
+            f"{'; '.join(found)}. Give the data as they were ({made_with}), or find the set anew on these"
         )
 
 

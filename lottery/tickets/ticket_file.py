@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery.checkpointing.checkpoint import on_cpu, read, split_state
+from lottery.checkpointing.recorded_flags import data_flags, network_flags, split_flags
 from lottery.checkpointing.script_names import Script
 from lottery.tickets.prac_set_files import read_sequence
 from lottery.tickets.state_dict_formats import cast, check_fit, names_in, renamed, unwrapped
@@ -120,7 +121,7 @@ class TicketFile:
         own = on_cpu(copy_weights(model))
         names = names_in(model, state, spared)
         state = {names[name]: value for name, value in state.items()}
-        check_fit(self.path, state, own, spared)
+        self._check_fit(state, own, spared)
         normal = (name for name in own if owners(name, [NORMALIZATION]) and name in state)
         foreign = not all(_equal(state[name], own[name]) for name in normal)
         state, notes = cast(self.path, state, own)
@@ -135,11 +136,19 @@ class TicketFile:
         """The mask, without `spared` modules; empty if the network is dense. InputError if it does not fit."""
         weights, mask = self.trained
         names = names_in(model, weights, spared)
-        check_fit(self.path, {names[name]: value for name, value in weights.items()}, tensors(model), spared)
+        self._check_fit({names[name]: value for name, value in weights.items()}, tensors(model), spared)
         mask = {names[name]: layer for name, layer in mask.items()}
         if strangers := mask.keys() - dict(model.named_parameters()).keys():
             raise InputError(f"{self.path} has a mask for {min(strangers)}, which is no parameter of this network")
         return {name: layer for name, layer in mask.items() if not owners(name, spared)}
+
+    def _check_fit(self, state: Weights, network: Weights, spared: Sequence[str]) -> None:
+        """InputError, with the flags of the file's own network, unless `state` fits."""
+        try:
+            check_fit(self.path, state, network, spared)
+        except InputError as error:
+            made_with = network_flags(self.content)
+            raise InputError(f"{error}. Its run had {made_with}" if made_with else str(error)) from None
 
     def mask_notes(self, model: nn.Module, spared: Sequence[str]) -> list[str]:
         """Notes on renamed tensors."""
@@ -153,15 +162,22 @@ class TicketFile:
         A checkpoint of the 2021 code does not say what data it was made on: they are taken to be the same.
         """
         if self.settings.get("data checksum", data_checksum) != data_checksum:
-            return [f"{self.path} was found on other data: another set, or files added, removed or changed since"]
+            made = _in_brackets(data_flags(self.path.parent, self.content))
+            return [f"{self.path} was found on other data{made}: another set, or files added, removed or changed since"]
+        made_with = split_flags(self.path.parent, self.content)
         notes = []
         if self.settings.get("split checksum", split_checksum) != split_checksum:
-            notes.append(f"{self.path} was found with another --split_file: it may know examples that validate here")
+            made = _in_brackets(made_with)
+            notes.append(f"{self.path} was found with another split{made}: it may know examples that validate here")
         seen = int(np.isin(self.sequence, validation.cpu().numpy()).sum())
         if seen:
             raise InputError(
-                f"{self.path} was found with {seen} examples that validate here: give the --split_file and the "
-                "--val_fraction it was found with"
+                f"{self.path} was found with {seen} examples that validate here: give "
+                + (
+                    f"{made_with}, as its run had"
+                    if made_with
+                    else "the --split_file and the --val_fraction of its run"
+                )
             )
         return notes
 
@@ -169,6 +185,10 @@ class TicketFile:
     def sequence(self) -> np.ndarray:
         """The examples it was found with, int64 (n,); empty if the file does not say."""
         return read_sequence(self.content, self.path) if "sequence" in self.content else np.empty(0, dtype=np.int64)
+
+
+def _in_brackets(flags: str | None) -> str:
+    return f" ({flags})" if flags else ""
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

@@ -12,6 +12,7 @@ from lottery.reports.comparison.grouping import TASK, differing
 from lottery.reports.comparison.methods import TICKETS, Task
 from lottery.reports.comparison.statistics import Interval, spread
 from lottery.reports.document import Cell, Column, Listing, Paragraph, Part, Table
+from models.user_code import short_name
 
 Curves = Mapping[str, Sequence[Curve]]  # by network
 
@@ -30,7 +31,7 @@ def altered_ticket_parts(tasks: Sequence[Task], margin: float) -> list[Part]:
         curves = {arch(task): accuracy_curves(task, TICKETS, margin) for task in related}
         rows = ticket_rows(curves)
         if rows:
-            data = related[0].methods[0].settings["dataset"]
+            data = short_name(related[0].methods[0].settings["dataset"])
             name = f"altered_tickets_{related[0].stem}"
             dense = {network: dense_accuracies(found) for network, found in curves.items()}
             parts += [*ticket_figures(rows, dense, data, name), ticket_table(rows, dense, data, name)]

@@ -34,6 +34,7 @@ from lottery.search.pruning_plan import PruningPlan, prunes_alike
 from lottery.search.reference_run import SET_SETTINGS, STEPS_OF
 from lottery.tickets.starting_weights import DENSE as GIVEN_WEIGHTS
 from lottery.tickets.starting_weights import STARTS
+from models.user_code import short_name
 
 # Networks are trained alike if these are equal.
 TRAINING_SETTINGS: tuple[str, ...] = (
@@ -214,7 +215,7 @@ def _same_code(a: Mapping, b: Mapping) -> bool:
 def task_name(settings: Mapping) -> str:
     if settings["script"] == FOREIGN:
         return "2021 code's runs, on unknown data"
-    return f"{settings['dataset']}, {settings['arch']}"
+    return f"{short_name(settings['dataset'])}, {short_name(settings['arch'])}"
 
 
 def task_methods(runs: Sequence[Run]) -> list[Method]:

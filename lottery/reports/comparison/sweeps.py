@@ -16,6 +16,7 @@ from lottery.reports.comparison.repeats import first_of_each_, log_repeats
 from lottery.reports.document import file_stem
 from lottery.results.greedy_runs import GreedyRun
 from lottery.results.runs import Log
+from models.user_code import short_name
 
 SWEPT = {"seed", "hidden", "examples", "keep", "top1_tol", "layers"}
 SELECTION = "greedy selection"  # how names of sweeps begin
@@ -131,8 +132,8 @@ def same_sweep(deciding: Sequence[str], a: Mapping, b: Mapping) -> bool:
 
 
 def sweep_name(settings: Mapping) -> str:
-    what = f" of channels of {settings['arch']}" if "arch" in settings else ""
-    return f"{SELECTION}{what} on {settings['dataset']}"
+    what = f" of channels of {short_name(settings['arch'])}" if "arch" in settings else ""
+    return f"{SELECTION}{what} on {short_name(settings['dataset'])}"
 
 
 def sweep_cells(runs: Sequence[GreedyRun]) -> list[Cell]:
