@@ -1,6 +1,10 @@
 """The parts as a library: the examples of docs/library.md as they stand there, and what they are equal to."""
 
+import json
 import re
+import shlex
+import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -15,48 +19,140 @@ from lottery.search.examples import FixedSets
 from lottery.search.imp import ImpSearch
 from lottery.search.settings import search_settings
 from lottery.tickets.load import load_ticket
+from lottery.tickets.plain_ticket import plain_ticket
 from lottery.training.config import DataConfig, DeviceConfig, ModelConfig, TrainingConfig
 from lottery.training.context import build_context
 from lottery.training.recipe import Recipe
+from models import build_model
 from tests import networks
 from tests.helpers import ROOT, checkpoints, run_in_process
 from tests.stress.same_files import different
 from utils import InputError
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), flags=re.S)
+FENCED = re.compile(r"^```(python|bash)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 
-def run_example(number, folder, monkeypatch):
-    """The names that an example of the page leaves, run in this directory."""
-    monkeypatch.chdir(folder)
-    torch.manual_seed(0)
-    names = {"__name__": "example"}
-    exec(compile(EXAMPLES[number], "docs/library.md", "exec"), names)
-    return names
+def run_page(page, folder):
+    """Run the examples of a page, one after the other, in this directory: what each one of Python leaves.
+
+    One that begins with the name of a file is that file; commands are run as they stand, on the CPU.
+    """
+    found = []
+    for language, text in FENCED.findall((ROOT / "docs" / page).read_text()):
+        torch.manual_seed(0)
+        if language == "bash":
+            _, script, *words = shlex.split(text)
+            status, _, err = run_in_process(import_module(script.removesuffix(".py")), *words, "--gpu", -1)
+            assert status == 0, err
+        elif file := re.match(r"# (\w+\.py)\n", text):
+            (folder / file[1]).write_text(text)
+        else:
+            found.append(found[-1] | {"__name__": "example"} if found else {"__name__": "example"})
+            exec(compile(text, page, "exec"), found[-1])
+    return found
 
 
-def test_the_search_of_the_first_example_finds_a_ticket_and_goes_on(tmp_path, monkeypatch, capsys):
-    names = run_example(0, tmp_path, monkeypatch)
-    mask = names["ticket"].mask
-    assert sum(int(layer.sum()) for layer in mask.values()) == round(sum(layer.numel() for layer in mask.values()) / 4)
-    capsys.readouterr()
-    run_example(0, tmp_path, monkeypatch)
-    assert "this search is finished" in capsys.readouterr().out
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """By page, the names that its examples left, and the directory that they ran in."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for page in ("library.md", "data_and_models.md"):
+            folder = tmp_path_factory.mktemp(page)
+            patch.chdir(folder)
+            patch.setattr(sys, "path", [str(folder), *sys.path])
+            found[page] = run_page(page, folder), folder
+    return found
 
 
-def test_the_masks_of_the_second_example_are_pruned_three_times(tmp_path, monkeypatch):
-    names = run_example(1, tmp_path, monkeypatch)
-    kept = 6400
-    for _ in range(3):
-        kept -= round(0.2 * kept)
-    assert sum(int(layer.sum()) for layer in names["mask"].values()) == kept
+def kept_after(weights, prunings):
+    """How many of the weights are left after so many prunings of a fifth."""
+    for _ in range(prunings):
+        weights -= round(0.2 * weights)
+    return weights
 
 
-def test_the_set_of_the_third_example_holds_what_was_forgotten_or_disagreed_about(tmp_path, monkeypatch):
-    names = run_example(2, tmp_path, monkeypatch)
+def test_five_lines_load_a_ticket_that_plain_ticket_loads_too(pages):
+    examples, folder = pages["library.md"]
+    plain, ticket = examples[0]["model"].state_dict(), examples[1]["ticket"]
+    assert plain.keys() == ticket.weights.keys()
+    assert all(torch.equal(plain[name], value) for name, value in ticket.weights.items())
+    assert examples[0]["mask"].keys() == ticket.mask.keys() == {"0.weight"}
+    assert torch.equal(examples[0]["mask"]["0.weight"].bool(), ticket.mask["0.weight"])
+    assert int(ticket.mask["0.weight"].sum()) == kept_after(432, 2) == int((ticket.weights["0.weight"] != 0).sum())
+    summary = json.loads((folder / "runs" / "mine" / "summary.json").read_text())
+    assert summary["classes"] == list("0123456789")
+
+
+def test_the_logits_of_the_plain_network_are_those_of_the_run(pages):
+    examples, folder = pages["library.md"]
+    names = examples[1]
+    whole = build_model(f"{folder}/my_net.py:net", classes=10, channels=1, image_size=8, mean=[0.5], std=[0.5])
+    weights = checkpoints(folder / "runs" / "mine")[2]["init_weight"]
+    mask = {f"network.{name}": layer for name, layer in names["ticket"].mask.items()}
+    whole.load_state_dict({name: value * mask.get(name, 1) for name, value in weights.items()})
+    images, bare = names["images"], names["model"].eval()
+    normalised = (images.expand(-1, 3, -1, -1) - names["ticket"].mean) / names["ticket"].std
+    torch.testing.assert_close(bare(normalised), whole.eval()(images))
+
+
+def test_trained_weights_are_those_of_the_end_of_a_round_and_refused_where_there_are_none(pages):
+    _, folder = pages["library.md"]
+    runs = folder / "runs" / "mine"
+    trained = plain_ticket(runs / "1checkpoint.pth.tar", trained=True)
+    state = checkpoints(runs)[1]["state_dict"]
+    assert torch.equal(trained.weights["0.weight"], state["network.0.weight_orig"] * state["network.0.weight_mask"])
+    assert not torch.equal(trained.weights["5.weight"], plain_ticket(runs / "1checkpoint.pth.tar").weights["5.weight"])
+    with pytest.raises(InputError, match="holds no trained weights: the training it is for has not begun"):
+        plain_ticket(runs / "2checkpoint.pth.tar", trained=True)
+
+
+def test_a_network_of_ours_has_no_plain_ticket(pages):
+    _, folder = pages["data_and_models.md"]
+    with pytest.raises(InputError, match=r"0checkpoint.pth.tar holds no network of --arch .* models.build_model"):
+        plain_ticket(folder / "runs" / "my_digits" / "0checkpoint.pth.tar")
+
+
+def test_the_masks_of_the_loop_are_pruned_three_times(pages):
+    mask = pages["library.md"][0][2]["mask"]
+    assert sum(int(layer.sum()) for layer in mask.values()) == kept_after(6400, 3)
+
+
+def test_a_script_called_from_python_trains_the_ticket_of_own_data(pages):
+    examples, folder = pages["library.md"]
+    assert examples[3]["status"] == 0
+    summary = json.loads((folder / "runs" / "my_digits_retrain" / "summary.json").read_text())
+    assert summary["settings"]["dataset"] == "my_data.py:digits" and "data" not in summary
+    assert summary["ticket"]["prunings"] == 2 and summary["examples"]["test"] == 397
+
+
+def test_the_set_of_the_loop_holds_what_was_forgotten_or_disagreed_about(pages):
+    names = pages["library.md"][0][4]
     differ = torch.nonzero(names["dense"] != names["sparse"])[:, 0]
     assert set(differ.tolist()) <= set(names["prac_set"].tolist()) and len(names["cet"])
     assert names["prac_set"].tolist() == sorted({*names["cet"].tolist(), *differ.tolist()})
+
+
+def test_the_search_with_its_parts_finds_a_ticket_and_goes_on(pages, monkeypatch, capsys):
+    examples, folder = pages["library.md"]
+    names = examples[5]
+    mask = names["ticket"].mask
+    assert sum(int(layer.sum()) for layer in mask.values()) == round(sum(layer.numel() for layer in mask.values()) / 4)
+    monkeypatch.chdir(folder)
+    names["ImpSearch"](
+        names["config"],
+        names["context"],
+        names["dense"],
+        FixedSets([names["context"].training_indices]),
+        names["settings"],
+    ).run()
+    assert "this search is finished" in capsys.readouterr().out
+
+
+def test_the_data_of_the_page_of_data_sets_are_rounded(pages):
+    _, folder = pages["data_and_models.md"]
+    summary = json.loads((folder / "runs" / "my_digits" / "summary.json").read_text())
+    assert summary["examples"] == {"train": 1260, "validation": 140, "test": 397} and summary["finished"]
 
 
 def test_a_search_from_python_is_that_of_the_script_to_the_bit(tmp_path):

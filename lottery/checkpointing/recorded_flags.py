@@ -15,8 +15,10 @@ SAME_RUN = ("script", "seed", "data checksum", "split checksum")  # settings tha
 
 
 def split_flags(directory: Path, content: Mapping) -> str | None:
-    """ "--split_file FILE --val_fraction 0.1", or "--val_fraction 0.1 and no --split_file"; None if the run's command is
-    not known."""
+    """The flags of the split: "--split_file FILE --val_fraction 0.1", or "--val_fraction 0.1 and no --split_file".
+
+    None if the run's command is not known.
+    """
     command, settings = _records(directory, content).get("command"), content.get("settings") or {}
     if not command or "val_fraction" not in settings:
         return None
@@ -25,7 +27,7 @@ def split_flags(directory: Path, content: Mapping) -> str | None:
 
 
 def data_flags(directory: Path, content: Mapping) -> str | None:
-    """ "--dataset imagefolder --data birds"; None if the data set is not known."""
+    """The flags of the data: "--dataset imagefolder --data birds". None if the data set is not known."""
     settings, folder = content.get("settings") or {}, _records(directory, content).get("data")
     if "dataset" not in settings:
         return None
@@ -34,7 +36,7 @@ def data_flags(directory: Path, content: Mapping) -> str | None:
 
 
 def network_flags(content: Mapping) -> str | None:
-    """ "--arch res18 --stem cifar"; None if the network is not known."""
+    """The flags of the network: "--arch res18 --stem cifar". None if the network is not known."""
     settings = content.get("settings") or {}
     stem = f" --stem {settings['stem']}" if "stem" in settings else ""
     return f"--arch {shlex.quote(settings['arch'])}{stem}" if "arch" in settings else None

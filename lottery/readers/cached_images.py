@@ -43,8 +43,8 @@ def read_images(
         cached = {"images": images, "counts": pixel_counts(images[: len(listing.train)])}
         if written := decoded_cache.save(root, variant, key, cached, contents, files.identity):
             notes = (
-                f"the decoded images are kept in {written} ({written.stat().st_size / 1e6:,.1f} MB), from which later "
-                "runs read them: it may be deleted",
+                f"the decoded images are kept in {written} ({images.nbytes / 1e6:,.1f} MB), from which later runs "
+                "read them: it may be deleted",
             )
     return cached["images"], cached["counts"], notes
 

@@ -101,13 +101,17 @@ class TicketFile:
         `spared` modules get the model's own weights. InputError if the file's training has not begun.
         """
         content = self.content
-        if "state_dict" in content and content.get("history") == [] and not self.starts_trained:
-            raise InputError(f"{self.path} holds no trained weights: the training it is for has not begun")
+        self.check_trained()
         weights, _ = self.trained
         found, notes = self.fitting(weights, model, spared)
         if content.get("momentum") is not None:  # which a finished training has no more
             notes.append(f"{self.path} is of a training that has not come to its end: its weights are used as they are")
         return found, self.mask(model, spared), notes
+
+    def check_trained(self) -> None:
+        """InputError if the file's training has not begun."""
+        if "state_dict" in self.content and self.content.get("history") == [] and not self.starts_trained:
+            raise InputError(f"{self.path} holds no trained weights: the training it is for has not begun")
 
     @property
     def starts_trained(self) -> bool:

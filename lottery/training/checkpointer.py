@@ -169,6 +169,7 @@ class Checkpointer:
                 "settings": self.settings,
                 "environment": self.context.environment,
                 "examples": self.context.counts,
+                "classes": list(self.context.classes),
                 "flops": self.flops if rounds else {},
                 "vanilla": {"epochs": vanilla.epochs, "steps_per_epoch": vanilla.steps_per_epoch},
                 "round": round,

@@ -40,6 +40,7 @@ class ModelAndData:
     seed: int
     initial: Callable[[int], Weights]  # the network's initial weights, on the CPU, drawn for a purpose
     contents: dict[str, str]  # checksums of data and split
+    classes: tuple[str, ...]  # their names, by label
     notes: list[str]  # what there is to say about flags, and about the files of data and split
 
 
@@ -143,6 +144,7 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
             "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
             "split checksum": found_split.checksum,
         },
+        classes=source.classes,
         notes=[
             *source.notes,
             *found_split.notes,
