@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -38,17 +39,17 @@ def source_from_datasets(
 
 def _read(data: Any, part: str) -> tuple[np.ndarray, np.ndarray, float]:
     """Images, uint8 (n, H, W, C), labels, int64 (n,), and the largest change of a pixel by rounding, in 1/255."""
-    size = _length(data, part)
-    image, _, rounding = _example(data, 0, part)
-    images, labels = np.empty((size, *image.shape), np.uint8), np.empty(size, np.int64)
+    size, images, rounding = _length(data, part), np.empty(0, np.uint8), 0.0
+    labels = np.empty(size, np.int64)
     for i in range(size):
-        found, labels[i], change = _example(data, i, part)
-        if found.shape != image.shape:
+        image, labels[i], change = _example(data, i, part)
+        images = images if i else np.empty((size, *image.shape), np.uint8)
+        if image.shape != images.shape[1:]:
             raise InputError(
-                f"example {i} of the {part} set is {_dims(found)}, the first is {_dims(image)}: all images must be of "
-                "one size and kind"
+                f"example {i} of the {part} set is {_dims(image)}, the first is {_dims(images[0])}: all images must be "
+                "of one size and kind"
             )
-        images[i], rounding = found, max(rounding, change)
+        images[i], rounding = image, max(rounding, change)
     _check_repeatable(data, images, labels, part)
     return images, labels, rounding
 
@@ -94,7 +95,7 @@ def _array(image: Any, where: str) -> np.ndarray:
         return np.asarray(image.convert("L") if image.mode == "1" else image)
     if isinstance(image, Tensor):
         image = image.detach().cpu()
-        return (image.float() if image.is_floating_point() else image).numpy()
+        return (image.float() if image.dtype == torch.bfloat16 else image).numpy()  # NumPy has no bfloat16
     if not isinstance(image, np.ndarray):
         raise InputError(f"{where} has {_kind(image)} for an image: a PIL image, a tensor or an array is needed")
     return image
@@ -120,8 +121,8 @@ def _pixels(image: np.ndarray, where: str) -> tuple[np.ndarray, float]:
         raise InputError(f"{where} must be uint8, or floats in [0, 1], got {image.dtype}")
     if not (image.size and image.min() >= 0 and image.max() <= 1):
         raise InputError(
-            f"{where} has values from {image.min():.4g} to {image.max():.4g}: floats must lie in [0, 1], normalisation "
-            "is the network's"
+            f"{where} has values from {image.min():.4g} to {image.max():.4g}: floats must lie in [0, 1]; leave "
+            "normalisation out, the network begins with it"
         )
     exact = image.astype(np.float64) * 255
     rounded = np.rint(exact)

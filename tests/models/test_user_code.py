@@ -281,3 +281,9 @@ def test_torch_compile_knows_its_modules_from_ours(project):
     model, images = build_model(f"{project}/models.py:Net", **FORM), torch.rand(2, 1, 8, 8)
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     assert torch.equal(compiled(images), model(images))
+
+
+@pytest.mark.parametrize("named", ["a/b/my_data.py:photos", "/a/my_data.py:photos", "my_data.py:photos"])
+def test_the_short_name_of_a_function_is_without_the_folder(named):
+    assert user_code.short_name(named) == "my_data.py:photos"
+    assert user_code.short_name("a.b:photos") == "a.b:photos" and user_code.short_name("res20s") == "res20s"

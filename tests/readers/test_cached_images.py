@@ -30,6 +30,15 @@ def test_second_read_comes_from_the_cache(folder, monkeypatch):
     assert_same(read_source("imagefolder", Path()), first)
 
 
+def test_the_run_that_writes_the_cache_says_where_and_how_large_it_is(folder):
+    (note,) = (note for note in read_source("imagefolder", folder).notes if "decoded" in note)
+    (file,) = cache_files(folder)
+    assert f"kept in {file} (0.0 MB)" in note and "it may be deleted" in note
+    assert not [note for note in read_source("imagefolder", folder).notes if "decoded" in note]
+    file.unlink()
+    assert [note for note in read_source("imagefolder", folder).notes if "decoded" in note] == [note]
+
+
 def touch(root: Path) -> None:
     os.utime(root / "train" / "dog" / "9.png", ns=(0, 1))
 

@@ -1,5 +1,6 @@
 """Which examples train: the share that validates, none that does, and no augmentation."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,10 +52,31 @@ def test_a_ticket_found_on_all_examples_is_trained_on_all(tmp_path):
     ticket = tmp_path / "search/1checkpoint.pth.tar"
     flags = f"{SETTINGS} --epochs 2 --init_dir {ticket} --mask_dir {ticket}"
     out = run("train", flags, tmp_path / "new", expect=2)
-    assert "found with 144 examples that validate here" in out and "--val_fraction" in out
+    assert "found with 144 examples that validate here" in out
+    assert "give --val_fraction 0.0 and no --split_file, as its run had" in out
     out = run("train", f"{flags} --val_fraction 0", tmp_path / "all")
     last = read(tmp_path / "all/checkpoint.pth.tar")["history"][-1]
     assert f"test accuracy at the last epoch: {last['test']:.2f}" in out
+
+
+def test_what_a_search_was_given_is_named_where_other_flags_do_not_fit_it(tmp_path):
+    file = tmp_path / "split.npy"
+    np.save(file, np.random.default_rng(0).permutation(1437))
+    flags = f"{SETTINGS} --epochs 1 --pruning_times 1"
+    run("PrAC", f"{flags} --split_file {file}", tmp_path / "search")
+    had = f"--split_file {file} --val_fraction 0.1"
+    ticket = tmp_path / "search/1checkpoint.pth.tar"
+    given = f"{SETTINGS} --epochs 2 --init_dir {ticket} --mask_dir {ticket}"
+    out = run("train", given, tmp_path / "new", expect=2)
+    assert f"examples that validate here: give {had}, as its run had" in out
+    out = run("imp", f"{flags} --prac_set {ticket}", tmp_path / "new", expect=2)
+    assert f"or not there at all): give {had}, as its run had" in out
+    out = run("PrAC", flags, tmp_path / "search", expect=2)
+    assert "split checksum was" in out and f"Give the same settings ({had}) to go on" in out
+    out = run("PrAC", f"{flags} --like_run {tmp_path}/search --members random", tmp_path / "new", expect=2)
+    assert "another split: split checksum was" in out and f"Give --dataset digits --data data {had}, as it had" in out
+    out = run("train", f"{given} --arch lenet300 --split_file {file}", tmp_path / "new", expect=2)
+    assert "belongs to another network" in out and "Its run had --arch tests.networks:tiny --stem imagenet" in out
 
 
 def test_images_are_trained_on_as_they_are_where_that_is_asked_for(tmp_path, monkeypatch):
