@@ -179,7 +179,7 @@ def test_tickets_and_sets_of_it_are_used_attacked_reported_and_refused_elsewhere
     assert status == 0, err
     report = (project / "report" / "report.md").read_text()
     assert "my_data.py:pairs, lenet300" in report and "no examples are shown" not in report
-    assert list((project / "report" / "figures").glob("gallery-*"))
+    assert list((project / "report" / "figures").glob("examples_disagreeing_*.png"))
     followed = run("imp", f"--dataset my_data.py:other {SEARCH} --prac_set {ticket}", project / "set", expect=2)
     assert "Give the data as they were (--dataset my_data.py:pairs)" in followed
 
