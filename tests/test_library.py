@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import main_imp
+import main_PrAC_imp
 from lottery.checkpointing.run_settings import RunConfig
 from lottery.readers.arrays import source_from_arrays
 from lottery.readers.registry import read_source
@@ -63,6 +64,21 @@ def pages(tmp_path_factory):
             patch.setattr(sys, "path", [str(folder), *sys.path])
             found[page] = run_page(page, folder), folder
     return found
+
+
+def test_the_lines_of_the_readme_load_the_ticket_of_its_search(tmp_path, monkeypatch):
+    """Its first search with rounds of one epoch; then the block of Python as it stands."""
+    monkeypatch.chdir(tmp_path)
+    readme = (ROOT / "README.md").read_text()
+    search = re.search(r"main_PrAC_imp\.py (--arch .*)", readme)[1]
+    status, _, err = run_in_process(main_PrAC_imp, *shlex.split(search), "--epochs", 1, "--gpu", -1)
+    assert status == 0, err
+    names = {}
+    exec(re.search(r"^```python\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)[1], names)
+    kept, size = kept_after(300 * 64 + 100 * 300, 6), 300 * 64 + 100 * 300
+    found = [names["model"][name].weight for name in ("fc1", "fc2")]
+    assert sum(int((weight != 0).sum()) for weight in found) == kept < 0.3 * size
+    assert torch.equal(names["model"]["fc3"].weight, names["file"]["init_weight"]["fc3.weight"])
 
 
 def kept_after(weights, prunings):
