@@ -170,7 +170,7 @@ def test_many_altered_tickets_are_left_out_of_the_figure_of_methods():
     words = [text for text in figure.svg.decode().splitlines() if "<!--" in text]
     assert any("PrAC" in text for text in words) and not any("random mask" in text for text in words)
     assert figure.caption.endswith("are in a chapter of their own.")
-    assert len({row[1] for part in accuracy_parts(task, 0.5) if isinstance(part, Table) for row in part.rows}) == 10
+    assert len({row[0] for part in accuracy_parts(task, 0.5) if isinstance(part, Table) for row in part.rows}) == 10
     assert task.search_names[:2] == ["IMP", "PrAC"], "they have distinct colours"
 
 

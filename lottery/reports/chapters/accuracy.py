@@ -11,8 +11,8 @@ from lottery.reports.style import WIDTH
 
 NETWORKS = {SEARCH: "Networks of the searches' rounds", TICKETS: "Tickets, retrained on all the training data"}
 COLUMNS = (
-    Column("networks"),
     Column("method"),
+    Column("networks"),
     Column("remaining (%)", ".2f"),
     Column("sparsity (%)", ".2f"),
     Column("seeds", "d"),
@@ -88,8 +88,8 @@ def _partly_paired(point) -> bool:
 def table_rows(kind: str, curve: Curve, margin: float) -> list[list]:
     return [
         [
-            "search" if kind == SEARCH else "retrained",
             curve.method.name,
+            "search" if kind == SEARCH else "retrained",
             *_numbers(point),
             *_difference(point.against_dense, holds(point.against_dense, margin)),
             None if point.imp_density is None else 100 * point.imp_density,
@@ -100,7 +100,7 @@ def table_rows(kind: str, curve: Curve, margin: float) -> list[list]:
 
 
 def dense_row(point, name: str) -> list:
-    return ["dense", name, *_numbers(point), *_difference(None, None), None, *_difference(None, None)]
+    return [name, "dense", *_numbers(point), *_difference(None, None), None, *_difference(None, None)]
 
 
 def _numbers(point) -> list:

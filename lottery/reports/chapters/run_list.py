@@ -132,11 +132,19 @@ def hardware_table(runs: Sequence[AnyRun]) -> Table:
         environments.setdefault(tuple(environment.items()), []).append(run.name)
     names = list(dict.fromkeys(name for environment in environments for name, _ in environment))
     columns = [*map(Column, names), Column("runs")]
+    largest = max(environments.values(), key=len, default=[])
     rows = []
     for environment, users in environments.items():
         known = dict(environment)
-        rows.append([*(str(known[name]) if name in known else None for name in names), ", ".join(users)])
-    return Table("hardware", "Versions and hardware.", columns, rows)
+        need_no_list = users is largest and len(users) > MOST_SHOWN
+        which = _most_text(len(users), len(runs)) if need_no_list else ", ".join(users)
+        rows.append([*(str(known[name]) if name in known else None for name in names), which])
+    return Table("hardware", "Versions and hardware.", columns, rows, folded=True)
+
+
+def _most_text(most: int, runs: int) -> str:
+    """The runs of the environment that most of them share, which need not be listed."""
+    return f"all {runs}" if most == runs else f"the other {most}"
 
 
 def settings_table(name: str, about: str, users: Sequence[tuple[str, Sequence[AnyRun]]]) -> Table:

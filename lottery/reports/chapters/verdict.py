@@ -14,8 +14,8 @@ MOST_OPEN = 4  # statements without a verdict that a sentence names
 SUPPORTED, UNSUPPORTED, OPEN = "Supported", "Not supported", "Left open"
 NETWORKS = {SEARCH: "during the search", TICKETS: "retrained"}
 COLUMNS = (
-    Column("networks"),
     Column("method"),
+    Column("networks"),
     Column("minus"),
     Column("remaining (%)", ".2f"),
     Column("pairs", "d"),
@@ -184,8 +184,8 @@ def _number(difference: Interval | None) -> int:
 def difference_table(found: Sequence[tuple[str, Statement]], task: Task) -> Table:
     rows: list[list[Cell]] = [
         [
-            NETWORKS[kind],
             statement.about,
+            NETWORKS[kind],
             statement.reference,
             100 * density,
             *difference,
