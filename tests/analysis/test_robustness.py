@@ -140,7 +140,7 @@ def test_the_report_shows_means_by_density(call, tmp_path):
         run("train", f"{QUICK} --epochs 1 --decreasing_lr 5 --seed {seed}", tmp_path / str(seed))
     assert call("main_robustness", tmp_path / "0", tmp_path / "1")[0] == 0
     assert report.main([str(tmp_path / "0"), str(tmp_path / "1"), "--output", str(tmp_path / "report")]) == 0
-    (row,) = csv.DictReader((tmp_path / "report/tables/robustness-1.csv").open())
+    (row,) = csv.DictReader((tmp_path / "report/tables/robustness_digits_lenet300.csv").open())
     both = [records(tmp_path / str(seed))["rounds"][0] for seed in (0, 1)]
     assert (row["networks"], row["method"], row["runs"]) == ("dense", "dense network", "2")
     for heading, name in (("clean", "clean"), ("FGSM", "fgsm"), ("PGD", "pgd")):

@@ -254,7 +254,7 @@ def test_the_chapter_on_sets_has_those_of_a_run_and_of_its_controls(controls):
     found, notes = logged(read_runs, [controls / "easy", controls / "PrAC", controls / "steps"])
     (task,), more = logged(group_by_task, found)
     assert not notes and not more
-    figure, table, *_ = prac_set_parts(task, 1, None)
+    figure, table, *_ = prac_set_parts(task, None)
     rows = checkpoints(controls / "PrAC")[-1]["rounds"]
     sizes = [row["next_set"] for row in rows]
     assert [(row[0], row[1], row[7]) for row in table.rows] == [

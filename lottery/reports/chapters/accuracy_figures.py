@@ -18,7 +18,6 @@ from lottery.reports.style import (
     COLOURS,
     WIDTH,
     canvas,
-    counted,
     density_axis,
     dodge,
     legend_below,
@@ -60,11 +59,18 @@ def accuracy_figure(
     legend_below(figure, axes, columns=2)
     caption = (
         f"{networks}, {task.name}. Test accuracy at the best validation epoch, without a validation set after the "
-        f"last; mean and standard deviation over {counted(curves[0].seeds, 'seed') if same else 'seeds'}."
+        f"last; {over_seeds([curve.seeds for curve in curves])}."
     )
     if left_out:
         caption += " Tickets that were altered, and those of rules, are in a chapter of their own."
     return render(figure, name, caption + below)
+
+
+def over_seeds(seeds: Sequence[int]) -> str:
+    """What is shown of methods with so many seeds, for a caption."""
+    if max(seeds) == 1:
+        return "one seed"
+    return f"mean and standard deviation over {f'{seeds[0]} seeds' if len(set(seeds)) == 1 else 'seeds'}"
 
 
 def readable(lines: Sequence[Line]) -> Sequence[Line]:

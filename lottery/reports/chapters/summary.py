@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from lottery.reports.chapters.accuracy import figure_of
-from lottery.reports.chapters.accuracy_figures import readable
+from lottery.reports.chapters.accuracy_figures import over_seeds, readable
 from lottery.reports.chapters.effort import effort_of
 from lottery.reports.chapters.verdict import verdict_parts
 from lottery.reports.comparison.accuracy import ROUNDING, Curve, Point, accuracy_curves, log_ratio
@@ -90,7 +90,7 @@ def headline_table(task: Task, kind: str, curves: Sequence[Curve]) -> Table:
 
 def headline_caption(task: Task, kind: str, curves: Sequence[Curve], shown: Sequence[Curve]) -> str:
     networks = {TICKETS: "Tickets, retrained on all the training data", SEARCH: "Networks of the searches' rounds"}
-    texts = [f"{networks[kind]}: mean ± standard deviation over seeds."]
+    texts = [f"{networks[kind]}: {over_seeds([curve.seeds for curve in shown])}."]
     if any(point.against_imp for curve in shown for point in curve.points):
         texts.append("Below: the difference from IMP with the same seed, with its 95 % interval.")
     texts += [dense_text(dense) for dense in unique(curve.dense for curve in shown if curve.dense)]
