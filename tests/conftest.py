@@ -38,6 +38,14 @@ def quick_pictures():
         yield real
 
 
+@pytest.fixture(autouse=True, scope="session")
+def figures_drawn_here():
+    """The processes of tests have threads, beside which it is not safe to fork; and fixtures look at what is drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lottery.reports.drawing.CORES", 1)
+        yield
+
+
 @pytest.fixture
 def tiny():
     torch.manual_seed(3)

@@ -35,17 +35,20 @@ def writing(path: Path) -> Iterator[None]:
         raise RunError(f"{path} cannot be written ({write_failure(error)}); what was written before is kept") from error
 
 
-def write_atomically(path: Path, save: Callable[[BinaryIO], object], checksum: bool = False) -> None:
+def write_atomically(
+    path: Path, save: Callable[[BinaryIO], object], checksum: bool = False, durable: bool = True
+) -> None:
     """Replace the file at `path` by what `save` writes: even after a power cut it holds all of the old or all of the
-    new contents. With `checksum`, for zip archives, the checksum is added.
+    new contents. With `checksum`, for zip archives, the checksum is added. What can be made again need not be
+    `durable`: a power cut may empty it, but it takes no wait for the disk.
 
     The file's mode follows the user's umask. Signals wait until it is written. RunError if it cannot be written.
     """
     with writing(path), shielded():
-        _write_and_rename(path, save, checksum)
+        _write_and_rename(path, save, checksum, durable)
 
 
-def _write_and_rename(path: Path, save: Callable[[BinaryIO], object], checksum: bool) -> None:
+def _write_and_rename(path: Path, save: Callable[[BinaryIO], object], checksum: bool, durable: bool) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("x+b") as file:
@@ -53,13 +56,15 @@ def _write_and_rename(path: Path, save: Callable[[BinaryIO], object], checksum: 
             if checksum:
                 _add_checksum(file)
             file.flush()
-            sync(file.fileno(), path)
+            if durable:
+                sync(file.fileno(), path)
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):  # the first error is the one to report
             temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def _save(save: Callable[[BinaryIO], object], file: BinaryIO) -> None:

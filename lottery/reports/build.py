@@ -10,6 +10,7 @@ from pathlib import Path
 from lottery.checkpointing.atomic_file import write_atomically
 from lottery.checkpointing.script_names import Script
 from lottery.checkpointing.version import suite_version
+from lottery.reports import drawing
 from lottery.reports.chapters.accuracy import accuracy_parts
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
 from lottery.reports.chapters.cost import cost_parts
@@ -52,8 +53,8 @@ class Comparison:
 
 
 def make_report(config: ReportConfig) -> None:
-    """Read the runs and write the report. Notes on runs that are damaged or left out are printed to stderr, and are the
-    chapter of its own. InputError if no run can be read."""
+    """Read the runs and write the report. Notes on runs that are damaged or left out are printed to stderr, and are a
+    chapter of their own. InputError if no run can be read."""
     notes: list[str] = []
 
     def log(note: str) -> None:
@@ -70,7 +71,8 @@ def make_report(config: ReportConfig) -> None:
         group_by_family([run for run in runs if isinstance(run, StabilityRun)], log),
         [run for run in runs if run.repeats],
     )
-    report = compose_report(comparison, notes, config.margin, config.data)
+    with drawing.in_processes():
+        report = compose_report(comparison, notes, config.margin, config.data)
     for paragraph in report.all(Paragraph):
         if paragraph.warns:
             print_note(paragraph.text)
@@ -126,7 +128,7 @@ def write_report(report: Report, folder: Path) -> None:
     """Write the report's files, each atomically; other files in the folder stay."""
     contents = {"report.html": html(report).encode(), "report.md": markdown(report).encode()}
     for figure in report.all(Figure):
-        contents |= {f"figures/{figure.name}.{kind}": getattr(figure, kind) for kind in ("png", "svg", "pdf")}
+        contents |= {f"figures/{figure.name}.{kind}": content for kind, content in figure.files._asdict().items()}
     for table in report.all(Table):
         contents[f"tables/{table.name}.csv"] = table.csv()
         if table.is_shown:
@@ -134,7 +136,7 @@ def write_report(report: Report, folder: Path) -> None:
     for part in ("figures", "tables"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        write_atomically(folder / name, partial(_write, content))
+        write_atomically(folder / name, partial(_write, content), durable=False)
     print(f"{folder / 'report.html'}, the same in report.md; pictures in figures/, all numbers in tables/")
 
 

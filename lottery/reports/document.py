@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -53,15 +53,25 @@ class Commands:
     lines: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A figure in three formats; `name` is the stem of its files."""
+class Files(NamedTuple):
+    """A figure's files by their format."""
 
-    name: str
-    caption: str
     png: bytes
     svg: bytes
     pdf: bytes
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure in three formats; `name` is the stem of its files, which `drawn` returns once they are drawn."""
+
+    name: str
+    caption: str
+    drawn: Callable[[], Files]
+
+    @property
+    def files(self) -> Files:
+        return self.drawn()
 
     @property
     def title(self) -> str:

@@ -109,8 +109,8 @@ def _folded(folded: Folded) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    data = base64.b64encode(figure.svg).decode()
-    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(figure.title)}"{_size(figure.png)}>'
+    data = base64.b64encode(figure.files.svg).decode()
+    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(figure.title)}"{_size(figure.files.png)}>'
     caption = f"{escape(figure.caption)} {_files('figures', figure.name, ('png', 'svg', 'pdf'))}"
     return f'<figure id="{figure.name}">\n{image}\n<figcaption>{caption}</figcaption>\n</figure>'
 

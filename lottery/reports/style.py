@@ -5,6 +5,7 @@ import itertools
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import matplotlib
@@ -23,7 +24,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-from lottery.reports.document import Figure
+from lottery.reports import drawing
+from lottery.reports.document import Figure, Files
 from lottery.reports.fonts import font_family
 
 WIDTH = 7.0  # inches
@@ -52,7 +54,9 @@ SETTINGS = {
     "figure.constrained_layout.h_pad": 0.06,
 }
 FORMATS: dict[str, Callable[[Canvas, io.BytesIO], None]] = {  # how a figure is written; without the date and version
-    "png": lambda figure, file: FigureCanvasAgg(figure).print_png(file, metadata={"Software": None}),
+    "png": lambda figure, file: FigureCanvasAgg(figure).print_png(
+        file, metadata={"Software": None}, pil_kwargs={"compress_level": 3}
+    ),
     "svg": lambda figure, file: FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None}),
     "pdf": lambda figure, file: FigureCanvasPdf(figure).print_pdf(file, metadata={"CreationDate": None}),
 }
@@ -90,10 +94,14 @@ def canvas(
 
 
 def render(figure: Canvas, name: str, caption: str) -> Figure:
-    """The figure as PNG, SVG and PDF; it is closed.
+    """The figure as PNG, SVG and PDF; it is closed."""
+    drawn = drawing.drawn(partial(draw, figure))
+    plt.close(figure)
+    return Figure(name, caption, drawn)
 
-    Drawn once for each format, and laid out for the first: `savefig` would draw it twice as often.
-    """
+
+def draw(figure: Canvas) -> Files:
+    """Drawn once for each format, and laid out for the first: `savefig` would draw it twice as often."""
     figure.set_dpi(DPI)
     files = {}
     for kind, write in FORMATS.items():
@@ -102,8 +110,7 @@ def render(figure: Canvas, name: str, caption: str) -> Figure:
         figure.set_layout_engine("none")
         figure.set_dpi(DPI)  # vector formats set their own
         files[kind] = file.getvalue()
-    plt.close(figure)
-    return Figure(name, caption, **files)
+    return Files(**files)
 
 
 def wrapped(label: str, letters: int) -> str:
@@ -178,7 +185,8 @@ def label_cells(image: AxesImage, text: Callable[[float], str], size: float = 8)
     for (row, column), value in np.ndenumerate(np.ma.filled(values.astype(float), math.nan)):
         if value == value:
             shade = text_colour(colours[row, column])
-            image.axes.text(column, row, text(value), ha="center", va="center", fontsize=size, color=shade)
+            label = image.axes.text(column, row, text(value), ha="center", va="center", fontsize=size, color=shade)
+            label.set_in_layout(False)  # it lies within the axes: measuring hundreds of them takes long
 
 
 def text_colour(background: Sequence[float]) -> str:

@@ -167,7 +167,7 @@ def test_many_altered_tickets_are_left_out_of_the_figure_of_methods():
         runs[-1].settings = runs[-1].settings | kind
     (task,), _ = logged(group_by_task, runs)
     (figure,) = [part for part in unfolded(summary_parts(task, 0.5)) if "weights" in getattr(part, "name", "")]
-    words = [text for text in figure.svg.decode().splitlines() if "<!--" in text]
+    words = [text for text in figure.files.svg.decode().splitlines() if "<!--" in text]
     assert any("PrAC" in text for text in words) and not any("random mask" in text for text in words)
     assert figure.caption.endswith("are in a chapter of their own.")
     assert len({row[0] for part in accuracy_parts(task, 0.5) if isinstance(part, Table) for row in part.rows}) == 10

@@ -3,7 +3,7 @@
 import re
 import struct
 
-from lottery.reports.document import MOST_ROWS, Beside, Column, Figure, Folded, Paragraph, Report, Section, Table
+from lottery.reports.document import MOST_ROWS, Beside, Column, Figure, Files, Folded, Paragraph, Report, Section, Table
 from lottery.reports.html import html
 from lottery.reports.latex import latex
 from lottery.reports.markdown import markdown
@@ -43,7 +43,7 @@ def test_a_table_as_latex():
 
 
 def test_parts_within_folded_ones_are_found_and_rendered():
-    figure = Figure("accuracy", "Accuracy.", b"png", b"<svg/>", b"pdf")
+    figure = Figure("accuracy", "Accuracy.", lambda: Files(b"png", b"<svg/>", b"pdf"))
     table = Table("numbers", "Numbers.", (Column("n"),), [[1]])
     report = Report("title", [Section("One", "one", [Beside([figure]), Folded("More", [Paragraph("text"), table])])])
     assert report.all(Figure) == [figure] and report.all(Table) == [table]
@@ -66,7 +66,9 @@ def test_folded_tables_are_whole_in_both_and_titled_by_their_captions():
 
 def test_a_figure_has_a_short_text_and_its_size():
     header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 1400, 800)
-    figure = Figure("f", "Distance by epoch: a line for each 1.5 rounds. More.", header, b"<svg/>", b"pdf")
+    figure = Figure(
+        "f", "Distance by epoch: a line for each 1.5 rounds. More.", lambda: Files(header, b"<svg/>", b"pdf")
+    )
     page = html(Report("r", [Section("S", "s", [figure])]))
     assert 'alt="Distance by epoch" width="672" height="384"' in page
     assert re.findall(r'href="figures/f\.(\w+)"', page) == ["png", "svg", "pdf"]

@@ -13,6 +13,7 @@ from lottery.reports.document import (
     Column,
     Commands,
     Figure,
+    Files,
     Folded,
     Heading,
     Listing,
@@ -83,7 +84,9 @@ def box(tab, selector: str) -> Box:
 
 def made_up_sections() -> list[Section]:
     """A chapter with parts of every kind, each with names longer than the window."""
-    first, second, hidden = (Figure(name, f"{LONG}: {SOLID}.", b"", SVG, b"") for name in ("first", "second", "hidden"))
+    first, second, hidden = (
+        Figure(name, f"{LONG}: {SOLID}.", lambda: Files(b"", SVG, b"")) for name in ("first", "second", "hidden")
+    )
     columns = [Column("run"), Column(f"path {SOLID}"), *(Column(f"number of {i}", ".2f") for i in range(11))]
     rows = [[f"{LONG}_{i}", f"/{LONG}/{SOLID}\n{SOLID}", *[1234.5] * 11] for i in range(60)]
     table = Table("wide", f"A table of {SOLID}.", columns, rows)

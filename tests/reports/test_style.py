@@ -51,7 +51,7 @@ def test_rows_of_altered_tickets_have_room_for_long_names():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _, figure, table = altered_ticket_parts(tasks, 0.5)
-    assert max(len(row[0]) for row in table.rows) > 100 and figure.png
+    assert max(len(row[0]) for row in table.rows) > 100 and figure.files.png
 
 
 # --- numbers on axes --------------------------------------------------------------------------------------------------
