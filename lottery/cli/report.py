@@ -12,11 +12,13 @@ out. Exit status 0; 2 if there is nothing to report.
 
 from collections.abc import Sequence
 
+from lottery.checkpointing.run_directory import RunDirectory
 from lottery.cli import checks
 from lottery.cli.configs import from_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import not_negative, path
 from lottery.reports.config import ReportConfig
+from utils import InputError
 
 
 def parser() -> Parser:
@@ -43,4 +45,6 @@ def read_config(argv: Sequence[str] | None) -> ReportConfig:
     """The flags; InputError for an --output that cannot be used."""
     args = parser().parse_args(argv)
     checks.check_directory("--output", args.output)
+    if RunDirectory(args.output).summary.exists():
+        raise InputError(f"--output {args.output} holds a run: a report needs a directory of its own")
     return from_flags(ReportConfig, args)

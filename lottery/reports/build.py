@@ -36,6 +36,7 @@ from lottery.results.greedy_runs import GreedyRun
 from lottery.results.runs import AnyRun, read_runs
 from lottery.results.stability_runs import StabilityRun
 from lottery.results.ticket_runs import Run
+from lottery.terminal import counted, print_lines
 from utils import InputError
 
 
@@ -64,7 +65,7 @@ def make_report(config: ReportConfig) -> None:
     runs = read_runs(config.runs, log)
     if not runs:
         raise InputError("there is no run to report: see the notes above")
-    print(f"{len(runs)} run{'s' if len(runs) > 1 else ''} read")
+    print(f"{counted(len(runs), 'run')} read")
     comparison = Comparison(
         group_by_task([run for run in runs if isinstance(run, Run)], log),
         group_by_sweep([run for run in runs if isinstance(run, GreedyRun)], log),
@@ -80,7 +81,7 @@ def make_report(config: ReportConfig) -> None:
 
 
 def print_note(note: str) -> None:
-    print(f"report.py: note: {note}", file=sys.stderr)
+    print_lines(f"report.py: note: {note}", stream=sys.stderr)
 
 
 def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, data: Path | None) -> Report:
@@ -137,7 +138,7 @@ def write_report(report: Report, folder: Path) -> None:
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         write_atomically(folder / name, partial(_write, content), durable=False)
-    print(f"{folder / 'report.html'}, the same in report.md; pictures in figures/, all numbers in tables/")
+    print_lines(f"{folder / 'report.html'}, the same in report.md; pictures in figures/, all numbers in tables/")
 
 
 def _write(content: bytes, file) -> None:

@@ -103,6 +103,7 @@ _queue: _Queue | None = None  # None where figures are drawn at once
 def _draw_and_send(draws: Sequence[Draw], sender: Connection) -> None:
     gc.disable()  # to look for garbage is to copy all pages that are shared with the first process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the report, which ends this process
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sender.send([_result(draw) for draw in draws])
 
 

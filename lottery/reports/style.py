@@ -130,11 +130,6 @@ def legend_below(figure: Canvas, axes: Axes, columns: int = 3) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.8, columnspacing=1.2)
 
 
-def counted(number: int, thing: str, several: str = "") -> str:
-    """ "1 seed", "3 seeds"."""
-    return f"{number} {thing if number == 1 else several or thing + 's'}"
-
-
 # --- numbers on axes --------------------------------------------------------------------------------------------------
 
 

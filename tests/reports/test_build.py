@@ -251,6 +251,13 @@ def test_an_output_that_is_a_file_is_refused(runs, tmp_path, capsys):
     assert "is a file" in capsys.readouterr().err
 
 
+def test_a_report_is_not_written_among_the_files_of_a_run(runs, capsys):
+    before = sorted(file.name for file in (runs / "dense_0").iterdir())
+    assert report.main([str(runs / "dense_0"), "--output", str(runs / "dense_0")]) == 2
+    assert "holds a run: a report needs a directory of its own" in capsys.readouterr().err
+    assert sorted(file.name for file in (runs / "dense_0").iterdir()) == before
+
+
 def test_images_that_are_not_those_of_the_runs_are_not_shown(runs, tmp_path):
     found, _ = logged(read_runs, [runs / "PrAC_0"])
     for change, words in ({"data checksum": "00"}, "holds other images"), ({"dataset": "cifar10"}, "CIFAR10 is not in"):

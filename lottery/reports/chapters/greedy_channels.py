@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from lottery.greedy.names import GREEDY
 from lottery.reports.chapters.channel_figures import accuracy_figure, goal_text, measured_stages, selections
 from lottery.reports.chapters.greedy_tables import (
-    count,
     iteration_list,
     mean,
     measured_table,
@@ -22,6 +21,7 @@ from lottery.reports.comparison.sweeps import Cell, Sweep
 from lottery.reports.document import Cell as Entry
 from lottery.reports.document import Column, Listing, Paragraph, Part, Table
 from lottery.results.channel_runs import TOLERANCE, network_name
+from lottery.terminal import counted
 
 MEASURED = ("train", "test")
 BATCHES = ("1", "128")  # images at once
@@ -58,7 +58,7 @@ def explanation(sweep: Sweep, has_pretraining: bool) -> str:
     when = sweep.cells[0].iterations()
     where = f"At iterations {iteration_list(when)} of its pre-training" if has_pretraining else "Of given weights"
     epochs = settings["fine_tune_epochs"]
-    tuned = f", and trained for {count(epochs, 'epoch')} more (fine-tuned)" if epochs else ""
+    tuned = f", and trained for {counted(epochs, 'epoch')} more (fine-tuned)" if epochs else ""
     text = (
         f"{where} channels of a network are selected layer by layer from nothing, each the one that lowers the loss "
         f"most; the others are dropped (selected){tuned}."
@@ -112,7 +112,7 @@ def difference_sentences(sweep: Sweep) -> list[str]:
 
 
 def difference_text(found: Interval) -> str:
-    text = f"{found.mean:+.2f} points of test accuracy over {count(found.n, 'pair')} of seeds"
+    text = f"{found.mean:+.2f} points of test accuracy over {counted(found.n, 'pair')} of seeds"
     if found.low is None:
         return f"{text}: no verdict"
     return f"{text} (95 % interval {found.low:+.2f} to {found.high:+.2f}): {difference_verdict(found)}"
@@ -249,7 +249,7 @@ def cost_sentences(sweep: Sweep) -> list[str]:
                 if cost[f"{name} before"]}  # fmt: skip
         sizes = (f"{left['channels']} of the channels, {left['parameters']} of the parameters and {left['flops']} of "
                  "the FLOPs are left")  # fmt: skip
-        times = [f"{left[size]} of the time with {count(int(size), 'image')}" for size in BATCHES if size in left]
+        times = [f"{left[size]} of the time with {counted(int(size), 'image')}" for size in BATCHES if size in left]
         passes = f"; a forward pass takes {', '.join(times)}" if times else ""
         found.append(f"{goal_text(cell)}: {sizes}{passes}.")
     return found

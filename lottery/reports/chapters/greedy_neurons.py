@@ -16,7 +16,6 @@ from lottery.reports.chapters.greedy_figures import (
     sweep_widths,
 )
 from lottery.reports.chapters.greedy_tables import (
-    count,
     iteration_list,
     iterations_text,
     mean,
@@ -33,6 +32,7 @@ from lottery.reports.comparison.statistics import FEWEST, sign_test
 from lottery.reports.comparison.sweeps import Cell, Sweep
 from lottery.reports.document import Cell as Entry
 from lottery.reports.document import Column, Listing, Paragraph, Part, Table
+from lottery.terminal import counted
 
 FOUND = {network: name for network, name in NETWORKS.items() if network != "dense"}
 BASELINES = {"random": "random multiset", "largest": "neurons of the largest output"}
@@ -97,14 +97,14 @@ def growth_sentence(small: Cell, large: Cell, network: str, measured: str, delta
     )
     return (
         f"Width {small.swept.width:,}, {FOUND[network]}, on {MEASURED[measured]}: needed {'; '.join(required)}. "
-        f"With more examples later in {later}, earlier in {earlier} of {count(len(pairs), 'pair')} of seeds: "
+        f"With more examples later in {later}, earlier in {earlier} of {counted(len(pairs), 'pair')} of seeds: "
         f"{growth_verdict(later, earlier, len(pairs))}."
     )
 
 
 def growth_verdict(later: int, earlier: int, pairs: int) -> str:
     if pairs < FEWEST:
-        return f"no verdict from {count(pairs, 'pair')}"
+        return f"no verdict from {counted(pairs, 'pair')}"
     if sign_test(later, pairs):
         return "it grows with the sub-data-set"
     return "it falls as the sub-data-set grows" if sign_test(earlier, pairs) else "not shown to grow or fall"
@@ -118,7 +118,7 @@ def vacuous_sentence(sweep: Sweep) -> str:
     vacuous = sum(point["vacuous"] for point in known)
     return (
         f"The bound on the loss after {sweep.settings['neurons']:,} picks is above that of the zero function, and so "
-        f"vacuous, in {vacuous} of {count(len(known), 'selection')} ({100 * vacuous / len(known):.0f} %)."
+        f"vacuous, in {vacuous} of {counted(len(known), 'selection')} ({100 * vacuous / len(known):.0f} %)."
     )
 
 

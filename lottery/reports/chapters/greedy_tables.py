@@ -58,10 +58,6 @@ def iteration_text(iteration: float) -> str:
     return "never" if iteration == math.inf else f"{iteration:.0f}"
 
 
-def count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def points_text(delta: float) -> str:
     return f"{delta:g} point{'' if delta == 1 else 's'}"
 

@@ -14,7 +14,8 @@ from lottery.reports.comparison.method_costs import MethodCost, imp_cost, method
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
 from lottery.reports.comparison.statistics import Interval, spread
 from lottery.reports.document import Beside, Cell, Column, Figure, Folded, Listing, Paragraph, Part, Table
-from lottery.reports.style import COLUMN_WIDTH, counted, percent
+from lottery.reports.style import COLUMN_WIDTH, percent
+from lottery.terminal import counted
 
 MOST_DENSITIES = 3  # of the headline table
 MOST_ROWS = 8  # of the headline table with altered tickets; without them there may be more
