@@ -22,7 +22,7 @@ from lottery.reports.chapters.prac_sets import prac_set_parts
 from lottery.reports.chapters.robustness import robustness_parts
 from lottery.reports.chapters.run_list import run_list_parts
 from lottery.reports.chapters.stability import stability_parts
-from lottery.reports.chapters.summary import summary_parts
+from lottery.reports.chapters.summary import also_compared, summary_parts
 from lottery.reports.chapters.training_curves import training_curve_parts
 from lottery.reports.comparison.methods import Task, group_by_task
 from lottery.reports.comparison.stability_families import Family, group_by_family
@@ -89,7 +89,7 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
     tasks, sweeps, families = comparison.tasks, comparison.sweeps, comparison.families
     neurons, channels = comparison.sweeps_by(Script.GREEDY), comparison.sweeps_by(Script.CHANNELS)
     chapters: dict[str, list[Part]] = {
-        "Summary": chapter(tasks, lambda task: summary_parts(task, margin)),
+        "Summary": [*chapter(tasks, lambda task: summary_parts(task, margin)), *also_compared(sweeps, families)],
         "Notes": [Listing(notes)] if notes else [],
         "Accuracy": chapter(tasks, lambda task: accuracy_parts(task, margin)),
         "Elastic tickets, controls and rules": altered_ticket_parts(tasks, margin),

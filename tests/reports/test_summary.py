@@ -1,9 +1,11 @@
 """The first screen of a report: its line, its table, its figures, from runs made by hand."""
 
+from lottery.reports.chapters.accuracy_figures import accuracy_axis
 from lottery.reports.chapters.summary import compared, headline_table, summary_parts
 from lottery.reports.comparison.accuracy import accuracy_curves
 from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
 from lottery.reports.document import Beside, Folded, Table
+from lottery.reports.style import canvas
 from tests.helpers import IMP, PRAC, TRAIN, control, logged, made, retrained, seeds
 
 
@@ -29,6 +31,31 @@ def test_one_line_says_what_was_compared():
     assert compared(task) == f"{task.name}, 2 methods, seeds 0 to 4, 35 runs."
     runs = [retrained(IMP, 1, 90.0), control(IMP, "reinit", 1, 88.0, 0)]
     assert compared(task_of(runs)).endswith(", 1 method, 1 control or altered ticket, seed 0, 2 runs.")
+
+
+def test_what_has_no_ticket_has_a_line_too():
+    """The dense network alone; nothing is said of methods that are not there."""
+    parts = summary_parts(task_of(seeds(TRAIN, [[91.0], [92.0]])), 0.5)
+    assert [part.text for part in parts] == [
+        "digits, tiny, the dense network, seeds 0, 1, 2 runs.",
+        "Dense network: 91.50 ± 0.71 (2 seeds).",
+    ]
+    alone = headline_table_of([control(IMP, "reinit", 1, 88.0, 0)])
+    assert [column.heading for column in alone.columns] == ["method", "seeds", "test (%) at 50 % of the weights"]
+
+
+def headline_table_of(runs):
+    task = task_of(runs)
+    return headline_table(task, TICKETS, accuracy_curves(task, TICKETS, 0.5))
+
+
+def test_an_axis_leaves_out_lines_that_fall_far_below_the_others():
+    """Not those of a few points, however close the others are to each other."""
+    _, (axes,) = canvas()
+    assert accuracy_axis(axes, {"a": [90, 89.9], "b": [90, 89.8], "c": [90, 85]}) == ""
+    words = accuracy_axis(axes, {"a": [90, 88], "b": [90, 87], "c": [89, 40.5]})
+    assert words == " The axis ends above points of c, the lowest of which is at 40.50 %."
+    assert axes.get_ylim()[0] > 85
 
 
 def test_the_table_has_accuracies_differences_and_costs():

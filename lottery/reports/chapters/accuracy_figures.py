@@ -30,7 +30,8 @@ from lottery.retraining.rules import RULES, takes_trained
 
 Line = TypeVar("Line", Curve, EffortLine)
 WINNING, EQUAL = "winning (against dense", "equal (against IMP"
-MOST_DEPTH = 4  # a line that falls so many times as far as the usual one leaves the axis
+MOST_DEPTH = 4  # a line that falls so many times as far as the usual one leaves the axis,
+LEAST_DEPTH = 10  # if it falls by more than so many points
 DENSE_LINES = ((0, (1, 1)), (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (2, 3)))  # of the dense networks of several recipes
 
 
@@ -89,9 +90,10 @@ def accuracy_axis(axes: Axes, lines: Mapping[str, Sequence[float]]) -> str:
     best = max(max(means) for means in lines.values())
     depths = {name: best - min(means) for name, means in lines.items()}
     usual = statistics.median(depths.values())
-    if max(depths.values()) <= MOST_DEPTH * usual:
+    deepest = max(MOST_DEPTH * usual, LEAST_DEPTH)
+    if max(depths.values()) <= deepest:
         return ""
-    shown = max(depth for depth in depths.values() if depth <= MOST_DEPTH * usual)
+    shown = max(depth for depth in depths.values() if depth <= deepest)
     axes.set_ylim(best - 1.25 * shown, min(best + 0.25 * shown, 100.5))
     below = [name for name, depth in depths.items() if depth > 1.25 * shown]
     lowest = min(min(means) for means in lines.values())

@@ -7,14 +7,25 @@ from lottery.reports.chapters.accuracy import figure_of
 from lottery.reports.chapters.accuracy_figures import over_seeds, readable
 from lottery.reports.chapters.effort import effort_of
 from lottery.reports.chapters.verdict import verdict_parts
-from lottery.reports.comparison.accuracy import ROUNDING, Curve, Point, accuracy_curves, log_ratio
+from lottery.reports.comparison.accuracy import (
+    ROUNDING,
+    Curve,
+    Point,
+    Seeds,
+    accuracy_curves,
+    accuracy_points,
+    log_ratio,
+)
 from lottery.reports.comparison.effort import EffortLine, search_lines, ticket_lines
 from lottery.reports.comparison.masks import evenly_spaced
 from lottery.reports.comparison.method_costs import MethodCost, imp_cost, method_costs, percentage, saved_against
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
+from lottery.reports.comparison.stability_families import Family, families_by_task
 from lottery.reports.comparison.statistics import Interval, spread
+from lottery.reports.comparison.sweeps import Sweep
 from lottery.reports.document import Beside, Cell, Column, Figure, Folded, Listing, Paragraph, Part, Table
 from lottery.reports.style import COLUMN_WIDTH, percent
+from lottery.results.runs import AnyRun
 from lottery.terminal import counted
 
 MOST_DENSITIES = 3  # of the headline table
@@ -26,7 +37,7 @@ def summary_parts(task: Task, margin: float) -> list[Part]:
     kind = TICKETS if any(sparse(curve) for curve in accuracy_curves(task, TICKETS, margin)) else SEARCH
     curves = [curve for curve in accuracy_curves(task, kind, margin) if sparse(curve)]
     parts: list[Part] = [Paragraph(compared(task))]
-    parts += [headline_table(task, kind, curves)] if curves else []
+    parts += [headline_table(task, kind, curves)] if curves else [Paragraph(text) for text in dense_texts(task)]
     parts += key_parts(task)
     figures = headline_figures(task, kind, margin)
     parts += [Beside(figures)] if figures else []
@@ -49,10 +60,23 @@ def compared(task: Task) -> str:
     runs = [run for method in task.methods for run in method.runs]
     searches = {method.search: method.is_altered for method in task.methods if method.kind != DENSE}
     altered = sum(searches.values())
-    texts = [task.name, counted(len(searches) - altered, "method")]
+    plain = len(searches) - altered
+    texts = [task.name] + ([counted(plain, "method")] if plain else [])
     texts += [counted(altered, "control or altered ticket", "controls and altered tickets")] if altered else []
-    texts += [seeds_text(sorted({run.seed for run in runs}, key=str)), counted(len(runs), "run")]
-    return f"{', '.join(texts)}."
+    texts += [] if searches else ["the dense network"]
+    return f"{', '.join([*texts, *seeds_and_runs(runs)])}."
+
+
+def also_compared(sweeps: Sequence[Sweep], families: Sequence[Family]) -> list[Part]:
+    """A line for each sweep of greedy selection, and for what measured stability."""
+    found: list[tuple[str, Sequence[AnyRun]]] = [(sweep.name, sweep.runs) for sweep in sweeps]
+    for task, related in families_by_task(families).items():
+        found.append((f"stability of {task}", [run for family in related for run in family.runs]))
+    return [Paragraph(f"{', '.join([name, *seeds_and_runs(runs)])}.") for name, runs in found]
+
+
+def seeds_and_runs(runs: Sequence[AnyRun]) -> list[str]:
+    return [seeds_text(sorted({run.seed for run in runs}, key=str)), counted(len(runs), "run")]
 
 
 def seeds_text(seeds: Sequence) -> str:
@@ -77,15 +101,15 @@ def headline_table(task: Task, kind: str, curves: Sequence[Curve]) -> Table:
     columns = [Column("method"), Column("seeds", "d")]
     columns += [Column(f"test (%) at {percent(density)} % of the weights") for density in densities]
     last = percent(densities[-1])
-    columns += [Column(f"steps to find the {last} %")]
-    columns += [Column("to find and train it")] * bool(lines)
+    columns += [Column(f"steps to find the {last} %"), Column("to find and train it")]
     rows: list[list[Cell]] = []
     for curve in shown:
         row: list[Cell] = [curve.method.name, curve.seeds]
         row += [accuracy_text(point_at(curve.points, density)) for density in densities]
-        row += [search_text(curve.method, costs, densities[-1])]
-        row += [training_text(curve.method, lines, densities[-1])] * bool(lines)
+        row += [search_text(curve.method, costs, densities[-1]), training_text(curve.method, lines, densities[-1])]
         rows.append(row)
+    filled = [place for place in range(len(columns)) if any(row[place] is not None for row in rows)]
+    columns, rows = [columns[place] for place in filled], [[row[place] for place in filled] for row in rows]
     return Table(f"summary_{task.stem}", headline_caption(task, kind, curves, shown), columns, rows)
 
 
@@ -94,14 +118,21 @@ def headline_caption(task: Task, kind: str, curves: Sequence[Curve], shown: Sequ
     texts = [f"{networks[kind]}: {over_seeds([curve.seeds for curve in shown])}."]
     if any(point.against_imp for curve in shown for point in curve.points):
         texts.append("Below: the difference from IMP with the same seed, with its 95 % interval.")
-    texts += [dense_text(dense) for dense in unique(curve.dense for curve in shown if curve.dense)]
+    texts += [f"Dense network: {dense_text(dense)}" for dense in unique(curve.dense for curve in shown if curve.dense)]
     if len(shown) < len(curves):
         texts.append("Controls, rules and elastic tickets are in the chapters below.")
     return " ".join(texts)
 
 
-def dense_text(dense: dict) -> str:
-    return f"Dense network: {mean_text(*spread(dense.values()))} ({counted(len(dense), 'seed')})."
+def dense_text(dense: Seeds) -> str:
+    return f"{mean_text(*spread(dense.values()))} ({counted(len(dense), 'seed')})."
+
+
+def dense_texts(task: Task) -> list[str]:
+    """The accuracy of each dense network by its name, for a task with nothing else."""
+    return [
+        f"{method.name.capitalize()}: {dense_text(accuracy_points(method)[0].values)}" for method in task.by_kind(DENSE)
+    ]
 
 
 def unique(items: Iterable) -> list:
@@ -157,7 +188,7 @@ def search_text(method: Method, costs: Sequence[MethodCost], density: float) -> 
         return None
     steps = f"{mine.mean(attrgetter('steps')):,.0f}"
     saved = saved_against(imp_cost(mine, costs), mine, attrgetter("steps"))
-    return steps if saved is None else f"{steps}\n{saved_text(saved)}"
+    return f"{steps}{saved_text(saved)}"
 
 
 def cost_at(search: str, costs: Iterable[MethodCost], density: float) -> MethodCost | None:
@@ -173,17 +204,18 @@ def training_text(method: Method, lines: Sequence[EffortLine], density: float) -
         return None
     imps = [line.method for line in lines if line.method.is_imp and steps[line.method]]
     imp = max(imps, key=attrgetter("thoroughness"), default=method)
-    saved = percentage(1 - mine / (steps[imp] or mine))
-    return f"{mine:,.0f}" if imp is method or saved is None else f"{mine:,.0f}\n{saved_text(saved)}"
+    return f"{mine:,.0f}{saved_text(percentage(1 - mine / (steps[imp] or mine)))}"
 
 
 def steps_at(line: EffortLine, density: float) -> float | None:
     return next((point.steps for point in line.points if log_ratio(point.density, density) <= ROUNDING), None)
 
 
-def saved_text(saved: float) -> str:
-    """A share of IMP's steps in percent, in words."""
-    return f"{saved:.1f} % saved" if saved >= 0 else f"{-saved:.1f} % more"
+def saved_text(saved: float | None) -> str:
+    """A second line: a share of IMP's steps in percent, in words; nothing if it is none or not known."""
+    if saved is None or abs(saved) < 0.05:
+        return ""
+    return f"\n{saved:.1f} % saved" if saved > 0 else f"\n{-saved:.1f} % more"
 
 
 # --- the figures ------------------------------------------------------------------------------------------------------
