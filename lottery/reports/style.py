@@ -33,6 +33,7 @@ COLUMN_WIDTH = 5.0  # inches, of a figure that stands beside another, or in a co
 LEGEND_WIDTH, SYMBOL_WIDTH = 96, 8  # in letters: of a legend as wide as WIDTH; of the symbol and space beside a label
 DPI = 200  # of PNG files
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+LEGEND_LINE = 0.18  # inches
 SAME_LABEL = 0.01  # log ratio of densities that share a label
 SETTINGS = {
     "font.size": 9.5,
@@ -120,13 +121,17 @@ def wrapped(label: str, letters: int) -> str:
 
 
 def legend_below(figure: Canvas, axes: Axes, columns: int = 3) -> None:
-    """A legend of these axes' labels below the figure, in as many of these columns as fit."""
+    """A legend of these axes' labels below the figure, in as many of these columns as fit. The figure becomes as much
+    higher as a legend of more than two lines needs."""
     pairs = zip(*axes.get_legend_handles_labels(), strict=True)
     handles, names = zip(*sorted(pairs, key=lambda pair: not isinstance(pair[0], ErrorbarContainer)), strict=True)
     room = int(LEGEND_WIDTH * figure.get_figwidth() / WIDTH)
     labels = [wrapped(name, room - SYMBOL_WIDTH) for name in names]
     widest = max((len(line) for label in labels for line in label.splitlines()), default=0)
     columns = max(1, min(columns, len(labels), room // (widest + SYMBOL_WIDTH)))
+    rows = -(-len(labels) // columns)
+    lines = sum(max(label.count("\n") + 1 for label in labels[row::rows]) for row in range(rows))
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * max(0, lines - 2))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.8, columnspacing=1.2)
 
 
@@ -156,7 +161,8 @@ class NumberFormatter(ScalarFormatter):
 def scaled(value: float, largest: float) -> str:
     """A number as a tick label beside a largest one: ``2.5k`` beside 25,000, but ``2,500`` beside 7,500."""
     power = 3 * int(math.log10(largest) // 3) if largest >= 10_000 else 0
-    if not power or abs(value) < 10**power:
+    is_small = abs(value) < 10**power
+    if not power or not value or (is_small and power < 9):
         return f"{value:,.6g}"
     unit = {3: "k", 6: "M"}.get(power, f" × 10{str(power).translate(SUPERSCRIPTS)}")
     return f"{value / 10**power:g}{unit}"

@@ -14,7 +14,7 @@ from lottery.reports.chapters.overlap import matrix_parts
 from lottery.reports.comparison.masks import Overlap
 from lottery.reports.comparison.methods import Task, group_by_task
 from lottery.reports.comparison.overlap_pairs import FoundTicket, Pair
-from lottery.reports.style import canvas, label_cells, legend_below, log_axis, shortened, text_colour, wrapped
+from lottery.reports.style import canvas, label_cells, legend_below, log_axis, scaled, shortened, text_colour, wrapped
 from tests.helpers import IMP, logged, made, retrained
 
 LONG = "IMP (decreasing_lr 2,3, warmup 1, lr 0.1, schedule step, optimizer sgd, label_smoothing 0.0)"
@@ -132,3 +132,19 @@ def test_a_matrix_of_runs_with_long_names_is_large_enough(monkeypatch):
     matrix_parts(Task("t", []), pairs)
     box = drawn[0].axes[0].get_position()
     assert box.width > 0.45 and box.height > 0.6
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_a_figure_grows_by_its_legend(count):
+    """The axes of one with twelve lines in its legend are as high as those of one with two."""
+    figure, (axes,) = canvas(height=3.8)
+    for number in range(count):
+        axes.plot([0, 1], label=f"{LONG} {number}")
+    legend_below(figure, axes)
+    figure.draw_without_rendering()
+    assert 2.3 < axes.get_window_extent().height / figure.dpi < 3.2
+
+
+def test_small_numbers_beside_powers_are_in_the_same_power():
+    assert [scaled(value, 2e9) for value in (0, 5e8, 1e9)] == ["0", "0.5 × 10⁹", "1 × 10⁹"]
+    assert [scaled(value, 25_000) for value in (500, 2_500, 25_000)] == ["500", "2.5k", "25k"]

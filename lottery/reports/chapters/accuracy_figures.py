@@ -44,7 +44,7 @@ def accuracy_figure(
     """
     drawn = readable(curves)
     left_out, curves = len(drawn) < len(curves), drawn
-    figure, (axes,) = canvas(height=4.0 + 0.1 * len(curves), width=width)
+    figure, (axes,) = canvas(height=3.8, width=width)
     densities = [point.density for curve in curves for point in curve.points]
     draw_dense_bands(axes, curves)
     factors = dodge(len(curves), densities)
@@ -165,7 +165,7 @@ def effort_figure(
 ) -> Figure:
     """Accuracy against all optimiser steps, mean and standard deviation over seeds. Some points are annotated with
     their density, so that one sparsity can be found on every line."""
-    figure, (axes,) = canvas(height=4.0 + 0.1 * len(lines), width=width)
+    figure, (axes,) = canvas(height=3.8, width=width)
     if dense:
         places = [point.steps for point in dense], [point.accuracy for point in dense]
         axes.scatter(*places, marker="X", s=60, color="#666666", zorder=4, label="dense network")

@@ -91,7 +91,7 @@ def overlap_curves(pairs: Sequence[Pair], method_by_run: dict[int, Method]) -> d
 
 def curves_figure(task: Task, curves: dict[str, list]) -> Figure:
     """In common and by chance against density."""
-    figure, (axes,) = canvas(height=3.8 + 0.12 * len(curves))
+    figure, (axes,) = canvas(height=3.8)
     for i, (label, points) in enumerate(curves.items()):
         style: LineStyle = line_style(i)
         densities = [density for density, _, _ in points]

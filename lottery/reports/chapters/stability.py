@@ -102,7 +102,7 @@ def stability_figures(families: Sequence[Family]) -> list[Figure]:
 
 def density_figure(families: Sequence[Family], name: str, task: str) -> Figure:
     lines = [(label(family, step), family.points_at(step)) for family in families for step in family.steps]
-    figure, (axes,) = canvas(height=4.0 + 0.1 * len(lines))
+    figure, (axes,) = canvas(height=4.0)
     for number, (words, points) in enumerate(lines):
         draw_barriers(axes, number, words, [point.density for point in points], points)
     barrier_axis(axes)
@@ -122,7 +122,7 @@ def rewinding_lines(family: Family) -> list[list[FamilyPoint]]:
 
 def rewinding_figure(families: Sequence[Family], name: str, task: str) -> Figure:
     lines = [(family, points) for family in families for points in rewinding_lines(family)]
-    figure, (axes,) = canvas(height=4.0 + 0.1 * len(lines))
+    figure, (axes,) = canvas(height=4.0)
     for number, (family, points) in enumerate(lines):
         words = f"{family.name}, {percent(points[0].density)} % of the weights"
         draw_barriers(axes, number, words, [point.step for point in points], points)
