@@ -2,6 +2,7 @@
 
 import difflib
 import random
+import re
 import tomllib
 import zlib
 from collections.abc import Iterable, Sequence
@@ -51,9 +52,27 @@ def listed(names: Sequence, shown: int = 3) -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
-    """The nearest of the names, as the end of an error, "; did you mean res20s?"; nothing if none is near."""
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {prefix}{near[0]}?" if near else ""
+    """The one of the names that is misspelled, as the end of an error, "; did you mean res20s?"; nothing if none is
+    near. Case, "-" and "_" do not count. Another first letter or number is taken for another thing, such as kmnist for
+    mnist, no_report for report, lenet5 for lenet300: a suggestion of something else is worse than none."""
+    spelled = {_plain(other): other for other in names if not _numbers(name) or _numbers(other) <= _numbers(name)}
+    plain = _plain(name)
+    alike = [other for other in spelled if other[:1] == plain[:1]]
+    same_letters = [other for other in alike if _letters(other) == _letters(plain)]
+    near = same_letters or difflib.get_close_matches(plain, alike, n=1, cutoff=0.82)
+    return f"; did you mean {prefix}{spelled[near[0]]}?" if near else ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _letters(plain: str) -> list[str]:
+    return sorted(plain.replace("_", ""))
+
+
+def _numbers(name: str) -> set[str]:
+    return set(re.findall(r"\d+", name))
 
 
 def one_line(error: BaseException) -> str:

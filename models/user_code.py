@@ -116,9 +116,10 @@ def check_function(named: str, flag: str, known: Collection[str], what: str) -> 
     place, _, function = named.rpartition(":")
     names = [function] if is_path(place) else [*place.split("."), function]
     if not all(name.isidentifier() for name in names):
+        usual = named.lower().replace("resnet", "res")  # networks that others call resnet18 are res18 here
         raise InputError(
             f"{flag} must be one of {', '.join(known)}, or for {what} of your own package.module:function or "
-            f"path/to/file.py:function, got {named!r}{did_you_mean(named, known)}"
+            f"path/to/file.py:function, got {named!r}{did_you_mean(usual, known)}"
         )
     if is_path(place) and not (place.endswith(".py") and Path(place).expanduser().is_file()):
         raise InputError(f"{flag} {named}: there is no Python file {place}")

@@ -34,6 +34,10 @@ SUGGESTED = [  # script, words, what the one sentence says
     ("main_imp", "--arch resnet9 --no_such_flag", "unknown flag --no_such_flag"),
     ("main_imp", "--schedule cosin", "did you mean cosine\\?$"),
     ("main_imp", "--arch res20", "did you mean res20s\\?$"),
+    ("main_imp", "--arch ResNet18", "did you mean res18\\?$"),
+    ("main_imp", "--dataset FashionMNIST", "did you mean fashion-mnist\\?$"),
+    ("main_imp", "--eopchs 3", "did you mean --epochs\\?$"),
+    ("study", "--dryrun", "did you mean --dry_run\\?$"),
     ("main_imp", "--dataset cifar", "got 'cifar'; did you mean cifar10\\?$"),
 ]
 
@@ -43,6 +47,22 @@ SUGGESTED = [  # script, words, what the one sentence says
 )
 def test_what_may_be_meant_is_suggested(call, tmp_path, script, words, message):
     one_sentence(call, script, words.split(), tmp_path, message)
+
+
+OTHER_THINGS = [  # script and words that are spelled a little like something else
+    *(("main_imp", f"--{flag}") for flag in ("eps", "delta", "min_lr", "augment", "compression", "percent", "format")),
+    *(("main_imp", f"--{flag}") for flag in ("test_batch_size", "step_size", "weights", "warmup_steps", "epsilon")),
+    ("main_PrAC_imp", "--early_stop"),
+    ("study", "--report"),
+    *(("main_imp", f"--dataset {name}") for name in ("kmnist", "imagenet", "cifar1000")),
+    *(("main_imp", f"--arch {name}") for name in ("lenet5", "vgg12", "resnext50")),
+]
+
+
+@pytest.mark.parametrize("script, words", OTHER_THINGS, ids=map(" ".join, OTHER_THINGS))
+def test_what_means_something_else_is_not_suggested(call, script, words):
+    status, _, err = call(script, *words.split(), *([] if script == "study" else ["--save_dir", "x"]))
+    assert status == 2 and "did you mean" not in err
 
 
 def test_an_unknown_flag_comes_before_a_missing_one(call):
