@@ -7,7 +7,8 @@ import numpy as np
 from lottery.readers.contents import mean_and_std, pixel_counts
 from lottery.readers.image_decoding import LARGEST, SMALLEST
 from lottery.readers.source import Source, padding_for
-from utils import InputError
+from lottery.terminal import counted
+from utils import InputError, one_line
 
 
 def source_from_arrays(
@@ -45,12 +46,21 @@ def source_from_arrays(
 def _names(classes: Sequence[str] | None, needed: int) -> tuple[str, ...]:
     names = tuple(map(str, range(needed) if classes is None else classes))
     if len(names) < needed:
-        raise InputError(f"the names of {len(names)} classes are given, training labels go up to {needed - 1}")
+        raise InputError(
+            f"the names of {counted(len(names), 'class', 'classes')} are given, training labels go up to {needed - 1}"
+        )
     return names
 
 
+def _array(values: object, what: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths, a tensor on a GPU
+        raise InputError(f"{what} are no array: {one_line(error)}") from None
+
+
 def _images(images: np.ndarray, part: str) -> np.ndarray:
-    found = np.ascontiguousarray(images)
+    found = np.ascontiguousarray(_array(images, f"{part} images"))
     found = found[..., None] if found.ndim == 3 else found
     right = (
         found.ndim == 4 and found.dtype == np.uint8 and found.shape[1] == found.shape[2] and found.shape[3] in (1, 3)
@@ -58,13 +68,13 @@ def _images(images: np.ndarray, part: str) -> np.ndarray:
     if not right or not len(found) or not SMALLEST <= found.shape[1] <= LARGEST:
         raise InputError(
             f"{part} images must be square uint8 arrays (n, H, W, 1 or 3) of {SMALLEST} to {LARGEST} pixels, got "
-            f"{found.dtype} {np.shape(images)}"
+            f"{found.dtype} {tuple(np.shape(images))}"
         )
     return found
 
 
 def _labels(labels: np.ndarray, images: int, part: str) -> np.ndarray:
-    found = np.asarray(labels)
+    found = _array(labels, f"{part} labels")
     if found.shape != (images,) or found.dtype.kind not in "iu" or int(found.min()) < 0:
         raise InputError(
             f"{part} labels must be whole numbers from 0 up, one for each of {images} images, got {found.dtype} "

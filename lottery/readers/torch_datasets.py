@@ -131,7 +131,10 @@ def _pixels(image: np.ndarray, where: str) -> tuple[np.ndarray, float]:
 
 
 def _label(label: object, where: str) -> int:
-    found = np.asarray(label)
+    try:
+        found = np.asarray(label.tolist() if isinstance(label, Tensor) else label)  # NumPy has no tensors of a GPU
+    except ValueError:  # of sequences that are of different lengths
+        found = np.empty(0)
     if found.size != 1 or found.dtype.kind not in "biu":
         raise InputError(f"{where} has the label {_kind(label)}: a whole number from 0 up is needed")
     return int(found.item())

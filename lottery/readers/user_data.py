@@ -42,7 +42,7 @@ def _arguments(named: str, function: Callable, data: Path | None) -> dict[str, P
     except (TypeError, ValueError):  # no function, or one that is not written in Python
         parameter = None
     if data is not None and parameter is None:
-        raise InputError(f"--data {data} has no effect: {named} has no parameter `data`; leave it away")
+        raise InputError(f"--data {data} has no effect: {named} has no parameter `data`; leave it out")
     if data is None and parameter is not None and parameter.default is inspect.Parameter.empty:
         raise InputError(f"{named} needs its parameter `data`: give --data, the path that it reads")
     return {} if data is None else {"data": data}

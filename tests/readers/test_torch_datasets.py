@@ -114,10 +114,15 @@ REFUSED = {
     "not square": (Pairs(lambda i: GREY[i][:, :7]), "training images must be square"),
     "too small": (Pairs(lambda i: GREY[i][:4, :4]), "of 8 to 512 pixels"),
     "one-hot": (Pairs(lambda i: GREY[i], np.eye(3)), r"has the label ndarray \(3,\): a whole number"),
+    "uneven": (Pairs(lambda i: GREY[i], [[[1], [1, 2]]] * 6), "has the label list: a whole number"),
+    "bfloat16": (
+        Pairs(lambda i: GREY[i], torch.zeros(6, dtype=torch.bfloat16)),
+        "has the label Tensor: a whole number",
+    ),
     "half": (Pairs(lambda i: GREY[i], [0.5] * 6), r"has the label 0.5 \(float\)"),
     "negative": (Pairs(lambda i: GREY[i], [-1] * 6), "labels must be whole numbers from 0 up"),
     "random": (Pairs(random_flip), "is another one each time it is read: leave random transforms out"),
-    "unnamed": (Pairs(lambda i: GREY[i], classes=["a"]), "names of 1 classes are given, training labels go up to 2"),
+    "unnamed": (Pairs(lambda i: GREY[i], classes=["a"]), "names of 1 class are given, training labels go up to 2"),
 }
 
 

@@ -60,6 +60,10 @@ def three():
 def small():
     return tuple(part[:, :4, :4] if part.ndim == 3 else part for part in made())
 
+def uneven():
+    images, labels, *test = made()
+    return [images[0], images[1, :4]], labels[:2], *test
+
 def fails():
     raise OSError("no such disk\\nin this machine")
 
@@ -117,6 +121,7 @@ def test_data_is_its_parameter_where_it_is_given(project):
         ("my_data.py:three", r"--dataset my_data.py:three: the function must return four arrays .* got tuple of 3"),
         ("my_data.py:number", r"my_data.py:number\(\) raised TypeError: 'int' object is not callable"),
         ("my_data.py:small", "--dataset my_data.py:small: training images must be square .* of 8 to 512 pixels"),
+        ("my_data.py:uneven", "my_data.py:uneven: training images are no array: ValueError: "),
         ("my_data.py:fails", r"my_data.py:fails\(\) raised OSError: no such disk$"),
         ("my_data.py:missing", "module my_data.py has no function missing"),
         ("no_data:made", "no module no_data is installed or lies in"),
