@@ -11,8 +11,10 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TextIO
+from unicodedata import east_asian_width
 
 PAGE, NARROWEST = 80, 60  # columns
+FILL = "\0"  # stands for the second column of a wide letter, such as a Chinese one, while lines are counted
 
 
 class Verbatim(str):
@@ -21,7 +23,8 @@ class Verbatim(str):
 
 def terminal_width(stream: TextIO) -> int | None:
     """Columns of the terminal that the stream writes to; None if it is none."""
-    if not stream.isatty():
+    is_terminal = getattr(stream, "isatty", None)  # what a program puts in the place of stdout may lack it
+    if is_terminal is None or not is_terminal():
         return None
     given = os.environ.get("COLUMNS", "")
     columns = int(given) if given.isdecimal() else 0
@@ -31,13 +34,21 @@ def terminal_width(stream: TextIO) -> int | None:
     return max(NARROWEST, columns or PAGE)
 
 
-def wrapped(line: str, stream: TextIO) -> str:
-    """The line as the stream should get it: on a terminal broken at words, its further lines indented."""
+def wrapped(text: str, stream: TextIO) -> str:
+    """The text as the stream should get it: on a terminal each of its lines broken at words, further lines indented."""
     width = terminal_width(stream)
-    if width is None or len(line) <= width or isinstance(line, Verbatim):
+    if width is None or isinstance(text, Verbatim):
+        return text
+    return "\n".join(_wrapped_line(line, width) for line in text.split("\n"))
+
+
+def _wrapped_line(line: str, width: int) -> str:
+    columns = "".join(letter + FILL * (east_asian_width(letter) in ("W", "F")) for letter in line)
+    if len(columns) <= width:
         return line
     indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    found = textwrap.fill(columns, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return found.replace(FILL, "")
 
 
 def print_lines(*lines: str, stream: TextIO | None = None) -> None:

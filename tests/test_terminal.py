@@ -42,6 +42,24 @@ def test_sentences_are_wrapped_at_words_on_a_terminal(monkeypatch, columns):
     assert lines[0].startswith("  r") and all(line.startswith("    ") for line in lines[1:])
 
 
+def test_lines_of_one_text_are_wrapped_each(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    text = f"2 of 3 runs failed\n{SENTENCE}\n\n  a/c: exit status 1"
+    assert wrapped(text, Terminal()) == f"2 of 3 runs failed\n{wrapped(SENTENCE, Terminal())}\n\n  a/c: exit status 1"
+
+
+def test_wide_letters_take_two_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    text = " ".join(["数据集"] * 20)
+    lines = wrapped(text, Terminal()).splitlines()
+    assert all(sum(1 if letter == " " else 2 for letter in line) <= 60 for line in lines)
+    assert " ".join(line.strip() for line in lines) == text
+
+
+def test_a_stream_that_cannot_tell_is_no_terminal():
+    assert terminal_width(object()) is None
+
+
 def test_sentences_in_a_file_commands_and_paths_stay_whole(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     assert wrapped(SENTENCE, io.StringIO()) == SENTENCE
