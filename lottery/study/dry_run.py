@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from lottery.study.job_states import JobState, State, counted, job_states
+from lottery.study.job_states import JobState, State, job_states
 from lottery.study.jobs import Study
 from lottery.study.log import INDENT, laid_out, name_in
+from lottery.terminal import counted
 
 HEAD = max(map(len, State))  # columns of the longest state
 

@@ -18,6 +18,7 @@ from lottery.checkpointing.run_settings import RunConfig, not_recorded
 from lottery.checkpointing.script_names import Script
 from lottery.cli.registry import cli_module, read_flags
 from lottery.study.jobs import Job, Study
+from lottery.terminal import counted
 from utils import InputError
 
 UNKNOWN = object()  # a flag that the other command does not have
@@ -148,10 +149,6 @@ def progress(job: Job) -> tuple[str, ...]:
 def planned(job: Job, flag: str) -> int:
     """How many rounds or epochs a job has."""
     return getattr(read_flags(job.script, job.arguments, made_later=job.flags_made_later), flag)
-
-
-def counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def other_flags(job: Job) -> tuple[str, ...]:

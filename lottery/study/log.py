@@ -9,8 +9,9 @@ from textwrap import wrap
 from tqdm import tqdm
 
 from lottery.study.durations import Durations, duration, rough
-from lottery.study.job_states import counted, log_file, relative_name
+from lottery.study.job_states import log_file, relative_name
 from lottery.study.jobs import Job, Study
+from lottery.terminal import counted
 
 WIDTH, INDENT = 80, "    "  # columns that a line should keep to; what stands before one that goes on
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"  # without tqdm's estimate: runs differ in length
@@ -26,6 +27,7 @@ class StudyLog:
         self.study, self.slots, self.to_run = study, slots, len(waiting)
         self.durations, self.started = Durations(waiting), time.monotonic()
         self.done, self.failures, self.without = len(study.jobs) - len(waiting), 0, 0
+        self.running = ""  # the names behind the bar
         self.bar = tqdm(total=self.total, initial=self.done, bar_format=BAR, disable=None, dynamic_ncols=True)
 
     @property
@@ -45,8 +47,11 @@ class StudyLog:
         self.write(stamped(f"{counted(self.total, 'run')}: {told}; {duration(time.monotonic() - self.started)}"))
 
     def show_running(self, jobs: Iterable[Job]) -> None:
-        """Name the jobs that run behind the bar."""
-        self.bar.set_postfix_str(", ".join(map(self.name, jobs)))
+        """Name the jobs that run behind the bar, which is drawn anew once they are others."""
+        names = ", ".join(map(self.name, jobs))
+        if names != self.running:
+            self.running = names
+            self.bar.set_postfix_str(names)
 
     def ended(
         self, job: Job, seconds: float, failure: str | None, waiting: Iterable[Job], running: Mapping[Job, float]

@@ -49,11 +49,9 @@ class Runner:
         with StudyLog(self.study, self.waiting, len(self.free)) as log:
             try:
                 while self.waiting or self.running:
-                    any_started, unstartable = self.start()
-                    if any_started:
-                        log.show_running([each.job for each in self.running])
-                    for job in unstartable:
+                    for job in self.start():
                         log.left_out(job)
+                    log.show_running([each.job for each in self.running])
                     for ended in self.collect():
                         running = {each.job: each.seconds for each in self.running}
                         log.ended(ended.job, ended.seconds, self.failed.get(ended.job.save_dir), self.waiting, running)
@@ -62,10 +60,10 @@ class Runner:
                 self.terminate()
         return self.failed
 
-    def start(self) -> tuple[bool, list[Job]]:
-        """Start jobs in the free slots, each once its predecessor is done; whether any was started, and the jobs that
-        never can be, since their predecessor failed."""
-        any_started, unstartable = False, []
+    def start(self) -> list[Job]:
+        """Start jobs in the free slots, each once its predecessor is done; the jobs that never can be started, since
+        their predecessor failed."""
+        unstartable = []
         unfinished = {job.save_dir for job in self.waiting} | {each.job.save_dir for each in self.running}
         for job in list(self.waiting):
             before = job.after.save_dir if job.after else None
@@ -76,8 +74,7 @@ class Runner:
             elif self.free and before not in unfinished:
                 self.waiting.remove(job)
                 self.running.append(start_process(job, self.free.pop(0)))
-                any_started = True
-        return any_started, unstartable
+        return unstartable
 
     def collect(self) -> list[RunningJob]:
         """The jobs that have ended since the last call; their slots are free again."""

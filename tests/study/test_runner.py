@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import study
-from lottery.study import runner
+from lottery.study import log, runner
 from lottery.study.slots import Slot
 from tests.helpers import ROOT
 from tests.study.samples import SMALL
@@ -24,6 +24,30 @@ def test_a_training_waits_for_its_search(quick, fake):
         assert job.after is None or order.index(job.after) < order.index(job)
     # IMP is not over when the first three have begun: its tickets come later than the other search.
     assert [job.save_dir.name for job in order[:3]] == ["dense", "IMP", "random_pruning"]
+
+
+class Slow:
+    """A process that has ended once it was looked at more often than that."""
+
+    returncode = 0
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    def poll(self):
+        self.looks -= 1
+        return None if self.looks >= 0 else 0
+
+
+def test_the_bar_names_the_jobs_that_run_and_none_that_has_ended(quick, fake, monkeypatch):
+    jobs, shown = quick.jobs[:2], []
+    monkeypatch.setattr(log.tqdm, "set_postfix_str", lambda bar, names: shown.append(names))
+    monkeypatch.setattr(
+        runner, "start_process", lambda job, slot: runner.RunningJob(job, slot, Slow(2 + 4 * jobs.index(job)))
+    )
+    runner.Runner(quick, jobs, [Slot(-1, 1)] * 2).run()
+    first, second = (str(job.save_dir.relative_to(quick.save_dir)) for job in jobs)
+    assert shown == [f"{first}, {second}", second]
 
 
 def test_a_failure_stops_only_what_needs_it(quick, fake, tmp_path):
