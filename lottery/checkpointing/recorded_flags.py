@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lottery.checkpointing.metrics import read_summary
 from lottery.checkpointing.run_directory import RunDirectory
+from models.families import RESNETS
 
 SAME_RUN = ("script", "seed", "data checksum", "split checksum")  # settings that a run's files share
 
@@ -22,7 +23,11 @@ def split_flags(directory: Path, content: Mapping) -> str | None:
     command, settings = _records(directory, content).get("command"), content.get("settings") or {}
     if not command or "val_fraction" not in settings:
         return None
-    file, share = _flag(command, "split_file"), f"--val_fraction {settings['val_fraction']}"
+    try:
+        file = _flag(command, "split_file")
+    except ValueError:  # a command edited by hand
+        return None
+    share = f"--val_fraction {settings['val_fraction']}"
     return f"--split_file {shlex.quote(file)} {share}" if file else f"{share} and no --split_file"
 
 
@@ -36,10 +41,12 @@ def data_flags(directory: Path, content: Mapping) -> str | None:
 
 
 def network_flags(content: Mapping) -> str | None:
-    """The flags of the network: "--arch res18 --stem cifar". None if the network is not known."""
+    """The flags of the network: "--arch res18 --stem cifar"; a ResNet alone has a stem. None if the network is not
+    known."""
     settings = content.get("settings") or {}
-    stem = f" --stem {settings['stem']}" if "stem" in settings else ""
-    return f"--arch {shlex.quote(settings['arch'])}{stem}" if "arch" in settings else None
+    arch = settings.get("arch")
+    stem = f" --stem {settings['stem']}" if arch in RESNETS and "stem" in settings else ""
+    return f"--arch {shlex.quote(arch)}{stem}" if arch else None
 
 
 def _records(directory: Path, content: Mapping) -> Mapping:

@@ -40,5 +40,11 @@ def test_what_is_not_known_is_left_out(tmp_path):
     assert split_flags(tmp_path, foreign) is data_flags(tmp_path, foreign) is network_flags(foreign) is None
 
 
-def test_the_network_has_its_stem():
+def test_a_command_that_is_none_tells_nothing(tmp_path):
+    summary(tmp_path, "python main_imp.py --split_file 'a.npy")
+    assert split_flags(tmp_path, {"settings": SETTINGS}) is None
+
+
+def test_a_network_that_has_a_stem_is_named_with_it():
     assert network_flags({"settings": SETTINGS}) == "--arch res18 --stem cifar"
+    assert network_flags({"settings": SETTINGS | {"arch": "a b.py:net"}}) == "--arch 'a b.py:net'"
