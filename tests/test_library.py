@@ -125,7 +125,9 @@ def test_trained_weights_are_those_of_the_end_of_a_round_and_refused_where_there
 
 def test_a_network_of_ours_has_no_plain_ticket(pages):
     _, folder = pages["data_and_models.md"]
-    with pytest.raises(InputError, match=r"0checkpoint.pth.tar holds no network of --arch .* models.build_model"):
+    with pytest.raises(
+        InputError, match=r"0checkpoint.pth.tar holds no network of your own, as of --arch .* models.build_model"
+    ):
         plain_ticket(folder / "runs" / "my_digits" / "0checkpoint.pth.tar")
 
 

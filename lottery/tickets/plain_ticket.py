@@ -42,8 +42,8 @@ def plain_ticket(path: str | PathLike, trained: bool = False) -> PlainTicket:
     mean, std = (state.pop(f"{NORMALIZATION}.{part}", None) for part in ("mean", "std"))
     if mean is None or std is None or not all(owners(name, [INNER]) for name in state):
         raise InputError(
-            f"{path} holds no network of --arch path/to/file.py:function; one of this suite comes from "
-            "models.build_model, whose load_state_dict takes the file's init_weight as it is"
+            f"{path} holds no network of your own, as of --arch path/to/file.py:function. Build one of this suite with "
+            "models.build_model: its load_state_dict takes the file's init_weight as it is"
         )
     weights, plain = ({_plain(name): value for name, value in part.items()} for part in (state, mask))
     return PlainTicket(weights, plain, mean.view(-1, 1, 1), std.view(-1, 1, 1))

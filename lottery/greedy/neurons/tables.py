@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from lottery.terminal import Column, counted, table_lines
 
 NETWORK_NAMES = {"dense": "dense", "selected": "selected", "fine_tuned": "fine-tuned"}
-NETWORKS = {network: Column(name, short=name[:5]) for network, name in NETWORK_NAMES.items()}
+SHORT = {"selected": "sel.", "fine_tuned": "tuned"}
+NETWORKS = {network: Column(name, short=SHORT.get(network)) for network, name in NETWORK_NAMES.items()}
 ITERATION = Column("iteration", "d", short="iter.")
 
 

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import main_greedy
+from lottery import terminal
 from lottery.checkpointing.checkpoint import read
-from lottery.greedy.neurons import evaluation
+from lottery.greedy.neurons import evaluation, tables
 from lottery.greedy.neurons import run as run_module
 from lottery.greedy.neurons.config import NeuronSelectionConfig
 from lottery.training.progress import Progress
@@ -33,6 +34,18 @@ def points(folder):
 
 def summary(folder):
     return json.loads((folder / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_tables_fit_their_terminal_under_whole_words(monkeypatch, width):
+    monkeypatch.setattr(terminal, "terminal_width", lambda stream: width)
+    network = {"loss": 2.30123, "train": 100.0, "test": 100.0, "distinct": 1000}
+    names = ("selected", "dense", "fine_tuned", "random", "largest")
+    point = {"iteration": 10000, "bound": 12345.678, **dict.fromkeys(names, network)}
+    lines = [*tables.accuracy_table([point]), *tables.loss_table([point])]
+    assert max(map(len, lines)) <= width
+    words = "iter. neurons dense sel. tuned" if width == 60 else "iteration neurons dense selected fine-tuned"
+    assert " ".join(lines[1].split()).startswith(words)
 
 
 @pytest.fixture(scope="module")
