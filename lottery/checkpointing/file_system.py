@@ -21,6 +21,7 @@ UNSUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 NO_LOCKS = UNSUPPORTED | {errno.ENOLCK}
 NO_STAND_IN = NO_LOCKS | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOENT}
 NO_SYNC_OF_DIRECTORIES = UNSUPPORTED | {errno.EACCES, errno.EBADF, errno.EISDIR}  # Windows does not even open them
+GLANCE = 0.2  # seconds that a lock is waited for: longer than `is_locked()` of another process holds it
 FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -89,7 +90,7 @@ def lock_file(file: Path) -> BaseFileLock | None:
 def _acquired(file: Path) -> BaseFileLock:
     """The operating system's lock, never filelock's substitute for it: a killed run would leave that file behind, and
     it would keep the run from being resumed elsewhere."""
-    lock = FileLock(file, timeout=0)
+    lock = FileLock(file, timeout=GLANCE)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # which newer versions issue before they use the substitute
         try:
@@ -100,8 +101,9 @@ def _acquired(file: Path) -> BaseFileLock:
 
 
 def is_locked(file: Path) -> bool:
-    """Whether a process holds the lock of `file`, which is neither made nor changed by the question. False where that
-    cannot be told: on a system without such locks, and for a stand-in."""
+    """Whether a process holds the lock of `file`, which is neither made nor changed by the question; the lock is shared
+    for an instant, which `lock_file()` waits for. False where it cannot be told: on a system without such locks, and
+    for a stand-in."""
     try:
         import fcntl
 

@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ import study
 from lottery.checkpointing import atomic_file, file_system
 from lottery.checkpointing.atomic_file import write_atomically
 from lottery.checkpointing.checkpoint import read, write
-from lottery.checkpointing.file_system import lock_file, sync_directory
+from lottery.checkpointing.file_system import is_locked, lock_file, sync_directory
 from lottery.checkpointing.metrics import Metrics, write_summary
 from lottery.readers import decoded_cache
 from lottery.reports.build import write_report
@@ -129,6 +130,17 @@ with run_directory.locked(run_directory.RunDirectory(folder)):
     print("here", flush=True)
     time.sleep(60)
 """
+
+
+def test_a_look_at_a_lock_does_not_keep_a_run_from_it(tmp_path):
+    """A dry run shares the lock of a killed run for an instant, in which the run may be begun again."""
+    with (tmp_path / ".lock").open("w") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        threading.Timer(0.05, fcntl.flock, (look, fcntl.LOCK_UN)).start()
+        lock = lock_file(tmp_path / ".lock")
+        assert lock is not None and is_locked(tmp_path / ".lock")
+        lock.release()
+    assert not is_locked(tmp_path / ".lock")
 
 
 def test_where_files_cannot_be_locked_a_second_run_on_this_machine_is_refused_and_a_killed_one_blocks_none(
