@@ -65,7 +65,7 @@ def write_new_study(file: Path) -> None:
 
     with writing(file):
         try:
-            with file.open("x") as opened:
+            with file.open("x", encoding="utf-8") as opened:
                 opened.write(new_study(file))
         except FileExistsError:
             raise InputError(f"--new {file} is there already and stays as it is: give another name") from None

@@ -96,6 +96,8 @@ def check_new(args: Namespace) -> None:
     others = [name for name, value in vars(args).items() if value != defaults[name] and name not in NOT_ASKED]
     if others:
         raise InputError(f"--new writes a file and does nothing else: leave out {shown(others[0], args)}")
+    if args.new.name in ("", ".."):
+        raise InputError(f"--new {args.new} is a directory: give the name of a file in it")
     if args.new.suffix != ".toml":
         args.new = args.new.with_name(f"{args.new.name}.toml")
     if os.path.lexists(args.new):

@@ -49,3 +49,10 @@ def test_a_file_that_is_there_stays_as_it_is(tmp_path):
         status, _, err = run_in_process(study, "--new", name)
         assert status == 2 and "is there already and stays as it is" in err and len(err.splitlines()) == 1
     assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_directory_is_no_name_of_a_file(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run_in_process(study, "--new", name)
+    assert (status, err) == (2, f"study.py: error: --new {name} is a directory: give the name of a file in it\n")
