@@ -103,9 +103,8 @@ class TargetLoader:
             self.sources[key] = self.read_images(*key)
         test, spec, checksum = self.sources[key]
         if settings.get("data checksum", checksum) != checksum:
-            raise InputError(
-                f"{run.path} was trained on other images than those in {folder or settings['dataset']}: give its --data"
-            )
+            here = f"those in {folder}: give its --data" if folder else f"{settings['dataset']} returns now"
+            raise InputError(f"{run.path} was trained on other images than {here}")
         network = key, settings["arch"], settings.get("stem", "imagenet")
         if network not in self.models:
             model = build_model(settings["arch"], stem=settings.get("stem", "imagenet"), **spec)

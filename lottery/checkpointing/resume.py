@@ -184,6 +184,8 @@ def _ways(directory: Path, saved: Mapping, here: Mapping) -> str:
         return "Give another --save_dir"
     if there.get("data checksum", here.get("data checksum")) != here.get("data checksum"):
         same = "--data as it was (an image that was added, removed or exchanged makes it other data)"
+        if ":" in (named := there.get("dataset", "")):  # a user's function, which may read no folder
+            same = f"the data as {named} returned them then"
     elif there.get("split checksum", here.get("split checksum")) != here.get("split checksum"):
         flags = split_flags(directory, saved)
         same += f" ({flags})" if flags else ""

@@ -168,6 +168,7 @@ def test_a_killed_search_on_it_goes_on_to_the_same_files(project, monkeypatch):
     assert summary["classes"] == ["ant", "bee", "cat"] and "data" not in summary
     other = run("PrAC", f"{flags} --dataset my_data.py:other", project / "whole", expect=2)
     assert "dataset was my_data.py:pairs, is my_data.py:other; data checksum was" in other
+    assert "Give the data as my_data.py:pairs returned them then to go on" in other
 
 
 def test_tickets_and_sets_of_it_are_used_attacked_reported_and_refused_elsewhere(project, call):
@@ -187,6 +188,16 @@ def test_tickets_and_sets_of_it_are_used_attacked_reported_and_refused_elsewhere
     assert list((project / "report" / "figures").glob("examples_disagreeing_*.png"))
     followed = run("imp", f"--dataset my_data.py:other {SEARCH} --prac_set {ticket}", project / "set", expect=2)
     assert "Give the data as they were (--dataset my_data.py:pairs)" in followed
+
+
+def test_an_attack_after_a_change_of_the_function_is_refused(project, call):
+    run("train", f"--dataset my_data.py:made {SHORT}", project / "run")
+    (project / "my_data.py").write_text(MY_DATA.replace("seed=0", "seed=2"))
+    for name in ("my_data", "utils"):
+        sys.modules.pop(name, None)
+    user_code._PLACES.clear()
+    status, _, err = call("main_robustness", project / "run", "--pgd_steps", 1)
+    assert status == 2 and err.endswith("was trained on other images than my_data.py:made returns now\n")
 
 
 def test_a_set_of_the_same_data_under_another_name_is_taken(project):
