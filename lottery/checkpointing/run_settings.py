@@ -140,7 +140,8 @@ class RunConfig:
         if not self.retraining:
             return None
         files = ["--init_dir", str(ticket), "--mask_dir", str(ticket)]
-        return shlex.join([*self.retraining, *files, "--save_dir", f"{self.save_dir}_retrain{ending}"])
+        own = self.save_dir if self.save_dir.name not in ("", "..") else self.save_dir.resolve()  # "." has no name
+        return shlex.join([*self.retraining, *files, "--save_dir", f"{own}_retrain{ending}"])
 
     def about(self, data: os.PathLike | None = None) -> dict[str, str]:
         """What a record of the run says beside its settings: the command and the version of the suite that wrote it

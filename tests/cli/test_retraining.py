@@ -54,3 +54,12 @@ def test_a_ticket_trains_on_all_the_data_by_the_whole_schedule(module, more):
     words = shlex.split(run.retraining_command("y.pth.tar", "_3"))[2:]
     assert "--batch_selection" not in words and words[-2:] == ["--save_dir", "x_retrain_3"]
     assert words[: 2 + 4 * (module is imp)] == f"--dataset digits {given.partition('infobatch ')[2]}".split()
+
+
+@pytest.mark.parametrize("given, beside", [(".", "here_retrain"), ("..", "../{}_retrain"), ("x/", "here/x_retrain")])
+def test_the_directory_is_beside_the_searchs_own(tmp_path, monkeypatch, given, beside):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run = imp.read_config(["--save_dir", given, "--dataset", "digits"]).training.run
+    directory = (tmp_path / "here" / shlex.split(run.retraining_command("y.pth.tar"))[-1]).resolve()
+    assert directory == (tmp_path / beside.format(tmp_path.name)).resolve()
