@@ -1,15 +1,19 @@
 """Overlaps, vanishing layers and mask distances, by hand."""
 
+import re
+from fnmatch import fnmatch
+
 import pytest
 import torch
 
 from lottery.checkpointing.checkpoint import write
 from lottery.reports import style
-from lottery.reports.chapters.masks import distance_parts, mask_distances, mean_distances
+from lottery.reports.chapters.masks import distance_parts, mask_distances, mask_parts, mean_distances
 from lottery.reports.chapters.overlap import overlap_parts
 from lottery.reports.comparison.masks import overlap, vanishing_layers, vanishing_reason
 from lottery.reports.comparison.methods import SEARCH, group_by_task
 from lottery.reports.comparison.overlap_pairs import chosen_levels, levels_of_density, ticket_pairs
+from lottery.reports.document import Listing, Table
 from lottery.results.ticket_runs import Run
 from tests.helpers import IMP, PRAC, logged, made, round_row, seeds
 
@@ -42,6 +46,21 @@ def test_a_vanishing_layer_is_reported_once_for_a_method_with_its_first_round():
     found = Run("r", IMP, [round_row(k, 90, layers=layer) for k, layer in enumerate(layers)])
     (sentence,) = vanishing_layers("IMP", [Run("q", IMP, found.rounds[:1]), found, Run("p", IMP, found.rounds[2:])])
     assert sentence.startswith("IMP: conv is about to vanish in 2 of 3 runs, first in round 1: 7 of 100 weights")
+
+
+def test_names_of_tables_say_what_is_in_them_and_many_warnings_lead_to_one():
+    """Thirteen layers vanish: the sentence in place of the last ones names a table that is there."""
+    layers = {f"conv{n}": {"size": 100, "kept": 7, "filters": 8, "dead_filters": 0} for n in range(13)}
+    ends = {"distances": [0.3, 0.1], "interval": None, "armed": True}
+    (task,), _ = logged(group_by_task, [made("r", PRAC, [90])])
+    task.methods[0].runs[0].rounds = [round_row(0, 90, layers=layers, **ends)]
+    parts = mask_parts(task)
+    tables = {part.name for part in parts if isinstance(part, Table)}
+    assert tables == {f"{what}_prac_digits_tiny" for what in ("ends_of_rounds", "mask_distance", "density_by_layer")}
+    (listing,) = [part for part in parts if isinstance(part, Listing)]
+    named = re.findall(r"tables/(\S+)\.csv", listing.items[-1])
+    assert "1 more" in listing.items[-1] and all(any(fnmatch(table, name) for table in tables) for name in named)
+    assert len(named) == 1
 
 
 def test_distances_without_epochs_come_from_the_row():

@@ -42,6 +42,7 @@ TICKS = [digit * 10.0**power for power in range(-5, 0) for digit in (1, 2, 5)] +
 MOST_LAYERS = 60  # with their names in a heat map
 MOST_LABELLED = 14  # columns of a heat map with numbers in its cells
 MOST_WARNINGS = 12
+DENSITY_BY_LAYER = "density_by_layer"  # how names of its figures and tables begin
 
 
 def mask_parts(task: Task) -> list[Part]:
@@ -60,7 +61,7 @@ def vanishing_parts(methods: Sequence[Method]) -> list[Part]:
     if not found:
         return []
     more = len(found) - MOST_WARNINGS
-    rest = [f"… and {more} more, see tables/layers-*.csv."] if more > 0 else []
+    rest = [f"… and {more} more: tables/{DENSITY_BY_LAYER}_*.csv have all densities."] if more > 0 else []
     words = "Some layers are about to vanish: little or no signal passes them."
     return [Paragraph(words, warns=True), Listing(found[:MOST_WARNINGS] + rest)]
 
@@ -88,12 +89,13 @@ def distance_parts(task: Task, method: Method) -> list[Part]:
     ]
     if not rows or method.settings.get("eb_eps") is None:
         return []
-    tag = f"mask_distance_{file_stem(method.name)}_{task.stem}"
+    where = f"{file_stem(method.name)}_{task.stem}"
+    tag = f"mask_distance_{where}"
     columns = (Column("run"), Column("round", "d"), Column("epoch", "d"), Column("distance", ".4f"))
     ends = [end_row(run, row) for run in method.runs for row in run.rounds if row.get("distances") is not None]
     return [
         distance_figure(task, method, tag),
-        Table(f"stops-{tag[9:]}", f"When rounds ended, {method.name}, {task.name}.", ENDS, ends, len(ends) > 12),
+        Table(f"ends_of_rounds_{where}", f"When rounds ended, {method.name}, {task.name}.", ENDS, ends, len(ends) > 12),
         Table(tag, f"Mask distance by epoch, {method.name}, {task.name}.", columns, rows, folded=True),
     ]
 
@@ -200,7 +202,7 @@ def layer_density(method: Method, name: str, where: float) -> float | None:
 
 def density_parts(task: Task, method: Method) -> list[Part]:
     """A heat map and a table of each layer's density by round, or by the density of all where a run has one ticket."""
-    tag = f"density_by_layer_{file_stem(method.name)}_{task.stem}"
+    tag = f"{DENSITY_BY_LAYER}_{file_stem(method.name)}_{task.stem}"
     in_rounds, names = method.runs[0].numbers_rounds, layer_names(method)
     stages = {stage(run, row) for run in method.runs for row in run.rounds if row.get("layers")}
     ordered = sorted(stages, reverse=not in_rounds)
