@@ -7,7 +7,7 @@ from lottery.reports.comparison.accuracy import accuracy_curves
 from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
 from lottery.reports.comparison.verdict import statements
 from lottery.reports.document import Folded, Listing, Paragraph, Table, unfolded
-from tests.helpers import IMP, PRAC, TRAIN, control, elastic_ticket, logged, retrained, seeds
+from tests.helpers import IMP, PRAC, TRAIN, control, elastic_ticket, init_ticket, logged, retrained, seeds
 
 
 def task_of(runs):
@@ -146,6 +146,17 @@ def test_no_verdict_is_none_where_the_first_density_has_too_few_pairs():
     assert sentences.keys() == {OPEN}
     (text,) = sentences[OPEN]
     assert text == "1 more seed is needed for a verdict on IMP, during the search, against the dense network."
+
+
+def test_seeds_are_not_what_is_lacking_where_imp_has_no_ticket_so_dense():
+    """IMP has tickets at a half and a quarter, SNIP at 5/8 and a quarter: five pairs, none where SNIP begins."""
+    runs = [retrained(IMP, k, 90.0 + seed, seed, seed) for k in (1, 2) for seed in range(5)]
+    runs += [init_ticket(88.0, seed, kept) for kept in (40, 16) for seed in range(5)]
+    (text,) = about(outcomes(runs)[0], OPEN, "of IMP")
+    assert text == (
+        "SNIP, retrained: no run of IMP at the same sparsity has the same seed at 62.5 % of the weights, where a "
+        "verdict would begin."
+    )
 
 
 def test_one_ticket_trained_with_five_seeds_is_paired_with_no_five_searches():

@@ -134,6 +134,10 @@ def _marker_sentence(
     pairs, first = max(map(_number, differences), default=0), _number(differences[0])
     if not pairs:
         return Sentence(OPEN, f"{subject}: no run of {reference} has the same seed.")
+    if not first:  # more seeds alone would not help: the reference may have no network of this sparsity
+        densest = percent(max(point.density for point in curve.points if point.density < 1))
+        where = f"at {densest} % of the weights, where a verdict would begin"
+        return Sentence(OPEN, f"{subject}: no run of {reference} has the same seed {where}.")
     if last is None and min(pairs, first) < FEWEST:
         return Sentence(OPEN, f"{subject}, against {reference}", FEWEST - min(pairs, first))
     if last is None:
