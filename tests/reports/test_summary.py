@@ -4,9 +4,10 @@ from lottery.reports.chapters.accuracy_figures import accuracy_axis
 from lottery.reports.chapters.summary import compared, headline_table, summary_parts
 from lottery.reports.comparison.accuracy import accuracy_curves
 from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
-from lottery.reports.document import Beside, Folded, Table
+from lottery.reports.document import Beside, Folded, Table, unfolded
 from lottery.reports.style import canvas
-from tests.helpers import IMP, PRAC, TRAIN, control, logged, made, retrained, seeds
+from lottery.results.ticket_runs import FOREIGN
+from tests.helpers import IMP, PRAC, TRAIN, control, init_ticket, logged, made, retrained, seeds
 
 
 def task_of(runs):
@@ -75,6 +76,45 @@ def test_the_table_has_accuracies_differences_and_costs():
     assert prac[:2] == ["PrAC", 5] and prac[3] == "91.76 ± 1.58\n−0.20 [−0.20, −0.20]"
     assert prac[4:] == ["4\n75.0 % saved", f"{4 + trained}\n{100 * 12 / (16 + trained):.1f} % saved"]
     assert "Dense network: 91.00 ± 0.00 (5 seeds)." in table.caption
+
+
+def test_the_table_says_how_many_seeds_its_means_are_over():
+    """Five seeds at a half of the weights, two at a quarter; of the other method five everywhere."""
+    runs = searches_and_tickets()
+    lacking = [run for run in runs if run.ticket and run.density == 0.25 and run.seed > 1][::2]
+    task = task_of([run for run in runs if run not in lacking])
+    table = headline_table(task, TICKETS, accuracy_curves(task, TICKETS, 0.5))
+    assert [row[1] for row in table.rows] == ["2 to 5", 5]
+    assert "mean and standard deviation over seeds." in table.caption
+    (figure,) = [part for part in unfolded(summary_parts(task, 0.5)) if "vs_weights" in getattr(part, "name", "")]
+    words = figure.files.svg.decode()
+    assert "IMP (2 to 5 seeds)" in words and "PrAC (5 seeds)" in words
+
+
+def test_the_table_shows_densities_that_most_methods_have():
+    """SNIP and IMP share a quarter of the weights; each has two densities of its own."""
+    runs = [retrained(IMP, k, 90.0, seed, seed) for k in (1, 2, 4) for seed in (0, 1)]
+    runs += [init_ticket(88.0, seed, kept) for kept in (40, 16, 8) for seed in (0, 1)]
+    heads = [column.heading for column in headline_table_of(runs).columns]
+    assert heads == ["method", "seeds", "test (%) at 25 % of the weights"]
+
+
+def test_seeds_are_named_in_their_order_if_they_are_known():
+    runs = [retrained(IMP, 1, 90.0, seed, seed) for seed in (10, 2, 5)]
+    assert compared(task_of(runs)).endswith(", seeds 2, 5, 10, 3 runs.")
+    foreign = made("runs", {"script": FOREIGN, "searches": True, "sets": False, "network": "n"}, [90.0])
+    del foreign.settings["seed"]
+    assert compared(task_of([foreign])).endswith(", 1 method, 1 run.")
+
+
+def test_dense_networks_of_several_recipes_are_named_by_the_table():
+    runs = []
+    for recipe, test in (({"optimizer": "SGD"}, 91.0), ({"optimizer": "Adam"}, 80.0)):
+        for found in (retrained(IMP, 1, 90.0), made("runs", TRAIN, [test])):
+            found.settings = found.settings | recipe
+            runs.append(found)
+    caption = headline_table_of(runs).caption
+    assert "Dense network (optimizer SGD): 91.00 (1 seed). Dense network (optimizer Adam): 80.00 (1 seed)." in caption
 
 
 def test_without_retrained_tickets_the_networks_of_the_searches_are_shown():

@@ -8,7 +8,7 @@ from typing import TypeVar
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from lottery.reports.comparison.accuracy import Curve
+from lottery.reports.comparison.accuracy import Curve, Seeds
 from lottery.reports.comparison.effort import EffortLine, EffortPoint
 from lottery.reports.comparison.grouping import Group, name_groups_
 from lottery.reports.comparison.methods import TRAINING_SETTINGS, Method, Task
@@ -48,10 +48,10 @@ def accuracy_figure(
     densities = [point.density for curve in curves for point in curve.points]
     draw_dense_bands(axes, curves)
     factors = dodge(len(curves), densities)
-    same = len({curve.seeds for curve in curves}) == 1
+    same = len(set(numbers_of_seeds(curves))) == 1
     for curve, factor in zip(curves, factors, strict=True):
         number = task.search_names.index(curve.method.search)
-        draw_curve(axes, curve, number, factor, "" if same else seeds_text(range(curve.seeds)))
+        draw_curve(axes, curve, number, factor, "" if same else seeds_text(numbers_of_seeds([curve])))
         draw_marker(axes, curve.winning, curve, factor, marker="*", s=300, ec=line_style(number).color)
         draw_marker(axes, curve.equal, curve, factor, marker="o", s=190, ec=line_style(number).color)
     label_markers(axes, curves, margin)
@@ -60,18 +60,24 @@ def accuracy_figure(
     legend_below(figure, axes, columns=2)
     caption = (
         f"{networks}, {task.name}. Test accuracy at the best validation epoch, without a validation set after the "
-        f"last; {over_seeds([curve.seeds for curve in curves])}."
+        f"last; {over_seeds(curves)}."
     )
     if left_out:
         caption += " Tickets that were altered, and those of rules, are in a chapter of their own."
     return render(figure, name, caption + below)
 
 
-def over_seeds(seeds: Sequence[int]) -> str:
-    """What is shown of methods with so many seeds, for a caption."""
+def over_seeds(curves: Sequence[Curve]) -> str:
+    """What is shown of these curves, for a caption."""
+    seeds = numbers_of_seeds(curves)
     if max(seeds) == 1:
         return "one seed"
     return f"mean and standard deviation over {f'{seeds[0]} seeds' if len(set(seeds)) == 1 else 'seeds'}"
+
+
+def numbers_of_seeds(curves: Sequence[Curve]) -> list[int]:
+    """How many seeds each point has: those of a curve differ where some seeds have not got as far."""
+    return [len(point.values) for curve in curves for point in curve.points]
 
 
 def readable(lines: Sequence[Line]) -> Sequence[Line]:
@@ -102,14 +108,18 @@ def accuracy_axis(axes: Axes, lines: Mapping[str, Sequence[float]]) -> str:
 
 def draw_dense_bands(axes: Axes, curves: Sequence[Curve]) -> None:
     """The dense network's mean and standard deviation, a band for each recipe."""
-    first = [curve for n, curve in enumerate(curves) if curve.dense not in [other.dense for other in curves[:n]]]
-    found = [curve for curve in first if curve.dense]
-    names = dense_names([curve.method for curve in found])
-    for curve, name, line in zip(found, names, itertools.cycle(DENSE_LINES), strict=False):
-        mean, deviation = spread(curve.dense.values())
-        axes.axhline(mean, color="#888888", lw=1, ls=line, zorder=0, label=f"{name}{seeds_text(curve.dense)}")
+    for (name, dense), line in zip(dense_references(curves), itertools.cycle(DENSE_LINES), strict=False):
+        mean, deviation = spread(dense.values())
+        axes.axhline(mean, color="#888888", lw=1, ls=line, zorder=0, label=f"{name}{seeds_text([len(dense)])}")
         if deviation:
             axes.axhspan(mean - deviation, mean + deviation, color="#888888", alpha=0.18, lw=0, zorder=0)
+
+
+def dense_references(curves: Sequence[Curve]) -> list[tuple[str, Seeds]]:
+    """Name and accuracies of each dense network that these curves are compared with, one for each recipe."""
+    first = [curve for n, curve in enumerate(curves) if curve.dense not in [other.dense for other in curves[:n]]]
+    found = [curve for curve in first if curve.dense]
+    return list(zip(dense_names([curve.method for curve in found]), [curve.dense for curve in found], strict=True))
 
 
 def dense_names(methods: Sequence[Method]) -> list[str]:
@@ -138,8 +148,13 @@ def draw_curve(axes: Axes, curve: Curve, number: int, factor: float, seeds: str)
     )
 
 
-def seeds_text(values: Sequence | dict) -> str:
-    return f" ({len(values)} seed{'s' if len(values) > 1 else ''})"
+def seeds_text(numbers: Sequence[int]) -> str:
+    return f" ({range_text(numbers)} seed{'s' if max(numbers) > 1 else ''})"
+
+
+def range_text(numbers: Sequence[int]) -> str:
+    """ "5", or "2 to 5"."""
+    return " to ".join(map(str, sorted({min(numbers), max(numbers)})))
 
 
 def draw_marker(axes: Axes, density: float | None, curve: Curve, factor: float, **style) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
-from lottery.reports.chapters.accuracy import figure_of
-from lottery.reports.chapters.accuracy_figures import over_seeds, readable
+from lottery.reports.chapters.accuracy import NETWORKS, figure_of
+from lottery.reports.chapters.accuracy_figures import dense_references, over_seeds, range_text, readable
 from lottery.reports.chapters.effort import effort_of
 from lottery.reports.chapters.verdict import verdict_parts
 from lottery.reports.comparison.accuracy import (
@@ -76,14 +76,15 @@ def also_compared(sweeps: Sequence[Sweep], families: Sequence[Family]) -> list[P
 
 
 def seeds_and_runs(runs: Sequence[AnyRun]) -> list[str]:
-    return [seeds_text(sorted({run.seed for run in runs}, key=str)), counted(len(runs), "run")]
+    """Their seeds and number; the number alone of the 2021 code's runs, whose seeds are unknown."""
+    seeds = sorted({run.seed for run in runs if isinstance(run.seed, int)})
+    return [*([seeds_text(seeds)] if seeds else []), counted(len(runs), "run")]
 
 
-def seeds_text(seeds: Sequence) -> str:
-    """ "seed 3", "seeds 0 to 4", "seeds 0, 2, 5"."""
-    numbers = [seed for seed in seeds if isinstance(seed, int)]
-    if len(numbers) == len(seeds) > 2 and sorted(numbers) == list(range(min(numbers), max(numbers) + 1)):
-        return f"seeds {min(numbers)} to {max(numbers)}"
+def seeds_text(seeds: Sequence[int]) -> str:
+    """ "seed 3", "seeds 0 to 4", "seeds 0, 2, 5", of rising seeds."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
@@ -104,21 +105,27 @@ def headline_table(task: Task, kind: str, curves: Sequence[Curve]) -> Table:
     columns += [Column(f"steps to find the {last} %"), Column("to find and train it")]
     rows: list[list[Cell]] = []
     for curve in shown:
-        row: list[Cell] = [curve.method.name, curve.seeds]
-        row += [accuracy_text(point_at(curve.points, density)) for density in densities]
+        points = [point_at(curve.points, density) for density in densities]
+        row: list[Cell] = [curve.method.name, seeds_cell([len(point.values) for point in points if point])]
+        row += map(accuracy_text, points)
         row += [search_text(curve.method, costs, densities[-1]), training_text(curve.method, lines, densities[-1])]
         rows.append(row)
     filled = [place for place in range(len(columns)) if any(row[place] is not None for row in rows)]
     columns, rows = [columns[place] for place in filled], [[row[place] for place in filled] for row in rows]
-    return Table(f"summary_{task.stem}", headline_caption(task, kind, curves, shown), columns, rows)
+    return Table(f"summary_{task.stem}", headline_caption(kind, curves, shown, bool(costs)), columns, rows)
 
 
-def headline_caption(task: Task, kind: str, curves: Sequence[Curve], shown: Sequence[Curve]) -> str:
-    networks = {TICKETS: "Tickets, retrained on all the training data", SEARCH: "Networks of the searches' rounds"}
-    texts = [f"{networks[kind]}: {over_seeds([curve.seeds for curve in shown])}."]
+def seeds_cell(numbers: Sequence[int]) -> Cell:
+    """How many seeds a method has at the densities shown: where some have not got as far, "2 to 5"."""
+    return range_text(numbers) if len(set(numbers)) > 1 else max(numbers, default=None)
+
+
+def headline_caption(kind: str, curves: Sequence[Curve], shown: Sequence[Curve], has_costs: bool) -> str:
+    texts = [f"{NETWORKS[kind]}: {over_seeds(shown)}."]
     if any(point.against_imp for curve in shown for point in curve.points):
-        texts.append("Below: the difference from IMP with the same seed, with its 95 % interval.")
-    texts += [f"Dense network: {dense_text(dense)}" for dense in unique(curve.dense for curve in shown if curve.dense)]
+        saved = "; what is saved of IMP's steps" if has_costs else ""
+        texts.append(f"Second lines: the difference from IMP with the same seed, with its 95 % interval{saved}.")
+    texts += [f"{as_sentence(name)}: {dense_text(dense)}" for name, dense in dense_references(shown)]
     if len(shown) < len(curves):
         texts.append("Controls, rules and elastic tickets are in the chapters below.")
     return " ".join(texts)
@@ -131,26 +138,24 @@ def dense_text(dense: Seeds) -> str:
 def dense_texts(task: Task) -> list[str]:
     """The accuracy of each dense network by its name, for a task with nothing else."""
     return [
-        f"{method.name.capitalize()}: {dense_text(accuracy_points(method)[0].values)}" for method in task.by_kind(DENSE)
+        f"{as_sentence(method.name)}: {dense_text(accuracy_points(method)[0].values)}" for method in task.by_kind(DENSE)
     ]
 
 
-def unique(items: Iterable) -> list:
-    found: list = []
-    for item in items:
-        found += [item] if item not in found else []
-    return found
+def as_sentence(name: str) -> str:
+    """With a capital letter; the others stay, which `str.capitalize` makes small."""
+    return name[:1].upper() + name[1:]
 
 
 def shared_densities(curves: Sequence[Curve]) -> list[float]:
-    """From dense to sparse the densities below 1 that most of the curves have, IMP's if that leaves several."""
+    """From dense to sparse the densities below 1 of more than half as many curves as the most frequent one."""
     every = sorted({point.density for curve in curves for point in curve.points if point.density < 1}, reverse=True)
     numbers = {density: sum(point_at(curve.points, density) is not None for curve in curves) for density in every}
     most = max(numbers.values())
     chosen: list[float] = []
     for density in every:
         is_new = not chosen or log_ratio(chosen[-1], density) > ROUNDING
-        chosen += [density] if is_new and 2 * numbers[density] >= most else []
+        chosen += [density] if is_new and 2 * numbers[density] > most else []
     return chosen
 
 
