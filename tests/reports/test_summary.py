@@ -1,5 +1,6 @@
 """The first screen of a report: its line, its table, its figures, from runs made by hand."""
 
+from lottery.reports import style
 from lottery.reports.chapters.accuracy_figures import accuracy_axis
 from lottery.reports.chapters.summary import compared, headline_table, summary_parts
 from lottery.reports.comparison.accuracy import accuracy_curves
@@ -57,6 +58,18 @@ def test_an_axis_leaves_out_lines_that_fall_far_below_the_others():
     words = accuracy_axis(axes, {"a": [90, 88], "b": [90, 87], "c": [89, 40.5]})
     assert words == " The axis ends above points of c, the lowest of which is at 40.50 %."
     assert axes.get_ylim()[0] > 85
+
+
+def test_an_axis_that_leaves_out_a_line_shows_the_dense_network(monkeypatch):
+    """It lies three points above all tickets, those of random pruning thirty below the others."""
+    drawn = []
+    monkeypatch.setitem(style.FORMATS, "png", lambda figure, _: drawn.append(figure.axes[0]))
+    runs = seeds(TRAIN, [[98.0]])
+    for settings, test in ((IMP, 95.0), (PRAC, 94.9), (IMP | {"random_prune": True}, 60.0)):
+        runs += [made("runs", settings, [98.0, test]), retrained(settings, 1, test)]
+    parts = summary_parts(task_of(runs), 0.5)
+    assert len(drawn) == 2 and sum("The axis ends" in getattr(part, "caption", "") for part in unfolded(parts)) == 2
+    assert all(low > 80 and high > 98 for low, high in (axes.get_ylim() for axes in drawn))
 
 
 def test_the_table_has_accuracies_differences_and_costs():

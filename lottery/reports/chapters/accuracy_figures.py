@@ -56,7 +56,8 @@ def accuracy_figure(
         draw_marker(axes, curve.equal, curve, factor, marker="o", s=190, ec=line_style(number).color)
     label_markers(axes, curves, margin)
     density_axis(axes, [1.0, *densities], factors=factors)
-    below = accuracy_axis(axes, {curve.method.name: [point.mean for point in curve.points] for curve in curves})
+    means = {curve.method.name: [point.mean for point in curve.points] for curve in curves}
+    below = accuracy_axis(axes, means, [spread(known.values())[0] for _, known in dense_references(curves)])
     legend_below(figure, axes, columns=2)
     caption = (
         f"{networks}, {task.name}. Test accuracy at the best validation epoch, without a validation set after the "
@@ -87,19 +88,20 @@ def readable(lines: Sequence[Line]) -> Sequence[Line]:
     return plain if len(lines) > len(COLOURS) and plain else lines
 
 
-def accuracy_axis(axes: Axes, lines: Mapping[str, Sequence[float]]) -> str:
+def accuracy_axis(axes: Axes, lines: Mapping[str, Sequence[float]], dense: Sequence[float] = ()) -> str:
     """Accuracy in percent. The axis ends at 100, even if a standard deviation reaches above it. Where a few of the
-    lines, given by name, fall so far that the others could not be told apart, it ends below those others; returns a
-    sentence on the lines that leave it, for the caption, or nothing."""
+    lines, given by name, fall so far that the others could not be told apart, it ends below those others and the dense
+    networks; returns a sentence on the lines that leave it, for the caption, or nothing."""
     axes.set_ylabel("test accuracy (%)")
     axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
-    best = max(max(means) for means in lines.values())
+    best = max([*map(max, lines.values()), *dense])
     depths = {name: best - min(means) for name, means in lines.items()}
     usual = statistics.median(depths.values())
     deepest = max(MOST_DEPTH * usual, LEAST_DEPTH)
     if max(depths.values()) <= deepest:
         return ""
-    shown = max(depth for depth in depths.values() if depth <= deepest)
+    others = [*depths.values(), *(best - accuracy for accuracy in dense)]
+    shown = max(depth for depth in others if depth <= deepest) or 1.0
     axes.set_ylim(best - 1.25 * shown, min(best + 0.25 * shown, 100.5))
     below = [name for name, depth in depths.items() if depth > 1.25 * shown]
     lowest = min(min(means) for means in lines.values())
@@ -198,7 +200,8 @@ def effort_figure(
         )
     axes.margins(x=0.06, y=0.1)
     steps_axis(axes, [point.steps for points in (dense, *(line.points for line in lines)) for point in points])
-    below = accuracy_axis(axes, {line.method.name: [point.accuracy for point in line.points] for line in lines})
+    accuracies = {line.method.name: [point.accuracy for point in line.points] for line in lines}
+    below = accuracy_axis(axes, accuracies, [point.accuracy for point in dense])
     annotate_densities(figure, axes, [(style.color, line.points) for style, line in zip(styles, lines, strict=True)])
     legend_below(figure, axes, columns=2)
     return render(figure, name, caption + below)
