@@ -130,6 +130,19 @@ def test_dense_networks_of_several_recipes_are_named_by_the_table():
     assert "Dense network (optimizer SGD): 91.00 (1 seed). Dense network (optimizer Adam): 80.00 (1 seed)." in caption
 
 
+def test_steps_of_other_batches_or_recipes_save_nothing():
+    """Tickets of a search in larger batches, and some that were trained for longer, beside IMP's."""
+    runs = [made("runs", IMP, [90, 90]), retrained(IMP, 1, 90.0)]
+    large = PRAC | {"batch_size": 16}
+    runs += [made("runs", large, [90, 90]), retrained(large, 1, 89.0), made("runs", PRAC, [90, 90])]
+    runs += [retrained(PRAC, 1, 88.0, 0, 0)]
+    runs[-1].settings = runs[-1].settings | {"epochs": 8}
+    for run in runs[2:]:
+        run.rounds = [row | {"steps": 2} for row in run.rounds]
+    imp, *others = headline_table_of(runs).rows
+    assert imp[-1] == "16" and [row[-1] for row in others] == ["4", "4"]
+
+
 def test_without_retrained_tickets_the_networks_of_the_searches_are_shown():
     task = task_of(seeds(IMP, [[90.0, 89.0, 88.0]] * 2))
     table = headline_table(task, SEARCH, accuracy_curves(task, SEARCH, 0.5))

@@ -202,12 +202,18 @@ def cost_at(search: str, costs: Iterable[MethodCost], density: float) -> MethodC
 
 
 def training_text(method: Method, lines: Sequence[EffortLine], density: float) -> str | None:
-    """The steps to find and to train the ticket, and what that saves of the most thorough IMP's."""
+    """The steps to find and to train the ticket, and what that saves of the most thorough IMP's, as far as its steps
+    are alike: with as many examples in a batch of the search, and by the same recipe."""
     steps = {line.method: steps_at(line, density) for line in lines}
     mine = steps.get(method)
     if mine is None:
         return None
-    imps = [line.method for line in lines if line.method.is_imp and steps[line.method]]
+    batch_size = method.search_settings.get("batch_size")
+    imps = [
+        other
+        for other, its in steps.items()
+        if its and other.is_imp and other.same_recipe(method) and other.search_settings.get("batch_size") == batch_size
+    ]
     imp = max(imps, key=attrgetter("thoroughness"), default=method)
     return f"{mine:,.0f}{saved_text(percentage(1 - mine / (steps[imp] or mine)))}"
 
