@@ -2,10 +2,12 @@
 
 import pytest
 
+from lottery.reports import style
+from lottery.reports.chapters.accuracy_figures import method_style
 from lottery.reports.chapters.training_curves import training_curve_parts
-from lottery.reports.comparison.methods import group_by_task
+from lottery.reports.comparison.methods import TICKETS, group_by_task
 from lottery.reports.comparison.training_curves import training_curves
-from tests.helpers import IMP, TRAIN, logged, made, retrained
+from tests.helpers import IMP, PRAC, TRAIN, init_ticket, logged, made, retrained
 
 
 def with_epochs(run, validation, test=None):
@@ -54,3 +56,37 @@ def test_without_validation_test_accuracies_are_shown_and_without_either_nothing
     assert training_curve_parts(one_task([with_epochs(run, [None])])) == []
     assert training_curve_parts(one_task([retrained(IMP, 1, 90)])) == []
     assert training_curve_parts(one_task([dense([60, 70])])) == [], "nothing to compare it with"
+
+
+def drawn_figure(monkeypatch, runs):
+    """The figure of these runs before it is written."""
+    drawn = []
+    monkeypatch.setitem(style.FORMATS, "png", lambda figure, _: drawn.append(figure))
+    training_curve_parts(one_task(runs))
+    return drawn[0]
+
+
+def test_the_legend_names_the_methods_of_all_panels_and_their_lines_differ(monkeypatch):
+    """IMP's ticket was trained by two recipes, as was the dense network; SNIP's has a density of its own. A run that
+    did not validate is in the table alone."""
+    runs = [dense([60, 70]), with_epochs(retrained(IMP, 2, 90), [70, 80]), with_epochs(init_ticket(88.0), [60, 70])]
+    runs += [dense([50, 60]), with_epochs(retrained(IMP, 2, 90), [60, 70])]
+    for run in runs[-2:]:
+        run.settings = run.settings | {"epochs": 9}
+    runs[2].rounds[0]["density"] = 0.1
+    runs += [with_epochs(retrained(PRAC, 2, 90), [None, None], 77)]
+    figure = drawn_figure(monkeypatch, runs)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    pairs = [f"{name} (epochs {epochs})" for name in ("IMP", "dense network") for epochs in (4, 9)]
+    assert sorted(names) == sorted([*pairs, "SNIP"])
+    looks = {(line.get_color(), str(line._dash_pattern)) for line in figure.legends[0].get_lines()}
+    assert len(looks) == 5
+
+
+def test_tickets_trained_by_several_recipes_have_the_colour_of_their_search():
+    runs = [retrained(IMP, 1, 90.0), retrained(IMP, 1, 91.0), retrained(PRAC, 1, 90.0)]
+    runs[1].settings = runs[1].settings | {"epochs": 9}
+    task = one_task(runs)
+    one, other, prac = (method_style(task, method) for method in task.by_kind(TICKETS))
+    assert one.color == other.color != prac.color
+    assert one.marker != other.marker and one.linestyle != other.linestyle

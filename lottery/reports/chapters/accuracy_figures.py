@@ -17,6 +17,7 @@ from lottery.reports.document import Figure
 from lottery.reports.style import (
     COLOURS,
     WIDTH,
+    LineStyle,
     canvas,
     density_axis,
     dodge,
@@ -50,10 +51,10 @@ def accuracy_figure(
     factors = dodge(len(curves), densities)
     same = len(set(numbers_of_seeds(curves))) == 1
     for curve, factor in zip(curves, factors, strict=True):
-        number = task.search_names.index(curve.method.search)
-        draw_curve(axes, curve, number, factor, "" if same else seeds_text(numbers_of_seeds([curve])))
-        draw_marker(axes, curve.winning, curve, factor, marker="*", s=300, ec=line_style(number).color)
-        draw_marker(axes, curve.equal, curve, factor, marker="o", s=190, ec=line_style(number).color)
+        style = method_style(task, curve.method)
+        draw_curve(axes, curve, style, factor, "" if same else seeds_text(numbers_of_seeds([curve])))
+        draw_marker(axes, curve.winning, curve, factor, marker="*", s=300, ec=style.color)
+        draw_marker(axes, curve.equal, curve, factor, marker="o", s=190, ec=style.color)
     label_markers(axes, curves, margin)
     density_axis(axes, [1.0, *densities], factors=factors)
     means = {curve.method.name: [point.mean for point in curve.points] for curve in curves}
@@ -66,6 +67,13 @@ def accuracy_figure(
     if left_out:
         caption += " Tickets that were altered, and those of rules, are in a chapter of their own."
     return render(figure, name, caption + below)
+
+
+def method_style(task: Task, method: Method) -> LineStyle:
+    """That of its search. Where the tickets of one search were trained by several recipes, each further one has its
+    colour with another marker and line."""
+    recipes = [other for other in task.by_kind(method.kind) if other.search == method.search]
+    return line_style(task.search_names.index(method.search) + len(COLOURS) * recipes.index(method))
 
 
 def over_seeds(curves: Sequence[Curve]) -> str:
@@ -137,8 +145,7 @@ def dense_name(settings: Mapping) -> str:
     return f"dense network, {RULES[rule].name}" if rule in RULES and takes_trained(rule) else "dense network"
 
 
-def draw_curve(axes: Axes, curve: Curve, number: int, factor: float, seeds: str) -> None:
-    style = line_style(number)
+def draw_curve(axes: Axes, curve: Curve, style: LineStyle, factor: float, seeds: str) -> None:
     axes.errorbar(
         [point.density * factor for point in curve.points],
         [point.mean for point in curve.points],
@@ -186,7 +193,7 @@ def effort_figure(
     if dense:
         places = [point.steps for point in dense], [point.accuracy for point in dense]
         axes.scatter(*places, marker="X", s=60, color="#666666", zorder=4, label="dense network")
-    styles = [line_style(task.search_names.index(line.method.search)) for line in lines]
+    styles = [method_style(task, line.method) for line in lines]
     for line, style in zip(lines, styles, strict=True):
         several = any(point.deviation for point in line.points)
         axes.errorbar(

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from lottery.reports.chapters.accuracy_figures import DENSE_LINES, method_style
 from lottery.reports.chapters.greedy_figures import accuracy_axis
-from lottery.reports.comparison.methods import DENSE, Task
+from lottery.reports.comparison.methods import DENSE, Method, Task
 from lottery.reports.comparison.training_curves import MEASURED, TrainingCurve, distinct, training_curves
 from lottery.reports.document import Cell, Column, Figure, Part, Table
-from lottery.reports.style import canvas, legend_below, line_style, percent, render
+from lottery.reports.style import canvas, legend_below, percent, render
 
 GREY = "#888888"
 COLUMNS = (
@@ -33,7 +34,8 @@ def training_curve_parts(task: Task) -> list[Part]:
     ]
     caption = f"Accuracies by epoch, {task.name}: means and standard deviations over seeds."
     table = Table(f"accuracy_by_epoch_{task.stem}", caption, COLUMNS, rows, folded=True)
-    return [curve_figure(task, curves, name, f"accuracy_by_epoch_{task.stem}"), table]
+    drawn = [curve for curve in curves if means(curve, name)]
+    return [curve_figure(task, drawn, name, f"accuracy_by_epoch_{task.stem}"), table]
 
 
 def means(curve: TrainingCurve, name: str) -> list[tuple[int, float]]:
@@ -55,7 +57,10 @@ def curve_figure(task: Task, curves: Sequence[TrainingCurve], measured: str, nam
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel(f"{measured} accuracy (%)")
     accuracy_axis(panels)
-    legend_below(figure, max(panels, key=lambda axes: len(axes.lines)), columns=2)
+    for method in dict.fromkeys(curve.method for curve in curves):  # no panel need have all of them
+        color, line = curve_style(task, method)
+        panels[0].plot([], [], color=color, ls=line, lw=1.2, label=method.name)
+    legend_below(figure, panels[0], columns=2)
     caption = (
         f"{measured.capitalize()} accuracy by epoch of retrained tickets, and of the dense network, {task.name}; means "
         "over seeds. The axis of accuracies is stretched towards 100."
@@ -65,10 +70,13 @@ def curve_figure(task: Task, curves: Sequence[TrainingCurve], measured: str, nam
 
 def draw_curve(axes: Axes, task: Task, curve: TrainingCurve, measured: str) -> None:
     points = means(curve, measured)
-    dense = curve.method.kind == DENSE
-    style = line_style(0 if dense else task.search_names.index(curve.method.search))
-    color, line = (GREY, (0, (1, 1))) if dense else (style.color, style.linestyle)
-    axes.plot(
-        [epoch for epoch, _ in points], [mean for _, mean in points], color=color, ls=line, lw=1.2,
-        label=curve.method.name,
-    )  # fmt: skip
+    color, line = curve_style(task, curve.method)
+    axes.plot([epoch for epoch, _ in points], [mean for _, mean in points], color=color, ls=line, lw=1.2)
+
+
+def curve_style(task: Task, method: Method) -> tuple[str, object]:
+    """Its colour and line; dense networks are grey, those of several recipes with lines of their own."""
+    if method.kind == DENSE:
+        return GREY, DENSE_LINES[task.by_kind(DENSE).index(method) % len(DENSE_LINES)]
+    style = method_style(task, method)
+    return style.color, style.linestyle
