@@ -26,7 +26,7 @@ def test_a_long_table_is_in_its_file_alone():
 def test_a_table_as_latex():
     """The rules of booktabs, special characters escaped, a cell of two lines on two rows."""
     columns = (Column("method"), Column("test (%)", ".2f"))
-    rows = [["IMP_a & b", 97.5], ["PrAC\n97.10 ± 0.20", None], ["[1]", -0.125]]
+    rows = [["IMP_a & b", 97.5], ["PrAC\n97.10 ± 0.20", None], ["[1]", -0.125], ["*", 1]]
     lines = latex(Table("headline", "50 % of $x$", columns, rows)).splitlines()
     assert r"\caption{50 \% of \$x\$}" in lines and r"\label{tab:headline}" in lines
     assert lines[lines.index(r"\toprule") : lines.index(r"\end{tabular}")] == [
@@ -37,6 +37,7 @@ def test_a_table_as_latex():
         r"PrAC & -- \\",
         r"97.10 $\pm$ 0.20 &  \\",
         r"{[}1] & $-$0.12 \\",
+        r"{*} & 1.00 \\",
         r"\bottomrule",
     ]
     assert r"\begin{tabular}{lr}" in lines
