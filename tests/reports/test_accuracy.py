@@ -200,6 +200,15 @@ def test_the_reference_has_tickets_of_the_same_densities():
     assert compared == {"PrAC": -1, "IMP (epochs 1, rate 0.5)": -2} and len(found) == 4
 
 
+def test_a_network_that_trained_on_what_validates_others_is_not_their_dense_network():
+    """Without a validation set there are more examples to train on; the mean over both would be of neither."""
+    runs = [made("a", TRAIN | {"val_fraction": share}, [test]) for share, test in ((0.1, 90.0), (0.0, 96.0))]
+    runs.append(retrained(IMP, 1, 89.0))
+    runs[-1].settings = runs[-1].settings | {"val_fraction": 0.1}
+    (curve,) = curves(runs, TICKETS).values()
+    assert curve.dense == {0: 90.0} and curve.points[0].against_dense.mean == -1
+
+
 def test_dense_networks_of_several_recipes_are_told_apart():
     """By what differs, in the words of the methods' names; one alone needs none."""
     adam = IMP | {"lr": 0.001, "optimizer": "adam"}

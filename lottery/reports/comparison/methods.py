@@ -41,6 +41,7 @@ TRAINING_SETTINGS: tuple[str, ...] = (
     *("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision"),
     *("schedule", "gamma", "optimizer", "nesterov", "label_smoothing"),
     *("batch_selection", "selection_rate", "selection_until"),
+    "val_fraction",  # decides which examples train
 )
 PLAN = ("rate", "densities")  # compared by the counts that they come to
 SEARCH, TICKETS, DENSE = "search", "tickets", "dense"  # kinds of methods
