@@ -39,7 +39,7 @@ def test_what_has_no_ticket_has_a_line_too():
     """The dense network alone; nothing is said of methods that are not there."""
     parts = summary_parts(task_of(seeds(TRAIN, [[91.0], [92.0]])), 0.5)
     assert [part.text for part in parts] == [
-        "digits, tiny, the dense network, seeds 0, 1, 2 runs.",
+        "digits, tiny, the dense network, seeds 0 and 1, 2 runs.",
         "Dense network: 91.50 ± 0.71 (2 seeds).",
     ]
     alone = headline_table_of([control(IMP, "reinit", 1, 88.0, 0)])
@@ -114,7 +114,7 @@ def test_the_table_shows_densities_that_most_methods_have():
 
 def test_seeds_are_named_in_their_order_if_they_are_known():
     runs = [retrained(IMP, 1, 90.0, seed, seed) for seed in (10, 2, 5)]
-    assert compared(task_of(runs)).endswith(", seeds 2, 5, 10, 3 runs.")
+    assert compared(task_of(runs)).endswith(", seeds 2, 5 and 10, 3 runs.")
     foreign = made("runs", {"script": FOREIGN, "searches": True, "sets": False, "network": "n"}, [90.0])
     del foreign.settings["seed"]
     assert compared(task_of([foreign])).endswith(", 1 method, 1 run.")

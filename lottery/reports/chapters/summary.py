@@ -82,10 +82,13 @@ def seeds_and_runs(runs: Sequence[AnyRun]) -> list[str]:
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """ "seed 3", "seeds 0 to 4", "seeds 0, 2, 5", of rising seeds."""
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
-        return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    """ "seed 3", "seeds 0 to 4", "seeds 0, 2 and 5", of rising seeds."""
+    *others, last = seeds
+    if not others:
+        return f"seed {last}"
+    if len(others) > 1 and list(seeds) == list(range(seeds[0], last + 1)):
+        return f"seeds {seeds[0]} to {last}"
+    return f"seeds {', '.join(map(str, others))} and {last}"
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
