@@ -8,7 +8,7 @@ from lottery.reports.comparison.methods import SEARCH, TICKETS, group_by_task
 from lottery.reports.document import Beside, Folded, Table, unfolded
 from lottery.reports.style import canvas
 from lottery.results.ticket_runs import FOREIGN
-from tests.helpers import IMP, PRAC, TRAIN, control, init_ticket, logged, made, retrained, seeds
+from tests.helpers import IMP, PRAC, TRAIN, control, deep, elastic_ticket, init_ticket, logged, made, retrained, seeds
 
 
 def task_of(runs):
@@ -157,6 +157,13 @@ def test_controls_are_left_out_where_there_are_many_rows():
         task = task_of(runs)
         table = headline_table(task, TICKETS, accuracy_curves(task, TICKETS, 0.5))
         assert len(table.rows) == rows and ("chapters below" in table.caption) == (rows == 2)
+
+
+def test_elastic_tickets_have_a_row_if_there_is_something_in_it():
+    """Beside IMP's ticket with a quarter of the weights one with as many, then one with a fifth."""
+    for density, rows in ((0.25, 2), (0.2, 1)):
+        table = headline_table_of([deep(2, 95.0), elastic_ticket(IMP, density, 90.0)])
+        assert len(table.rows) == rows and ("chapters below" in table.caption) == (rows == 1)
 
 
 def test_long_names_are_shortened_and_explained():

@@ -96,10 +96,12 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 def headline_table(task: Task, kind: str, curves: Sequence[Curve]) -> Table:
     """A row for each method: accuracy at some densities with the difference from IMP, steps to find the sparsest of
-    these tickets, and to find and train it. Altered tickets are left out if there are too many rows."""
+    these tickets, and to find and train it. Altered tickets are left out if there are too many rows, or if they have
+    none of these densities, as elastic tickets may, whose densities follow from their copies."""
     plain = [curve for curve in curves if not curve.method.is_altered] or list(curves)
-    shown = plain if len(curves) > MOST_ROWS else curves
     densities = evenly_spaced(shared_densities(plain), MOST_DENSITIES)
+    fitting = [curve for curve in curves if curve in plain or any(point_at(curve.points, each) for each in densities)]
+    shown = plain if len(curves) > MOST_ROWS else fitting
     costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method)]
     lines = ticket_lines(task) if kind == TICKETS else []
     columns = [Column("method"), Column("seeds", "d")]
