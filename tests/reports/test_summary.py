@@ -104,6 +104,17 @@ def test_the_table_says_how_many_seeds_its_means_are_over():
     assert "IMP (2 to 5 seeds)" in words and "PrAC (5 seeds)" in words
 
 
+def test_steps_are_means_over_the_seeds_whose_tickets_were_trained():
+    """Of three searches the third took other steps, and its ticket is not trained yet; the fourth has one round."""
+    runs = [made("runs", IMP, [90, 90][: 2 - seed // 3], seed) for seed in range(4)]
+    runs[2].rounds = [row | {"steps": 80} for row in runs[2].rounds]
+    runs += [retrained(IMP, 2, 90.0, seed, seed) for seed in (0, 1)]
+    ((_, number, _, found, trained),) = headline_table_of(runs).rows
+    assert (number, found, trained) == (2, "16", "24")
+    with_one_search = [*runs[:1], *(retrained(IMP, 2, 90.0, seed, 0) for seed in (5, 6))]
+    assert headline_table_of(with_one_search).rows[0][3] == "16", "the seeds 5 and 6 are those of the trainings"
+
+
 def test_the_table_shows_densities_that_most_methods_have():
     """SNIP and IMP share a quarter of the weights; each has two densities of its own."""
     runs = [retrained(IMP, k, 90.0, seed, seed) for k in (1, 2, 4) for seed in (0, 1)]

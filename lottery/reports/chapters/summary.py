@@ -14,6 +14,7 @@ from lottery.reports.comparison.accuracy import (
     Seeds,
     accuracy_curves,
     accuracy_points,
+    has_training_seeds,
     log_ratio,
 )
 from lottery.reports.comparison.effort import EffortLine, search_lines, ticket_lines
@@ -102,7 +103,8 @@ def headline_table(task: Task, kind: str, curves: Sequence[Curve]) -> Table:
     densities = evenly_spaced(shared_densities(plain), MOST_DENSITIES)
     fitting = [curve for curve in curves if curve in plain or any(point_at(curve.points, each) for each in densities)]
     shown = plain if len(curves) > MOST_ROWS else fitting
-    costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method)]
+    seeds = searched_seeds(curves, densities[-1])
+    costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method, seeds.get(method.search))]
     lines = ticket_lines(task) if kind == TICKETS else []
     columns = [Column("method"), Column("seeds", "d")]
     columns += [Column(f"test (%) at {percent(density)} % of the weights") for density in densities]
@@ -118,6 +120,16 @@ def headline_table(task: Task, kind: str, curves: Sequence[Curve]) -> Table:
     filled = [place for place in range(len(columns)) if any(row[place] is not None for row in rows)]
     columns, rows = [columns[place] for place in filled], [[row[place] for place in filled] for row in rows]
     return Table(f"summary_{task.stem}", headline_caption(kind, curves, shown, bool(costs)), columns, rows)
+
+
+def searched_seeds(curves: Sequence[Curve], density: float) -> dict[str, set]:
+    """By search the seeds whose tickets of this density are in a mean: steps are means over them, too."""
+    seeds: dict[str, set] = {}
+    for curve in curves:
+        point = point_at(curve.points, density)
+        if point and not has_training_seeds(curve.method):
+            seeds.setdefault(curve.method.search, set()).update(point.values)
+    return seeds
 
 
 def seeds_cell(numbers: Sequence[int]) -> Cell:

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -38,11 +38,12 @@ class MethodCost:
         return self.mean(lambda cost: None if cost.saved_by is None else cost.saved_by.get(part, 0.0))
 
 
-def method_costs(method: Method) -> list[MethodCost]:
-    """By number of prunings, as far as all of its seeds have got: further means would be over other seeds. A method
-    that finds one ticket a run has runs for each density."""
+def method_costs(method: Method, seeds: Container | None = None) -> list[MethodCost]:
+    """By number of prunings, as far as all of its seeds, or all of these, have got: further means would be over other
+    seeds. A method that finds one ticket a run has runs for each density."""
     by_density: dict[float, list[list[TicketCost]]] = defaultdict(list)
-    for run in (run for run in method.runs if run.script != FOREIGN):
+    runs = [run for run in method.runs if seeds is None or run.seed in seeds]
+    for run in (run for run in runs if run.script != FOREIGN):
         by_density[run.settings.get("density", 0)].append(SearchCosts(run).by_round)
     found = [by_density[density] for density in sorted(by_density, reverse=True)]
     return [MethodCost(method, list(by_seed)) for by_run in found for by_seed in zip(*by_run, strict=False)]
