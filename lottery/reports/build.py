@@ -1,6 +1,7 @@
 """Make a report: read the runs, compare them, write the chapters."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +29,17 @@ from lottery.reports.comparison.methods import Task, group_by_task
 from lottery.reports.comparison.stability_families import Family, group_by_family
 from lottery.reports.comparison.sweeps import Sweep, group_by_sweep
 from lottery.reports.config import ReportConfig
-from lottery.reports.document import Figure, Heading, Listing, Paragraph, Part, Report, Section, Table
+from lottery.reports.document import (
+    Figure,
+    Heading,
+    Listing,
+    Paragraph,
+    Part,
+    Report,
+    Section,
+    Table,
+    with_names_of_their_own,
+)
 from lottery.reports.html import html
 from lottery.reports.latex import latex
 from lottery.reports.markdown import markdown
@@ -103,8 +114,10 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
         "Pre-training and greedy selection": chapter(neurons, neuron_parts),
         "Greedy selection of channels": chapter(channels, channel_parts),
     }
-    sections = [Section(title, anchor(title), parts) for title, parts in chapters.items() if parts]
-    sections.append(Section("Runs", "runs", run_list_parts(tasks, sweeps, families, comparison.repeated)))
+    chapters["Runs"] = run_list_parts(tasks, sweeps, families, comparison.repeated)
+    taken: Counter[tuple[type, str]] = Counter()
+    chapters = {title: with_names_of_their_own(parts, taken) for title, parts in chapters.items() if parts}
+    sections = [Section(title, anchor(title), parts) for title, parts in chapters.items()]
     names = [task.name for task in tasks] + [sweep.name for sweep in sweeps]
     names = names or list(dict.fromkeys(family.task for family in families))
     made = f"Made {datetime.now():%Y-%m-%d %H:%M} by report.py {suite_version()}."

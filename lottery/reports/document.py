@@ -3,9 +3,10 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar
 
 Cell = str | int | float | bool | None
 MOST_ROWS = 400  # of a table; longer ones are in their CSV files alone
@@ -153,6 +154,27 @@ class Report:
 def file_stem(*names: str) -> str:
     """The names of a task or a method as part of the name of a file: "digits_res20s"."""
     return re.sub(r"\W+", "_", "_".join(names)).strip("_").lower()
+
+
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+def with_names_of_their_own(parts: Iterable[AnyPart], taken: Counter[tuple[type, str]]) -> list[AnyPart]:
+    """The parts; figures, and tables, whose name is `taken` have a number behind it, as methods may be whose names
+    differ in signs that are in no name of a file. Adds their names to `taken`."""
+
+    def named(part: Any) -> Any:
+        if isinstance(part, Figure | Table):
+            taken[type(part), part.name] += 1
+            number = taken[type(part), part.name]
+            return replace(part, name=f"{part.name}_{number}") if number > 1 else part
+        if isinstance(part, Folded):
+            return replace(part, parts=with_names_of_their_own(part.parts, taken))
+        if isinstance(part, Beside):
+            return replace(part, figures=with_names_of_their_own(part.figures, taken))
+        return part
+
+    return [named(part) for part in parts]
 
 
 def unfolded(parts: Iterable[Part]) -> Iterator[Part]:

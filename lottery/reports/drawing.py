@@ -60,7 +60,10 @@ class _Batch:
 
     def wait(self) -> Sequence[Files | Exception]:
         if self.found is None:
-            self.found = self.receiver.recv()  # EOFError if the process was killed
+            try:
+                self.found = self.receiver.recv()
+            except EOFError:  # the process was killed, as for want of memory
+                self.found = [_result(draw) for draw in self.draws]
             self.process.join()
             self.receiver.close()
         return self.found

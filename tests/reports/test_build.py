@@ -122,7 +122,7 @@ def test_every_chapter_is_there_with_its_pictures(whole):
     pictures = {file.stem for file in (whole / "figures").glob("*.png")}
     assert pictures == {file.stem for file in (whole / "figures").glob("*.svg")}
     for name in ("accuracy_vs_weights_in_search_TASK", "accuracy_vs_weights_TASK", "accuracy_vs_steps_TASK",
-                 "steps_to_find_TASK", "set_sizes_TASK", "overlap_TASK", "density_by_layer_imp_TASK"):  # fmt: skip
+                 "steps_to_find_TASK", "set_sizes_TASK", "overlap_TASK", "density_by_layer_TASK"):  # fmt: skip
         name = name.replace("TASK", "digits_tests_networks_tiny")
         assert name in pictures
     assert any(name.startswith("examples_most_forgotten_prac") for name in pictures)

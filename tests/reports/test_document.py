@@ -2,8 +2,21 @@
 
 import re
 import struct
+from collections import Counter
 
-from lottery.reports.document import MOST_ROWS, Beside, Column, Figure, Files, Folded, Paragraph, Report, Section, Table
+from lottery.reports.document import (
+    MOST_ROWS,
+    Beside,
+    Column,
+    Figure,
+    Files,
+    Folded,
+    Paragraph,
+    Report,
+    Section,
+    Table,
+    with_names_of_their_own,
+)
 from lottery.reports.html import html
 from lottery.reports.latex import latex
 from lottery.reports.markdown import markdown
@@ -82,3 +95,13 @@ def test_columns_of_long_texts_are_told_from_short_ones_and_numbers():
     kinds = re.findall(r'<th scope="col"(?: class="(.+?)")?>', page)
     assert kinds == ["", "text", "passage", "number long"]
     assert ">a_b<" in page and "x/<wbr>x/" in page and '<td class="number">7</td>' in page
+
+
+def test_figures_and_tables_of_one_name_have_files_of_their_own():
+    figure, table = Figure("a", "", lambda: Files(b"", b"", b"")), Table("a", "", (), ())
+    taken = Counter()
+    first = with_names_of_their_own([figure, table, Folded("more", [table, Beside([figure])])], taken)
+    second = with_names_of_their_own([table, Paragraph("a")], taken)
+    report = Report("", [Section("", "", first), Section("", "", second)])
+    assert [part.name for part in report.all(Figure)] == ["a", "a_2"]
+    assert [part.name for part in report.all(Table)] == ["a", "a_2", "a_3"]

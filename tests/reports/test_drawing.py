@@ -81,3 +81,19 @@ for cores in (1, 2):
     assert len(names) > 20 and sum(name.endswith(".pdf") for name in names) >= 4
     for name in names:
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
+
+
+@needs_fork
+def test_figures_of_a_process_that_is_killed_are_drawn_at_once():
+    assert printed("""
+import signal
+own = os.getpid()
+def killed(number):
+    if os.getpid() != own:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pids(number)
+
+with drawing.in_processes():
+    found = [drawing.drawn(partial(killed, number)) for number in range(2)]
+print(*(draw().png.decode() for draw in found), found[0]().svg == str(own).encode())
+""") == ["0", "1", "True"]  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lottery.checkpointing.checkpoint import write
-from lottery.reports.chapters.masks import density_parts
+from lottery.reports.chapters.layer_densities import layer_density_parts
 from lottery.reports.chapters.overlap import overlap_parts
 from lottery.reports.comparison.cost import evaluation_flops
 from lottery.reports.comparison.effort import ticket_lines
@@ -77,7 +77,7 @@ def test_densities_of_layers_are_means_over_the_runs_of_one_density():
         key: {"conv": {"size": 8, "kept": number, "filters": 1, "dead_filters": 0}} for key, number in kept.items()
     }
     (task,), _ = logged(group_by_task, [search(*key, layers=layers[key]) for key in kept])
-    _, table = density_parts(task, *task.by_kind(SEARCH))
+    (table,) = layer_density_parts(task, task.by_kind(SEARCH))
     assert [column.heading for column in table.columns] == ["layer", "at 25 % (%)", "at 12.5 % (%)"]
     assert table.rows == [["conv", pytest.approx(37.5), pytest.approx(12.5)]]
     assert "by remaining weights" in table.caption

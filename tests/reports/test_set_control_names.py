@@ -3,6 +3,8 @@
 import pytest
 
 from lottery.reports.comparison.methods import group_by_task
+from lottery.reports.comparison.set_controls import SET_CONTROLS, has_classes_of_prac
+from lottery.search.control_sets import BY_CLASS
 from tests.helpers import (
     IMP,
     PRAC,
@@ -41,3 +43,10 @@ def test_controls_stay_apart_from_runs_that_know_nothing_of_them():
     assert names(seeds) == ["PrAC, random members"]
     (task,), _ = logged(group_by_task, [made("a", IMP, [90]), made("a", SHORTER, [90]), retrained(SHORTER, 1, 90)])
     assert [method.name for method in task.methods if method.is_imp] == ["IMP"], "the yardstick is IMP alone"
+
+
+def test_controls_whose_classes_are_those_of_prac():
+    """As the searches that draw them say."""
+    assert {key for key, control in SET_CONTROLS.items() if control.by_class} == set(BY_CLASS)
+    assert has_classes_of_prac(CONTROL) and not has_classes_of_prac(PRAC)
+    assert not has_classes_of_prac(CONTROL | {"members": "of another version"})

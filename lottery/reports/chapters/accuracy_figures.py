@@ -61,8 +61,8 @@ def accuracy_figure(
     below = accuracy_axis(axes, means, [spread(known.values())[0] for _, known in dense_references(curves)])
     legend_below(figure, axes, columns=2)
     caption = (
-        f"{networks}, {task.name}. Test accuracy at the best validation epoch, without a validation set after the "
-        f"last; {over_seeds(curves)}."
+        f"{networks}, {task.name}. Test accuracy at the best validation epoch (at the last one where nothing "
+        f"validates); {over_seeds(curves)}."
     )
     if left_out:
         caption += " Tickets that were altered, and those of rules, are in a chapter of their own."

@@ -1,29 +1,23 @@
-"""The chapter on masks: their distances from epoch to epoch, density by layer, dead filters, vanishing layers."""
+"""The chapter on masks: their distances from epoch to epoch, dead filters, vanishing layers."""
 
-import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from matplotlib.ticker import FuncFormatter
 
-from lottery.reports.comparison.accuracy import rounded
+from lottery.reports.chapters.layer_densities import DENSITY_BY_LAYER, layer_density_parts, layer_names
 from lottery.reports.comparison.masks import vanishing_layers
 from lottery.reports.comparison.methods import SEARCH, Method, Task
 from lottery.reports.document import Cell, Column, Figure, Listing, Paragraph, Part, Table, file_stem
 from lottery.reports.style import (
     canvas,
     density_axis,
-    label_cells,
     legend_below,
     line_style,
     log_axis,
-    percent,
     render,
-    shortened,
 )
 from lottery.results.ticket_runs import Run
 
@@ -38,11 +32,7 @@ ENDS = (
     Column("planned", "d"),
 )
 STOPPED: dict[str, Any] = {"marker": "s", "s": 36, "fc": "none", "ec": "black", "lw": 1.0, "zorder": 4}  # its marker
-TICKS = [digit * 10.0**power for power in range(-5, 0) for digit in (1, 2, 5)] + [1.0]
-MOST_LAYERS = 60  # with their names in a heat map
-MOST_LABELLED = 14  # columns of a heat map with numbers in its cells
 MOST_WARNINGS = 12
-DENSITY_BY_LAYER = "density_by_layer"  # how names of its figures and tables begin
 
 
 def mask_parts(task: Task) -> list[Part]:
@@ -50,7 +40,7 @@ def mask_parts(task: Task) -> list[Part]:
     searches = task.by_kind(SEARCH)
     parts = [part for method in searches for part in distance_parts(task, method)]
     known = [method for method in searches if layer_names(method)]
-    parts += [part for method in known for part in density_parts(task, method)]
+    parts += layer_density_parts(task, known)
     parts += dead_parts(task, known)
     return [*vanishing_parts(searches), *parts]
 
@@ -177,71 +167,6 @@ def lines_text(method: Method) -> str:
     if seeds == 1:
         return f"seed {method.runs[0].seed}, a line for each round"
     return f"a line for each round, the geometric mean of {seeds} seeds as far as all trained, beside thin ones of each"
-
-
-# --- density by layer -------------------------------------------------------------------------------------------------
-
-
-def layer_names(method: Method) -> list[str]:
-    """The layers of the last round that records them."""
-    rows = [row for run in method.runs for row in run.rounds if row.get("layers")]
-    return list(rows[-1]["layers"]) if rows else []
-
-
-def stage(run: Run, row: Mapping) -> float:
-    """What rows of several seeds have in common: their round, or the density where a run finds a single ticket."""
-    return row["round"] if run.numbers_rounds else rounded(row["density"])
-
-
-def layer_density(method: Method, name: str, where: float) -> float | None:
-    """The density of a layer at a `stage`, mean over seeds; None if no run recorded it."""
-    rows = [row.get("layers", {}) for run in method.runs for row in run.rounds if stage(run, row) == where]
-    layers = [layers[name] for layers in rows if name in layers]
-    return statistics.fmean(layer["kept"] / layer["size"] for layer in layers) if layers else None
-
-
-def density_parts(task: Task, method: Method) -> list[Part]:
-    """A heat map and a table of each layer's density by round, or by the density of all where a run has one ticket."""
-    tag = f"{DENSITY_BY_LAYER}_{file_stem(method.name)}_{task.stem}"
-    in_rounds, names = method.runs[0].numbers_rounds, layer_names(method)
-    stages = {stage(run, row) for run in method.runs for row in run.rounds if row.get("layers")}
-    ordered = sorted(stages, reverse=not in_rounds)
-    values = [[layer_density(method, name, where) for where in ordered] for name in names]
-    labels = [f"{where}" if in_rounds else percent(where) for where in ordered]
-    heads = [f"round {label} (%)" if in_rounds else f"at {label} % (%)" for label in labels]
-    columns = [Column("layer"), *(Column(head, ".2f") for head in heads)]
-    rows: list[list[Cell]] = [
-        [name, *(None if v is None else 100 * v for v in line)] for name, line in zip(names, values, strict=True)
-    ]
-    by = "round" if in_rounds else "remaining weights (%)"
-    caption = f"Density of each layer by {by.removesuffix(' (%)')}, {method.name}, {task.name}; means over seeds."
-    table = Table(tag, caption, columns, rows, folded=True)
-    return [density_figure(names, labels, values, tag, by, caption), table]
-
-
-def density_figure(
-    names: Sequence[str], labels: Sequence[str], values: list, tag: str, by: str, caption: str
-) -> Figure:
-    shown = [[math.nan if v is None else v for v in line] for line in values]
-    lowest = min((v for line in shown for v in line if v > 0), default=0.1)
-    figure, (axes,) = canvas(height=1.2 + 0.17 * max(6, min(len(names), MOST_LAYERS)))
-    norm = LogNorm(min(lowest, 0.1), 1.0, clip=True)  # an empty layer is as dark as the sparsest
-    image = axes.imshow(shown, aspect="auto", cmap="cividis", norm=norm, interpolation="nearest")
-    if len(labels) <= MOST_LABELLED and len(names) <= MOST_LAYERS:
-        label_cells(image, percent, 7)
-    step = -(-len(names) // MOST_LAYERS)
-    axes.set_yticks(
-        range(0, len(names), step), [shortened(name.removesuffix(".weight")) for name in names[::step]], fontsize=8
-    )
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_xlabel(by)
-    axes.grid(False)
-    ticks = [tick for tick in TICKS if tick >= norm.vmin]
-    bar = figure.colorbar(
-        image, ax=axes, label="density (%)", pad=0.02, ticks=ticks, format=FuncFormatter(lambda v, _: percent(v))
-    )
-    bar.minorticks_off()
-    return render(figure, tag, f"{caption} Numbers in percent.")
 
 
 # --- dead filters -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lottery.reports.chapters.example_gallery import gallery_parts, read_images
 from lottery.reports.comparison.methods import SEARCH, Method, Task
+from lottery.reports.comparison.set_controls import has_classes_of_prac
 from lottery.reports.comparison.statistics import spread
 from lottery.reports.document import Cell, Column, Figure, Paragraph, Part, Table, file_stem
 from lottery.reports.style import (
@@ -173,7 +174,8 @@ MOST_CLASSES = 40  # with their names in a heat map
 
 
 def class_parts(task: Task, method: Method, names: Sequence[str] | None = None) -> list[Part]:
-    """How many examples of each class are in each round's set; drawn if the classes are few enough to be named.
+    """How many examples of each class are in each round's set; drawn if the classes are few enough to be named, and
+    not for controls that have as many of each class as the sets of PrAC.
 
     Without their `names` classes are numbered.
     """
@@ -186,7 +188,8 @@ def class_parts(task: Task, method: Method, names: Sequence[str] | None = None) 
     rows: list[list[Cell]] = [[names[c], *(count[c] for count in counts)] for c in range(len(counts[0]))]
     caption = f"Examples of each class in each round's set, {method.name}; means over seeds."
     table = Table(tag, caption, columns, rows, folded=True)
-    return [*([class_figure(task, method, counts, names, tag)] if len(names) <= MOST_CLASSES else []), table]
+    is_drawn = len(names) <= MOST_CLASSES and not has_classes_of_prac(method.settings)
+    return [*([class_figure(task, method, counts, names, tag)] if is_drawn else []), table]
 
 
 def class_counts(runs: Sequence[Run]) -> list[list[float]]:
