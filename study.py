@@ -69,10 +69,11 @@ def write_new_study(file: Path) -> None:
                 opened.write(new_study(file))
         except FileExistsError:
             raise InputError(f"--new {file} is there already and stays as it is: give another name") from None
-    name = shlex.quote(str(file))
+    script = sys.argv[0] if Path(sys.argv[0]).name == "study.py" else "study.py"  # another program may call main()
+    command = shlex.join(["python", script, str(file)])
     print(f"{file} is a study to begin with: change it as its comments say. Then")
-    print(f"  python study.py {name} --dry_run    lists its runs")
-    print(f"  python study.py {name}              runs them and makes the report")
+    print(f"  {command} --dry_run    lists its runs")
+    print(f"  {command}              runs them and makes the report")
 
 
 def write_slurm_script(study: Study, file: Path) -> None:

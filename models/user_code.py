@@ -114,6 +114,8 @@ def check_function(named: str, flag: str, known: Collection[str], what: str) -> 
     Only `user_function.user_function`, which imports the module, finds out whether the function exists.
     """
     place, _, function = named.rpartition(":")
+    if named.endswith(".py"):
+        raise InputError(f"{flag} {named} is a file without the name of a function in it: give {named}:function")
     names = [function] if is_path(place) else [*place.split("."), function]
     if not all(name.isidentifier() for name in names):
         usual = named.lower().replace("resnet", "res")  # networks that others call resnet18 are res18 here

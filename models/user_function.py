@@ -10,7 +10,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from utils import InputError, one_line
+from utils import InputError, did_you_mean, one_line
 
 from .python_state import generators_kept
 from .torch_settings import global_settings_kept
@@ -27,7 +27,8 @@ def user_function(named: str) -> Iterator[Callable[..., Any]]:
             module = import_user_module(place)
         function = getattr(module, name, None)
         if function is None:
-            raise InputError(f"module {place} has no function {name}{wrong_module_hint(module)}")
+            advice = wrong_module_hint(module) or did_you_mean(name, vars(module))
+            raise InputError(f"module {place} has no function {name}{advice}")
         yield function
 
 

@@ -14,6 +14,7 @@ SAME = {  # another name, without dashes: the flags here that mean the same, of 
     "training_epochs": ("epochs",),
     "max_epochs": ("epochs",),
     "n_epochs": ("epochs",),
+    "training_steps": ("epochs",),  # of open_lth, where 160ep are epochs
     "milestones": ("decreasing_lr",),
     "lr_milestones": ("decreasing_lr",),
     "milestone_steps": ("decreasing_lr",),
@@ -44,6 +45,8 @@ SAME = {  # another name, without dashes: the flags here that mean the same, of 
     "gpu_id": ("gpu",),
     "seeds": ("seed",),
     "random_seed": ("seed",),
+    "replicate": ("seed",),
+    "data_order_seed": ("order_seed",),
     "rewinding_epoch": ("rewind_epoch",),
     "rewinding_steps": ("rewind_iteration",),
     "rewind_step": ("rewind_iteration",),

@@ -81,6 +81,8 @@ def read_config(argv: Sequence[str] | None) -> StudyConfig:
         check_new(args)
     elif not args.file:
         raise InputError("which study? Give its FILE.toml; --new NAME writes one to begin with")
+    elif not args.file.exists() and (meant := args.file.with_name(f"{args.file.name}.toml")).exists():
+        raise InputError(f"{args.file} does not exist; did you mean {meant}?")
     if args.commands and not args.dry_run:
         raise InputError("--commands lists commands in a dry run: give --dry_run, too")
     if args.slurm and args.dry_run:

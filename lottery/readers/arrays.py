@@ -8,7 +8,7 @@ from lottery.readers.contents import mean_and_std, pixel_counts
 from lottery.readers.image_decoding import LARGEST, SMALLEST
 from lottery.readers.source import Source, padding_for
 from lottery.terminal import counted
-from utils import InputError, one_line
+from utils import InputError, listed, one_line
 
 
 def source_from_arrays(
@@ -40,7 +40,17 @@ def source_from_arrays(
         raise InputError(f"test labels must be among the {len(names)} classes {of}, got {tested.max()}")
     mean, std = mean_and_std(pixel_counts(train))
     padding = padding_for(train.shape[1]) if padding is None else padding
-    return Source(name, train, labels, test, tested, names, mean, std, padding, flips)
+    notes = _absence_notes(labels, len(names))
+    return Source(name, train, labels, test, tested, names, mean, std, padding, flips, notes=notes)
+
+
+def _absence_notes(labels: np.ndarray, classes: int) -> tuple[str, ...]:
+    """A note on labels that no training image has, as where some classes were left out, or labels count from 1."""
+    absent = np.flatnonzero(np.bincount(labels, minlength=classes) == 0).tolist()
+    if not absent:
+        return ()
+    which = f"label {absent[0]}" if len(absent) == 1 else f"the labels {listed(absent)}"
+    return (f"no training image has {which}: labels count from 0, and the network gets {classes} outputs all the same",)
 
 
 def _names(classes: Sequence[str] | None, needed: int) -> tuple[str, ...]:

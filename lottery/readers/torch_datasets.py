@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from lottery.readers.arrays import source_from_arrays
 from lottery.readers.source import Source
@@ -34,7 +35,7 @@ def source_from_datasets(
     source = source_from_arrays(
         images, labels, test_images, test_labels, name=name, flips=flips, padding=padding, classes=_classes(train, test)
     )
-    return replace(source, notes=_rounding_notes(max(rounding, test_rounding)))
+    return replace(source, notes=_rounding_notes(max(rounding, test_rounding)) + source.notes)
 
 
 def _read(data: Any, part: str) -> tuple[np.ndarray, np.ndarray, float]:
@@ -57,8 +58,12 @@ def _read(data: Any, part: str) -> tuple[np.ndarray, np.ndarray, float]:
 def _length(data: Any, part: str) -> int:
     try:
         size = len(data)
+        by_number = hasattr(data, "__getitem__")
     except (TypeError, NotImplementedError):
-        raise InputError(f"the {part} set must have a length, and examples by number: got {_kind(data)}") from None
+        by_number = False
+    if not by_number:
+        advice = "; give its `dataset`" if isinstance(data, DataLoader) else ""
+        raise InputError(f"the {part} set must have a length, and examples by number: got {_kind(data)}{advice}")
     if not size:
         raise InputError(f"the {part} set is empty")
     return size

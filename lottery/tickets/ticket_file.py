@@ -147,11 +147,12 @@ class TicketFile:
         return {name: layer for name, layer in mask.items() if not owners(name, spared)}
 
     def _check_fit(self, state: Weights, network: Weights, spared: Sequence[str]) -> None:
-        """InputError, with the flags of the file's own network, unless `state` fits."""
+        """InputError, with the flags of the file's own data and network, unless `state` fits."""
         try:
             check_fit(self.path, state, network, spared)
         except InputError as error:
-            made_with = network_flags(self.content)
+            flags = data_flags(self.path.parent, self.content), network_flags(self.content)
+            made_with = " ".join(filter(None, flags))
             raise InputError(f"{error}. Its run had {made_with}" if made_with else str(error)) from None
 
     def mask_notes(self, model: nn.Module, spared: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from lottery.training.costs import work_text
 # Columns of the rows of epochs by their keys; those of `ALWAYS`, and of the others those that a training has.
 EPOCH_COLUMNS = {
     "epoch": Column("epoch", width=7),
-    "lr": Column("lr", ".4g", width=8),
+    "lr": Column("lr", ".4g", width=9),
     "loss": Column("loss", ".4f", width=7),
     "train": Column("train", ".2f", width=6),
     "validation": Column("validation", ".2f", width=6, short="val."),

@@ -208,11 +208,11 @@ def plan_lines(training: TrainingRun, context: TrainingContext) -> list[str]:
     most = "at most " if recipe.batch_selection else ""
     kept, whole = density(mask), whole_density(mask, context.model.parameters())
     first, last = training.first_epoch, recipe.epochs - 1
-    epochs = f"epoch {last} alone" if first == last else f"epochs {first} to {last}"
+    epochs, each = (f"epoch {last} alone", "") if first == last else (f"epochs {first} to {last}", " each")
     lines = [
         f"{training.describe()}: density {kept:.4f}, sparsity {1 - kept:.4f} of the prunable weights ({whole:.4f} and "
         f"{1 - whole:.4f} of the whole network), {counted(len(training.indices), 'example')}",
-        f"{epochs}, {most}{counted(training.steps_per_epoch, 'step')} each{begin}, {recipe.describe_lr()}",
+        f"{epochs}, {most}{counted(training.steps_per_epoch, 'step')}{each}{begin}, {recipe.describe_lr()}",
     ]
     warnings = [f"layer {name} has no weights left" for name in empty_layers(mask)]
     if unused := recipe.unused_lr():

@@ -177,6 +177,7 @@ def test_paths_that_a_module_adds_are_kept(project, tmp_path):
     [
         ("nowhere.py:net", r"arch nowhere.py:net: there is no Python file nowhere.py"),
         ("folder/models:net", r"there is no Python file folder/models"),
+        ("some.py", r"arch some.py is a file without the name of a function in it: give some.py:function$"),
         ("some.py:", r"path/to/file.py:function, got 'some.py:'"),
         ("some.py:not-a-name", r"path/to/file.py:function, got 'some.py:not-a-name'"),
     ],

@@ -1,10 +1,12 @@
 """Data sets of torch as arrays: every form of image and label, and what is refused."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import IterableDataset, Subset
+from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from lottery.readers.arrays import source_from_arrays
 from lottery.readers.torch_datasets import source_from_datasets
@@ -78,6 +80,22 @@ def test_flips_and_padding_are_those_that_were_asked_for():
     assert (source.name, source.flips, source.padding) == ("mine", True, 3)
 
 
+@pytest.mark.parametrize(
+    "labels, classes, said",
+    [
+        ([0, 1, 2] * 2, None, None),
+        ([1, 2, 3] * 2, None, "label 0: labels count from 0, and the network gets 4 outputs all the same"),
+        ([0, 2, 4] * 2, None, "the labels 1, 3: .* 5 outputs all the same"),
+        ([0, 1, 2] * 2, "abcdefgh", "the labels 3, 4, 5 and 2 more: .* 8 outputs all the same"),
+    ],
+)
+def test_labels_that_no_training_image_has_are_noted(labels, classes, said):
+    data = Pairs(lambda i: GREY[i], labels, **({"classes": list(classes)} if classes else {}))
+    notes = source_from_datasets(data, data).notes
+    assert len(notes) == bool(said)
+    assert not said or re.match(f"no training image has {said}$", notes[0])
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         return iter(())
@@ -97,6 +115,7 @@ def random_flip(i):
 GOOD = Pairs(lambda i: GREY[i])
 REFUSED = {
     "no length": (Stream(), "the training set must have a length, .* got Stream$"),
+    "a loader": (DataLoader(GOOD), r"must have a length, .* got DataLoader; give its `dataset`$"),
     "none": (Pairs(failing, []), "the training set is empty"),
     "raises": (Pairs(failing), "example 0 of the training set raised RuntimeError: no disk$"),
     "no pair": ([GREY[0]], r"example 0 .* must be a pair \(image, label\), got ndarray \(8, 8\)"),

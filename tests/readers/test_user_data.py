@@ -131,7 +131,7 @@ def test_data_is_its_parameter_where_it_is_given(project):
         ("my_data.py:made --image_size 8", "--image_size is for --dataset imagefolder only"),
         ("nowhere.py:made", "--dataset nowhere.py:made: there is no Python file nowhere.py"),
         ("cifar", r"--dataset must be one of cifar10, .* or for data of your own .*, got 'cifar'"),
-        ("my_data.py", r"path/to/file.py:function, got 'my_data.py'"),
+        ("my_data.py", r"my_data.py is a file without the name of a function in it: give my_data.py:function"),
     ],
 )
 def test_each_failure_is_one_sentence(call, tmp_path, words, said):

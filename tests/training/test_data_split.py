@@ -76,7 +76,9 @@ def test_what_a_search_was_given_is_named_where_other_flags_do_not_fit_it(tmp_pa
     out = run("PrAC", f"{flags} --like_run {tmp_path}/search --members random", tmp_path / "new", expect=2)
     assert "another split: split checksum was" in out and f"Give --dataset digits --data data {had}, as it had" in out
     out = run("train", f"{given} --arch lenet300 --split_file {file}", tmp_path / "new", expect=2)
-    assert "belongs to another network" in out and out.rstrip().endswith("Its run had --arch tests.networks:tiny")
+    assert "belongs to another network" in out and out.rstrip().endswith(
+        "Its run had --dataset digits --data data --arch tests.networks:tiny"
+    )
 
 
 def test_images_are_trained_on_as_they_are_where_that_is_asked_for(tmp_path, monkeypatch):
