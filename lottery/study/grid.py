@@ -14,7 +14,7 @@ Flags = dict[str, object]
 FOLLOWING_FLAGS = {Script.IMP: "steps_of", Script.PRAC_IMP: "like_run"}
 # What the tables of a study file hold beside flags.
 NOT_FLAGS = {
-    "methods": {"script"},
+    "methods": {"script", "prunings"},
     "retrain": {"prunings", "controls", "control_methods", "control_prunings", "rules", "dense"},
     "elastic": {"pairs", "controls"},
     "stability": {"prunings", "controls"},

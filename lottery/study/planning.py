@@ -41,20 +41,23 @@ def plan_jobs(content: Mapping, folder: Path) -> list[Job]:
 def ticket_jobs(search: Job, method: str, content: Mapping, point: Flags, folder: Path) -> list[Job]:
     """All that is done with the tickets of the run of a method."""
     jobs: list[Job] = []
-    for prunings in trained_tickets(search.script, content):
+    for prunings in trained_tickets(content["methods"][method], content):
         where = search.save_dir.with_name(ticket_name(search, prunings))
         controls = retrain_controls(content, method, prunings)
         jobs += training_jobs(search, prunings, training_flags(content, point), where, controls)
         jobs += rule_jobs(search, prunings, controls, content, point, where)
-        jobs += elastic_jobs(search, prunings, content, point, folder)
+        jobs += elastic_jobs(search, method, prunings, content, point, folder)
     return jobs + stability_jobs(search, content, point)
 
 
-def trained_tickets(script: Script, content: Mapping) -> list[int | None]:
-    """Which tickets of a method are trained: those after so many prunings, or (None) its only one."""
-    if script.makes_one_ticket:
-        return [None] if "retrain" in content else []
-    return content.get("retrain", {}).get("prunings", [])
+def trained_tickets(method: Mapping, content: Mapping) -> list[int | None]:
+    """Which tickets of a method are trained: those after so many prunings, its own or those of [retrain], or (None) its
+    only one."""
+    if "retrain" not in content:
+        return []
+    if Script(method["script"]).makes_one_ticket:
+        return [None]
+    return method.get("prunings", content["retrain"].get("prunings", []))
 
 
 def ticket_name(search: Job, prunings: int | None) -> str:
@@ -81,16 +84,10 @@ def training_jobs(
 def retrain_controls(content: Mapping, method: str, prunings: int | None) -> list[str]:
     """The controls that [retrain] asks for of a method's ticket after so many prunings."""
     part = content["retrain"]
-    wanted = part.get("control_prunings", part.get("prunings", []))
+    wanted = part.get("control_prunings", trained_tickets(content["methods"][method], content))
     if method not in part.get("control_methods", [method]) or (prunings is not None and prunings not in wanted):
         return []
     return ticket_controls(part.get("controls", []), is_first=prunings is None or prunings == wanted[0])
-
-
-def elastic_controls(content: Mapping, prunings: int | None) -> list[str]:
-    """The controls that [elastic] asks for of the ticket after so many prunings."""
-    is_first = prunings is None or prunings == content["retrain"]["prunings"][0]
-    return ticket_controls(content["elastic"].get("controls", []), is_first)
 
 
 def ticket_controls(controls: Iterable[str], is_first: bool) -> list[str]:
@@ -122,7 +119,9 @@ def rule_jobs(
     return jobs
 
 
-def elastic_jobs(search: Job, prunings: int | None, content: Mapping, point: Flags, folder: Path) -> list[Job]:
+def elastic_jobs(
+    search: Job, method: str, prunings: int | None, content: Mapping, point: Flags, folder: Path
+) -> list[Job]:
     """A ticket transferred to other networks of the grid, and trained there."""
     jobs: list[Job] = []
     for target in transfer_targets(content, point):
@@ -133,7 +132,8 @@ def elastic_jobs(search: Job, prunings: int | None, content: Mapping, point: Fla
         given |= table_flags("elastic", content["elastic"])
         name = f"{ticket_name(search, prunings)}_from_{directory_name(str(point['arch']))}"
         transfer = Job(Script.ELASTIC, typed(given), where / f"{name}_carried", search, prunings)
-        controls = elastic_controls(content, prunings)
+        is_first = prunings == trained_tickets(content["methods"][method], content)[0]
+        controls = ticket_controls(content["elastic"].get("controls", []), is_first)
         jobs += [transfer, *training_jobs(transfer, None, flags, where / name, controls)]
     return jobs
 

@@ -8,7 +8,7 @@
                 or script = "main_init.py" or "main_dst.py", which makes one ticket, trained if there is a [retrain]; of
                 [common] and [grid] either takes the flags that it has, of [search] only main_dst.py; like = "NAME": a
                 control that follows the run of this method of main_PrAC_imp.py at the same point of the grid
-                (--like_run, --steps_of)
+                (--like_run, --steps_of); prunings = [...]: its tickets to train, in place of those of [retrain]
     [retrain]   prunings = [...]: the tickets to train; controls = [...]: values of --control, with each of which each
                 ticket is trained as well (dense, which is the same for all tickets of a search, with the first only);
                 control_methods = [...], control_prunings = [...]: the tickets that have controls, if not all do;
@@ -79,6 +79,7 @@ def check_parts(path: Path, content: Mapping) -> None:
 def check_retrain(path: Path, content: Mapping) -> None:
     retrain = content.get("retrain", {})
     check_prunings(path, retrain, 1)
+    check_own_prunings(path, content)
     check_dense(path, retrain.get("dense", False))
     check_controls(path, retrain)
     if retrain.get("controls") and not any_trained(content["methods"].values(), content):
@@ -87,9 +88,15 @@ def check_retrain(path: Path, content: Mapping) -> None:
     check_rules(path, content)
 
 
+def every_pruning(content: Mapping) -> list[int]:
+    """The prunings after which some method's ticket is trained."""
+    found = (trained_tickets(method, content) for method in content["methods"].values())
+    return sorted({prunings for each in found for prunings in each if prunings is not None})
+
+
 def any_trained(methods: Iterable[Mapping], content: Mapping) -> bool:
     """Whether [retrain] trains a ticket of any of these methods."""
-    return any(trained_tickets(Script(method["script"]), content) for method in methods)
+    return any(trained_tickets(method, content) for method in methods)
 
 
 def check_dense(path: Path, dense: object) -> None:
@@ -104,6 +111,18 @@ def check_prunings(path: Path, part: Mapping, lowest: int) -> None:
         raise InputError(f"{path}: prunings must be a list of whole numbers from {lowest} up, got {prunings!r}")
 
 
+def check_own_prunings(path: Path, content: Mapping) -> None:
+    """InputError for prunings of a method that are none of a search, or that nothing trains."""
+    for name, method in content["methods"].items():
+        if "prunings" not in method:
+            continue
+        check_prunings(path, method, 1)
+        if "retrain" not in content:
+            raise InputError(f"{path}: method {name} has prunings, the tickets to train, but there is no [retrain]")
+        if Script(method["script"]).makes_one_ticket:
+            raise InputError(f"{path}: method {name} has prunings, but {method['script']} makes one ticket")
+
+
 def check_controls(path: Path, part: Mapping) -> None:
     controls = part.get("controls", [])
     if not isinstance(controls, list) or not all(isinstance(control, str) for control in controls):
@@ -113,7 +132,7 @@ def check_controls(path: Path, part: Mapping) -> None:
 def check_controlled(path: Path, content: Mapping) -> None:
     """InputError unless control_methods and control_prunings name tickets of [retrain], and there are controls."""
     retrain, methods = content.get("retrain", {}), content["methods"]
-    known = {"control_methods": [*methods], "control_prunings": retrain.get("prunings", [])}
+    known = {"control_methods": [*methods], "control_prunings": every_pruning(content)}
     for name in known.keys() & retrain.keys():
         given = retrain[name]
         if not isinstance(given, list) or not given or not all(each in known[name] for each in given):

@@ -18,6 +18,7 @@ RUNS = {
     "controls_cifar": 180,
     "sets_cifar": 180,
     "prac_fashion": 225,
+    "cheapest_fashion_look": 396,
 }
 
 

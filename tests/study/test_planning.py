@@ -192,3 +192,14 @@ def test_the_study_of_elastic_tickets_has_every_pair_and_control():
     assert carried == set(itertools.permutations(["mlp2", "mlp3", "mlp4"], 2))
     assert len(found.jobs) == 9 * (1 + 1 + 3 + 2 * 3)
     assert sum("--control" in job.flags for job in found.jobs) == 9 * (3 + 2)
+
+
+def test_a_method_may_have_prunings_of_its_own(written):
+    own = 'script = "main_imp.py"\nprunings = [1]\nrandom_prune = true'
+    text = (QUICK, ('script = "main_imp.py"\nrandom_prune = true', own), ("dense = true", 'controls = ["reinit"]'))
+    found = read_study(written(*text))
+    check_jobs(found)
+    assert [job.save_dir.name for job in found.jobs if job.save_dir.parent.name == "seed_0"] == [
+        *("IMP", "IMP_ticket_1", "IMP_ticket_1_reinit", "IMP_ticket_2", "IMP_ticket_2_reinit"),
+        *("random_pruning", "random_pruning_ticket_1", "random_pruning_ticket_1_reinit"),
+    ]

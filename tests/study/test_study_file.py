@@ -124,3 +124,24 @@ def test_densities_without_the_rounds_of_all_searches_are_planned(written, tmp_p
     check_jobs(found)
     (job,) = (job for job in found.jobs if job.save_dir.name == "IMP" and "seed_0" in str(job.save_dir))
     assert "--densities 0.5,0.2" in " ".join(job.flags) and "--pruning_times" not in job.flags
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("random_prune = true", "random_prune = true\nprunings = 1", "prunings must be a list of whole numbers from 1"),
+        ("random_prune = true", "random_prune = true\nprunings = [3]", "no ticket after 3 prunings, the search has 2"),
+        (
+            "random_prune = true",
+            "[methods.GMP]\nscript = 'main_dst.py'\nmethod = 'gmp'\ndensity = 0.5\nprunings = [1]",
+            "method GMP has prunings, but main_dst.py makes one ticket",
+        ),
+        (
+            "random_prune = true\n[retrain]\ndense = true\nprunings = [1, 2]\nweight_decay = 0.001",
+            "prunings = [1]",
+            r"method random pruning has prunings, .* there is no \[retrain\]",
+        ),
+    ],
+)
+def test_prunings_of_a_method_are_of_a_search_whose_tickets_are_trained(written, tmp_path, capsys, old, new, message):
+    check_refusal(written(QUICK, (old, new)), tmp_path / "runs", message, capsys)
