@@ -1,5 +1,7 @@
 """The digits and their fixed split, against scikit-learn and by hand."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from lottery.readers import digits as digits_reader
 from lottery.readers.registry import read_source
 from lottery.readers.source import Source
+from tests.helpers import ROOT
 from tests.readers.helpers import md5
 
 
@@ -32,6 +35,18 @@ def test_digits(digits):
     assert np.array_equal(digits.test_images[..., 0], scaled[test])
     assert digits.mean[0] == pytest.approx((scaled[train] / 255).mean(), rel=1e-12)
     assert digits.std[0] == pytest.approx((scaled[train] / 255).std(), rel=1e-12)
+
+
+def test_the_library_is_asked_where_its_file_lies_elsewhere(monkeypatch):
+    table = digits_reader.read_table()
+    monkeypatch.setattr(digits_reader, "find_spec", lambda name: None)
+    assert np.array_equal(digits_reader.read_table(), table) and table.shape == (1797, 65)
+
+
+def test_reading_digits_imports_no_library():
+    code = "import sys; from lottery.readers.digits import read_digits; read_digits(); print('sklearn' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
 
 
 def test_digits_are_divided_in_proportion(digits):
