@@ -1,19 +1,16 @@
 """The runs of a study as processes, several at a time, one in each slot of the machine."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lottery.study import processes
 from lottery.study.job_states import last_lines, log_file
 from lottery.study.jobs import Job, Study
 from lottery.study.log import StudyLog
 from lottery.study.slots import Slot
 
-ROOT = Path(__file__).parents[2]  # where the scripts are
 POLL_INTERVAL = 0.2  # seconds between looks at the processes
 
 
@@ -23,7 +20,7 @@ class RunningJob:
 
     job: Job
     slot: Slot
-    process: subprocess.Popen
+    process: processes.Running
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -98,14 +95,7 @@ def start_process(job: Job, slot: Slot) -> RunningJob:
     """Start a job; its output is appended to a log file beside its directory."""
     log_file(job).parent.mkdir(parents=True, exist_ok=True)
     device = slot.flags if job.has_gpu_flag else []
-    with log_file(job).open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-u", str(ROOT / job.script), *job.arguments, *device],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | slot.environment,
-        )
+    process = processes.start([*job.command, *device], log_file(job), slot.environment)
     return RunningJob(job, slot, process)
 
 

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from lottery.study.jobs import Job, Study
-from lottery.study.runner import ROOT
+from lottery.study.processes import ROOT
 from utils import InputError
 
 
