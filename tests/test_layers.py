@@ -21,7 +21,7 @@ from tests.helpers import ROOT
 # are scripts, the last layer.
 LAYERS = [
     ["utils", "lottery", "lottery.terminal"],  # "lottery" is lottery/__init__.py alone
-    ["pruner", "dataset", "models"],
+    ["pruner", "dataset", "models", "lottery.patterns"],
     ["lottery.checkpointing"],
     ["lottery.readers"],
     ["lottery.training"],
@@ -47,6 +47,7 @@ TORCHLESS = [  # what --help, bad input and finished runs need: importing torch 
     "models",
     "models.description",
     "models.units",
+    "lottery.patterns",
     "lottery.readers.registry",
     "lottery.pruning_at_init.criteria",
     "lottery.greedy.names",

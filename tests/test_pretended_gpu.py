@@ -98,6 +98,12 @@ def test_a_search_and_going_on_with_it(tmp_path, flags):
     run("main_imp", f"{QUICK} --pruning_times 2 {flags}", tmp_path)
 
 
+@pytest.mark.parametrize("script", ["main_imp", "main_PrAC_imp"])
+def test_a_search_to_a_pattern(tmp_path, script):
+    stop = "--eb_eps 0.5 --eb_interval steps --eb_arm none"
+    run(script, f"{QUICK} --prune_type rewind_lt --rewind_epoch 0 --pattern 2:4 {stop}", tmp_path)
+
+
 @pytest.mark.parametrize("sets", ["constent trained", "random trained", "zero_out pruned", "zero_out none"])
 def test_a_search_for_prac_sets(tmp_path, sets):
     run("main_PrAC_imp", f"{REWIND} --data_prune {sets.replace(' ', ' --cep ')}", tmp_path)

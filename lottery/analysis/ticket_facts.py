@@ -16,6 +16,7 @@ from lottery.checkpointing.recorded_flags import split_flags
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import Script
 from lottery.elastic.transfer import transfer_again
+from lottery.patterns import find_pattern
 from lottery.search.pruning_plan import PruningPlan
 from lottery.tickets.invariants import Seen, TicketFacts, equal, unknown
 from lottery.tickets.load import TicketFiles, checksum
@@ -54,6 +55,7 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
     before = checkpoints[round - 1] if round and prunes_previous_mask(settings) else None
     from_file = config.split_file and split_from_file(config.split_file, file, content)
     training, validation = from_file or recorded_split(content, checkpoints)
+    pattern = PruningPlan.from_settings(settings, config.rate).pattern if round != 0 else None  # round 0 is dense
     transferred, not_transferred = transferred_again(content, file.parent)
     return TicketFacts(
         mask=mask,
@@ -62,6 +64,8 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
         untrained=is_untrained(content) and not continues(content),
         continued=recorded_ticket(before)[0] if before and is_untrained(content) and continues(content) else None,
         kept=expected_kept(content, mask, checkpoints, config.rate),
+        pattern=pattern,
+        found_pattern=find_pattern(mask),
         before=None if before is None else split_state(before["state_dict"])[1],
         rewinding=rewinding_weights(file, content, before),
         examples=torch.from_numpy(read_sequence(content, file)).long() if "sequence" in content else None,

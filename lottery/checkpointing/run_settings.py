@@ -38,6 +38,7 @@ VALUES_BEFORE = {
     "batch_selection": None,
     "densities": None,
     "between": "rewind",
+    "pattern": None,
 }
 
 

@@ -179,11 +179,29 @@ def check_rounds(args: argparse.Namespace) -> None:
             f"--densities says how many rounds there are and how much each prunes, {' and '.join(rivals)} "
             f"{'say' if len(rivals) > 1 else 'says'} so, too: give one or the other"
         )
-    if args.densities:
+    check_pattern(args)
+    if args.pattern:
+        args.pruning_times = 1
+    elif args.densities:
         args.pruning_times = len(args.densities)
     else:
         args.pruning_times = args.pruning_times or PRUNING_TIMES
         args.rate = args.rate or RATE
+
+
+def check_pattern(args: argparse.Namespace) -> None:
+    """With an N:M pattern nothing else says how much is pruned, or that something is pruned already."""
+    others = {"rate": args.rate, "densities": args.densities, "pruning_times": args.pruning_times not in (None, 1)}
+    rivals = [f"--{name}" for name, given in others.items() if given]
+    if args.pattern and rivals:
+        raise InputError(
+            f"--pattern {args.pattern} is one pruning, to that share of each layer, {' and '.join(rivals)} "
+            f"{'say' if len(rivals) > 1 else 'says'} otherwise: give one or the other"
+        )
+    if args.pattern and args.mask_dir:
+        raise InputError(
+            f"--pattern {args.pattern} prunes a dense network, --mask_dir begins with a mask: give one of them"
+        )
 
 
 def check_ticket(args: argparse.Namespace) -> None:

@@ -2,7 +2,8 @@
 
 from lottery.cli.flags import add_rewind_lr
 from lottery.cli.parser import Parser
-from lottery.cli.types import count_from_0, densities, number, path, positive_int, share
+from lottery.cli.types import count_from_0, densities, number, path, pattern, positive_int, share
+from lottery.patterns import LARGEST
 from lottery.search.config import PRUNING_TIMES, RATE
 from lottery.tickets.config import REWIND_EPOCH
 
@@ -28,6 +29,14 @@ def add_pruning(flags: Parser, prune_types: tuple[str, ...]) -> None:
         metavar="0.64,0.26,0.07",
         help="instead of both: the density of the prunable weights after each pruning, as many rounds as there are "
         "values; round(d x n) of n weights are kept",
+    )
+    group.add_argument(
+        "--pattern",
+        type=pattern,
+        metavar="2:4",
+        help="instead of all three: one pruning to an N:M pattern, which keeps the 2 largest of every 4 consecutive "
+        "input weights (along the input channels of a convolution) in each layer whose number of inputs M divides; "
+        f"other layers stay dense. M may be up to {LARGEST}",
     )
     add_rewinding(group, prune_types)
     group.add_argument(

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from lottery.patterns import ALLOWED, Pattern
+
 
 def number(kind: type, allowed: str, accept: Callable[[float], bool]) -> Callable[[str], float]:
     """An argparse type: a number of `kind` that `accept` takes; `allowed` says in words which those are."""
@@ -41,6 +43,14 @@ def densities(text: str) -> tuple[float, ...]:
             f"must be densities between 0 and 1 in falling order, such as 0.64,0.26,0.07, got {text!r}"
         )
     return values
+
+
+def pattern(text: str) -> str:
+    """An argparse type: an N:M pattern, '2:4'."""
+    try:
+        return str(Pattern.parse(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be {ALLOWED}, got {text!r}") from None
 
 
 def path(text: str) -> Path:

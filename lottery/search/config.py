@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 from lottery.checkpointing.run_settings import NOT_RECORDED, WHETHER_GIVEN
 from lottery.tickets.config import REWIND_EPOCH, TicketConfig
 from lottery.training.config import TrainingConfig
+from utils import InputError
 
 PRUNING_TIMES, RATE = 16, 0.2  # where neither these nor densities are given
 LIKE_RUN, STEPS_OF = "like_run", "steps_of"  # flags that name a finished PrAC run to follow
@@ -29,6 +30,7 @@ class PruningConfig:
     pruning_times: int = PRUNING_TIMES  # rounds: trainings, each followed by a pruning
     rate: float | None = RATE  # share of the kept weights that a round prunes; None with
     densities: tuple[float, ...] | None = None  # the density of the prunable weights after each pruning
+    pattern: str | None = None  # "2:4": one pruning, to 2 of every 4 consecutive input weights (lottery/patterns.py)
     prune_type: str = "lt"  # what kept weights go back to: lt, rewind_lt or pt
     rewind_epoch: int | None = REWIND_EPOCH  # rewind_lt: the 0-based epoch after which weights are kept, or
     rewind_iteration: int | None = None  # the optimiser steps of round 0 after which they are
@@ -38,7 +40,12 @@ class PruningConfig:
     random_prune: bool = False  # a control: prune at random
 
     def __post_init__(self) -> None:
-        """Densities say how many prunings there are, and leave a rate nothing to say."""
+        """Densities say how many prunings there are, a pattern that there is one; both leave a rate nothing to say."""
+        if self.densities and self.pattern:
+            raise InputError("densities and pattern both say how much is pruned: give one of them")
+        if self.pattern:
+            object.__setattr__(self, "pruning_times", 1)
+            object.__setattr__(self, "rate", None)
         if self.densities:
             object.__setattr__(self, "pruning_times", len(self.densities))
             object.__setattr__(self, "rate", None)

@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from lottery.checkpointing.checkpoint import pack_mask, unpack_mask
+from lottery.patterns import Pattern
 from lottery.search.config import EarlyStopConfig
+from lottery.search.pruning_plan import pruned
 from lottery.training.loop import Epoch
-from pruner import EarlyBird, Mask, Scores, count, drop
+from pruner import EarlyBird, Mask, Scores, count
 
 Criterion = Callable[[Mapping[str, Tensor], Mask], Scores]  # what each kept weight is worth; the lowest are pruned
 
@@ -15,13 +17,21 @@ Criterion = Callable[[Mapping[str, Tensor], Mask], Scores]  # what each kept wei
 class EarlyStop:
     """Compares the masks that pruning would give after each epoch, or every `interval` steps; off without --eb_eps.
 
-    `criterion` is what the search prunes by, `number` how many weights of the mask it will drop. With an interval,
+    `criterion` is what the search prunes by, `number` how many weights of the mask it
+    will drop, `pattern` the N:M pattern that it prunes to, if any. With an interval,
     masks are compared at its end, even in mid-epoch. The round still ends with a whole epoch, so that forgetting is
     counted over whole epochs.
     """
 
     def __init__(
-        self, config: EarlyStopConfig, number: int, warmup: int, mask: Mask, interval: int | None, criterion: Criterion
+        self,
+        config: EarlyStopConfig,
+        number: int,
+        warmup: int,
+        mask: Mask,
+        interval: int | None,
+        criterion: Criterion,
+        pattern: Pattern | None = None,
     ):
         self.mask, self.kept, self.number, self.interval, self.criterion = (
             mask,
@@ -30,6 +40,7 @@ class EarlyStop:
             interval,
             criterion,
         )
+        self.pattern = pattern
         self.detector: EarlyBird | None = None
         if config.eb_eps is not None:
             self.detector = EarlyBird(config.eb_eps, config.queue_length, warmup, config.eb_arm)
@@ -48,7 +59,7 @@ class EarlyStop:
         measured = len(self.detector.distances)
         compared = [weights] if self.interval is None else self._snapshots_within(epoch)
         for weights_then in compared:
-            mask = drop(self.mask, self.criterion(weights_then, self.mask), self.number)
+            mask = pruned(self.mask, self.criterion(weights_then, self.mask), self.number, self.pattern)
             stop |= self.detector.update(epoch.number, mask, self.kept)
         if len(self.detector.distances) > measured:
             self.newest = self.detector.distances[-1]

@@ -8,7 +8,7 @@
     when a round may end early          early_stop.py, by the early-bird test (pruner.EarlyBird); of a control,
                                         schedule.py, where the same round of its reference run ended
     how long a round trains             schedule.py
-    which weights are pruned            CRITERION below, for the early stop too; `pruner.drop` drops the lowest
+    which weights are pruned            CRITERION below, for the early stop too; `pruned` (pruning_plan.py)
     how many weights are pruned         pruning_plan.py
     what is in a checkpoint             `save` below and lottery/training/checkpointer.py; docs/runs.md lists the keys
     whether a ticket is consistent      lottery/tickets/invariants.py
@@ -27,7 +27,7 @@ from lottery.search import log
 from lottery.search.config import SearchConfig
 from lottery.search.early_stop import EarlyStop
 from lottery.search.examples import ExampleSelection, round_end
-from lottery.search.pruning_plan import PruningPlan
+from lottery.search.pruning_plan import PruningPlan, pruned
 from lottery.search.reference_run import ReferenceRun
 from lottery.search.schedule import build_schedule, rounding_notes
 from lottery.tickets.invariants import TicketFacts, check
@@ -39,7 +39,7 @@ from lottery.training.network_notes import network_notes
 from lottery.training.step import copy_weights
 from lottery.training.training_run import TrainingRun, summary, train_epochs
 from models.network_state import tensors
-from pruner import Mask, Scores, Ticket, Weights, count, drop, magnitude, random_scores, size
+from pruner import Mask, Scores, Ticket, Weights, count, magnitude, random_scores, size
 from utils import InputError, RandomStream, RunError, generator
 
 CRITERION = magnitude  # weights and mask -> what each kept weight is worth
@@ -74,7 +74,7 @@ class ImpSearch:
             reference=reference,
             vanilla_epochs=config.vanilla_epochs,
         )
-        self.plan = PruningPlan(config.pruning.rate, config.pruning.densities)
+        self.plan = PruningPlan.from_settings(settings, config.pruning.rate)
         self.initial_counts = count(self.initial_ticket.mask), size(self.initial_ticket.mask)  # kept, and prunable
         about = config.training.run.about(config.training.data.data) | {"ticket": loaded.origin}
         self.checkpointer = Checkpointer(context, config.training.run, settings | examples.settings, about)
@@ -89,7 +89,7 @@ class ImpSearch:
         """Begin or resume, and do all rounds that are left; then, or when it cannot go on, log the table of those that
         are done."""
         context, notes = self.context, [*self.loaded.description, *self.loaded.notes, *self.examples.notes]
-        notes += network_notes(context.model, context.prune_classifier)
+        notes += [*network_notes(context.model, context.prune_classifier), *self.plan.notes(self.initial_ticket.mask)]
         notes += rounding_notes(self.schedule, self.reference)
         run = self.config.training.run
         with open_run(run, self.checkpointer.settings, self.inputs) as resume_point, context.progress:
@@ -161,7 +161,7 @@ class ImpSearch:
     def next_round(self) -> None:
         """Prune, choose the next examples, rewind."""
         k, final = self.training.round, copy_weights(self.context.model)
-        mask = drop(self.training.ticket.mask, self.scores(final), self.next_drop)
+        mask = pruned(self.training.ticket.mask, self.scores(final), self.next_drop, self.plan.pattern)
         if k == 0 and self.pruning.prune_type == "pt":
             self.rewound = best_weights(self.directory.best(0))
         end = round_end(self.training, self.context, self.directory.best(k), final, mask)
@@ -195,7 +195,7 @@ class ImpSearch:
     def new_early_stop(self) -> EarlyStop:
         interval = self.schedule.vanilla.steps_per_epoch if self.config.early_stop.eb_interval == "steps" else None
         warmup, mask = self.training.recipe.warmup, self.training.ticket.mask
-        return EarlyStop(self.config.early_stop, self.next_drop, warmup, mask, interval, CRITERION)
+        return EarlyStop(self.config.early_stop, self.next_drop, warmup, mask, interval, CRITERION, self.plan.pattern)
 
     def snapshot_steps(self) -> set[int]:
         """The steps of the round after which the weights are wanted."""
@@ -246,6 +246,7 @@ class ImpSearch:
             untrained=weights is ticket.weights,
             continued=None if weights is ticket.weights else weights,
             kept=self.plan.kept(k, *self.initial_counts),
+            pattern=self.plan.pattern if k else None,
             before=before,
             examples=self.training.indices,
             training=self.context.training_indices,

@@ -21,7 +21,7 @@ SCHEDULE = tuple("epochs batch_size decreasing_lr warmup prac_epochs prune_type 
 SCHEDULE += ("rewind_iteration", "rewind_lr", "init_dir", "mask_dir", "ticket step", "schedule", "gamma")
 # Settings that must be equal for it to differ in nothing but the members of its sets.
 RECIPE = tuple(
-    "lr momentum weight_decay no_augmentation rate densities between random_prune prune_classifier seed".split()
+    "lr momentum weight_decay no_augmentation rate densities pattern between random_prune prune_classifier seed".split()
 )
 RECIPE += ("arch", "stem", "network", "optimizer", "nesterov", "label_smoothing")
 RECIPE += ("batch_selection", "selection_rate", "selection_until")

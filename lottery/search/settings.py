@@ -1,7 +1,9 @@
 """What decides the results of a search, as its checkpoints record it."""
 
 from lottery.checkpointing.run_settings import run_settings
+from lottery.patterns import Pattern, kept_by_pattern
 from lottery.search.config import SearchConfig
+from lottery.search.pruning_plan import KEPT_BY_PATTERN
 from lottery.search.reference_run import ReferenceRun
 from lottery.tickets.load import LoadedTicket
 from lottery.training.context import TrainingContext
@@ -20,6 +22,9 @@ def search_settings(
     contents |= classifier_setting(context.model)
     if config.pruning.densities:  # what the report needs to tell whether another search prunes to the same counts
         contents |= {"prunable": size(context.dense())}
+    if config.pruning.pattern:
+        left = kept_by_pattern(context.dense(), Pattern.parse(config.pruning.pattern))
+        contents |= {"prunable": size(context.dense()), KEPT_BY_PATTERN: left}
     found = run_settings(config.training.run.script, config, contents=contents)
     if reference is None:
         return found

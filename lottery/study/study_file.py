@@ -27,6 +27,7 @@ A flag is written without its dashes; `true` stands for a flag without a value, 
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 
 from lottery.checkpointing.script_names import SEARCHES, Script
@@ -39,7 +40,8 @@ from utils import InputError, read_toml
 
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic", "stability")
 METHOD_SCRIPTS = (*SEARCHES, Script.DST, Script.GREEDY, Script.CHANNELS, Script.INIT)
-ROUNDS = ("pruning_times", "rate")  # flags that densities are given instead of
+# Flags that say the rounds of a search, and those that they are given instead of.
+INSTEAD = {"densities": ("pruning_times", "rate"), "pattern": ("pruning_times", "rate", "densities")}
 STABLE = (*SEARCHES, Script.DST, Script.INIT)  # whose tickets [stability] takes
 # Flags that a study sets itself.
 RESERVED = set("save_dir init_dir mask_dir resume checkpoint overwrite source_arch target_arch rule".split())
@@ -204,14 +206,15 @@ def check_methods(path: Path, methods: Mapping) -> None:
 
 
 def check_densities(path: Path, content: Mapping) -> None:
-    """InputError for a method with densities that takes another way to say the rounds from a table of many methods."""
-    for name, method in content["methods"].items():
+    """InputError for a method with densities or a pattern that takes another way to say the rounds from a table of many
+    methods."""
+    for (name, method), (flag, others) in product(content["methods"].items(), INSTEAD.items()):
         flags = method_flags(content, {}, method)
-        rivals = [flag for flag in ROUNDS if flags.get(flag, False) is not False and flag not in method]
-        if flags.get("densities", False) is not False and rivals:
-            out = " and ".join(f"{flag} = false" for flag in rivals)
+        rivals = [other for other in others if flags.get(other, False) is not False and other not in method]
+        if flags.get(flag, False) is not False and rivals:
+            out = " and ".join(f"{rival} = false" for rival in rivals)
             raise InputError(
-                f"{path}: method {name} has densities beside {' and '.join(rivals)} of [common] or [search], which say "
+                f"{path}: method {name} has {flag} beside {' and '.join(rivals)} of [common] or [search], which say "
                 f"the same in another way: put {out} into [methods.{json.dumps(name)}]"
             )
 

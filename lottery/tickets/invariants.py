@@ -11,7 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lottery.patterns import Pattern, fitting, has_pattern
 from pruner import Mask, Ticket, Weights, count, size
+from utils import listed
 
 Seen = tuple[bool | None, str]  # whether an invariant holds (None: unknown), and what was seen
 
@@ -34,6 +36,8 @@ class TicketFacts:
     untrained: bool = False  # whether the network is still at its start, the rewound weights
     continued: Weights | None = None  # the trained weights that it is still at, of a search that continues from them
     kept: int | None = None  # weights that the mask should keep
+    pattern: Pattern | None = None  # the N:M pattern that the mask should have
+    found_pattern: Pattern | None = None  # one that it has, where nothing says which it should have
     before: Mask | None = None  # the mask of the round before
     rewinding: Weights | None = None  # the rewinding point
     examples: Tensor | None = None  # int64 (n,) those of this round
@@ -74,6 +78,21 @@ def density(ticket: TicketFacts) -> Seen:
     if ticket.kept is None:
         return None, f"{seen}; not checked: how many it should be is not known"
     return kept == ticket.kept, seen if kept == ticket.kept else f"{seen}; it should be {ticket.kept:,}"
+
+
+def n_of_m(ticket: TicketFacts) -> Seen:
+    """Whether every layer that the pattern fits has it. A mask of which nothing says that it should have one cannot
+    break it: layers that are dense are named."""
+    pattern = ticket.pattern or ticket.found_pattern
+    if pattern is None:
+        return None, "none: the mask is unstructured" if ticket.mask else "dense: no mask"
+    fits = fitting(ticket.mask, pattern)
+    without = [name for name in fits if not has_pattern(ticket.mask[name], pattern)]
+    others = [name for name in ticket.mask if name not in fits]
+    seen = f"{pattern} in {len(fits) - len(without)} of {len(fits)} layers that it fits"
+    seen += f"; not in {listed(without)}" if without else ""
+    seen += f"; it does not fit {listed(others)}" if others else ""
+    return (None if without and ticket.pattern is None else not without), seen
 
 
 def dropped(ticket: TicketFacts) -> Seen:
@@ -158,6 +177,7 @@ def each_once(ticket: TicketFacts) -> Seen:
 INVARIANTS: dict[str, Callable[[TicketFacts], Seen]] = {
     "finite weights": finite,
     "exact density": density,
+    "N:M pattern": n_of_m,
     "dropped weights": dropped,
     "subset of the mask before": subset,
     "rewinding weights": rewound,

@@ -10,6 +10,8 @@ from tests.helpers import FROM_SCRATCH, IMP, PRAC, control, elastic_ticket, init
     "settings, name",
     [
         (IMP, "IMP"),
+        (IMP | {"pattern": "2:4", "rate": None}, "IMP, 2:4"),
+        (PRAC | {"pattern": "1:4", "rate": None, "data_prune": "random"}, "PrAC, 1:4, random sets"),
         (IMP | {"random_prune": True}, "IMP, random pruning"),
         (IMP | {"eb_eps": 0.1, "prac_set": True}, "IMP, early stop, given set"),
         (IMP | {"init_dir": True, "mask_dir": True}, "IMP, from a ticket"),

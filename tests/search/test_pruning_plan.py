@@ -241,6 +241,9 @@ ALIKE = [  # settings of two searches, whether they prune alike; 10 prunable wei
     ({}, {"rate": None, "densities": [0.8, 0.64], "prunable": 10}, False),  # not recorded
     ({"densities": [0.5], "prunable": 10}, {"densities": [0.5, 0.2], "prunable": 10}, True),
     ({"densities": [0.5], "prunable": 10}, {"densities": [0.501, 0.2], "prunable": 10}, True),
+    ({"pattern": "2:4", "rate": None}, {"pattern": "2:4", "rate": None}, True),
+    ({"pattern": "2:4", "rate": None}, {"pattern": "1:4", "rate": None}, False),
+    ({"pattern": "2:4", "rate": None}, {"rate": None, "densities": [0.5], "prunable": 10}, False),
     ({"densities": [0.5, 0.3], "prunable": 10}, {"densities": [0.5, 0.2], "prunable": 10}, False),
 ]
 

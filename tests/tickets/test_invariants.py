@@ -6,12 +6,12 @@ import pytest
 import torch
 
 import pruner
+from lottery.patterns import Pattern, prune_to_pattern
 from lottery.search import imp as search
 from lottery.tickets import invariants
 from lottery.tickets.invariants import TicketFacts, check
 from lottery.training.step import copy_weights
 from pruner import Ticket
-from tests.helpers import pruned_ticket
 
 QUICK = "--dataset digits --arch tests.networks:tiny --epochs 4 --decreasing_lr 2 --batch_size 64".split()
 
@@ -19,14 +19,16 @@ QUICK = "--dataset digits --arch tests.networks:tiny --epochs 4 --decreasing_lr 
 @pytest.fixture
 def ticket(tiny):
     """A fresh ticket, with all that can be known of it."""
-    mask, weights, _ = pruned_ticket(tiny)
+    dense, weights = pruner.dense(tiny), copy_weights(tiny)
+    mask = prune_to_pattern(dense, pruner.magnitude(weights, dense), Pattern(2, 4))
     started = {name: value * mask.get(name, True) for name, value in copy_weights(tiny).items()}
     return TicketFacts(
         mask=mask,
         weights=started,
         rewound=weights,
         untrained=True,
-        kept=pruner.kept_after(1, 0.4, pruner.size(mask)),
+        kept=4 * 9 + 6 * 4 * 9 // 2,  # conv1 has one input, which 4 does not divide
+        pattern=Pattern(2, 4),
         before=pruner.dense(tiny),
         rewinding=copy_weights(tiny),
         examples=torch.tensor([1, 4, 7]),
@@ -58,12 +60,13 @@ def altered(mapping, name, index, value):
 
 
 def test_each_law_is_broken_by_its_breach(ticket):
-    first = next(iter(ticket.mask))
+    first = "conv2.weight"
     dropped = int((~ticket.mask[first]).view(-1).nonzero()[0])
     alive = int(ticket.mask[first].view(-1).nonzero()[0])
     breaches = {
         "finite weights": {"weights": altered(ticket.weights, "fc.bias", 0, float("inf")), "untrained": False},
         "exact density": {"kept": ticket.kept + 1},
+        "N:M pattern": {"pattern": Pattern(1, 2)},
         "dropped weights": {"weights": altered(ticket.weights, first, dropped, 1e-30), "untrained": False},
         "subset of the mask before": {"before": altered(ticket.before, first, alive, False)},
         "rewinding weights": {"rewinding": altered(ticket.rewinding, "fc.bias", 0, 5.0)},
@@ -82,10 +85,10 @@ def test_each_law_is_broken_by_its_breach(ticket):
 def test_a_search_checks_what_it_makes(tmp_path, call, monkeypatch):
     """A pruning that kept one weight too many would not get past it."""
 
-    def too_few(mask, scores, number):
-        return real(mask, scores, number - 1)
+    def too_few(mask, scores, number, pattern):
+        return real(mask, scores, number - 1, pattern)
 
-    real = search.drop
-    monkeypatch.setattr(search, "drop", too_few)
+    real = search.pruned
+    monkeypatch.setattr(search, "pruned", too_few)
     status, _, err = call("main_imp", *QUICK, "--pruning_times", 1, "--save_dir", tmp_path)
     assert status == 1 and "exact density" in err and not (tmp_path / "1checkpoint.pth.tar").exists()

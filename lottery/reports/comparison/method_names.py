@@ -21,11 +21,16 @@ def search_name(settings: Mapping) -> str:
         return ", ".join(part for part in [*parts, start_name(settings)] if part)
     get = settings.get
     if settings["script"] == Script.IMP:
-        parts = ["IMP", get("random_prune") and "random pruning", get("eb_eps") is not None and "early stop"]
+        parts = [
+            "IMP",
+            get("pattern"),
+            get("random_prune") and "random pruning",
+            get("eb_eps") is not None and "early stop",
+        ]
     else:
         sets = {"random": "random sets", "constent": "constent"}.get(get("data_prune"))
         cep = {"pruned": "CEP as in Algorithm 1", "none": "no CEP"}.get(get("cep"))
-        parts = ["PrAC", sets, cep, get("eb_eps") is None and "no early stop"]
+        parts = ["PrAC", get("pattern"), sets, cep, get("eb_eps") is None and "no early stop"]
     parts.append(set_control_name(settings))
     parts += [get("batch_selection") == "infobatch" and "InfoBatch"]
     parts += [get("between") == "continue" and "no rewinding between rounds"]
