@@ -119,6 +119,11 @@ def _is_everywhere(mask: "Mask", pattern: Pattern) -> bool:
 # --- in words ---------------------------------------------------------------------------------------------------------
 
 
+def misfit(pattern: Pattern) -> str:
+    """What is wrong with a pattern that fits no layer."""
+    return f"--pattern {pattern} fits no layer that is pruned: none has a number of inputs that {pattern.group} divides"
+
+
 def pattern_notes(mask: "Mask", pattern: Pattern | None) -> list[str]:
     """Which layers a pattern leaves dense, since it does not fit them."""
     if pattern is None or not (dense := [name for name in mask if name not in fitting(mask, pattern)]):

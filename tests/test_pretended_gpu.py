@@ -171,6 +171,7 @@ def test_a_training_without_validation(tmp_path):
     [
         *(f"--density 0.5 --criterion {criterion}" for criterion in ("random", "magnitude", "snip", "grasp")),
         "--density 0.5 --criterion synflow --iterations 5",
+        "--pattern 2:4 --criterion magnitude",
         "--density 0.5 --criterion snip --iterations 3 --inverted --prac_set {prac}/1checkpoint.pth.tar",
         "--criterion snip --weights trained --ranking erk --init_dir {dense}/model_SA_best.pth.tar "
         "--like {prac}/1checkpoint.pth.tar",

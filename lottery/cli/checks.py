@@ -173,13 +173,13 @@ def check_rewinding(args: argparse.Namespace) -> None:
 
 def check_rounds(args: argparse.Namespace) -> None:
     """How many rounds there are, and how much each prunes, is said in one way; fills in --pruning_times and --rate."""
+    check_pattern(args)
     rivals = [f"--{name}" for name in ("pruning_times", "rate") if getattr(args, name) is not None]
     if args.densities and rivals:
         raise InputError(
             f"--densities says how many rounds there are and how much each prunes, {' and '.join(rivals)} "
             f"{'say' if len(rivals) > 1 else 'says'} so, too: give one or the other"
         )
-    check_pattern(args)
     if args.pattern:
         args.pruning_times = 1
     elif args.densities:

@@ -17,7 +17,8 @@ from lottery.cli import checks, flags
 from lottery.cli.configs import from_flags, run_config
 from lottery.cli.parser import Parser
 from lottery.cli.retraining import with_retraining
-from lottery.cli.types import path, positive_int, share
+from lottery.cli.types import path, pattern, positive_int, share
+from lottery.patterns import LARGEST
 from lottery.pruning_at_init.config import PruningAtInitConfig
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
 from lottery.tickets.config import TicketConfig
@@ -107,6 +108,14 @@ def _add_density(group) -> None:
     group.add_argument(
         "--like", type=path, metavar="FILE", help="as many as the ticket in this checkpoint, of the same network"
     )
+    group.add_argument(
+        "--pattern",
+        type=pattern,
+        metavar="2:4",
+        help="the 2 of highest score of every 4 consecutive input weights (along the input channels of a convolution) "
+        "in each layer whose number of inputs 4 divides, in one pruning, and other layers whole; or another N:M "
+        f"pattern, with M up to {LARGEST}",
+    )
 
 
 def _add_examples(group) -> None:
@@ -127,8 +136,9 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
     if args.weights == "trained" and not args.init_dir:
         raise InputError("--weights trained are those of --init_dir: give it")
     check_criterion(args)
+    check_pattern(args)
     check_examples(args)
-    args.iterations = args.iterations or CRITERIA[args.criterion].iterations or 1
+    args.iterations = 1 if args.pattern else args.iterations or CRITERIA[args.criterion].iterations or 1
     return args
 
 
@@ -154,6 +164,17 @@ def check_criterion(args: Namespace) -> None:
         )
     if args.inverted and not criterion.invertible:
         raise InputError(f"--inverted: low scores of {args.criterion} mean nothing, so it has no inversion: omit it")
+
+
+def check_pattern(args: Namespace) -> None:
+    """An N:M pattern ranks the weights of each group, once."""
+    others = {"ranking": args.ranking != "global", "iterations": args.iterations not in (None, 1)}
+    rivals = [f"--{name} {getattr(args, name)}" for name, given in others.items() if given]
+    if args.pattern and rivals:
+        raise InputError(
+            f"--pattern {args.pattern} is one pruning that ranks the weights of each group by themselves, "
+            f"{' and '.join(rivals)} {'say' if len(rivals) > 1 else 'says'} otherwise: give one or the other"
+        )
 
 
 def check_examples(args: Namespace) -> None:

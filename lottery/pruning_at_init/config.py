@@ -14,7 +14,7 @@ from utils import InputError
 class PruningAtInitConfig:
     """A ticket of main_init.py.
 
-    Exactly one of `density`, `sparsity` and `like` says how many weights it keeps; InputError otherwise.
+    Exactly one of `density`, `sparsity`, `like` and `pattern` says how many weights it keeps; InputError otherwise.
     """
 
     run: RunConfig
@@ -28,6 +28,7 @@ class PruningAtInitConfig:
     density: float | None = None
     sparsity: float | None = None
     like: Annotated[Path | None, WHETHER_GIVEN] = None  # keep as many weights as the ticket in this checkpoint
+    pattern: str | None = None  # "2:4": in one pruning 2 of every 4 consecutive input weights (lottery/patterns.py)
     ranking: str = "global"  # a key of `criteria.RANKINGS`
     iterations: int = 1
     inverted: bool = False  # a control: keep the lowest scores
@@ -38,8 +39,9 @@ class PruningAtInitConfig:
     batch_size: int = 128
 
     def __post_init__(self):
-        if sum(given is not None for given in (self.density, self.sparsity, self.like)) != 1:
-            raise InputError("give exactly one of density, sparsity and like, which say how many weights are kept")
+        if sum(given is not None for given in (self.density, self.sparsity, self.like, self.pattern)) != 1:
+            ways = "density, sparsity, like and pattern"
+            raise InputError(f"give exactly one of {ways}, which say how many weights are kept")
 
     @property
     def starts_trained(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lottery.checkpointing.checkpoint import on_cpu
+from lottery.patterns import Pattern, kept_by_pattern, misfit, prune_to_pattern
 from lottery.pruning_at_init.config import PruningAtInitConfig
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS, Ranking, kept_by_iteration, layer_quotas
 from lottery.pruning_at_init.examples import Batches, ScoredExamples
@@ -53,7 +54,9 @@ def prune_at_init(inputs: PruningInputs) -> Mask:
     for iteration, kept in enumerate(kept_by_iteration(size(mask), inputs.kept, config.iterations)):
         random = generator(config.run.seed, round=iteration, purpose=RandomStream.RANDOM_SCORES)
         scores = score(config, context, ScoringInputs(context.model, weights, mask, inputs.batches, random))
-        mask = keep_highest(mask, scores, kept, RANKINGS[config.ranking])
+        pattern = config.pattern and Pattern.parse(config.pattern)
+        ranking = RANKINGS[config.ranking]
+        mask = prune_to_pattern(mask, scores, pattern) if pattern else keep_highest(mask, scores, kept, ranking)
         check_layers(config, mask, iteration)
     return mask
 
@@ -131,6 +134,10 @@ def kept_count(config: PruningAtInitConfig, context: ModelAndData) -> int:
     weights = size(whole)
     if config.like:
         kept, asked = count_like(config.like, context, whole), f"--like {config.like}"
+    elif config.pattern:
+        kept, asked = kept_by_pattern(whole, Pattern.parse(config.pattern)), f"--pattern {config.pattern}"
+        if kept == weights:
+            raise InputError(misfit(Pattern.parse(config.pattern)))
     elif config.density:
         kept, asked = round(config.density * weights), f"--density {config.density}"
     else:

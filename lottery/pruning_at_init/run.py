@@ -12,6 +12,7 @@ from lottery.checkpointing.checkpoint import on_cpu, split_state, write
 from lottery.checkpointing.resume import ResumePoint
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.run_settings import run_settings
+from lottery.patterns import Pattern, pattern_notes
 from lottery.pruning_at_init.config import PruningAtInitConfig
 from lottery.pruning_at_init.examples import select_examples
 from lottery.pruning_at_init.pruning import PruningInputs, kept_count
@@ -96,6 +97,7 @@ def report(inputs: PruningInputs, mask: Mask, resume_point: ResumePoint) -> list
     config, context = inputs.config, inputs.context
     notes = [*context.notes, *inputs.loaded.notes, *inputs.examples.notes]
     notes += [*network_notes(context.model, config.prune_classifier), *resume_point.notes]
+    notes += pattern_notes(mask, Pattern.parse(config.pattern) if config.pattern else None)
     criterion = f"{config.criterion}, inverted," if config.inverted else config.criterion
     kept, weights = count(mask), size(mask)
     return [

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lottery.patterns import Pattern, pattern_notes, prune_to_pattern
+from lottery.patterns import Pattern, misfit, pattern_notes, prune_to_pattern
 from pruner import Mask, Scores, drop, kept_after
 from utils import InputError
 
@@ -75,10 +75,7 @@ class PruningPlan:
                 f"--pattern {self.pattern} prunes a dense network, this one keeps {first} of {size} weights"
             )
         if self.kept_by_pattern == size:
-            raise InputError(
-                f"--pattern {self.pattern} fits no layer that is pruned: none has a number of inputs that "
-                f"{self.pattern.group} divides"
-            )
+            raise InputError(misfit(self.pattern))
 
     def notes(self, mask: Mask) -> list[str]:
         """Which layers of this mask are left dense, and why."""

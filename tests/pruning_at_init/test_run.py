@@ -64,6 +64,27 @@ def test_a_ticket_is_found_checked_and_trained(call, capsys, tmp_path, criterion
     assert all(torch.equal(value, content["init_weight"][name]) for name, value in trained["init_weight"].items())
 
 
+@pytest.mark.parametrize("criterion", ["snip", "synflow", "random"])
+def test_a_pattern_keeps_the_highest_scores_of_each_group(call, capsys, tmp_path, criterion):
+    """Those of one scoring: SynFlow's, too, whose hundred iterations would prune to other densities first."""
+    content, out = find(call, tmp_path, "--criterion", criterion, "--pattern", "1:4")
+    conv = mask_in(content)["network.3.weight"]  # the other layer has three inputs
+    assert torch.equal(conv.view(16, 2, 4, 3, 3).sum(2), torch.ones(16, 2, 3, 3, dtype=torch.int64))
+    assert mask_in(content)["network.0.weight"].all() and content["settings"]["iterations"] == 1
+    assert "note: network.0.weight stays dense, since 4 does not divide its number of inputs" in out
+    capsys.readouterr()
+    assert verify([str(tmp_path / "checkpoint.pth.tar")]) == 0
+    told = capsys.readouterr().out
+    assert "1:4 in 1 of 1 layers that it fits" in told and re.search(r"exact density +holds", told)
+
+
+def test_a_pattern_by_magnitude_is_that_of_the_starting_weights(call, tmp_path):
+    content, _ = find(call, tmp_path, "--criterion", "magnitude", "--pattern", "2:4")
+    weights = content["init_weight"]["network.3.weight"].abs()
+    groups, kept = (value.movedim(1, -1).reshape(-1, 4) for value in (weights, mask_in(content)["network.3.weight"]))
+    assert (groups.masked_fill(~kept, torch.inf).amin(1) > groups.masked_fill(kept, 0).amax(1)).all()
+
+
 def test_recorded_settings_are_flags_that_decide_and_checksums_of_what_was_read(call, tmp_path):
     """Another key or value would keep tickets made before from being recognised."""
     content, _ = find(call, tmp_path, "--criterion", "snip", "--density", 0.3)
@@ -74,7 +95,7 @@ def test_recorded_settings_are_flags_that_decide_and_checksums_of_what_was_read(
         "mask_dir": False, "new_classifier": False, "weights": "starting", "criterion": "snip", "ranking": "global",
         "iterations": 1, "inverted": False, "prune_classifier": False, "allow_empty_layers": False, "density": 0.3,
         "sparsity": None, "like": False, "prac_set": False, "score_examples": None, "batch_size": 128, "kept": 410,
-        "prunable": TINY, "step": 0,
+        "prunable": TINY, "step": 0, "pattern": None,
     }  # fmt: skip
     assert {name for name in settings if name.endswith("checksum")} == {"data checksum", "split checksum"}
     assert type(settings["script"]) is str
@@ -96,7 +117,7 @@ def test_a_criterion_takes_an_entry_and_a_function(call, tmp_path, monkeypatch):
 def test_a_configuration_says_once_how_many_weights_are_kept(tmp_path):
     run = RunConfig("main_init.py", tmp_path)
     for numbers in {}, {"density": 0.5, "sparsity": 0.5}:
-        with pytest.raises(InputError, match="one of density, sparsity and like"):
+        with pytest.raises(InputError, match="one of density, sparsity, like and pattern"):
             PruningAtInitConfig(run, "snip", **numbers)
 
 
@@ -307,6 +328,10 @@ BAD = [
     ("--criterion snap --density 0.3", "snip.*snap|snap.*snip"),
     ("--criterion snip", "--density --sparsity --like"),
     (f"{SNIP} --sparsity 0.3", "not allowed with"),
+    (f"{SNIP} --pattern 2:4", "not allowed with"),
+    ("--criterion snip --pattern 2:4 --ranking erk", "by themselves, --ranking erk says otherwise"),
+    ("--criterion synflow --pattern 2:4 --iterations 5", "--iterations 5 says otherwise"),
+    ("--criterion snip --pattern 2:32", "--pattern 2:32 fits no layer that is pruned"),
     ("--criterion snip --density 1", "between 0 and 1, both excluded, got 1"),
     ("--criterion snip --density 0.0001", r"--density 0\.0001 keeps 0 of 1,368 prunable weights: that is no ticket"),
     ("--criterion snip --sparsity 0.0001", "keeps 1,368 of 1,368 prunable weights: that is no ticket"),

@@ -107,6 +107,7 @@ def test_a_ticket_that_was_transferred_twice_says_so():
     "settings, name",
     [
         ({}, "SNIP"),
+        ({"pattern": "2:4"}, "SNIP, 2:4"),
         ({"iterations": 10}, "SNIP, 10 iterations"),
         ({"criterion": "synflow", "iterations": 100}, "SynFlow"),
         ({"criterion": "synflow", "iterations": 1}, "SynFlow, 1 iteration"),

@@ -15,15 +15,8 @@ TASK = ("dataset", "data checksum", "split checksum", "arch", "stem", "image_siz
 # Settings that make no other method: those of the task, of one run, and of how far one ticket was pruned.
 NOT_METHOD = {*TASK, "seed", "order_seed", "pruning_times", "ticket checksum", "init_dir", "mask_dir"}
 NOT_METHOD |= {"control", "ticket start"}  # part of the name, see `ticket_origins.alteration`
-NOT_METHOD |= {
-    "density",
-    "sparsity",
-    "like",
-    "allow_empty_layers",
-    "kept",
-    "prunable",
-    "kept by pattern",
-}  # of main_init.py
+NOT_METHOD |= {"density", "sparsity", "like", "allow_empty_layers", "kept", "prunable"}  # of main_init.py
+NOT_METHOD |= {"kept by pattern"}  # follows from the network and the pattern
 # Beginnings of settings that may differ by seed: the checksum of a given set, a round of the run that is followed.
 BY_SEED = ("PrAC set of round", "like_run, round", "steps_of, round")
 LONGEST = 40  # letters of a setting's value within a name

@@ -46,6 +46,7 @@ def criterion_name(settings: Mapping) -> str:
     times = settings["iterations"]
     parts = [
         settings.get("inverted") and "inverted",
+        settings.get("pattern"),
         RANKINGS[settings["ranking"]].name,
         times != (criterion.iterations or 1) and f"{times} iteration{'s' if times > 1 else ''}",
         settings["prac_set"] and "given set",
