@@ -2,11 +2,11 @@
 
     python verify.py lt/*checkpoint.pth.tar
 
-Checks each file's checksum, its place in its run, and the invariants of tickets: finite weights, exact density, dropped
-weights zero, mask a subset of the previous round's, weights equal to the rewinding point, examples that train and do
-not validate, an elastic ticket equal to what its source gives. What a check needs is read from the file, from those
-beside it, and from those it names. Exit status 0 if all that could be checked holds, 1 if
-something does not, 2 for wrong flags.
+Checks each file's checksum, its place in its run, and the invariants of tickets: finite weights, exact density, the N:M
+pattern if there is one, dropped weights zero, mask a subset of the previous round's, weights equal to the rewinding
+point, examples that train and do not validate, an elastic ticket equal to what its source gives. What a check needs is
+read from the file, from those beside it, and from those it names. Exit status 0 if all that could be checked holds, 1
+if something does not, 2 for wrong flags.
 """
 
 from collections.abc import Sequence
