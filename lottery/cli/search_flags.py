@@ -34,9 +34,9 @@ def add_pruning(flags: Parser, prune_types: tuple[str, ...]) -> None:
         "--pattern",
         type=pattern,
         metavar="2:4",
-        help="instead of all three: one pruning to an N:M pattern, which keeps the 2 largest of every 4 consecutive "
-        "input weights (along the input channels of a convolution) in each layer whose number of inputs M divides; "
-        f"other layers stay dense. M may be up to {LARGEST}",
+        help="instead of all three: one pruning that keeps the 2 largest of every 4 consecutive input weights (along "
+        "the input channels of a convolution) in each layer whose number of inputs 4 divides, and other layers whole; or "
+        f"another N:M pattern, with M up to {LARGEST}",
     )
     add_rewinding(group, prune_types)
     group.add_argument(

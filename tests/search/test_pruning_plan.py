@@ -183,11 +183,12 @@ def test_a_run_that_records_neither_rewinds_by_its_rate(runs, tmp_path):
     shutil.copytree(runs / "imp", tmp_path / "old")
     for file in (tmp_path / "old").glob("*checkpoint.pth.tar"):
         content = read(file)
-        for name in ("densities", "between"):
+        for name in ("densities", "between", "pattern"):
             del content["settings"][name]
         write(file, content)
     assert "between was rewind, is continue" in run("imp", CONTINUED, tmp_path / "old", expect=2)
     assert "densities was None" in run("imp", f"{BASE} --densities 0.8,0.64,0.5", tmp_path / "old", expect=2)
+    assert "pattern was None, is 2:4" in run("imp", f"{BASE} --pattern 2:4", tmp_path / "old", expect=2)
     run("imp", REWIND, tmp_path / "old")
 
 
