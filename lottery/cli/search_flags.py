@@ -35,8 +35,8 @@ def add_pruning(flags: Parser, prune_types: tuple[str, ...]) -> None:
         type=pattern,
         metavar="2:4",
         help="instead of all three: one pruning that keeps the 2 largest of every 4 consecutive input weights (along "
-        "the input channels of a convolution) in each layer whose number of inputs 4 divides, and other layers whole; or "
-        f"another N:M pattern, with M up to {LARGEST}",
+        "the input channels of a convolution) in each layer whose number of inputs 4 divides, and other layers whole; "
+        f"or another N:M pattern, with M up to {LARGEST}",
     )
     add_rewinding(group, prune_types)
     group.add_argument(
