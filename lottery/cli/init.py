@@ -103,8 +103,11 @@ def _add_criterion(group) -> None:
 
 def _add_density(group) -> None:
     group = group.add_mutually_exclusive_group(required=True)
-    group.add_argument("--density", type=share, help="this share of the prunable weights, rounded")
-    group.add_argument("--sparsity", type=share, help="all but this share of the prunable weights, rounded")
+    # Short names of values: the usage line of this group cannot be broken, and 80 columns hold it.
+    group.add_argument("--density", type=share, metavar="D", help="this share of the prunable weights, rounded")
+    group.add_argument(
+        "--sparsity", type=share, metavar="S", help="all but this share of the prunable weights, rounded"
+    )
     group.add_argument(
         "--like", type=path, metavar="FILE", help="as many as the ticket in this checkpoint, of the same network"
     )
