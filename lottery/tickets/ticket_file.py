@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lottery.checkpointing.checkpoint import on_cpu, read, split_state
+from lottery.checkpointing.checkpoint import on_cpu, split_state
 from lottery.checkpointing.recorded_flags import data_flags, network_flags, split_flags
 from lottery.checkpointing.script_names import Script
+from lottery.formats.reading import read_content
 from lottery.tickets.prac_set_files import read_sequence
 from lottery.tickets.state_dict_formats import cast, check_fit, names_in, renamed, unwrapped
 from lottery.training.step import copy_weights
@@ -23,13 +24,13 @@ from utils import InputError
 
 @dataclass(frozen=True)
 class TicketFile:
-    """A checkpoint or a plain state_dict, read once when it is first needed."""
+    """A checkpoint, a plain state_dict or another format of lottery/formats/, read once when it is first needed."""
 
     path: Path
 
     @cached_property
     def content(self) -> dict:
-        return read(self.path)
+        return read_content(self.path)
 
     @cached_property
     def starting_state(self) -> Weights:

@@ -1,0 +1,51 @@
+"""The formats that convert.py writes, by name. Importing this module does not import torch.
+
+A further format is a module of its name in this package, with `write(ticket, path)`, and an entry in `FORMATS`; one
+that can be read back has a branch in `read_content` (reading.py).
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from utils import InputError
+
+
+class Format(NamedTuple):
+    """A form of a ticket outside this suite."""
+
+    ending: str  # of the name of its file; empty for a directory
+    help: str
+    needs: tuple[str, ...] = ()  # packages that it is written with, beyond requirements.txt
+    masks: bool = True  # whether it holds the mask, so that it can be read back as a ticket
+
+
+FORMATS: dict[str, Format] = {}
+
+FOLDERS = {  # format -> files that a directory of it holds
+    "hugging_face": ("config.json", "model.safetensors"),
+}
+
+
+def writer(name: str) -> Callable:
+    """The function `write(ticket, path)` of a format."""
+    return import_module(f"lottery.formats.{name}").write
+
+
+def check_packages(name: str) -> None:
+    """InputError if a package that the format is written or read with is not installed."""
+    for package in FORMATS[name].needs:
+        require(package, f"the format {name}")
+
+
+def require(package: str, what: str) -> None:
+    """InputError if the package, which `what` needs, is not installed."""
+    if find_spec(package) is None:
+        raise InputError(f"{what} needs the package {package}, which is not installed: pip install {package}")
+
+
+def folder_format(path: Path) -> str | None:
+    """The format of a directory that holds a ticket; None for any other path."""
+    return next((name for name, files in FOLDERS.items() if all((path / file).is_file() for file in files)), None)
