@@ -6,11 +6,10 @@ from pathlib import Path
 
 from lottery.analysis.config import VerificationConfig
 from lottery.analysis.ticket_facts import RunCheckpoints, collect_facts
-from lottery.checkpointing.atomic_file import has_checksum
-from lottery.checkpointing.checkpoint import read
 from lottery.checkpointing.resume import is_best_network
 from lottery.checkpointing.run_directory import OWN, checkpoint_name
 from lottery.checkpointing.run_settings import differences
+from lottery.formats.reading import has_checksum, read_content
 from lottery.tickets.invariants import Finding, check
 from utils import InputError
 
@@ -20,7 +19,7 @@ VERDICTS = {True: "holds", False: "BROKEN", None: "-"}
 def check_file(file: Path, config: VerificationConfig) -> list[Finding]:
     """Whether the file is undamaged and in its place, and what holds of its ticket."""
     try:
-        content, checkpoints = read(file), RunCheckpoints(file.parent)
+        content, checkpoints = read_content(file), RunCheckpoints(file.parent)
         findings = [check_checksum(file, content), check_position(file, content, checkpoints)]
         return findings + check(collect_facts(file, content, checkpoints, config))
     except InputError as error:
@@ -37,8 +36,8 @@ def finding_lines(findings: Iterable[Finding]) -> list[str]:
 
 
 def check_checksum(file: Path, content: dict) -> Finding:
-    """Whether a file that could be read carries a checksum; if it does, `read` has compared it."""
-    if has_checksum(file):
+    """Whether a file that could be read carries a checksum; if it does, reading it has compared it."""
+    if has_checksum(file, content):
         return Finding("checksum", True, "as it was written")
     if "format" in content:
         return Finding("checksum", False, "lost: every file of this suite is written with one")

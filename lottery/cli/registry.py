@@ -7,6 +7,7 @@ from types import ModuleType
 from lottery.checkpointing.script_names import Script
 from lottery.cli import (
     channels,
+    convert,
     dst,
     elastic,
     greedy,
@@ -35,6 +36,7 @@ MODULES: dict[str, ModuleType] = {
     "study.py": study,
     "report.py": report,
     "verify.py": verify,
+    "convert.py": convert,
 }
 
 

@@ -1,8 +1,13 @@
 """The content of a file that holds a ticket, whatever its format."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from lottery.checkpointing import checkpoint
+from lottery.checkpointing import atomic_file, checkpoint
+from lottery.formats import compact, masked, prune, safetensors
+from lottery.formats.exported_ticket import check_version, format_of
+
+STORED = {module.NAME: module.content for module in (masked, prune, compact)}  # formats in files of torch.save
 
 
 def read_content(path: Path) -> dict:
@@ -13,4 +18,18 @@ def read_content(path: Path) -> dict:
 
     InputError for a file that is none; DamagedFile if its checksum does not match.
     """
-    return checkpoint.read(path)
+    if safetensors.is_safetensors(path):
+        return safetensors.read(path)
+    stored = checkpoint.read(path)
+    if (found := format_of(stored)) not in STORED:
+        return stored
+    check_version(path, stored["metadata"])
+    return STORED[found](stored)
+
+
+def has_checksum(path: Path, content: Mapping) -> bool:
+    """Whether `content`, which `read_content` gave, was compared with a checksum."""
+    metadata = content.get("metadata")
+    return (isinstance(metadata, Mapping) and "sha256" in metadata) or (
+        path.is_file() and atomic_file.has_checksum(path)
+    )

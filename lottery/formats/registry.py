@@ -1,6 +1,6 @@
 """The formats that convert.py writes, by name. Importing this module does not import torch.
 
-A further format is a module of its name in this package, with `write(ticket, path)`, and an entry in `FORMATS`; one
+A further format is a module of its name in this package, with `write(ticket, config)`, and an entry in `FORMATS`; one
 that can be read back has a branch in `read_content` (reading.py).
 """
 
@@ -22,7 +22,12 @@ class Format(NamedTuple):
     masks: bool = True  # whether it holds the mask, so that it can be read back as a ticket
 
 
-FORMATS: dict[str, Format] = {}
+FORMATS = {
+    "masked": Format(".masked.pt", "a state_dict, zero where weights are dropped, and the mask beside it"),
+    "prune": Format(".prune.pt", "NAME_orig and NAME_mask, as torch.nn.utils.prune has them"),
+    "safetensors": Format(".safetensors", "a state_dict with masks as NAME_mask, and a header", ("safetensors",)),
+    "compact": Format(".compact.pt", "the kept values alone, and the mask in one bit a weight"),
+}
 
 FOLDERS = {  # format -> files that a directory of it holds
     "hugging_face": ("config.json", "model.safetensors"),
@@ -30,7 +35,7 @@ FOLDERS = {  # format -> files that a directory of it holds
 
 
 def writer(name: str) -> Callable:
-    """The function `write(ticket, path)` of a format."""
+    """The function of a format that writes an `ExportedTicket` as a `ConversionConfig` says."""
     return import_module(f"lottery.formats.{name}").write
 
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from torch import nn
 
-from lottery.checkpointing.atomic_file import has_checksum
 from lottery.checkpointing.checkpoint import on_cpu
 from lottery.checkpointing.script_names import Script
+from lottery.formats.reading import has_checksum
 from lottery.tickets import starting_weights
 from lottery.tickets.config import TicketConfig
 from lottery.tickets.state_dict_formats import names_in
@@ -184,7 +184,7 @@ class TicketFiles(NamedTuple):
         notes += [
             f"{file.path} carries no checksum, as no file of the 2021 code does: it is used unchecked"
             for file in self.all_files
-            if not has_checksum(file.path)
+            if not has_checksum(file.path, file.content)
         ]
         return Ticket(mask, weights, step), list(dict.fromkeys(notes))
 

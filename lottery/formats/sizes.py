@@ -1,0 +1,46 @@
+"""What convert.py says of a ticket that it wrote: how much is kept, and how many bytes that takes."""
+
+import io
+from pathlib import Path
+
+import torch
+
+from lottery.formats.config import ConversionConfig
+from lottery.formats.exported_ticket import STARTING, TRAINED, ExportedTicket
+from pruner import Weights
+
+KINDS = {STARTING: "the weights that it starts from", TRAINED: "the weights at the end of its training"}
+
+
+def size_lines(ticket: ExportedTicket, config: ConversionConfig) -> list[str]:
+    written, dense = bytes_of(config.output), state_dict_bytes(ticket.complete_weights)
+    return [
+        kept_line(ticket),
+        f"{config.output}, {written:,} bytes, is written; the dense state_dict has {dense:,} ({written / dense:.1%})",
+    ]
+
+
+def kept_line(ticket: ExportedTicket) -> str:
+    """What is kept, and which weights these are."""
+    facts = ticket.facts
+    step = "" if facts.get("step") is None else f", after step {facts['step']} of the schedule"
+    kind = KINDS.get(facts["weights"], "weights of which the file does not say what they are")
+    if not ticket.mask:
+        return f"The file holds no mask: the dense network, {kind}{step}."
+    return (
+        f"{facts['kept']:,} of {facts['prunable']:,} prunable weights are kept, density {facts['density']:.4f}: "
+        f"{kind}{step}."
+    )
+
+
+def bytes_of(path: Path) -> int:
+    """Of a file, or of all files of a directory."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def state_dict_bytes(weights: Weights) -> int:
+    """What torch.save makes of them."""
+    file = io.BytesIO()
+    torch.save(weights, file)
+    return file.tell()

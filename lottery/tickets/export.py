@@ -1,0 +1,75 @@
+"""A ticket in a file, made ready to leave this suite: plain names, and what is known of it."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from lottery.checkpointing.version import suite_version
+from lottery.formats.exported_ticket import EXAMPLES, STARTING, TRAINED, UNRECORDED, ExportedTicket
+from lottery.tickets.state_dict_formats import INNER
+from lottery.tickets.ticket_file import TicketFile
+from models.units import NORMALIZATION, owners
+from pruner import Weights, count, size
+from utils import InputError
+
+RECORDED = ("arch", "stem", "dataset", "seed", "script")  # settings that are facts about a ticket
+
+
+def exported_ticket(path: Path, trained: bool = False) -> ExportedTicket:
+    """The ticket in a file with the weights that it starts from, or, with `trained`, those at the end.
+
+    A network of one's own has its own names, without the prefix `network.`, and no tensors of the normalisation before
+    it. InputError if the file holds no weights of that kind.
+    """
+    file = TicketFile(path)
+    weights, (_, mask) = end_weights(file) if trained else starting_weights(file), file.trained
+    facts = recorded_facts(file) | {"weights": kind_of_weights(file, trained), "step": None if trained else file.step}
+    facts |= {"prunings": file.content.get("state"), "kept": count(mask), "prunable": size(mask)}
+    facts |= {"density": count(mask) / size(mask) if mask else 1.0, "suite_version": suite_version()}
+    facts |= {"normalization": normalization} if (normalization := input_normalization(weights)) else {}
+    weights, mask = plain_names(weights), plain_names(mask)
+    examples = {name: file.content[name] for name in EXAMPLES if isinstance(file.content.get(name), Tensor)}
+    return ExportedTicket(weights, mask, facts, file.settings, examples)
+
+
+def end_weights(file: TicketFile) -> Weights:
+    file.check_trained()
+    return file.trained[0]
+
+
+def starting_weights(file: TicketFile) -> Weights:
+    """InputError that names --trained where the file holds trained weights alone."""
+    content = file.content
+    if "init_weight" not in content and ("result" in content or "settings" in content):
+        raise InputError(
+            f"{file.path} holds no weights that a ticket starts from: --trained takes those that it holds, or give a "
+            "checkpoint of a pruning script"
+        )
+    return file.starting_state
+
+
+def kind_of_weights(file: TicketFile, trained: bool) -> str:
+    if trained:
+        return TRAINED
+    return STARTING if file.recorded_start is not None else UNRECORDED
+
+
+def recorded_facts(file: TicketFile) -> dict:
+    """What the run's settings say, or else the file that the ticket came back in."""
+    before = file.content.get("metadata") or {}
+    known = {name: before[name] for name in (*RECORDED, "normalization") if name in before}
+    return known | {name: file.settings[name] for name in RECORDED if name in file.settings}
+
+
+def input_normalization(weights: Weights) -> dict[str, list[float]] | None:
+    """What images in [0, 1] are normalised with before they reach the network; None if the weights do not say."""
+    found = {part: weights.get(f"{NORMALIZATION}.{part}") for part in ("mean", "std")}
+    return None if None in found.values() else {part: value.flatten().tolist() for part, value in found.items()}
+
+
+def plain_names(state: Weights) -> Weights:
+    """The tensors by the names of the user's own network, if it is one; otherwise as they are."""
+    own = {name: value for name, value in state.items() if not owners(name, [NORMALIZATION])}
+    if not own or not all(owners(name, [INNER]) for name in own):
+        return dict(state)
+    return {name.removeprefix(f"{INNER}."): value for name, value in own.items()}

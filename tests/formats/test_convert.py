@@ -1,0 +1,237 @@
+"""Tickets that leave this suite and come back, in every form that holds a mask."""
+
+import json
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune as torch_prune
+
+import convert
+import verify
+from lottery.checkpointing.checkpoint import read, split_state
+from lottery.formats.registry import FORMATS
+from lottery.tickets.plain_ticket import plain_ticket
+from lottery.tickets.ticket_file import TicketFile
+from tests.helpers import SETTINGS, assert_same, equal_weights, run, run_in_process
+
+FORMS = [name for name, form in FORMATS.items() if form.masks]
+NETWORK = """
+from torch import nn
+
+def net(num_classes):
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+                         nn.Linear(16, num_classes))
+"""
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    """A search of a user's own network: two prunings, rewound to the end of the first epoch."""
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "own_net.py").write_text(NETWORK)
+    flags = "--dataset digits --epochs 2 --decreasing_lr 1 --batch_size 64 --gpu -1 --pruning_times 2"
+    run("imp", f"{flags} --arch {folder}/own_net.py:net --prune_type rewind_lt --rewind_epoch 0", folder / "imp")
+    return folder / "imp"
+
+
+@pytest.fixture(scope="module")
+def ticket(search):
+    return search / "2checkpoint.pth.tar"
+
+
+def converted(ticket, to, folder, *flags):
+    """The path of the ticket in another form; what was printed must name it."""
+    output = folder / f"ticket{FORMATS[to].ending}"
+    status, out, err = run_in_process(convert, ticket, "--to", to, "--output", output, *flags)
+    assert status == 0, err
+    assert str(output) in out
+    return output
+
+
+def kept(weights, mask):
+    """The weights without those that the mask drops."""
+    return {name: value[mask[name]] if name in mask else value for name, value in weights.items()}
+
+
+def assert_same_ticket(path, ticket):
+    """The file holds the user's own network, with the masks, kept weights and buffers of the ticket to the bit."""
+    source, found = TicketFile(ticket), TicketFile(path)
+    names = {name: name.removeprefix("network.") for name in source.starting_state if name.startswith("network.")}
+    mask = {names[name]: layer for name, layer in source.trained[1].items()}
+    assert equal_weights(mask, found.trained[1])
+    weights = {names[name]: value for name, value in source.starting_state.items() if name in names}
+    assert equal_weights(kept(weights, mask), kept(found.starting_state, mask))
+    assert (found.step, found.settings, found.origin["prunings"]) == (source.step, source.settings, 2)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_ticket_comes_back_to_the_bit(ticket, tmp_path, form):
+    assert_same_ticket(converted(ticket, form, tmp_path), ticket)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_convert_to_each_other(ticket, tmp_path, form):
+    path = ticket
+    for number, each in enumerate((form, *FORMS)):
+        (tmp_path / str(number)).mkdir()
+        path = converted(path, each, tmp_path / str(number))
+    assert_same_ticket(path, ticket)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_ticket_that_left_trains_to_the_same_bits(ticket, search, tmp_path, form):
+    flags = (
+        f"--dataset digits --epochs 1 --decreasing_lr= --batch_size 64 --gpu -1 --arch {search.parent}/own_net.py:net"
+    )
+    back = converted(ticket, form, tmp_path)
+    for name, path in ("source", ticket), ("back", back):
+        out = run("train", f"{flags} --init_dir {path} --mask_dir {path}", tmp_path / name)
+        assert f"the ticket in {path}" in re.sub(r"\s+", " ", out)
+    trained, again = (read(tmp_path / name / "checkpoint.pth.tar") for name in ("source", "back"))
+    assert_same(trained["state_dict"], again["state_dict"], "state_dict")
+    assert trained["result"] == again["result"]
+    assert not torch.equal(trained["state_dict"]["network.5.weight"], read(ticket)["init_weight"]["network.5.weight"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_trained_weights_leave_and_are_no_starting_point(search, tmp_path, form):
+    source = search / "1checkpoint.pth.tar"
+    path = converted(source, form, tmp_path, "--trained")
+    plain = plain_ticket(source, trained=True)
+    weights, mask = TicketFile(path).trained
+    assert equal_weights(plain.weights, weights) and equal_weights(plain.mask, mask)
+    status, _, err = run_in_process(convert, path, "--to", "masked", "--output", tmp_path / "no.pt")
+    assert status == 2 and "holds no weights that a ticket starts from: --trained takes" in err
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_verify_reads_it(ticket, tmp_path, form):
+    status, out, _ = run_in_process(verify, converted(ticket, form, tmp_path))
+    assert status == 0 and re.search(r"checksum +holds", out)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_altered_file_is_refused(ticket, tmp_path, form):
+    path = converted(ticket, form, tmp_path)
+    file = path / "model.safetensors" if path.is_dir() else path
+    content = bytearray(file.read_bytes())
+    content[len(content) * 9 // 10 if form in ("safetensors", "hugging_face") else len(content) // 2] ^= 1
+    file.write_bytes(content)
+    status, out, _ = run_in_process(verify, path)
+    assert status == 1 and "damaged" in out
+
+
+def test_a_network_of_the_suite_keeps_all_its_names(tmp_path):
+    flags = f"{SETTINGS} --epochs 1 --decreasing_lr= --prune_type lt --pruning_times 1"
+    run("imp", flags.replace("tests.networks:tiny", "lenet300"), tmp_path / "imp")
+    ticket = tmp_path / "imp/1checkpoint.pth.tar"
+    found = torch.load(converted(ticket, "masked", tmp_path), weights_only=True)
+    assert found["state_dict"].keys() == read(ticket)["init_weight"].keys()
+    assert found["metadata"]["arch"] == "lenet300" and found["metadata"]["weights"] == "starting"
+
+
+def test_the_prune_form_loads_into_a_network_that_torch_pruned(ticket, search, tmp_path):
+    names = {}
+    exec(NETWORK, names)
+    network = names["net"](10)
+    torch_prune.identity(network[0], "weight")
+    file = torch.load(converted(ticket, "prune", tmp_path), weights_only=True)
+    network.load_state_dict(file["state_dict"])
+    network(torch.rand(1, 3, 8, 8))
+    plain = plain_ticket(ticket)
+    assert torch.equal(network[0].weight, plain.weights["0.weight"])
+    dropped = network[0].weight_orig[~plain.mask["0.weight"]]
+    assert torch.equal(dropped, read(ticket)["init_weight"]["network.0.weight"][~plain.mask["0.weight"]])
+
+
+def test_a_kept_weight_of_zero_is_kept(ticket, tmp_path):
+    content = read(ticket)
+    content["init_weight"]["network.0.weight"].zero_()
+    torch.save(content, tmp_path / "zero.pth.tar")
+    for form in FORMS:
+        mask = TicketFile(converted(tmp_path / "zero.pth.tar", form, tmp_path)).trained[1]
+        assert torch.equal(mask["0.weight"], plain_ticket(ticket).mask["0.weight"])
+
+
+def test_compact_is_small_where_few_weights_are_kept(tmp_path):
+    weights = nn.Linear(1000, 1000).state_dict()
+    mask = {"weight": torch.rand(1000, 1000, generator=torch.Generator().manual_seed(0)) < 0.03}
+    state = {"weight_orig": weights["weight"], "weight_mask": mask["weight"].float(), "bias": weights["bias"]}
+    torch.save(state, tmp_path / "state.pt")
+    size = converted(tmp_path / "state.pt", "compact", tmp_path).stat().st_size
+    exact = 4 * int(mask["weight"].sum()) + 1_000_000 // 8 + 4 * 1000
+    assert exact < size < exact + 4000
+
+
+def test_a_state_dict_without_a_record_stays_one(tmp_path):
+    torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "plain.pt")
+    path = converted(tmp_path / "plain.pt", "safetensors", tmp_path)
+    assert TicketFile(path).recorded_start is None and TicketFile(path).trained[1] == {}
+    assert TicketFile(path).starting_state.keys() == {"weight", "bias"}
+
+
+def test_the_header_of_safetensors_says_what_it_is(ticket, tmp_path):
+    from safetensors import safe_open
+
+    with safe_open(converted(ticket, "safetensors", tmp_path), "pt") as file:
+        header = file.metadata()
+        assert file.get_tensor("0.weight_mask").dtype is torch.bool
+    assert (header["format"], header["weights"], header["dataset"]) == ("pt", "starting", "digits")
+    assert json.loads(header["masked"]) == ["0.weight"] and header["seed"] == "0" and header["script"] == "main_imp.py"
+    assert header["density"] == str(plain_ticket(ticket).mask["0.weight"].float().mean(dtype=torch.float64).item())
+
+
+def test_a_file_of_safetensors_that_others_wrote_is_read(tmp_path):
+    from safetensors.torch import save_file
+
+    weight, mask = torch.rand(2, 3) + 1, torch.tensor([[1, 0, 1], [0, 1, 1]], dtype=torch.uint8)
+    save_file({"fc.weight": weight, "fc.weight_mask": mask, "x_mask": torch.rand(3)}, tmp_path / "model.bin")
+    state, found = TicketFile(tmp_path / "model.bin").trained
+    assert torch.equal(found["fc.weight"], mask.bool()) and torch.equal(state["fc.weight"], weight * mask)
+    assert state.keys() == {"fc.weight", "x_mask"}
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+def refused(message, *words):
+    status, out, err = run_in_process(convert, *words)
+    assert status == 2 and not out
+    assert len(err.splitlines()) == 1 and re.search(message, err), err
+
+
+def test_bad_input_is_one_sentence(ticket, tmp_path, monkeypatch):
+    (tmp_path / "empty.pt").touch()
+    (tmp_path / "noise.pt").write_bytes(b"noise")
+    refused("missing.pt does not exist", tmp_path / "missing.pt", "--to", "masked")
+    refused("empty.pt is empty", tmp_path / "empty.pt", "--to", "masked")
+    refused("noise.pt is no checkpoint, or a damaged one", tmp_path / "noise.pt", "--to", "masked")
+    refused("is a directory, a file is needed", ticket.parent, "--to", "masked")
+    refused("--to must be given", ticket)
+    refused("invalid choice: 'maskd'.*did you mean masked", ticket, "--to", "maskd")
+    refused("holds no trained weights", ticket, "--to", "masked", "--trained")
+    refused("exists: nothing is replaced", ticket, "--to", "masked", "--output", tmp_path / "empty.pt")
+    assert not (tmp_path / "empty.pt").stat().st_size
+    monkeypatch.setattr("lottery.formats.registry.find_spec", lambda name: None)
+    refused("the format safetensors needs the package safetensors, .*: pip install safetensors",
+            ticket, "--to", "safetensors", "--output", tmp_path / "new")  # fmt: skip
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_of_a_later_version_is_refused(ticket, tmp_path):
+    path = converted(ticket, "compact", tmp_path)
+    content = read(path)
+    content["metadata"]["ticket_version"] = 2
+    torch.save(content, path)
+    refused("is of version 2 of its format, of which this suite reads 1", path, "--to", "masked")
+
+
+def test_the_output_lies_beside_the_ticket_by_default(ticket, tmp_path):
+    copy = tmp_path / "2checkpoint.pth.tar"
+    copy.write_bytes(ticket.read_bytes())
+    for words in (copy, "--to", "compact"), (tmp_path / "2checkpoint.compact.pt", "--to", "masked"):
+        assert run_in_process(convert, *words)[0] == 0
+    assert {file.name for file in tmp_path.iterdir()} == {copy.name, "2checkpoint.compact.pt", "2checkpoint.masked.pt"}
+    assert split_state(read(copy)["state_dict"])[1].keys() == {"network.0.weight"}
