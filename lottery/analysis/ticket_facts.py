@@ -77,8 +77,8 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
 
 
 def is_untrained(content: dict) -> bool:
-    """Whether a file of ours holds a network at its start."""
-    return bool(content.get("format") and not content.get("history"))
+    """Whether a file of ours, or one that convert.py wrote, holds a network at its start."""
+    return content.get("history") == [] or bool(content.get("format") and not content.get("history"))
 
 
 def continues(content: dict) -> bool:

@@ -52,9 +52,12 @@ def network_flags(content: Mapping) -> str | None:
 def _records(directory: Path, content: Mapping) -> Mapping:
     """What tells of the run beside its settings: the file itself, if it has its command, or else the summary.json
     beside it, unless that is another run's."""
-    if content.get("command"):
-        return content
-    summary, settings = read_summary(RunDirectory(directory).summary) or {}, content.get("settings") or {}
+    return content if content.get("command") else run_summary(directory, content.get("settings") or {})
+
+
+def run_summary(directory: Path, settings: Mapping) -> Mapping:
+    """The summary.json in a directory if it is of the run with these settings; empty otherwise."""
+    summary = read_summary(RunDirectory(directory).summary) or {}
     there = summary.get("settings") or {}
     return summary if there and all(there.get(name) == settings.get(name) for name in SAME_RUN) else {}
 

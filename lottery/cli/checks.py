@@ -7,6 +7,7 @@ from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
+from lottery.formats.registry import folder_format
 from lottery.readers.registry import DATA, DATASETS, check_source
 from lottery.search.config import PRUNING_TIMES, RATE
 from lottery.tickets.config import REWIND_EPOCH
@@ -117,7 +118,7 @@ def check_files(args: argparse.Namespace, *names: str) -> None:
         path = getattr(args, name, None)
         if path is not None and not path.exists():
             raise InputError(f"--{name} {path} does not exist")
-        if path is not None and path.is_dir() and name not in ("prac_set", *RUNS):
+        if path is not None and path.is_dir() and name not in ("prac_set", *RUNS) and not folder_format(path):
             raise InputError(f"--{name} {path} is a directory, a file is needed")
         if path is not None and not path.is_dir() and name in RUNS:
             raise InputError(f"--{name} {path} is a file, the directory of a PrAC run is needed")

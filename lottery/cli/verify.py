@@ -16,6 +16,7 @@ from lottery.cli import checks
 from lottery.cli.configs import from_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import path, share
+from lottery.formats.registry import folder_format
 from utils import InputError
 
 
@@ -38,6 +39,6 @@ def read_config(argv: Sequence[str] | None) -> VerificationConfig:
     """The flags; InputError for a split file that does not exist."""
     args = parser().parse_args(argv)
     checks.check_files(args, "split_file")
-    if folders := [file for file in args.files if file.is_dir()]:
+    if folders := [file for file in args.files if file.is_dir() and not folder_format(file)]:
         raise InputError(f"{folders[0]} is a directory, files are needed: {folders[0]}/*.pth.tar are those of a run")
     return from_flags(VerificationConfig, args)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lottery.checkpointing import atomic_file, checkpoint
-from lottery.formats import compact, masked, prune, safetensors
+from lottery.formats import compact, hugging_face, masked, prune, safetensors
 from lottery.formats.exported_ticket import check_version, format_of
+from lottery.formats.registry import folder_format
 
 STORED = {module.NAME: module.content for module in (masked, prune, compact)}  # formats in files of torch.save
 
@@ -18,6 +19,8 @@ def read_content(path: Path) -> dict:
 
     InputError for a file that is none; DamagedFile if its checksum does not match.
     """
+    if folder_format(path) == hugging_face.NAME:
+        return hugging_face.read(path)
     if safetensors.is_safetensors(path):
         return safetensors.read(path)
     stored = checkpoint.read(path)

@@ -16,7 +16,7 @@ from utils import InputError
 class Format(NamedTuple):
     """A form of a ticket outside this suite."""
 
-    ending: str  # of the name of its file; empty for a directory
+    ending: str  # of the name of its file or directory
     help: str
     needs: tuple[str, ...] = ()  # packages that it is written with, beyond requirements.txt
     masks: bool = True  # whether it holds the mask, so that it can be read back as a ticket
@@ -27,6 +27,9 @@ FORMATS = {
     "prune": Format(".prune.pt", "NAME_orig and NAME_mask, as torch.nn.utils.prune has them"),
     "safetensors": Format(".safetensors", "a state_dict with masks as NAME_mask, and a header", ("safetensors",)),
     "compact": Format(".compact.pt", "the kept values alone, and the mask in one bit a weight"),
+    "hugging_face": Format(
+        ".hugging_face", "a folder with model.safetensors, config.json and a model card", ("safetensors",)
+    ),
 }
 
 FOLDERS = {  # format -> files that a directory of it holds

@@ -16,7 +16,7 @@ def size_lines(ticket: ExportedTicket, config: ConversionConfig) -> list[str]:
     written, dense = bytes_of(config.output), state_dict_bytes(ticket.complete_weights)
     return [
         kept_line(ticket),
-        f"{config.output}, {written:,} bytes, is written; the dense state_dict has {dense:,} ({written / dense:.1%})",
+        f"{config.output}, {written:,} bytes, is written; the dense state_dict has {dense:,} ({100 * written / dense:.1f} %)",
     ]
 
 

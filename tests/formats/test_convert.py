@@ -193,6 +193,37 @@ def test_a_file_of_safetensors_that_others_wrote_is_read(tmp_path):
     assert state.keys() == {"fc.weight", "x_mask"}
 
 
+def test_the_folder_for_the_hub_has_a_card_of_its_run(search, tmp_path):
+    folder = converted(search / "1checkpoint.pth.tar", "hugging_face", tmp_path)
+    assert {file.name for file in folder.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    assert list(tmp_path.iterdir()) == [folder]
+    summary, card = json.loads((search / "summary.json").read_text()), (folder / "README.md").read_text()
+    row = summary["rounds"][1]
+    assert summary["command"] in card and f"| test accuracy, trained by its own run | {row['test']:.2f} % |" in card
+    assert f"| weights kept | {row['kept']} of 108 prunable ones, density {row['density']:.4f} |" in card
+    assert "Frankle & Carbin" in card and "Linear Mode Connectivity" in card and "Less Data is More" not in card
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["density"], config["dataset"], config["weights"]) == (row["density"], "digits", "starting")
+
+
+def test_a_card_takes_no_numbers_from_another_runs_summary(ticket, search, tmp_path):
+    (tmp_path / "2checkpoint.pth.tar").write_bytes(ticket.read_bytes())
+    summary = json.loads((search / "summary.json").read_text())
+    summary["settings"]["seed"] = 1
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    card = (converted(tmp_path / "2checkpoint.pth.tar", "hugging_face", tmp_path) / "README.md").read_text()
+    assert "main_imp.py --" not in card and "accuracy" not in card
+
+
+def test_a_folder_that_cannot_be_written_leaves_nothing(ticket, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lottery.formats.hugging_face.write_text", full)
+    status, _, err = run_in_process(convert, ticket, "--to", "hugging_face", "--output", tmp_path / "hub")
+    assert status == 1 and "cannot be written" in err and list(tmp_path.iterdir()) == []
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 
