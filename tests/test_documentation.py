@@ -1,8 +1,8 @@
 """The README and docs/: their commands, links, file names, flags and names of code.
 
-Commands of main_*.py, report.py and verify.py are run as they stand, shortened by flags that come later and so win: on
-the digits, on a small network, for two epochs, on stand-ins for the files they name. Those in `PARSED` (whole studies,
-benchmarks, stress tests) and the one with --family, which needs large networks, are parsed only.
+Commands of main_*.py, report.py, verify.py and convert.py are run as they stand, shortened by flags that come later and
+so win: on the digits, on a small network, for two epochs, on stand-ins for the files they name. Those in `PARSED`
+(whole studies, benchmarks, stress tests) and the one with --family, which needs large networks, are parsed only.
 """
 
 import re
@@ -145,6 +145,13 @@ def stand_ins(tmp_path_factory) -> dict[str, Path]:
 def shortened(command: Command, stand_ins: dict[str, Path], save_dir: Path) -> list:
     """The command's words, with flags behind them that make it quick, and stand-ins for its files."""
     script, given = command.program, {word.removeprefix("--") for word in command.words if word.startswith("--")}
+    if script == "convert.py":
+        return [
+            stand_ins["trained" if "trained" in given else "ticket"],
+            *command.words[1:],
+            "--output",
+            save_dir / "out",
+        ]
     if script in ("report.py", "verify.py", "main_robustness.py"):
         return on_stand_ins(script, stand_ins, save_dir)
     later = SHORT | ALSO.get(script, {}) | {"split_file": stand_ins["split_file"], "save_dir": save_dir / "run"}
@@ -176,6 +183,7 @@ ENDS = {  # what a script prints once its work is done
     "main_stability.py": "error barrier", "main_robustness.py": "pgd", "main_greedy.py": "fine-tuned, within",
     "main_dst.py": "sparse, is in", "main_channels.py": "the newest small network is in",
     "report.py": "report.html", "verify.py": "holds",
+    "convert.py": "is written",
 }  # fmt: skip
 
 

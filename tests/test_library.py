@@ -13,6 +13,7 @@ import torch
 import main_imp
 import main_PrAC_imp
 from lottery.checkpointing.run_settings import RunConfig
+from lottery.cli.registry import flag_names
 from lottery.readers.arrays import source_from_arrays
 from lottery.readers.registry import read_source
 from lottery.search.config import ImpConfig, PruningConfig
@@ -43,7 +44,8 @@ def run_page(page, folder):
         torch.manual_seed(0)
         if language == "bash":
             _, script, *words = shlex.split(text)
-            status, _, err = run_in_process(import_module(script.removesuffix(".py")), *words, "--gpu", -1)
+            gpu = ("--gpu", -1) if "gpu" in flag_names(script) else ()
+            status, _, err = run_in_process(import_module(script.removesuffix(".py")), *words, *gpu)
             assert status == 0, err
         elif file := re.match(r"# (\w+\.py)\n", text):
             (folder / file[1]).write_text(text)

@@ -14,7 +14,7 @@ from pathlib import Path
 from lottery.cli import checks
 from lottery.cli.configs import from_flags
 from lottery.cli.parser import Parser
-from lottery.cli.types import path
+from lottery.cli.types import path, positive_int
 from lottery.formats.config import ConversionConfig
 from lottery.formats.registry import FORMATS, check_packages, folder_format
 from utils import InputError
@@ -38,6 +38,12 @@ def parser() -> Parser:
         action="store_true",
         help="write the weights at the end of the training, instead of those that the ticket starts from",
     )
+    parser.add_argument(
+        "--image_size",
+        type=positive_int,
+        metavar="N",
+        help="with --to onnx: height and width of the images in pixels, by default those that the run recorded",
+    )
     return parser
 
 
@@ -46,6 +52,8 @@ def read_config(argv: Sequence[str] | None) -> ConversionConfig:
     args = parser().parse_args(argv)
     check_ticket(args.ticket)
     check_packages(args.to)
+    if args.image_size and args.to != "onnx":
+        raise InputError(f"--image_size is of --to onnx: --to {args.to} holds no size of images")
     args.output = args.output or default_output(args.ticket, args.to, args.trained)
     check_output(args.output)
     return from_flags(ConversionConfig, args)

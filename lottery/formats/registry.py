@@ -30,6 +30,9 @@ FORMATS = {
     "hugging_face": Format(
         ".hugging_face", "a folder with model.safetensors, config.json and a model card", ("safetensors",)
     ),
+    "onnx": Format(
+        ".onnx", "the network with its normalisation, without its mask", ("onnx", "onnxscript"), masks=False
+    ),
 }
 
 FOLDERS = {  # format -> files that a directory of it holds

@@ -14,10 +14,8 @@ KINDS = {STARTING: "the weights that it starts from", TRAINED: "the weights at t
 
 def size_lines(ticket: ExportedTicket, config: ConversionConfig) -> list[str]:
     written, dense = bytes_of(config.output), state_dict_bytes(ticket.complete_weights)
-    return [
-        kept_line(ticket),
-        f"{config.output}, {written:,} bytes, is written; the dense state_dict has {dense:,} ({100 * written / dense:.1f} %)",
-    ]
+    share = f"{100 * written / dense:.1f} % of the dense state_dict's {dense:,}"
+    return [kept_line(ticket), f"{config.output} is written: {written:,} bytes, {share}."]
 
 
 def kept_line(ticket: ExportedTicket) -> str:
