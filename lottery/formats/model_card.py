@@ -69,7 +69,8 @@ def fact_rows(ticket: ExportedTicket, summary: Mapping) -> Iterator[str]:
     for name in ("prunings", "step", "seed", "script"):
         if facts.get(name) is not None:
             yield f"| {name} | {facts[name]} |"
-    row = next((row for row in summary.get("rounds", ()) if row.get("round") == facts.get("prunings")), {})
+    rounds = {row.get("round"): row for row in summary.get("rounds", ())}
+    row = rounds.get(facts.get("prunings"), {})
     for name in ("validation", "test"):
         if row.get(name) is not None:
             yield f"| {name} accuracy, trained by its own run | {row[name]:.2f} % |"

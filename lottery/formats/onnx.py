@@ -5,7 +5,10 @@ and is not read back. If onnxruntime is installed, its logits are compared with 
 """
 
 import io
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from importlib.util import find_spec
 from math import isqrt
 from pathlib import Path
@@ -100,9 +103,8 @@ def exported(model: nn.Module, image: Tensor, path: Path) -> bytes:
     """The network as ONNX. InputError for what torch cannot export."""
     file = io.BytesIO()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
+        with silenced():
+            torch.onnx.export(
                 model,
                 (image,),
                 dynamo=True,
@@ -111,12 +113,24 @@ def exported(model: nn.Module, image: Tensor, path: Path) -> bytes:
                 input_names=["images"],
                 output_names=["logits"],
                 dynamic_shapes=[{0: torch.export.Dim("n")}],
-            )
-        program.save(file)
+            ).save(file)
     except Exception as error:  # a network of the user's own may raise anything
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+        cause = error.__cause__ or error  # torch's own message explains its exporter over many lines
+        reason = str(cause).strip().splitlines() or [type(cause).__name__]
         raise InputError(f"{path} cannot be written as ONNX: {reason[0]}") from None
     return file.getvalue()
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Within, torch warns of nothing and logs no graph of what it could not export."""
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 @torch.no_grad()
