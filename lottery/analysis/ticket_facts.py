@@ -16,7 +16,11 @@ from lottery.checkpointing.recorded_flags import split_flags
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import Script
 from lottery.elastic.transfer import transfer_again
+<<<<<<< HEAD
 from lottery.patterns import find_pattern
+=======
+from lottery.formats.exported_ticket import format_of
+>>>>>>> f9ed593 (Tickets that come back have their names in this suite again, and verify.py compares them with the run beside them)
 from lottery.search.pruning_plan import PruningPlan
 from lottery.tickets.invariants import Seen, TicketFacts, equal, unknown
 from lottery.tickets.load import TicketFiles, checksum
@@ -57,23 +61,34 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
     training, validation = from_file or recorded_split(content, checkpoints)
     pattern = PruningPlan.from_settings(settings, config.rate).pattern if round != 0 else None  # round 0 is dense
     transferred, not_transferred = transferred_again(content, file.parent)
+    rewound, rewinding = content.get("init_weight"), rewinding_weights(file, content, before)
+    if format_of(content):  # most forms of convert.py do not hold the weights that are dropped
+        rewound, rewinding = kept_part(rewound, mask), kept_part(rewinding, mask)
+        transferred = transferred and transferred._replace(weights=kept_part(transferred.weights, mask))
     return TicketFacts(
         mask=mask,
         weights=weights,
-        rewound=content.get("init_weight"),
+        rewound=rewound,
         untrained=is_untrained(content) and not continues(content),
         continued=recorded_ticket(before)[0] if before and is_untrained(content) and continues(content) else None,
         kept=expected_kept(content, mask, checkpoints, config.rate),
         pattern=pattern,
         found_pattern=find_pattern(mask),
         before=None if before is None else split_state(before["state_dict"])[1],
-        rewinding=rewinding_weights(file, content, before),
+        rewinding=rewinding,
         examples=torch.from_numpy(read_sequence(content, file)).long() if "sequence" in content else None,
         training=training,
         validation=validation,
         carried=transferred,
         not_carried=not_transferred,
     )
+
+
+def kept_part(weights: Weights | None, mask: Mask) -> Weights | None:
+    """The weights, zero where the mask drops them."""
+    if weights is None:
+        return None
+    return {name: value.where(mask[name], 0) if name in mask else value for name, value in weights.items()}
 
 
 def is_untrained(content: dict) -> bool:

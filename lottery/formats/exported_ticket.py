@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lottery.checkpointing.checkpoint import masked_state
+from models.units import NORMALIZATION
 from pruner import Mask, Weights, apply_
 from utils import InputError
 
@@ -74,6 +75,7 @@ def checkpoint_content(
     Of trained weights it is one without starting weights; of starting weights, one whose training has not begun; of
     weights of which it is not recorded what they are, a state_dict and no more.
     """
+    weights, mask = suite_names(weights, metadata) | normalization(metadata), suite_names(mask, metadata)
     content = {"state_dict": masked_state(weights, mask), "metadata": dict(metadata)}
     if metadata.get("weights") == UNRECORDED:
         return content
@@ -81,6 +83,17 @@ def checkpoint_content(
     if metadata.get("weights") == TRAINED:
         return content
     return content | {"init_weight": weights, "init_step": metadata.get("step"), "history": []}
+
+
+def suite_names(state: Weights, metadata: Mapping) -> Weights:
+    """The tensors by their names in this suite: those of a user's own network behind its prefix."""
+    return {f"{metadata.get('prefix', '')}{name}": value for name, value in state.items()}
+
+
+def normalization(metadata: Mapping) -> Weights:
+    """The tensors of the normalisation that was before a user's own network; none for other networks."""
+    found = metadata.get("normalization") if metadata.get("prefix") else None
+    return {f"{NORMALIZATION}.{part}": torch.tensor(values) for part, values in (found or {}).items()}
 
 
 def content_of_stored(stored: Mapping, weights: Weights, mask: Mask) -> dict:

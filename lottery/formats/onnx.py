@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lottery.checkpointing.atomic_file import write_atomically
 from lottery.checkpointing.recorded_flags import run_summary
 from lottery.formats.config import ConversionConfig
-from lottery.formats.exported_ticket import ExportedTicket
+from lottery.formats.exported_ticket import ExportedTicket, suite_names
 from models import build_model
 from models.families import MLPS
 from models.network_state import tensors
@@ -31,7 +31,6 @@ NAME = "onnx"
 OPSET = 18
 TOLERANCE = 1e-5  # by how much a logit may differ from torch's, relative to the largest
 IMAGES = 3  # that the two are compared on; another number than the network is exported with
-WHOLE = "network."  # before the names of a user's own network (models.custom)
 
 
 def write(ticket: ExportedTicket, config: ConversionConfig) -> None:
@@ -57,25 +56,24 @@ def network(ticket: ExportedTicket, config: ConversionConfig) -> nn.Module:
         mean=facts["normalization"]["mean"],
         std=facts["normalization"]["std"],
     )
-    load_(model, ticket.masked_weights, config.ticket)
+    load_(model, suite_names(ticket.masked_weights, facts), config.ticket)
     return model.eval()
 
 
 def load_(model: nn.Module, weights: Weights, path: Path) -> None:
     """Give the network these weights; InputError if they are not all of its own."""
     own = tensors(model)
-    found = weights if own.keys() & weights.keys() else {f"{WHOLE}{name}": value for name, value in weights.items()}
     wrong = [
         name
         for name, value in own.items()
-        if not name.startswith(f"{NORMALIZATION}.") and (name not in found or found[name].shape != value.shape)
+        if not name.startswith(f"{NORMALIZATION}.") and (name not in weights or weights[name].shape != value.shape)
     ]
     if wrong:
         raise InputError(f"{path} does not fit the network that its run recorded: {wrong[0]} is another there")
     with torch.no_grad():
         for name, value in own.items():
-            if name in found:
-                value.copy_(found[name])
+            if name in weights:
+                value.copy_(weights[name])
 
 
 def classes(ticket: ExportedTicket, path: Path) -> int:

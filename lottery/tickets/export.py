@@ -27,7 +27,9 @@ def exported_ticket(path: Path, trained: bool = False) -> ExportedTicket:
     facts |= {"prunings": file.content.get("state"), "kept": count(mask), "prunable": size(mask)}
     facts |= {"density": count(mask) / size(mask) if mask else 1.0, "suite_version": suite_version()}
     facts |= {"normalization": normalization} if (normalization := input_normalization(weights)) else {}
-    weights, mask = plain_names(weights), plain_names(mask)
+    if is_own_network(weights):
+        facts["prefix"] = f"{INNER}."
+        weights, mask = plain_names(weights), plain_names(mask)
     examples = {name: file.content[name] for name in EXAMPLES if isinstance(file.content.get(name), Tensor)}
     return ExportedTicket(weights, mask, facts, file.settings, examples)
 
@@ -67,9 +69,11 @@ def input_normalization(weights: Weights) -> dict[str, list[float]] | None:
     return None if None in found.values() else {part: value.flatten().tolist() for part, value in found.items()}
 
 
+def is_own_network(weights: Weights) -> bool:
+    """Whether they are of a user's own network, which `models.custom.UserNetwork` has behind the normalisation."""
+    return input_normalization(weights) is not None and all(owners(name, [INNER, NORMALIZATION]) for name in weights)
+
+
 def plain_names(state: Weights) -> Weights:
-    """The tensors by the names of the user's own network, if it is one; otherwise as they are."""
-    own = {name: value for name, value in state.items() if not owners(name, [NORMALIZATION])}
-    if not own or not all(owners(name, [INNER]) for name in own):
-        return dict(state)
-    return {name.removeprefix(f"{INNER}."): value for name, value in own.items()}
+    """The tensors of a user's own network by its own names."""
+    return {name.removeprefix(f"{INNER}."): value for name, value in state.items() if owners(name, [INNER])}

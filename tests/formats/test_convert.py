@@ -55,14 +55,18 @@ def kept(weights, mask):
     return {name: value[mask[name]] if name in mask else value for name, value in weights.items()}
 
 
+def read_names(ticket):
+    """The names of the tensors in the user's own network."""
+    return {name.removeprefix("network.") for name in read(ticket)["init_weight"] if name.startswith("network.")}
+
+
 def assert_same_ticket(path, ticket):
-    """The file holds the user's own network, with the masks, kept weights and buffers of the ticket to the bit."""
+    """The file holds the masks, kept weights and buffers of the ticket to the bit, normalisation included."""
     source, found = TicketFile(ticket), TicketFile(path)
-    names = {name: name.removeprefix("network.") for name in source.starting_state if name.startswith("network.")}
-    mask = {names[name]: layer for name, layer in source.trained[1].items()}
+    mask = source.trained[1]
     assert equal_weights(mask, found.trained[1])
-    weights = {names[name]: value for name, value in source.starting_state.items() if name in names}
-    assert equal_weights(kept(weights, mask), kept(found.starting_state, mask))
+    assert equal_weights(kept(source.starting_state, mask), kept(found.starting_state, mask))
+    assert plain_ticket(path).weights.keys() == read_names(ticket)
     assert (found.step, found.settings, found.origin["prunings"]) == (source.step, source.settings, 2)
 
 
@@ -100,8 +104,9 @@ def test_trained_weights_leave_and_are_no_starting_point(search, tmp_path, form)
     source = search / "1checkpoint.pth.tar"
     path = converted(source, form, tmp_path, "--trained")
     plain = plain_ticket(source, trained=True)
-    weights, mask = TicketFile(path).trained
-    assert equal_weights(plain.weights, weights) and equal_weights(plain.mask, mask)
+    back = plain_ticket(path, trained=True)
+    assert equal_weights(plain.weights, back.weights) and equal_weights(plain.mask, back.mask)
+    assert torch.equal(plain.mean, back.mean) and torch.equal(plain.std, back.std)
     status, _, err = run_in_process(convert, path, "--to", "masked", "--output", tmp_path / "no.pt")
     assert status == 2 and "holds no weights that a ticket starts from: --trained takes" in err
 
@@ -110,6 +115,24 @@ def test_trained_weights_leave_and_are_no_starting_point(search, tmp_path, form)
 def test_verify_reads_it(ticket, tmp_path, form):
     status, out, _ = run_in_process(verify, converted(ticket, form, tmp_path))
     assert status == 0 and re.search(r"checksum +holds", out)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_verify_compares_it_with_the_run_beside_it(search, tmp_path, form):
+    for name in ("1checkpoint.pth.tar", "2checkpoint.pth.tar", "epoch_1_rewind_weight.pt"):
+        (tmp_path / name).write_bytes((search / name).read_bytes())
+    status, out, _ = run_in_process(verify, converted(tmp_path / "2checkpoint.pth.tar", form, tmp_path))
+    for invariant in ("subset of the mask before", "rewinding weights", "starting weights"):
+        assert re.search(rf"{invariant} +holds", out)
+    assert status == 0
+    weights = torch.load(tmp_path / "epoch_1_rewind_weight.pt")
+    weights["network.5.bias"] += 1
+    torch.save(weights, tmp_path / "epoch_1_rewind_weight.pt")
+    content = read(tmp_path / "1checkpoint.pth.tar")
+    content["init_weight"] = weights
+    torch.save(content, tmp_path / "1checkpoint.pth.tar")
+    status, out, _ = run_in_process(verify, tmp_path / f"ticket{FORMATS[form].ending}")
+    assert status == 1 and re.search(r"rewinding weights +BROKEN +network.5.bias differs", out)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -152,7 +175,7 @@ def test_a_kept_weight_of_zero_is_kept(ticket, tmp_path):
     torch.save(content, tmp_path / "zero.pth.tar")
     for form in FORMS:
         mask = TicketFile(converted(tmp_path / "zero.pth.tar", form, tmp_path)).trained[1]
-        assert torch.equal(mask["0.weight"], plain_ticket(ticket).mask["0.weight"])
+        assert torch.equal(mask["network.0.weight"], plain_ticket(ticket).mask["0.weight"])
 
 
 def test_compact_is_small_where_few_weights_are_kept(tmp_path):
