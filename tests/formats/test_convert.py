@@ -169,6 +169,16 @@ def test_the_prune_form_loads_into_a_network_that_torch_pruned(ticket, search, t
     assert torch.equal(dropped, read(ticket)["init_weight"]["network.0.weight"][~plain.mask["0.weight"]])
 
 
+def test_weights_for_load_state_dict_are_zero_where_they_are_dropped(ticket, tmp_path):
+    from safetensors.torch import load_file
+
+    plain = plain_ticket(ticket)
+    masked = torch.load(converted(ticket, "masked", tmp_path), weights_only=True)["state_dict"]
+    for state in masked, load_file(converted(ticket, "safetensors", tmp_path)):
+        assert torch.equal(state["0.weight"], plain.weights["0.weight"])
+    assert (plain.weights["0.weight"] == 0).any()
+
+
 def test_a_kept_weight_of_zero_is_kept(ticket, tmp_path):
     content = read(ticket)
     content["init_weight"]["network.0.weight"].zero_()
