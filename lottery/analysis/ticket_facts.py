@@ -16,11 +16,9 @@ from lottery.checkpointing.recorded_flags import split_flags
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import Script
 from lottery.elastic.transfer import transfer_again
-<<<<<<< HEAD
-from lottery.patterns import find_pattern
-=======
 from lottery.formats.exported_ticket import format_of
->>>>>>> f9ed593 (Tickets that come back have their names in this suite again, and verify.py compares them with the run beside them)
+from lottery.formats.masks import MASKS, masked_content
+from lottery.patterns import find_pattern
 from lottery.search.pruning_plan import PruningPlan
 from lottery.tickets.invariants import Seen, TicketFacts, equal, unknown
 from lottery.tickets.load import TicketFiles, checksum
@@ -52,6 +50,8 @@ class RunCheckpoints:
 
 def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config: VerificationConfig) -> TicketFacts:
     """The ticket in `file`, and what is known of it; InputError if the file holds none."""
+    if MASKS in content and "state_dict" not in content:
+        raise InputError(f"{file} holds masks and no weights: a ticket is both, only main_train.py --mask_dir takes it")
     if "state_dict" not in content:
         raise InputError(f"{file} is no checkpoint: it has no state_dict")
     weights, mask = recorded_ticket(content)
@@ -107,7 +107,7 @@ def recorded_ticket(content: dict) -> tuple[Weights, Mask]:
     Weights of our files are as they are stored, to be checked. In files of the 2021 code dropped weights have values
     that its network never uses; they are zero here.
     """
-    state = content["state_dict"]
+    state = masked_content(content)
     weights, mask = split_state(state)
     if "format" in content:
         weights |= {name: state[f"{name}_orig"] for name in mask}

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lottery.checkpointing import atomic_file, checkpoint
-from lottery.formats import compact, hugging_face, masked, prune, safetensors
+from lottery.formats import compact, hugging_face, masked, npz, open_lth, prune, safetensors
 from lottery.formats.exported_ticket import check_version, format_of
+from lottery.formats.masks import with_masks
 from lottery.formats.registry import folder_format
+from utils import InputError
 
 STORED = {module.NAME: module.content for module in (masked, prune, compact)}  # formats in files of torch.save
 
@@ -14,18 +16,24 @@ STORED = {module.NAME: module.content for module in (masked, prune, compact)}  #
 def read_content(path: Path) -> dict:
     """The content of a checkpoint as `TicketFile` knows it, from a file or directory of any format that is read here:
     "state_dict" (`NAME_orig` and `NAME_mask`, or plain), "init_weight" if there are starting weights, "settings",
-    "metadata". The format is recognised by what is there, not by the name alone; what is not recognised is read as a
-    checkpoint.
+    "metadata", and "masks" of people's own (masks.py). The format is recognised by what is there, not by the
+    name alone; what is not recognised is read as a checkpoint.
 
     InputError for a file that is none; DamagedFile if its checksum does not match.
     """
     if folder_format(path) == hugging_face.NAME:
         return hugging_face.read(path)
+    if open_lth.is_level(path):
+        return open_lth.read(path)
+    if path.is_file() and not path.stat().st_size:
+        raise InputError(f"{path} is empty: tensors by name are needed")
+    if npz.is_npz(path):
+        return with_masks(npz.read(path))
     if safetensors.is_safetensors(path):
-        return safetensors.read(path)
+        return with_masks(safetensors.read(path))
     stored = checkpoint.read(path)
     if (found := format_of(stored)) not in STORED:
-        return stored
+        return with_masks(stored)
     check_version(path, stored["metadata"])
     return STORED[found](stored)
 

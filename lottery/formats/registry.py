@@ -33,10 +33,13 @@ FORMATS = {
     "onnx": Format(
         ".onnx", "the network with its normalisation, without its mask", ("onnx", "onnxscript"), masks=False
     ),
+    "open_lth": Format(".open_lth", "a directory as open_lth has for a level, if the network is one of its own"),
 }
 
 FOLDERS = {  # format -> files that a directory of it holds
     "hugging_face": ("config.json", "model.safetensors"),
+    "open_lth": ("mask.pth",),
+    "open_lth level": ("main/mask.pth",),
 }
 
 

@@ -2,6 +2,7 @@
 
 Other tools keep the same tensors under other names: behind ``module.`` (DataParallel), ``_orig_mod.`` (torch.compile)
 or ``model.`` (a wrapper of one's own), and a user's network without ``network.``, behind which `models.custom` has it.
+open_lth has names of its own for the same networks.
 Other names are taken for the network's only where all of them then fit.
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lottery.formats.open_lth_names import from_open_lth
 from models.network_state import first_names
 from models.units import owners
 from pruner import Weights
@@ -45,6 +47,8 @@ def _readings(names: list[str]) -> Iterator[list[str]]:
             left = [name.removeprefix(wrapper) for name in left]
             yield left
             yield [f"{INNER}.{name}" for name in left]
+            if translated := from_open_lth(left):
+                yield [translated[name] for name in left]
             wrapper = next((each for each in WRAPPERS if left and all(name.startswith(each) for name in left)), None)
 
 

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from lottery.checkpointing.checkpoint import on_cpu, split_state
 from lottery.checkpointing.recorded_flags import data_flags, network_flags, split_flags
 from lottery.checkpointing.script_names import Script
+from lottery.formats.masks import MASKS, beside_weights, masked_content
 from lottery.formats.reading import read_content
+from lottery.tickets.given_masks import fitted_mask, mask_names
 from lottery.tickets.prac_set_files import read_sequence
 from lottery.tickets.state_dict_formats import cast, check_fit, names_in, renamed, unwrapped
 from lottery.training.step import copy_weights
@@ -52,7 +54,8 @@ class TicketFile:
     @cached_property
     def trained(self) -> tuple[Weights, Mask]:
         """The trained weights, and the mask, empty if the network is dense."""
-        return split_state(self.tensors(unwrapped(self.content)))
+        state = masked_content(self.content) if "state_dict" in self.content else unwrapped(self.content)
+        return split_state(self.tensors(state))
 
     @property
     def step(self) -> int | None:
@@ -81,6 +84,8 @@ class TicketFile:
         values = [value for value in state.values() if isinstance(value, Tensor)]
         if any(value.layout != torch.strided or value.is_meta for value in values):
             raise InputError(f"{self.path} holds tensors that are sparse or without values: give dense ones")
+        if MASKS in self.content and len(state) < 2:
+            raise InputError(f"{self.path} holds masks and no weights: it can be --mask_dir alone")
         if not state or not all(isinstance(value, Tensor) for value in state.values()):
             raise InputError(f"{self.path} holds no weights: tensors by name are needed")
         return state
@@ -124,6 +129,8 @@ class TicketFile:
         """`state` in the names and number formats of the model, with the model's own weights for `spared` modules, and
         notes on what was renamed, cast or normalised otherwise. InputError if it does not fit."""
         own = on_cpu(copy_weights(model))
+        masks = set() if masks_itself(model) else {f"{name}_mask" for name in beside_weights(state)}
+        state = {name: value for name, value in state.items() if name not in masks}
         names = names_in(model, state, spared)
         state = {names[name]: value for name, value in state.items()}
         self._check_fit(state, own, spared)
@@ -139,6 +146,8 @@ class TicketFile:
 
     def mask(self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)) -> Mask:
         """The mask, without `spared` modules; empty if the network is dense. InputError if it does not fit."""
+        if (given := self.given_masks(model)) is not None:
+            return fitted_mask(self.path, given, model, spared)[0]
         weights, mask = self.trained
         names = names_in(model, weights, spared)
         self._check_fit({names[name]: value for name, value in weights.items()}, tensors(model), spared)
@@ -146,6 +155,20 @@ class TicketFile:
         if strangers := mask.keys() - dict(model.named_parameters()).keys():
             raise InputError(f"{self.path} has a mask for {min(strangers)}, which is no parameter of this network")
         return {name: layer for name, layer in mask.items() if not owners(name, spared)}
+
+    def given_masks(self, model: nn.Module) -> Weights | None:
+        """The masks in the file as they came, if they are people's own; None if it has none or is a checkpoint.
+
+        A state_dict of some of the network's weights, which could be none of its weights, is one of masks as well.
+        """
+        if MASKS in self.content or "settings" in self.content or "init_weight" in self.content:
+            return self.content.get(MASKS)
+        state = self.tensors(unwrapped(self.content))
+        if (beside := beside_weights(state)) and not masks_itself(model):
+            return beside
+        names, own = mask_names(model, state), tensors(model)
+        weights = {name for name in own if not owners(name, [NORMALIZATION])}
+        return state if set(names.values()) < weights and all(own[name].ndim > 1 for name in names.values()) else None
 
     def _check_fit(self, state: Weights, network: Weights, spared: Sequence[str]) -> None:
         """InputError, with the flags of the file's own data and network, unless `state` fits."""
@@ -157,7 +180,9 @@ class TicketFile:
             raise InputError(f"{error}. Its run had {made_with}" if made_with else str(error)) from None
 
     def mask_notes(self, model: nn.Module, spared: Sequence[str]) -> list[str]:
-        """Notes on renamed tensors."""
+        """Notes on renamed tensors, and on what was made of masks of people's own."""
+        if (given := self.given_masks(model)) is not None:
+            return fitted_mask(self.path, given, model, spared)[1]
         return renamed(self.path, names_in(model, self.trained[0], spared))
 
     # --- against data -------------------------------------------------------------------------------------------------
@@ -191,6 +216,11 @@ class TicketFile:
     def sequence(self) -> np.ndarray:
         """The examples it was found with, int64 (n,); empty if the file does not say."""
         return read_sequence(self.content, self.path) if "sequence" in self.content else np.empty(0, dtype=np.int64)
+
+
+def masks_itself(model: nn.Module) -> bool:
+    """Whether the network has tensors NAME_mask of its own."""
+    return any(name.endswith("_mask") for name in tensors(model))
 
 
 def _in_brackets(flags: str | None) -> str:

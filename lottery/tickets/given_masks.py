@@ -1,0 +1,67 @@
+"""Masks that came from elsewhere (lottery/formats/masks.py), fitted to a network."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lottery.formats.masks import check_mask
+from lottery.tickets.state_dict_formats import dims, renamed, renaming
+from models.units import owners
+from pruner import Mask, prunable
+from utils import InputError
+
+
+def fitted_mask(
+    path: Path, masks: Mapping[str, Tensor], model: nn.Module, spared: Sequence[str]
+) -> tuple[Mask, list[str]]:
+    """The mask of a network, and notes on what was renamed, cast or left dense; empty if nothing is dropped.
+
+    Prunable layers without a mask are kept whole, so that the density counts all prunable weights. A mask of ones for
+    another parameter, such as a bias, says nothing and is left out. `spared` modules have no mask.
+    """
+    parameters = dict(model.named_parameters())
+    names = mask_names(model, masks)
+    for there, here in names.items():
+        check_mask(path, there, masks[there], parameters.get(here), "this network")
+    found = {names[name]: layer.bool() for name, layer in masks.items()}
+    allowed = prunable(model, prune_classifier=True)
+    check_prunable(path, {name: layer for name, layer in found.items() if name not in allowed})
+    whole = [name for name in prunable(model) if name not in found and not owners(name, spared)]
+    found |= {name: torch.ones_like(parameters[name], dtype=torch.bool, device="cpu") for name in whole}
+    mask = {name: found[name] for name in allowed if name in found and not owners(name, spared)}
+    if all(bool(layer.all()) for layer in mask.values()):
+        return {}, []
+    return mask, renamed(path, names) + cast_note(path, masks) + dense_note(path, whole)
+
+
+def mask_names(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names of masks, each with its parameter's in this network if one way of reading finds one for all."""
+    firsts = dict(model.named_parameters(remove_duplicate=False))
+    by_identity = {id(value): name for name, value in model.named_parameters()}
+    names = renaming(list(masks), lambda found: found <= firsts.keys())
+    return {there: by_identity[id(firsts[here])] if here in firsts else here for there, here in names.items()}
+
+
+def check_prunable(path: Path, others: Mask) -> None:
+    """InputError for a mask that drops weights of a parameter that is not pruned."""
+    for name, layer in others.items():
+        if not layer.all():
+            raise InputError(
+                f"{path} drops {int((~layer).sum())} of {dims(layer.shape)} weights of {name}, which is not pruned: "
+                "only weights of Conv2d and Linear layers are"
+            )
+
+
+def cast_note(path: Path, masks: Mapping[str, Tensor]) -> list[str]:
+    kinds = dict.fromkeys(str(layer.dtype).removeprefix("torch.") for layer in masks.values())
+    kinds.pop("bool", None)
+    return [f"{path} holds masks as {' and '.join(kinds)}: 1 is read as kept, 0 as dropped"] if kinds else []
+
+
+def dense_note(path: Path, whole: Sequence[str]) -> list[str]:
+    if not whole:
+        return []
+    more = f" and {len(whole) - 1} more" if len(whole) > 1 else ""
+    return [f"{path} has no mask for {whole[0]}{more} of the prunable layers: kept whole"]
