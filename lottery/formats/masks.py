@@ -75,19 +75,26 @@ def is_tensors(value: object) -> bool:
 
 
 def is_binary(layer: Tensor) -> bool:
-    plain = layer.layout == torch.strided and not layer.is_meta and not layer.is_quantized
-    return plain and bool(((layer == 0) | (layer == 1)).all())
+    return is_plain(layer) and bool(((layer == 0) | (layer == 1)).all())
+
+
+def is_plain(value: Tensor) -> bool:
+    return value.layout == torch.strided and not value.is_meta and not value.is_quantized
+
+
+def dims(shape: torch.Size) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
 
 
 def check_mask(path: Path, name: str, layer: object, weight: Tensor | None, network: str) -> None:
     """InputError unless `layer` is a mask for the weight of this name in a network."""
     if weight is None:
-        raise InputError(f"{path} has a mask for {name}, which is no weight of {network}")
-    if not isinstance(layer, Tensor) or layer.shape != weight.shape:
-        shape = list(layer.shape) if isinstance(layer, Tensor) else type(layer).__name__
-        raise InputError(f"{path}: the mask of {name} is {shape}, its weight in {network} is {list(weight.shape)}")
-    if layer.layout != torch.strided or layer.is_meta or layer.is_quantized:
+        raise InputError(f"{path} has a mask for {name}, which is no parameter of {network}")
+    if isinstance(layer, Tensor) and not is_plain(layer):
         raise InputError(f"{path}: the mask of {name} is sparse, quantized or without values: give a dense one")
+    if not isinstance(layer, Tensor) or layer.shape != weight.shape:
+        shape = dims(layer.shape) if isinstance(layer, Tensor) else type(layer).__name__
+        raise InputError(f"{path}: the mask of {name} is {shape}, its weight in {network} {dims(weight.shape)}")
     if not is_binary(layer):
         wrong = layer[(layer != 0) & (layer != 1)][0].item()
-        raise InputError(f"{path}: the mask of {name} holds {wrong:.4g}, a mask has zeros and ones alone")
+        raise InputError(f"{path}: the mask of {name} holds {wrong:.4g}, where 0 and 1 are allowed")

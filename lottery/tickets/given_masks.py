@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery.formats.masks import check_mask
-from lottery.tickets.state_dict_formats import dims, renamed, renaming
+from lottery.tickets.state_dict_formats import renamed, renaming
 from models.units import owners
 from pruner import Mask, prunable
 from utils import InputError
@@ -49,19 +49,21 @@ def check_prunable(path: Path, others: Mask) -> None:
     for name, layer in others.items():
         if not layer.all():
             raise InputError(
-                f"{path} drops {int((~layer).sum())} of {dims(layer.shape)} weights of {name}, which is not pruned: "
-                "only weights of Conv2d and Linear layers are"
+                f"{path} has a mask that drops {int((~layer).sum())} of the {layer.numel()} values of {name}, which is "
+                "not pruned: only weights of Conv2d and Linear layers are"
             )
 
 
 def cast_note(path: Path, masks: Mapping[str, Tensor]) -> list[str]:
     kinds = dict.fromkeys(str(layer.dtype).removeprefix("torch.") for layer in masks.values())
     kinds.pop("bool", None)
-    return [f"{path} holds masks as {' and '.join(kinds)}: 1 is read as kept, 0 as dropped"] if kinds else []
+    return [f"{path} holds masks as {' and '.join(kinds)}: 1 is kept, 0 dropped"] if kinds else []
 
 
 def dense_note(path: Path, whole: Sequence[str]) -> list[str]:
     if not whole:
         return []
-    more = f" and {len(whole) - 1} more" if len(whole) > 1 else ""
-    return [f"{path} has no mask for {whole[0]}{more} of the prunable layers: kept whole"]
+    if len(whole) == 1:
+        return [f"{path} has no mask for {whole[0]}, which is prunable: it is kept whole"]
+    more = f"{whole[0]} and {len(whole) - 1} more"
+    return [f"{path} has no mask for {more} of the prunable layers: they are kept whole"]

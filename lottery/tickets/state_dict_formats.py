@@ -9,9 +9,9 @@ Other names are taken for the network's only where all of them then fit.
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from lottery.formats.masks import dims
 from lottery.formats.open_lth_names import from_open_lth
 from models.network_state import first_names
 from models.units import owners
@@ -111,7 +111,3 @@ def _first(names: Collection[str]) -> str:
     """The first of these names, and how many there are beside it."""
     more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
     return f"{min(names)}{more}"
-
-
-def dims(shape: torch.Size | tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a single number"
