@@ -279,13 +279,15 @@ def add_ticket(group, dense: str) -> None:
         type=path,
         metavar="FILE",
         help="starting weights: a checkpoint of a pruning script (its rewound weights), of main_elastic.py or of "
-        "main_init.py, or epoch_3_rewind_weight.pt; random ones if not given",
+        "main_init.py, or epoch_3_rewind_weight.pt, or a file of another tool (docs/tickets_elsewhere.md); random ones "
+        "if not given",
     )
     group.add_argument(
         "--mask_dir",
         type=path,
         metavar="FILE",
-        help=f"mask: a checkpoint of a pruning script, of main_elastic.py or of main_init.py; {dense} if not given",
+        help=f"mask: a checkpoint of a pruning script, of main_elastic.py or of main_init.py, or one of your "
+        f"own or of another tool (docs/tickets_elsewhere.md); {dense} if not given",
     )
     group.add_argument(
         "--new_classifier",

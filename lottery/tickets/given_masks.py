@@ -23,6 +23,7 @@ def fitted_mask(
     """
     parameters = dict(model.named_parameters())
     names = mask_names(model, masks)
+    masks = {name: layer for name, layer in masks.items() if not owners(names[name], spared)}
     for there, here in names.items():
         check_mask(path, there, masks[there], parameters.get(here), "this network")
     found = {names[name]: layer.bool() for name, layer in masks.items()}
@@ -30,7 +31,7 @@ def fitted_mask(
     check_prunable(path, {name: layer for name, layer in found.items() if name not in allowed})
     whole = [name for name in prunable(model) if name not in found and not owners(name, spared)]
     found |= {name: torch.ones_like(parameters[name], dtype=torch.bool, device="cpu") for name in whole}
-    mask = {name: found[name] for name in allowed if name in found and not owners(name, spared)}
+    mask = {name: found[name] for name in allowed if name in found}
     if all(bool(layer.all()) for layer in mask.values()):
         return {}, []
     return mask, renamed(path, names) + cast_note(path, masks) + dense_note(path, whole)

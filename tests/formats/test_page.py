@@ -26,8 +26,9 @@ def page(tmp_path_factory):
 def test_every_example_loads_the_ticket(page):
     examples, folder = page
     plain = plain_ticket(folder / "runs/mine/2checkpoint.pth.tar")
-    assert len(examples) == len(FORMATS)
-    for names in examples[:-1]:  # the last one is that of ONNX
+    examples = [names for names in examples if "model" in names and "session" not in names]
+    assert len(examples) == len(FORMATS) - 2, "ONNX has no state_dict, and open_lth not this network"
+    for names in examples:
         state = names["model"].state_dict()
         if "0.weight_orig" in state:
             state["0.weight"] = state.pop("0.weight_orig") * state.pop("0.weight_mask")
@@ -39,8 +40,9 @@ def test_onnx_computes_the_logits_of_the_trained_network(page):
     examples, folder = page
     ticket, network = plain_ticket(folder / "runs/mine/1checkpoint.pth.tar", trained=True), examples[0]["model"]
     network.load_state_dict(ticket.weights)
-    images = (torch.from_numpy(examples[-1]["images"]) - ticket.mean) / ticket.std
-    torch.testing.assert_close(torch.from_numpy(examples[-1]["logits"]), network.eval()(images), rtol=0, atol=1e-5)
+    onnx = next(names for names in examples if "logits" in names)
+    images = (torch.from_numpy(onnx["images"]) - ticket.mean) / ticket.std
+    torch.testing.assert_close(torch.from_numpy(onnx["logits"]), network.eval()(images), rtol=0, atol=1e-5)
 
 
 def test_masks_are_loaded_where_an_example_has_them(page):

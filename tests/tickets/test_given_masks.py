@@ -96,6 +96,12 @@ def test_a_classifier_may_have_one_and_a_bias_one_that_drops_nothing(tmp_path, t
     assert refusal(tmp_path / "mask.pt", tiny).startswith(" has a mask that drops 1 of the 3 values of fc.bias")
 
 
+def test_a_new_classifier_has_no_mask(tmp_path, tiny, mask):
+    torch.save(mask | {"fc.weight": torch.zeros(100, 6)}, tmp_path / "mask.pt")
+    found = TicketFiles.read(None, tmp_path / "mask.pt").load(tiny, new_classifier=True)
+    assert equal_weights(found.ticket.mask, mask)
+
+
 def test_a_mask_of_ones_is_the_dense_network(tmp_path, tiny, mask):
     torch.save({name: torch.ones_like(layer) for name, layer in mask.items()}, tmp_path / "mask.pt")
     found, notes = loaded(tmp_path / "mask.pt", tiny)
