@@ -94,7 +94,7 @@ def check_mask(path: Path, name: str, layer: object, weight: Tensor | None, netw
         raise InputError(f"{path}: the mask of {name} is sparse, quantized or without values: give a dense one")
     if not isinstance(layer, Tensor) or layer.shape != weight.shape:
         shape = dims(layer.shape) if isinstance(layer, Tensor) else type(layer).__name__
-        raise InputError(f"{path}: the mask of {name} is {shape}, its weight in {network} {dims(weight.shape)}")
+        raise InputError(f"{path}: the mask of {name} is {shape}, its parameter {dims(weight.shape)}")
     if not is_binary(layer):
         wrong = layer[(layer != 0) & (layer != 1)][0].item()
         raise InputError(f"{path}: the mask of {name} holds {wrong:.4g}, where 0 and 1 are allowed")

@@ -24,8 +24,8 @@ def fitted_mask(
     parameters = dict(model.named_parameters())
     names = mask_names(model, masks)
     masks = {name: layer for name, layer in masks.items() if not owners(names[name], spared)}
-    for there, here in names.items():
-        check_mask(path, there, masks[there], parameters.get(here), "this network")
+    for name, layer in masks.items():
+        check_mask(path, name, layer, parameters.get(names[name]), f"this network, as {prunable(model)[0]} is")
     found = {names[name]: layer.bool() for name, layer in masks.items()}
     allowed = prunable(model, prune_classifier=True)
     check_prunable(path, {name: layer for name, layer in found.items() if name not in allowed})

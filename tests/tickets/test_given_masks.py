@@ -114,8 +114,14 @@ def test_a_mask_of_ones_is_the_dense_network(tmp_path, tiny, mask):
         ({"conv2.weight": torch.full((6, 4, 3, 3), 0.5)}, ": the mask of conv2.weight holds 0.5, where 0 and 1"),
         ({"conv2.weight": torch.full((6, 4, 3, 3), 2)}, ": the mask of conv2.weight holds 2, where 0 and 1"),
         ({"conv2.weight": torch.full((6, 4, 3, 3), torch.nan)}, ": the mask of conv2.weight holds nan, where 0 and 1"),
-        ({"conv2.weight": torch.ones(6, 4, 5, 5)}, ": the mask of conv2.weight is 6 x 4 x 5 x 5, its weight"),
-        ({"conv3.weight": torch.ones(6, 4, 3, 3)}, " has a mask for conv3.weight, which is no parameter of this"),
+        (
+            {"conv2.weight": torch.ones(6, 4, 5, 5)},
+            ": the mask of conv2.weight is 6 x 4 x 5 x 5, its parameter 6 x 4 x 3 x 3",
+        ),
+        (
+            {"conv3.weight": torch.ones(6, 4, 3, 3)},
+            " has a mask for conv3.weight, which is no parameter of this network, as conv1.weight is",
+        ),
         ({"conv2.weight": torch.eye(6).to_sparse()}, ": the mask of conv2.weight is sparse"),
     ],
 )
