@@ -132,6 +132,7 @@ def stand_ins(tmp_path_factory) -> dict[str, Path]:
     make(main_imp, folder / "imp", prune_type="rewind_lt", split_file=split)
     make(main_PrAC_imp, folder / "PrAC", prune_type="rewind_lt", split_file=split)
     make(main_init, folder / "res20s", arch="res20s", criterion="magnitude", density=0.1)
+    make(main_init, folder / "projection", arch="res20s_projection", criterion="magnitude", density=0.1)
     return {
         "split_file": split,
         "run": folder / "imp",
@@ -139,6 +140,7 @@ def stand_ins(tmp_path_factory) -> dict[str, Path]:
         "ticket": folder / "imp" / "1checkpoint.pth.tar",
         "trained": folder / "imp" / "0checkpoint.pth.tar",
         "res20s": folder / "res20s" / "checkpoint.pth.tar",
+        "projection": folder / "projection" / "checkpoint.pth.tar",  # open_lth has this network
     }
 
 
@@ -147,7 +149,7 @@ def shortened(command: Command, stand_ins: dict[str, Path], save_dir: Path) -> l
     script, given = command.program, {word.removeprefix("--") for word in command.words if word.startswith("--")}
     if script == "convert.py":
         return [
-            stand_ins["trained" if "trained" in given else "ticket"],
+            stand_ins["trained" if "trained" in given else "projection" if "open_lth" in command.words else "ticket"],
             *command.words[1:],
             "--output",
             save_dir / "out",
