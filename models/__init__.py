@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from utils import InputError
 
 from .families import ARCHITECTURES, RESNETS, STEMS
+from .library import LIBRARIES, check_library_network, is_library_network
 from .user_code import check_function
 
 if TYPE_CHECKING:
@@ -25,13 +26,17 @@ __all__ = ["ARCHITECTURES", "STEMS", "build_model", "check_arch"]
 
 
 def check_arch(arch: str, stem: str) -> None:
-    """InputError for a name that is neither built in nor a user's function, and for a stem that does not apply.
+    """InputError for a name that is neither built in, a library's nor a user's function, and for a stem that does not
+    apply.
 
-    A user's function is `package.module:function` or `path/to/file.py:function`; only `build_model`, which imports it,
-    finds out whether it exists.
+    A user's function is `package.module:function` or `path/to/file.py:function`, a library's network `timm:NAME` or
+    `torchvision:NAME`; only `build_model`, which imports them, finds out whether they exist.
     """
-    if arch not in ARCHITECTURES:
-        check_function(arch, "arch", ARCHITECTURES, "a network")
+    if is_library_network(arch):
+        check_library_network(arch)
+    elif arch not in ARCHITECTURES:
+        libraries = (f"{library}:NAME" for library in LIBRARIES)
+        check_function(arch, "arch", (*ARCHITECTURES, *libraries), "a network")
     if stem not in STEMS:
         raise InputError(f"stem must be one of {', '.join(STEMS)}, got {stem!r}")
     if stem == "cifar" and arch not in RESNETS:
@@ -48,6 +53,7 @@ def build_model(
     std: Sequence[float],
     stem: str = "imagenet",
     network: Callable[[int], nn.Module] | None = None,
+    tried: bool = True,
 ) -> nn.Module:
     """Build the network `arch`, its weights drawn from torch's global generator.
 
@@ -55,10 +61,11 @@ def build_model(
 
     `mean` and `std` have `channels` (1 or 3) entries. Convolutional networks get three channels: grey images, and their
     mean and std, are repeated. InputError if the network fails on such images or does not return (n, classes). With
-    `image_size` None the network is not tried; it must not be an MLP, whose first layer depends on the size.
+    `image_size` None, or without `tried`, the network is not tried; without the size it must not be an MLP, whose first
+    layer depends on it.
     """
     if network is None:
         check_arch(arch, stem)
     from .build import build_checked
 
-    return build_checked(arch, stem, classes, channels, image_size, mean, std, network)
+    return build_checked(arch, stem, classes, channels, image_size, mean, std, network, tried)

@@ -8,6 +8,7 @@ from .cifar_resnet import CifarResNet
 from .custom import UserNetwork, call_user_function, checked_network
 from .families import CIFAR_RESNETS, MLPS, PROJECTION, RESNETS, VGGS
 from .imagenet_resnet import ImageNetResNet
+from .library import build_library_network, is_library_network
 from .mlp import MLP
 from .normalization import normalization
 from .probe import check_network, check_training
@@ -23,13 +24,16 @@ def build_checked(
     mean: Sequence[float],
     std: Sequence[float],
     function: Callable[[int], nn.Module] | None = None,
+    tried: bool = True,
 ) -> nn.Module:
     is_mlp = function is None and arch in MLPS
     normalize = normalization(mean, std, image_channels=channels, network_channels=channels if is_mlp else 3)
     if image_size is None:
         assert not is_mlp, "the first layer of an MLP depends on the image size"
         return build(arch, stem, classes, 0, normalize, function)
-    network = build(arch, stem, classes, channels * image_size**2, normalize, function)
+    network = build(arch, stem, classes, channels * image_size**2, normalize, function, image_size)
+    if not tried:
+        return network
     images = {"classes": classes, "channels": channels, "image_size": image_size}
     check_network(network, arch, **images)
     if isinstance(network, UserNetwork):
@@ -45,10 +49,11 @@ def build(
     inputs: int,
     normalize: nn.Module,
     function: Callable[[int], nn.Module] | None = None,
+    image_size: int | None = None,
 ) -> nn.Module:
     """The network `arch`, or that of a user's `function`, behind `normalize`.
 
-    `inputs`, the pixels times channels of an image, matters to MLPs only.
+    `inputs`, the pixels times channels of an image, matters to MLPs only, `image_size` to networks of libraries only.
     """
     if function is not None:
         return UserNetwork(checked_network(arch, function(classes)), normalize)
@@ -61,4 +66,6 @@ def build(
     if arch in MLPS:
         form = MLPS[arch]
         return MLP(inputs, form.hidden, classes, normalize, form.initialization)
+    if is_library_network(arch):
+        return UserNetwork(build_library_network(arch, classes, image_size), normalize)
     return UserNetwork(call_user_function(arch, classes), normalize)

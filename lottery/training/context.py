@@ -21,7 +21,6 @@ from lottery.training.progress import Progress
 from lottery.training.recipe import Recipe
 from lottery.training.step import Step, copy_weights, load_weights_
 from models import ARCHITECTURES, build_model
-from models.families import MLPS
 from models.network_state import tensors
 from pruner import Mask, Ticket, Weights, dense, prunable
 from utils import InputError, RandomStream, digest, listed, seed_generators, torch_seed
@@ -175,9 +174,7 @@ def initial_model(
 
 def initial_weights(model: ModelConfig, seed: int, images: Mapping, purpose: RandomStream) -> Weights:
     """The network's initial weights, drawn for this purpose, without trying the network on images once more."""
-    needs_size = model.network is None and model.arch in MLPS
-    untried = images if needs_size else {**images, "image_size": None}
-    return copy_weights(initial_model(model, seed, untried, purpose))
+    return copy_weights(initial_model(model, seed, {**images, "tried": False}, purpose))
 
 
 def move_to_device(model: nn.Module, device: torch.device) -> nn.Module:
