@@ -39,6 +39,7 @@ VALUES_BEFORE = {
     "densities": None,
     "between": "rewind",
     "pattern": None,
+    "weights checksum": None,
 }
 
 

@@ -206,6 +206,11 @@ def check_pattern(args: argparse.Namespace) -> None:
 
 
 def check_ticket(args: argparse.Namespace) -> None:
-    """InputError for flags that say something about a ticket where none is given."""
-    if args.new_classifier and not (args.init_dir or args.mask_dir):
-        raise InputError("--new_classifier is about a ticket: give --init_dir, --mask_dir or both")
+    """InputError for flags that say something about a ticket where none is given, and for two kinds of weights."""
+    check_files(args, "weights")
+    if args.weights and args.init_dir:
+        raise InputError(
+            "--weights are pre-trained, --init_dir those of a ticket, and a training starts from one of them: give one"
+        )
+    if args.new_classifier and not (args.init_dir or args.mask_dir or args.weights):
+        raise InputError("--new_classifier is about a ticket: give --init_dir, --mask_dir or both, or --weights")

@@ -15,7 +15,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from lottery.checkpointing.script_names import Script
-from lottery.cli import checks, flags
+from lottery.cli import checks, network_flags
 from lottery.cli.configs import from_flags, run_config
 from lottery.cli.parser import Parser
 from lottery.cli.types import path
@@ -40,7 +40,7 @@ def parser() -> Parser:
         metavar="FILE.toml",
         help="describes the units of both networks: needed for networks of your own",
     )
-    flags.add_stem(group)
+    network_flags.add_stem(group)
     group = parser.add_argument_group("the ticket")
     checkpoint: dict[str, Any] = {"type": path, "required": True, "metavar": "FILE"}
     group.add_argument(

@@ -1,10 +1,10 @@
 """The flags that scripts share, in groups. Importing this module does not import torch."""
 
+from lottery.cli import network_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, milestones, not_negative, number, path, positive, positive_int, share
 from lottery.readers.registry import DATASETS
 from lottery.training.recipe import BATCH_SELECTIONS, DEFAULT_LR, SCHEDULES, SELECTION_RATE, SELECTION_UNTIL
-from models import STEMS
 
 
 def parser(doc: str) -> Parser:
@@ -17,7 +17,7 @@ def parser(doc: str) -> Parser:
     data = flags.add_argument_group("data")
     add_data(data)
     add_split(data)
-    add_network(flags.add_argument_group("network"))
+    network_flags.add_network(flags.add_argument_group("network"))
     _add_training(flags.add_argument_group("training"))
     return flags
 
@@ -136,30 +136,6 @@ def add_split(group) -> None:
         default=0.1,
         help="share of the split that validates. With 0 all of it trains, the test accuracy is that of the last epoch, "
         "and whatever else goes by the best validation epoch goes by the last one",
-    )
-
-
-def add_network(group) -> None:
-    group.add_argument(
-        "--arch",
-        default="res20s",
-        help="res14s res20s res32s res44s res56s res110s (CIFAR form), each with _projection, too (1x1 convolutions as "
-        "shortcuts, uniform batch norm scales, as in the elastic ticket paper), res18 res26 res34 res50, vgg11 vgg13 "
-        "vgg16 vgg19 with and without _bn, vgg13_bn_2fc and the like (13, 16, 19; 2, 3, 5 linear layers), lenet300, "
-        "mlp2 mlp3 mlp4; timm:NAME and torchvision:NAME for networks of these libraries, their weights drawn afresh, "
-        "with arguments of theirs as in timm:vit_tiny_patch16_224,patch_size=4; for a network of your own "
-        "path/to/file.py:function, or package.module:function, looked for in the current directory first: a function "
-        "of num_classes that returns the network",
-    )
-    add_stem(group)
-
-
-def add_stem(group) -> None:
-    group.add_argument(
-        "--stem",
-        choices=STEMS,
-        default="imagenet",
-        help="first layers of res18/26/34/50: 7x7 stride 2 and max-pool, or 3x3 stride 1",
     )
 
 
@@ -285,6 +261,13 @@ def add_ticket(group, dense: str) -> None:
         "if not given",
     )
     group.add_argument(
+        "--weights",
+        type=path,
+        metavar="FILE",
+        help="instead of --init_dir: pre-trained weights that take the place of random ones, a state_dict as .pt, .pth "
+        "or .safetensors. The classifier starts from random weights if the file's has another number of classes",
+    )
+    group.add_argument(
         "--mask_dir",
         type=path,
         metavar="FILE",
@@ -294,6 +277,6 @@ def add_ticket(group, dense: str) -> None:
     group.add_argument(
         "--new_classifier",
         action="store_true",
-        help="leave the ticket's classifier, the last linear layer, out: it starts dense, with random weights; "
-        "for data with other classes",
+        help="leave the classifier of the ticket or of --weights, the last linear layer, out: it starts dense, with "
+        "random weights; for data with other classes",
     )

@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Container, Sequence
 
 from lottery.checkpointing.script_names import Script
-from lottery.cli import checks, flags
+from lottery.cli import checks, flags, network_flags
 from lottery.cli.configs import from_flags, run_config
 from lottery.cli.parser import Parser
 from lottery.cli.retraining import with_retraining
@@ -43,7 +43,7 @@ def parser() -> Parser:
     flags.add_data(group)
     flags.add_split(group)
     group = parser.add_argument_group("network")
-    flags.add_network(group)
+    network_flags.add_network(group)
     group.add_argument(
         "--init_dir",
         type=path,

@@ -11,7 +11,7 @@ from lottery.cli.parser import Parser
 # Flags of main_train.py, too, that are another run's own, or would not train the ticket by the whole schedule on all
 # the data, which is what a search's costs are counted with.
 OTHERWISE = {
-    *("save_dir", "init_dir", "mask_dir", "new_classifier", "resume", "checkpoint", "overwrite", "version"),
+    *("save_dir", "init_dir", "mask_dir", "weights", "new_classifier", "resume", "checkpoint", "overwrite", "version"),
     *("batch_selection", "selection_rate", "selection_until"),
 }
 

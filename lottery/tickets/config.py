@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from lottery.checkpointing.run_settings import WHETHER_GIVEN
+from lottery.checkpointing.run_settings import NOT_RECORDED, WHETHER_GIVEN
 
 REWIND_EPOCH = 2  # the 0-based epoch whose weights a ticket is rewound to, where neither it nor an iteration is given
 
@@ -17,6 +17,7 @@ class TicketConfig:
     init_dir: Annotated[Path | None, WHETHER_GIVEN] = None  # the file of the starting weights
     mask_dir: Annotated[Path | None, WHETHER_GIVEN] = None  # the file of the mask
     new_classifier: bool = False  # leave the ticket's classifier out
+    weights: Annotated[Path | None, NOT_RECORDED] = None  # pre-trained, instead of drawn; recorded by their checksum
 
     @property
     def given(self) -> bool:

@@ -17,6 +17,7 @@ from lottery.checkpointing.script_names import Script
 from lottery.formats.reading import has_checksum
 from lottery.tickets import starting_weights
 from lottery.tickets.config import TicketConfig
+from lottery.tickets.pretrained import load_pretrained_
 from lottery.tickets.state_dict_formats import names_in
 from lottery.tickets.ticket_file import TicketFile
 from lottery.training.context import ModelAndData
@@ -26,34 +27,41 @@ from models.units import NORMALIZATION
 from pruner import Mask, Ticket, Weights, classifiers, same
 from utils import InputError, digest
 
+PRETRAINED = Path("--weights")  # what is said to hold pre-trained weights, whose file a note names
+
 
 class LoadedTicket(NamedTuple):
     """A ticket and where it comes from.
 
     `start` says how its weights relate to its mask, as a key of `starting_weights.STARTS`; None for the dense network
-    with freshly drawn weights. `notes` are what a user should know about the files.
+    with freshly drawn weights. `notes` are what a user should know about the files. `pretrained` is the checksum of the
+    pre-trained weights that took the place of drawn ones, if any.
     """
 
     files: "TicketFiles"
     ticket: Ticket
     start: str | None
     notes: list[str]
+    pretrained: str | None = None
 
     def settings(self, trained: Ticket, with_step: bool) -> dict:
         """What a ticket from files adds to a run's settings.
 
         The checksum of what is `trained` (the ticket, or a control made of it), its step if the run begins there
-        (`with_step`), and how its weights relate to its mask. Empty without files.
+        (`with_step`), and how its weights relate to its mask. Without files only the checksum of pre-trained weights.
         """
         if not self.files.all_files:
-            return {}
+            return {"weights checksum": self.pretrained}
         step = {"ticket step": trained.step} if with_step else {}
-        return {"ticket checksum": checksum(trained)} | step | ({"ticket start": self.start} if self.start else {})
+        found = {"weights checksum": self.pretrained, "ticket checksum": checksum(trained)} | step
+        return found | ({"ticket start": self.start} if self.start else {})
 
     @property
     def description(self) -> list[str]:
         """One line that says what was loaded; none for the dense network with freshly drawn weights."""
-        return starting_weights.describe(self.start, self.files.mask_path, self.files.init_path)
+        return starting_weights.describe(
+            self.start, self.files.mask_path, self.files.init_path or (PRETRAINED if self.pretrained else None)
+        )
 
     @property
     def origin(self) -> dict | None:
@@ -65,7 +73,9 @@ class LoadedTicket(NamedTuple):
             self.files if self.ticket.mask or self.start == starting_weights.TICKET else self.files._replace(mask=None)
         )
         names = {f"{part}_file": str(file.path) if file else None for part, file in self.files._asdict().items()}
-        others = {"weights": files.init.origin} if files.mask and self.start == starting_weights.OTHER else {}
+        others = (
+            {"weights": files.init.origin} if files.mask and files.init and self.start == starting_weights.OTHER else {}
+        )
         return files.origin | {"start": self.start, "checksum": checksum(self.ticket), **names} | others
 
 
@@ -73,20 +83,29 @@ def load_ticket(config: TicketConfig, loaded: ModelAndData, trained: bool = Fals
     """Load the ticket of `config` and check it against network, data and split.
 
     With `trained` its weights are the trained ones in `init_dir`, instead of those that their training started from.
-    InputError if a file does not fit the network, or was made with examples that validate here.
+    Pre-trained weights are loaded into the network first, in the place of those that were drawn. InputError if a file
+    does not fit the network, or was made with examples that validate here.
     """
+    pretrained, notes = None, list[str]()
+    if config.weights:
+        pretrained, notes = load_pretrained_(config.weights, loaded.model, config.new_classifier)
     found = TicketFiles.read(config.init_dir, config.mask_dir).load(
         loaded.model,
         config.new_classifier,
         trained,
-        drawn_with={"seed": loaded.seed, "arch": loaded.model_config.arch, "stem": loaded.model_config.stem},
+        drawn_with={
+            "seed": loaded.seed,
+            "arch": loaded.model_config.arch,
+            "stem": loaded.model_config.stem,
+            "weights checksum": pretrained,
+        },
     )
-    notes = new_classifier_note(loaded.model) if config.new_classifier else []
+    notes += new_classifier_note(loaded.model) if config.new_classifier else []
     for file in found.files.all_files:
         notes += file.check_data(
             loaded.contents["data checksum"], loaded.contents["split checksum"], loaded.split.validation
         )
-    return found._replace(notes=found.notes + notes)
+    return found._replace(notes=found.notes + notes, pretrained=pretrained)
 
 
 def checksum(ticket: Ticket) -> str:
@@ -142,17 +161,18 @@ class TicketFiles(NamedTuple):
     ) -> LoadedTicket:
         """The ticket, with how its weights relate to its mask.
 
-        `drawn_with` are the settings (seed, arch, stem) that the model's initial weights were drawn with.
+        `drawn_with` are the settings (`starting_weights.DRAWING`) that the model's initial weights follow from.
         """
         ticket, notes = self.ticket(model, new_classifier, trained)
         spared = own_modules(model, new_classifier)
         drawn_alike = bool(self.mask and drawn_with) and starting_weights.draws_alike(self.mask.settings, drawn_with)
+        pretrained = bool(drawn_with and drawn_with.get("weights checksum"))
         began = recorded_start(self.init, model, spared) if self.init and trained else ticket.weights
         start = starting_weights.classify_start(
             ticket,
             recorded_start(self.mask, model, spared),
             began=began,
-            given=self.init is not None,
+            given=self.init is not None or (pretrained and bool(ticket.mask) and not drawn_alike),
             drawn_alike=drawn_alike,
             spared=spared,
         )

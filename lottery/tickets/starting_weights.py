@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pruner import Mask, Ticket, Weights
 
 TICKET, DRAWN, INITIAL, OTHER, DENSE, UNKNOWN = "ticket", "drawn", "initial", "other", "dense", "unknown"
-DRAWING = ("seed", "arch", "stem")  # settings that the weights drawn follow from
+DRAWING = ("seed", "arch", "stem", "weights checksum")  # settings that the weights a search begins with follow from
 
 
 class Start(NamedTuple):

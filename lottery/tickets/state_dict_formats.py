@@ -39,6 +39,14 @@ def renaming(names: Collection[str], fits: Callable[[set[str]], bool]) -> dict[s
     return dict(zip(names, next(filter(lambda found: fits(set(found)), readings), names), strict=True))
 
 
+def nearest_names(names: Collection[str], model: nn.Module) -> dict[str, str]:
+    """The names of a file, each with what it is in the reading that has the most names of this network: those that do
+    not fit can then be named."""
+    own = first_names(model).keys()
+    readings = (found for found in _readings(list(names)) if len(set(found)) == len(found))
+    return dict(zip(names, max(readings, key=lambda found: len(own & set(found)), default=names), strict=True))
+
+
 def _readings(names: list[str]) -> Iterator[list[str]]:
     """What the names may stand for: themselves first, then without one wrapper after the other."""
     for left in names, [name.replace(COMPILED, "") for name in names]:
