@@ -34,12 +34,12 @@ def prunable(model: nn.Module, prune_classifier: bool = False) -> list[str]:
     """Names of the weights that may be pruned, in the model's order.
 
     These are the weights of all ``Conv2d`` layers, including the first convolution and 1x1 shortcuts, and of all
-    ``Linear`` layers, the classifiers only with `prune_classifier`; no biases, no batch norm. Weights shared by several
-    layers are listed once, under the parameter's first name. ValueError if there are none.
+    ``Linear`` layers, the classifiers only with `prune_classifier`; no biases, no batch norm, nothing that is `frozen`.
+    Weights shared by several layers are listed once, under the parameter's first name. ValueError if there are none.
     """
-    excluded = () if prune_classifier else classifiers(model)
+    excluded, fixed = () if prune_classifier else classifiers(model), frozen(model)
     layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    names = [f"{name}.weight" for name in layers if name not in excluded]
+    names = [f"{name}.weight" for name in layers if name not in excluded and f"{name}.weight" not in fixed]
     if shared := _other_names(model):
         names = [name for name in names if name not in shared]
     if not names:
@@ -50,6 +50,12 @@ def prunable(model: nn.Module, prune_classifier: bool = False) -> list[str]:
 def _other_names(model: nn.Module) -> set[str]:
     """The names of shared parameters other than their first."""
     return {name for name, _ in model.named_parameters(remove_duplicate=False)} - dict(model.named_parameters()).keys()
+
+
+def frozen(model: nn.Module) -> set[str]:
+    """Names of the parameters that no training changes, since they do not require gradients, if others do."""
+    fixed = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return fixed if len(fixed) < len(dict(model.named_parameters())) else set()
 
 
 def classifiers(model: nn.Module) -> tuple[str, ...]:
@@ -68,12 +74,12 @@ def last_linear(model: nn.Module) -> tuple[str, ...]:
 def never_pruned(model: nn.Module) -> dict[str, int]:
     """Name -> number of weights of the parameters that are never pruned, without biases and normalisation: those of
     attention (`in_proj_weight`), one-dimensional convolutions, embeddings and the like."""
-    considered = set(prunable(model, prune_classifier=True))
+    left_out = set(prunable(model, prune_classifier=True)) | frozen(model)
     norms = [name for name, module in model.named_modules() if hasattr(module, "normalized_shape")]
     return {
         name: parameter.numel()
         for name, parameter in model.named_parameters()
-        if name not in considered and parameter.ndim > 1 and name.rpartition(".")[0] not in norms
+        if name not in left_out and parameter.ndim > 1 and name.rpartition(".")[0] not in norms
     }
 
 

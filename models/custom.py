@@ -3,6 +3,8 @@
 Every failure is an InputError of one sentence.
 """
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
@@ -12,13 +14,16 @@ from .layer_roles import LayerRoles, layer_roles
 from .normalization import rgb
 from .user_function import call, user_function
 
+LOGITS = ("logits", "out")  # names of the logits in a mapping, as of transformers and of torchvision
+
 
 class UserNetwork(nn.Module):
     """`network` behind the normalisation: it gets normalised images (n, 3, size, size).
 
     `classifier_names`: the layers that produce the logits, or None if that is not known, for the reason in `unknown`.
     `altered`: the layers whose weights are changed before use (both from `layer_roles`). `unsaved`: state that training
-    changes and no checkpoint holds (`probe.check_training`).
+    changes and no checkpoint holds (`probe.check_training`). A network that returns several things, as one with
+    auxiliary heads does in train mode, gives its logits only (`logits_in`).
     """
 
     classifier_names: tuple[str, ...] | None = None
@@ -32,7 +37,7 @@ class UserNetwork(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(self.normalize(rgb(images)))
+        return logits_in(self.network(self.normalize(rgb(images))))
 
     def find_layer_roles_(self, channels: int, image_size: int) -> None:
         """Set `classifier_names` and `altered`, or else `unknown`, by a forward pass on such images."""
@@ -41,6 +46,14 @@ class UserNetwork(nn.Module):
             self.classifier_names, self.altered = found
         else:
             self.unknown = found
+
+
+def logits_in(output: object) -> object:
+    """The logits in what a network returns: the first element of a tuple or list, the entry "logits" or "out" of a
+    mapping; anything else as it is, for `probe` to check."""
+    if isinstance(output, Mapping):
+        return next((output[key] for key in LOGITS if key in output), output)
+    return output[0] if isinstance(output, tuple | list) and output else output
 
 
 def call_user_function(arch: str, classes: int) -> nn.Module:

@@ -26,6 +26,37 @@ def tiny(num_classes: int) -> nn.Module:
     )
 
 
+def half_frozen(num_classes: int) -> nn.Module:
+    """The first convolution is fixed."""
+    network = tiny(num_classes)
+    network[0].requires_grad_(False)
+    return network
+
+
+class Auxiliary(nn.Module):
+    """Returns its logits and those of an auxiliary head in train mode, as a tuple or by name."""
+
+    def __init__(self, num_classes: int, names: tuple[str, ...] = ()):
+        super().__init__()
+        self.features = tiny(num_classes)[:-1]
+        self.fc, self.aux, self.names = nn.Linear(16, num_classes), nn.Linear(16, num_classes), names
+
+    def forward(self, x):
+        x = self.features(x)
+        outputs = self.fc(x), self.aux(x.detach())
+        if self.names:
+            return dict(zip(self.names, outputs, strict=True))
+        return outputs if self.training else outputs[0]
+
+
+def auxiliary(num_classes: int) -> nn.Module:
+    return Auxiliary(num_classes)
+
+
+def auxiliary_by_name(num_classes: int) -> nn.Module:
+    return Auxiliary(num_classes, ("out", "aux"))
+
+
 def no_network(num_classes: int) -> torch.Tensor:
     return torch.zeros(num_classes)
 

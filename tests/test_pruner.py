@@ -207,3 +207,11 @@ def test_update_compares_consecutive_masks():
     bird.update(1, b, kept=4)
     assert bird.distances == [0.5] and bird.armed
     assert bird.update(2, b, kept=4), "an unchanged mask has settled"
+
+
+def test_frozen_parameters_are_not_pruned():
+    model = Tiny()
+    model.conv1.requires_grad_(False)
+    assert pruner.prunable(model) == ["conv2.weight"] and pruner.frozen(model) == {"conv1.weight", "conv1.bias"}
+    assert pruner.never_pruned(model) == {}
+    assert pruner.frozen(model.requires_grad_(False)) == set(), "a network that is only evaluated is not frozen"

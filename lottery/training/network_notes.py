@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from pruner import classifiers, last_linear, never_pruned, prunable
+from pruner import classifiers, frozen, last_linear, never_pruned, prunable
 from utils import listed
 
 NOTED_FROM = 0.01  # share of the parameters that stay dense from which a note is worth it
@@ -10,7 +10,7 @@ NOTED_FROM = 0.01  # share of the parameters that stay dense from which a note i
 
 def network_notes(model: nn.Module, prune_classifier: bool) -> list[str]:
     """The notes of a run that prunes `model`."""
-    return [*classifier_note(model, prune_classifier), *dense_note(model)]
+    return [*classifier_note(model, prune_classifier), *dense_note(model), *frozen_note(model)]
 
 
 def classifier_setting(model: nn.Module) -> dict[str, str]:
@@ -63,3 +63,10 @@ def dense_note(model: nn.Module) -> list[str]:
         f"{weights:,} weights stay dense, {weights / parameters:.1%} of the network's parameters, since only those of "
         f"Conv2d and Linear layers are pruned: {listed(sorted(dense, key=dense.get, reverse=True))}"
     ]
+
+
+def frozen_note(model: nn.Module) -> list[str]:
+    """Which parameters are neither trained nor pruned."""
+    if not (names := sorted(frozen(model))):
+        return []
+    return [f"{listed(names)} are neither trained nor pruned, since they do not require gradients"]

@@ -30,10 +30,18 @@ def test_a_network_of_a_library_that_sees_grey_images():
         ("nets:failing", r"nets:failing\(num_classes=10\) raised RuntimeError: out of ideas$"),
         ("nets:mismatched", "fails on images of 32 pixels with RuntimeError: .*mat1 and mat2"),
         ("nets:map_of_logits", r"shape \(2, 10\) for 2 images, got \(2, 10, 32, 32\)"),
-        ("nets:pairs", r"shape \(2, 10\) for 2 images, got tuple"),
     ],
 )
 def test_each_failure_is_one_sentence(here, arch, said):
     with pytest.raises(InputError, match=said) as caught:
         network(arch)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["auxiliary", "auxiliary_by_name"])
+def test_of_several_outputs_the_logits_are_taken(name):
+    model = network(f"tests.networks:{name}")
+    for training in True, False:
+        torch.testing.assert_close(model.train(training)(images()), model.network.fc(
+            model.network.features(normalized(images()))))  # fmt: skip
+    assert model.classifier_names == ("network.fc",)
