@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 from utils import InputError
 
-from .families import ARCHITECTURES, RESNETS, STEMS
+from .families import ARCHITECTURES, NORMALIZATIONS, RESNETS, STEMS
 from .library import LIBRARIES, check_library_network, is_library_network
 from .user_code import check_function
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ARCHITECTURES", "STEMS", "build_model", "check_arch"]
+__all__ = ["ARCHITECTURES", "NORMALIZATIONS", "STEMS", "build_model", "check_arch"]
 
 
 def check_arch(arch: str, stem: str) -> None:
@@ -60,9 +60,9 @@ def build_model(
     From Python, `network` may be a function from the number of classes to a network; `arch` is then its name.
 
     `mean` and `std` have `channels` (1 or 3) entries. Convolutional networks get three channels: grey images, and their
-    mean and std, are repeated. InputError if the network fails on such images or does not return (n, classes). With
-    `image_size` None, or without `tried`, the network is not tried; without the size it must not be an MLP, whose first
-    layer depends on it.
+    mean and std, are repeated, unless there are three of these. InputError if the network fails on such images or does
+    not return (n, classes). With `image_size` None, or without `tried`, the network is not tried; without the size it
+    must not be an MLP, whose first layer depends on it.
     """
     if network is None:
         check_arch(arch, stem)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from utils import InputError
+
 from .cifar_resnet import CifarResNet
 from .custom import UserNetwork, call_user_function, checked_network
 from .families import CIFAR_RESNETS, MLPS, PROJECTION, RESNETS, VGGS
@@ -27,6 +29,8 @@ def build_checked(
     tried: bool = True,
 ) -> nn.Module:
     is_mlp = function is None and arch in MLPS
+    if len(mean) not in (channels, channels if is_mlp else 3):
+        raise InputError(f"{arch} takes grey images as they are, their normalisation has {len(mean)} channels")
     normalize = normalization(mean, std, image_channels=channels, network_channels=channels if is_mlp else 3)
     if image_size is None:
         assert not is_mlp, "the first layer of an MLP depends on the image size"

@@ -30,6 +30,9 @@ RESNETS = {
 }
 STEMS = ("imagenet", "cifar")
 
+# Mean and standard deviation per channel that torchvision's and most other pre-trained networks expect.
+NORMALIZATIONS = {"dataset": None, "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
+
 
 class VGGForm(NamedTuple):
     """Convolutions per stage, whether each has batch norm, and the number of linear layers after them."""

@@ -33,7 +33,9 @@ def normalization(
     """The layer (x − mean) / std per channel; the entries of grey images apply to every channel of the network."""
     from advertorch.utils import NormalizeByChannelMeanStd  # late: with torchvision it takes more than a second
 
-    assert len(mean) == len(std) == image_channels, f"{len(mean)} means, {len(std)} stds, {image_channels} channels"
+    assert len(mean) == len(std) in (image_channels, network_channels), (
+        f"{len(mean)} means, {len(std)} stds, {image_channels} channels"
+    )
     assert image_channels in (1, network_channels), f"{image_channels} channels for a network with {network_channels}"
     means, stds = torch.tensor([mean, std], dtype=torch.float32).expand(2, network_channels)
     return NormalizeByChannelMeanStd(means.clone(), stds.clone())

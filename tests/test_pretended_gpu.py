@@ -104,6 +104,17 @@ def test_a_search_to_a_pattern(tmp_path, script):
     run(script, f"{QUICK} --prune_type rewind_lt --rewind_epoch 0 --pattern 2:4 {stop}", tmp_path)
 
 
+@pytest.mark.parametrize("arch", ["timm:vit_tiny_patch16_224,patch_size=4,depth=1,embed_dim=12,num_heads=2",
+                                  "tests.networks:half_frozen", "tests.networks:auxiliary"])  # fmt: skip
+def test_a_network_of_any_kind_from_pretrained_weights(tmp_path, arch):
+    flags = f"{REWIND} --pruning_times 1 --normalization imagenet".replace("tests.networks:tiny", arch)
+    on_gpu("main_imp", flags, "--save_dir", tmp_path / "first")
+    flags += f" --weights {tmp_path / 'first' / '0checkpoint.pth.tar'}"
+    on_gpu("main_imp", flags, "--save_dir", tmp_path / "second")
+    rows = json.loads((tmp_path / "second" / "summary.json").read_text())["rounds"]
+    assert rows and {(row["step"], row["step_fallback"]) for row in rows} == {("graph", None)}
+
+
 @pytest.mark.parametrize("sets", ["constent trained", "random trained", "zero_out pruned", "zero_out none"])
 def test_a_search_for_prac_sets(tmp_path, sets):
     run("main_PrAC_imp", f"{REWIND} --data_prune {sets.replace(' ', ' --cep ')}", tmp_path)

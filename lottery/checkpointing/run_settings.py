@@ -40,6 +40,7 @@ VALUES_BEFORE = {
     "between": "rewind",
     "pattern": None,
     "weights checksum": None,
+    "normalization": "dataset",
 }
 
 

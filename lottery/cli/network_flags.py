@@ -1,6 +1,6 @@
 """The flags that say which network there is. Importing this module does not import torch."""
 
-from models import STEMS
+from models import NORMALIZATIONS, STEMS
 
 
 def add_network(group) -> None:
@@ -16,6 +16,13 @@ def add_network(group) -> None:
         "of num_classes that returns the network",
     )
     add_stem(group)
+    group.add_argument(
+        "--normalization",
+        choices=tuple(NORMALIZATIONS),
+        default="dataset",
+        help="mean and standard deviation that the first layer takes from images and divides them by: those of the "
+        "data set; or ImageNet's, of three channels, which most pre-trained weights expect",
+    )
 
 
 def add_stem(group) -> None:

@@ -49,6 +49,7 @@ class ModelConfig:
 
     arch: str = "res20s"
     stem: str = "imagenet"
+    normalization: str = "dataset"  # dataset or imagenet
     # From Python: a function of the number of classes that returns the network; `arch` is then its name.
     network: Annotated[Callable[[int], Any] | None, NOT_RECORDED] = None
 

@@ -20,7 +20,7 @@ from lottery.training.precision import pick_precision
 from lottery.training.progress import Progress
 from lottery.training.recipe import Recipe
 from lottery.training.step import Step, copy_weights, load_weights_
-from models import ARCHITECTURES, build_model
+from models import ARCHITECTURES, NORMALIZATIONS, build_model
 from models.network_state import tensors
 from pruner import Mask, Ticket, Weights, dense, prunable
 from utils import InputError, RandomStream, digest, listed, seed_generators, torch_seed
@@ -126,7 +126,7 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
         read_permutation(data.split_file)  # before the data, which may take long to decode
     source = data.source or read_source(data.dataset, data.data, data.image_size)
     found_split = make_split(data, source)
-    images = image_spec(source)
+    images = image_spec(source) | fixed_normalization(model.normalization)
     network = move_to_device(initial_model(model, seed, images), device)
     check_prunable(network, model.arch)
     train, test = images_on(device, source, augmented=not data.no_augmentation)
@@ -162,6 +162,11 @@ def image_spec(source: Source) -> dict:
         "mean": source.mean,
         "std": source.std,
     }
+
+
+def fixed_normalization(name: str) -> dict:
+    """The mean and standard deviation that take the place of the data's own, as arguments of `build_model`."""
+    return dict(zip(("mean", "std"), NORMALIZATIONS[name] or (), strict=False))
 
 
 def initial_model(

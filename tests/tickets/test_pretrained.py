@@ -105,3 +105,14 @@ def test_files_of_safetensors(weights, tmp_path):
     run("train", f"{SHORT} --weights {tmp_path / 'net.safetensors'}", tmp_path / "safe")
     states = [read(tmp_path / name / "checkpoint.pth.tar")["state_dict"] for name in ("pt", "safe")]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_the_normalisation_of_imagenet(tmp_path):
+    run("imp", f"{SEARCH} --normalization imagenet", tmp_path)
+    state = read(tmp_path / "1checkpoint.pth.tar")["state_dict"]
+    assert state["normalize.mean"].flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert state["normalize.std"].flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
+    assert "normalization was imagenet, is dataset" in " ".join(run("imp", SEARCH, tmp_path, expect=2).split())
+    mlp = SEARCH.replace("tests.networks:tiny", "lenet300")
+    out = run("imp", f"{mlp} --normalization imagenet", tmp_path / "grey", expect=2)
+    assert "lenet300 takes grey images as they are, their normalisation has 3 channels" in " ".join(out.split())
