@@ -25,7 +25,7 @@ def find_tickets(config: PracConfig) -> None:
     from lottery.training.context import build_context
 
     reference = find_reference_run(config.reference, config.pruning.pruning_times)  # a control has sets as large
-    context = build_context(config.training, config.pruning.prune_classifier)
+    context = build_context(config.training, config.pruning.prune_classifier, prune_also=config.pruning.prune_also)
     ticket = load_ticket(config.ticket, context)  # of round 0: the dense network, if none is given
     settings = search_settings(config, context, ticket, reference)
     examples: ExampleSelection

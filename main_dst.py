@@ -14,7 +14,7 @@ def find_ticket(config: SparseTrainingConfig) -> None:
     from lottery.tickets.load import load_ticket
     from lottery.training.context import build_context
 
-    context = build_context(config.training, config.prune_classifier)
+    context = build_context(config.training, config.prune_classifier, prune_also=config.prune_also)
     ticket = load_ticket(config.ticket, context)  # what it begins with: the dense network, if none is given
     SparseTraining(config, context, ticket).run()
 

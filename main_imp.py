@@ -18,7 +18,7 @@ def find_tickets(config: ImpConfig) -> None:
     from lottery.training.context import build_context
 
     reference = find_reference_run(config.reference, config.pruning.pruning_times)  # a control takes its steps
-    context = build_context(config.training, config.pruning.prune_classifier)
+    context = build_context(config.training, config.pruning.prune_classifier, prune_also=config.pruning.prune_also)
     ticket = load_ticket(config.ticket, context)  # of round 0: the dense network, if none is given
     settings = search_settings(config, context, ticket, reference)
     examples = given_sets(config, context) if config.prac_set else FixedSets([context.training_indices])

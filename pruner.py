@@ -35,11 +35,13 @@ def prunable(model: nn.Module, prune_classifier: bool = False) -> list[str]:
 
     These are the weights of all ``Conv2d`` layers, including the first convolution and 1x1 shortcuts, and of all
     ``Linear`` layers, the classifiers only with `prune_classifier`; no biases, no batch norm, nothing that is `frozen`.
+    Behind them come the parameters in the model's `also_pruned`, if it has been set (lottery.training.also_pruned).
     Weights shared by several layers are listed once, under the parameter's first name. ValueError if there are none.
     """
     excluded, fixed = () if prune_classifier else classifiers(model), frozen(model)
     layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     names = [f"{name}.weight" for name in layers if name not in excluded and f"{name}.weight" not in fixed]
+    names += [name for name in getattr(model, "also_pruned", ()) if name.rpartition(".")[0] not in excluded]
     if shared := _other_names(model):
         names = [name for name in names if name not in shared]
     if not names:

@@ -105,10 +105,12 @@ def test_a_search_to_a_pattern(tmp_path, script):
 
 
 @pytest.mark.parametrize("arch", ["timm:vit_tiny_patch16_224,patch_size=4,depth=1,embed_dim=12,num_heads=2",
-                                  "tests.networks:half_frozen", "tests.networks:auxiliary"])  # fmt: skip
+                                  "tests.networks:half_frozen", "tests.networks:auxiliary",
+                                  "tests.networks:vit_shallow"])  # fmt: skip
 def test_a_network_of_any_kind_from_pretrained_weights(tmp_path, arch):
     flags = f"{REWIND} --pruning_times 1 --normalization imagenet".replace("tests.networks:tiny", arch)
     on_gpu("main_imp", flags, "--save_dir", tmp_path / "first")
+    flags += " --prune_also all" * ("vit_shallow" in arch)
     flags += f" --weights {tmp_path / 'first' / '0checkpoint.pth.tar'}"
     on_gpu("main_imp", flags, "--save_dir", tmp_path / "second")
     rows = json.loads((tmp_path / "second" / "summary.json").read_text())["rounds"]

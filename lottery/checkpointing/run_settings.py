@@ -41,6 +41,7 @@ VALUES_BEFORE = {
     "pattern": None,
     "weights checksum": None,
     "normalization": "dataset",
+    "prune_also": [],
 }
 
 

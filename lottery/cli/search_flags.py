@@ -75,6 +75,15 @@ def add_rewinding(group, prune_types: tuple[str, ...]) -> None:
         action="store_true",
         help="prune the weights of the classifier, the layer that makes the logits, as well",
     )
+    group.add_argument(
+        "--prune_also",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="prune these weights as well, which belong to no Conv2d or Linear layer: names of parameters, or their "
+        "last parts, such as in_proj_weight; or all: those of attention, recurrent layers, 1-d, 3-d and transposed "
+        "convolutions",
+    )
 
 
 def add_early_stop(flags: Parser, eps: float | None) -> None:

@@ -231,7 +231,7 @@ class ImpSearch:
         if unknown_layers := [name for name in self.loaded.ticket.mask if name not in self.context.dense()]:
             raise InputError(
                 f"--mask_dir {self.config.ticket.mask_dir} has a mask for {unknown_layers[0]}, which this search does "
-                "not prune: is --prune_classifier missing?"
+                "not prune: is --prune_classifier or --prune_also missing?"
             )
         self.schedule.check()
         self.plan.check(self.pruning.pruning_times, *self.initial_counts)

@@ -1,6 +1,6 @@
 """What a script trains with: data, split and network on their device, and the step that trains it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dataset import Images, Split, read_permutation
 from lottery.readers.registry import read_source
 from lottery.readers.source import Source
+from lottery.training.also_pruned import also_pruned
 from lottery.training.config import DataConfig, ModelConfig, TrainingConfig
 from lottery.training.data_split import make_split
 from lottery.training.devices import explain_out_of_memory, pick_device
@@ -90,12 +91,16 @@ class TrainingContext(ModelAndData):
 
 
 def build_context(
-    config: TrainingConfig, prune_classifier: bool = False, order_seed: int | None = None
+    config: TrainingConfig,
+    prune_classifier: bool = False,
+    order_seed: int | None = None,
+    prune_also: Sequence[str] = (),
 ) -> TrainingContext:
     """Read the data, build the network and what trains it.
 
-    `order_seed` decides order and augmentation of examples, and dropout; the run's seed does if it is None. InputError
-    where flags, files and network do not go together.
+    `prune_also` names weights that are pruned beside the usual ones (also_pruned.py). `order_seed` decides order and
+    augmentation of examples, and dropout; the run's seed does if it is None. InputError where flags, files and network
+    do not go together.
     """
     keep_freed_memory()
     run, progress = config.run, Progress(config.run.print_freq)
@@ -103,6 +108,8 @@ def build_context(
     precision = pick_precision(config.arithmetic.precision, device)
     set_determinism(device, config.device.deterministic)
     found = build_model_and_data(config.data, config.model, run.seed, device)
+    if prune_also:
+        found.model.also_pruned = also_pruned(found.model, prune_also)
     arithmetic = {
         "precision": precision,
         "compile": config.arithmetic.compile,

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from lottery.training.also_pruned import of_layers
 from pruner import classifiers, frozen, last_linear, never_pruned, prunable
 from utils import listed
 
@@ -59,9 +60,11 @@ def dense_note(model: nn.Module) -> list[str]:
     weights, parameters = sum(dense.values()), sum(parameter.numel() for parameter in model.parameters())
     if weights <= NOTED_FROM * parameters:
         return []
+    on_request = sum(dense[name] for name in of_layers(model))
+    hint = f"; --prune_also all prunes {on_request:,} of them" if on_request else ""
     return [
         f"{weights:,} weights stay dense, {weights / parameters:.1%} of the network's parameters, since only those of "
-        f"Conv2d and Linear layers are pruned: {listed(sorted(dense, key=dense.get, reverse=True))}"
+        f"Conv2d and Linear layers are pruned: {listed(sorted(dense, key=dense.get, reverse=True))}{hint}"
     ]
 
 

@@ -260,7 +260,7 @@ def test_weights_that_no_mask_covers_are_told():
     assert note == (
         f"{dense} weights stay dense, {dense / total:.1%} of the network's parameters, since only those of Conv2d and "
         "Linear layers are pruned: network.blocks.0.self_attn.in_proj_weight, "
-        "network.blocks.1.self_attn.in_proj_weight, network.pos_embed and 1 more"
+        "network.blocks.1.self_attn.in_proj_weight, network.pos_embed and 1 more; --prune_also all prunes 384 of them"
     )
 
 

@@ -1,0 +1,66 @@
+"""--prune_also: weights of other layers than Conv2d and Linear."""
+
+import pytest
+import torch
+from torch import nn
+
+import pruner
+from lottery.checkpointing.checkpoint import read, split_state
+from lottery.training.also_pruned import also_pruned, candidates
+from models import build_model
+from tests.helpers import SAVING, SETTINGS, assert_same_files, masks, run, run_killed
+from utils import InputError
+
+VIT = SETTINGS.replace("tests.networks:tiny", "tests.networks:vit_shallow") + " --epochs 2 --decreasing_lr 1"
+SEARCH = f"{VIT} --pruning_times 2 --prune_also all"
+ATTENTION = [f"network.blocks.{block}.self_attn.in_proj_weight" for block in (0, 1)]
+
+
+def mixed():
+    layers = {"conv": nn.Conv1d(2, 4, 3), "up": nn.ConvTranspose2d(2, 4, 2), "words": nn.Embedding(5, 3)}
+    layers |= {"read": nn.LSTM(3, 2), "attend": nn.MultiheadAttention(4, 2, kdim=6), "fc": nn.Linear(4, 4),
+               "out": nn.Linear(4, 2), "norm": nn.LayerNorm(4)}  # fmt: skip
+    model = nn.ModuleDict(layers)
+    model.position, model.table = nn.Parameter(torch.zeros(1, 5, 4)), nn.Parameter(torch.zeros(5, 4))
+    return model
+
+
+def test_all_are_the_weights_of_layers_and_names_may_be_others():
+    model = mixed()
+    weights = ["conv.weight", "up.weight", "read.weight_ih_l0", "read.weight_hh_l0"]
+    weights += [f"attend.{part}_proj_weight" for part in "qkv"]
+    assert also_pruned(model, ["all"]) == tuple(weights)
+    assert set(candidates(model)) == {"table", *weights}
+    assert also_pruned(model, ["up.weight", "table"]) == ("table", "up.weight")
+    assert also_pruned(model, ["weight_hh_l0", "all"]) == tuple(weights)
+
+
+@pytest.mark.parametrize("name", ["words.weight", "position", "norm.weight", "fc.weight", "conv.bias", "eight", "none"])
+def test_what_may_not_be_pruned_is_refused(name):
+    with pytest.raises(InputError, match=f"--prune_also {name} names no weight .* spared are table, conv.weight"):
+        also_pruned(mixed(), [name])
+
+
+def test_what_is_asked_for_is_in_the_mask():
+    model = build_model("tests.networks:vit_shallow", classes=10, channels=1, image_size=8, mean=[0.5], std=[0.5])
+    before = pruner.prunable(model)
+    model.also_pruned = also_pruned(model, ["in_proj_weight"])
+    assert pruner.prunable(model) == [*before, *ATTENTION]
+
+
+@pytest.mark.parametrize("kind", ["imp", "PrAC"])
+def test_a_killed_search_ends_as_an_unbroken_one_and_its_ticket_is_trained(monkeypatch, tmp_path, kind):
+    run(kind, f"{SEARCH} {SAVING}", tmp_path / "unbroken")
+    run_killed(monkeypatch, kind, f"{SEARCH} {SAVING}", tmp_path / "killed", every=4)
+    assert_same_files(tmp_path / "unbroken", tmp_path / "killed")
+    mask, ticket = masks(tmp_path / "unbroken")[2], tmp_path / "unbroken" / "2checkpoint.pth.tar"
+    assert all(name in mask and not mask[name].all() for name in ATTENTION)
+    run("train", f"{VIT} --init_dir {ticket} --mask_dir {ticket}", tmp_path / "train")
+    weights, kept = split_state(read(tmp_path / "train" / "checkpoint.pth.tar")["state_dict"])
+    assert pruner.same(kept, mask) and not any(weights[name][~layer].any() for name, layer in mask.items())
+
+
+def test_going_on_needs_the_same_names(tmp_path):
+    run("imp", SEARCH, tmp_path)
+    out = run("imp", SEARCH.replace(" --prune_also all", ""), tmp_path, expect=2)
+    assert "prune_also was ['all'], is []" in " ".join(out.split())
