@@ -152,6 +152,10 @@ def check_pruning(args: argparse.Namespace, made_later: Container[str] = ()) -> 
     """The checks of both pruning scripts; fills in --pruning_times, --rate and --rewind_epoch."""
     check(args, made_later)
     check_rounds(args)
+    if args.pattern and args.prune_also:
+        raise InputError(
+            f"--pattern {args.pattern} is for Conv2d and Linear layers, --prune_also adds weights of others: give one"
+        )
     check_rewinding(args)
     if args.rewind_lr and args.prune_type == "pt":
         raise InputError(

@@ -64,3 +64,8 @@ def test_going_on_needs_the_same_names(tmp_path):
     run("imp", SEARCH, tmp_path)
     out = run("imp", SEARCH.replace(" --prune_also all", ""), tmp_path, expect=2)
     assert "prune_also was ['all'], is []" in " ".join(out.split())
+
+
+def test_a_pattern_is_for_the_usual_layers(tmp_path):
+    out = run("imp", f"{VIT} --pattern 2:4 --prune_also all", tmp_path, expect=2)
+    assert "--pattern 2:4 is for Conv2d and Linear layers" in " ".join(out.split())
