@@ -41,7 +41,7 @@ VALUES_BEFORE = {
     "pattern": None,
     "weights checksum": None,
     "normalization": "dataset",
-    "prune_also": [],
+    "prune_also": None,
 }
 
 

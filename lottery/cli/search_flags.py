@@ -78,7 +78,6 @@ def add_rewinding(group, prune_types: tuple[str, ...]) -> None:
     group.add_argument(
         "--prune_also",
         nargs="+",
-        default=(),
         metavar="NAME",
         help="prune these weights as well, which belong to no Conv2d or Linear layer: names of parameters, or their "
         "last parts, such as in_proj_weight; or all: those of attention, recurrent layers, 1-d, 3-d and transposed "

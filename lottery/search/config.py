@@ -35,7 +35,7 @@ class PruningConfig:
     rewind_epoch: int | None = REWIND_EPOCH  # rewind_lt: the 0-based epoch after which weights are kept, or
     rewind_iteration: int | None = None  # the optimiser steps of round 0 after which they are
     prune_classifier: bool = False
-    prune_also: tuple[str, ...] = ()  # weights of other layers than Conv2d and Linear, or "all"
+    prune_also: tuple[str, ...] | None = None  # weights of other layers than Conv2d and Linear, or "all"
     between: str = "rewind"  # a round begins with the rewound weights, or goes on from the trained ones (continue)
     rewind_lr: bool = False  # whether a round begins in the schedule where its weights stand
     random_prune: bool = False  # a control: prune at random

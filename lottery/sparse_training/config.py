@@ -39,4 +39,4 @@ class SparseTrainingConfig:
     rewind_epoch: int | None = REWIND_EPOCH  # this 0-based epoch, or
     rewind_iteration: int | None = None  # so many steps
     prune_classifier: bool = False
-    prune_also: tuple[str, ...] = ()  # weights of other layers than Conv2d and Linear, or "all"
+    prune_also: tuple[str, ...] | None = None  # weights of other layers than Conv2d and Linear, or "all"

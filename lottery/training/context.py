@@ -94,7 +94,7 @@ def build_context(
     config: TrainingConfig,
     prune_classifier: bool = False,
     order_seed: int | None = None,
-    prune_also: Sequence[str] = (),
+    prune_also: Sequence[str] | None = None,
 ) -> TrainingContext:
     """Read the data, build the network and what trains it.
 

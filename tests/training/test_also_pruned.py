@@ -63,7 +63,7 @@ def test_a_killed_search_ends_as_an_unbroken_one_and_its_ticket_is_trained(monke
 def test_going_on_needs_the_same_names(tmp_path):
     run("imp", SEARCH, tmp_path)
     out = run("imp", SEARCH.replace(" --prune_also all", ""), tmp_path, expect=2)
-    assert "prune_also was ['all'], is []" in " ".join(out.split())
+    assert "prune_also was ['all'], is None" in " ".join(out.split())
 
 
 def test_a_pattern_is_for_the_usual_layers(tmp_path):
