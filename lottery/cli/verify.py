@@ -36,9 +36,11 @@ def parser() -> Parser:
 
 
 def read_config(argv: Sequence[str] | None) -> VerificationConfig:
-    """The flags; InputError for a split file that does not exist."""
+    """The flags; InputError for a file that does not exist, or is a directory that is no ticket."""
     args = parser().parse_args(argv)
     checks.check_files(args, "split_file")
+    if missing := [file for file in args.files if not file.exists()]:
+        raise InputError(f"{missing[0]} does not exist: checkpoints are needed")
     if folders := [file for file in args.files if file.is_dir() and not folder_format(file)]:
         raise InputError(f"{folders[0]} is a directory, files are needed: {folders[0]}/*.pth.tar are those of a run")
     return from_flags(VerificationConfig, args)

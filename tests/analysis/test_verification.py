@@ -154,7 +154,7 @@ def test_wrong_words_are_one_sentence(verify, tmp_path):
     assert verify()[0] == 2
     assert verify(tmp_path / "x", "--split_file", "nowhere.npy")[0] == 2
     status, told = verify(tmp_path / "nowhere.pth.tar")
-    assert status == 1 and "cannot be read" in told.out
+    assert status == 2 and "nowhere.pth.tar does not exist" in told.err
 
 
 def test_a_file_of_an_earlier_moment_is_told(runs, run, verify):
