@@ -209,6 +209,19 @@ def test_a_network_that_trained_on_what_validates_others_is_not_their_dense_netw
     assert curve.dense == {0: 90.0} and curve.points[0].against_dense.mean == -1
 
 
+def test_tickets_of_pretrained_networks_are_compared_with_what_began_alike():
+    """A dense network from random weights is no yardstick of a ticket from pre-trained ones, nor is IMP from those."""
+    began = {"weights checksum": "w"}
+    runs = [made("a", TRAIN | more, [test]) for more, test in ((began, 95.0), ({}, 90.0))]
+    runs += [retrained(search | more, 1, test) for search, more, test in (
+        (IMP, {}, 89.0), (IMP, began, 94.0), (PRAC, began, 93.0))]  # fmt: skip
+    found = curves(runs, TICKETS)
+    dense = sorted((curve.dense[0], curve.points[0].mean) for curve in found.values())
+    assert dense == [(90.0, 89.0), (95.0, 93.0), (95.0, 94.0)]
+    (prac,) = [curve for name, curve in found.items() if name.startswith("PrAC")]
+    assert prac.points[0].against_imp.mean == -1
+
+
 def test_dense_networks_of_several_recipes_are_told_apart():
     """By what differs, in the words of the methods' names; one alone needs none."""
     adam = IMP | {"lr": 0.001, "optimizer": "adam"}

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure as Canvas
 
 from lottery.reports.comparison.accuracy import Curve, Seeds
 from lottery.reports.comparison.effort import EffortLine, EffortPoint
-from lottery.reports.comparison.grouping import Group, name_groups_
-from lottery.reports.comparison.methods import TRAINING_SETTINGS, Method, Task
+from lottery.reports.comparison.grouping import TRAINING_SETTINGS, Group, name_groups_
+from lottery.reports.comparison.methods import Method, Task
 from lottery.reports.comparison.statistics import spread
 from lottery.reports.document import Figure
 from lottery.reports.style import (

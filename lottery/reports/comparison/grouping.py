@@ -17,6 +17,14 @@ NOT_METHOD = {*TASK, "seed", "order_seed", "pruning_times", "ticket checksum", "
 NOT_METHOD |= {"control", "ticket start"}  # part of the name, see `ticket_origins.alteration`
 NOT_METHOD |= {"density", "sparsity", "like", "allow_empty_layers", "kept", "prunable"}  # of main_init.py
 NOT_METHOD |= {"kept by pattern"}  # follows from the network and the pattern
+# Networks are trained alike if these are equal.
+TRAINING_SETTINGS: tuple[str, ...] = (
+    *("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision"),
+    *("schedule", "gamma", "optimizer", "nesterov", "label_smoothing"),
+    *("batch_selection", "selection_rate", "selection_until"),
+    "val_fraction",  # decides which examples train
+    "normalization",
+)
 # Beginnings of settings that may differ by seed: the checksum of a given set, a round of the run that is followed.
 BY_SEED = ("PrAC set of round", "like_run, round", "steps_of, round")
 LONGEST = 40  # letters of a setting's value within a name

@@ -14,6 +14,7 @@ from lottery.reports.comparison.grouping import (
     BY_SEED,
     NOT_METHOD,
     TASK,
+    TRAINING_SETTINGS,
     Group,
     differing,
     grouped,
@@ -36,13 +37,6 @@ from lottery.tickets.starting_weights import DENSE as GIVEN_WEIGHTS
 from lottery.tickets.starting_weights import STARTS
 from models.user_code import short_name
 
-# Networks are trained alike if these are equal.
-TRAINING_SETTINGS: tuple[str, ...] = (
-    *("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup", "decreasing_lr", "precision"),
-    *("schedule", "gamma", "optimizer", "nesterov", "label_smoothing"),
-    *("batch_selection", "selection_rate", "selection_until"),
-    "val_fraction",  # decides which examples train
-)
 PLAN = ("rate", "densities")  # compared by the counts that they come to
 SEARCH, TICKETS, DENSE = "search", "tickets", "dense"  # kinds of methods
 UNKNOWN = "tickets of unknown origin"
@@ -163,7 +157,14 @@ class Method:
         return all(taken == recorded for taken, recorded in steps if recorded is not None)
 
     def same_recipe(self, other: "Method") -> bool:
-        return not differing(self.settings, other.settings, TRAINING_SETTINGS)
+        """Whether networks are trained alike, and began with the same pre-trained weights or with drawn ones."""
+        same_start = self.pretrained == other.pretrained
+        return same_start and not differing(self.settings, other.settings, TRAINING_SETTINGS)
+
+    @property
+    def pretrained(self) -> str | None:
+        """The checksum of the pre-trained weights (--weights) that its networks, or its search's, began with."""
+        return (self.search_settings or self.settings).get("weights checksum")
 
 
 @dataclass
