@@ -39,10 +39,13 @@ def build_checked(
     if not tried:
         return network
     images = {"classes": classes, "channels": channels, "image_size": image_size}
-    check_network(network, arch, **images)
-    if isinstance(network, UserNetwork):
+    if not isinstance(network, UserNetwork):
+        check_network(network, arch, **images)
+        return network
+    with network.watching_outputs_():
+        check_network(network, arch, **images)
         network.unsaved = check_training(network, arch, **images)
-        network.find_layer_roles_(channels, image_size)
+    network.find_layer_roles_(channels, image_size)
     return network
 
 

@@ -3,7 +3,8 @@
 Every failure is an InputError of one sentence.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
@@ -23,13 +24,15 @@ class UserNetwork(nn.Module):
     `classifier_names`: the layers that produce the logits, or None if that is not known, for the reason in `unknown`.
     `altered`: the layers whose weights are changed before use (both from `layer_roles`). `unsaved`: state that training
     changes and no checkpoint holds (`probe.check_training`). A network that returns several things, as one with
-    auxiliary heads does in train mode, gives its logits only (`logits_in`).
+    auxiliary heads does in train mode, gives its logits only (`logits_in`); `several` says in words what it returned
+    when it was tried, and is empty for a network that returns its logits alone.
     """
 
     classifier_names: tuple[str, ...] | None = None
     altered: tuple[str, ...] = ()
     unknown: str = "it was not tried on images"
     unsaved: tuple[str, ...] = ()
+    several: str = ""
 
     def __init__(self, network: nn.Module, normalize: nn.Module):
         super().__init__()
@@ -38,6 +41,22 @@ class UserNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return logits_in(self.network(self.normalize(rgb(images))))
+
+    @contextmanager
+    def watching_outputs_(self) -> Iterator[None]:
+        """Within it a pass that returns several things sets `several`."""
+
+        def see(_module: nn.Module, _inputs: object, output: object) -> None:
+            if logits_in(output) is not output:
+                place = logits_place(output)
+                where = f'entry "{place}"' if isinstance(output, Mapping) else place
+                self.several = f"{type(output).__name__}, whose {where}"
+
+        watched = self.network.register_forward_hook(see)
+        try:
+            yield
+        finally:
+            watched.remove()
 
     def find_layer_roles_(self, channels: int, image_size: int) -> None:
         """Set `classifier_names` and `altered`, or else `unknown`, by a forward pass on such images."""
@@ -51,9 +70,17 @@ class UserNetwork(nn.Module):
 def logits_in(output: object) -> object:
     """The logits in what a network returns: the first element of a tuple or list, the entry "logits" or "out" of a
     mapping; anything else as it is, for `probe` to check."""
+    place = logits_place(output)
     if isinstance(output, Mapping):
-        return next((output[key] for key in LOGITS if key in output), output)
-    return output[0] if isinstance(output, tuple | list) and output else output
+        return output[place] if place else output
+    return output[0] if place else output  # type: ignore[index]
+
+
+def logits_place(output: object) -> str:
+    """Where the logits are in what a network returns, in a word; empty if that is all of it or not known."""
+    if isinstance(output, Mapping):
+        return next((key for key in LOGITS if key in output), "")
+    return "first element" if isinstance(output, tuple | list) and output else ""
 
 
 def call_user_function(arch: str, classes: int) -> nn.Module:

@@ -16,7 +16,7 @@ from lottery.training.data_split import make_split
 from lottery.training.devices import explain_out_of_memory, pick_device
 from lottery.training.environment import environment, keep_freed_memory, set_determinism
 from lottery.training.evaluation import Evaluator
-from lottery.training.network_notes import unsaved_note
+from lottery.training.network_notes import outputs_note, unsaved_note
 from lottery.training.precision import pick_precision
 from lottery.training.progress import Progress
 from lottery.training.recipe import Recipe
@@ -154,6 +154,7 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
         notes=[
             *source.notes,
             *found_split.notes,
+            *outputs_note(network),
             *unsaved_note(network),
             *same_weights_note(model, seed, images, network),
         ],

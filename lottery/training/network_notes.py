@@ -44,6 +44,14 @@ def new_classifier_note(model: nn.Module) -> list[str]:
     return [] if names == last_linear(model) else [f"--new_classifier: {listed(names)} of this network starts anew"]
 
 
+def outputs_note(model: nn.Module) -> list[str]:
+    """What is taken for the logits of a network that returns several things."""
+    several = getattr(model, "several", "")
+    return (
+        [f"the network returns a {several} is taken for the logits; other outputs are not trained"] if several else []
+    )
+
+
 def unsaved_note(model: nn.Module) -> list[str]:
     """State of the network that training changes and no checkpoint holds."""
     if not (names := getattr(model, "unsaved", ())):

@@ -22,7 +22,7 @@ from models.network_state import copy_network, first_names, tensors
 from models.probe import check_training
 from models.python_state import generators_kept, python_state, python_state_kept
 from tests import networks
-from tests.helpers import run_in_process
+from tests.helpers import equal_weights, run_in_process
 from tests.networks import Aliased, Annealed, Centred, Extra, Keeps, Plain, StochasticDepth
 from utils import InputError
 
@@ -272,9 +272,15 @@ def test_channels_of_a_network_that_keeps_a_tensor_can_be_pruned(tmp_path):
     assert status == 0, err
 
 
-def test_a_network_that_returns_more_in_eval_mode_is_refused_before_anything_is_written(call, tmp_path):
-    status, _, err = call("main_imp", *SEARCH, "--arch", "tests.networks:EvalTuple", "--save_dir", tmp_path / "a")
-    assert status == 2 and "got tuple in eval mode" in err and not (tmp_path / "a").exists()
+def test_a_network_that_returns_more_in_eval_mode_is_trained_by_its_logits_which_is_said(call, tmp_path):
+    """As the network that returns its logits alone, to the bit."""
+    states = []
+    for name in ("EvalTuple", "Plain"):
+        status, out, err = call("main_imp", *SEARCH, "--arch", f"tests.networks:{name}", "--save_dir", tmp_path / name)
+        said = "note: the network returns a tuple, whose first element is taken for the logits; other outputs are not"
+        assert status == 0 and (said in out) == (name == "EvalTuple"), err
+        states.append(read(tmp_path / name / "1checkpoint.pth.tar")["state_dict"])
+    assert equal_weights(*states)
 
 
 def test_a_network_that_torch_has_pruned_is_refused_with_what_to_do(call, tmp_path):
