@@ -51,7 +51,7 @@ class RunCheckpoints:
 def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config: VerificationConfig) -> TicketFacts:
     """The ticket in `file`, and what is known of it; InputError if the file holds none."""
     if MASKS in content and "state_dict" not in content:
-        raise InputError(f"{file} holds masks and no weights: a ticket is both, only main_train.py --mask_dir takes it")
+        raise InputError(f"{file} holds masks and no weights: a ticket is both. --mask_dir takes it")
     if "state_dict" not in content:
         raise InputError(f"{file} is no checkpoint: it has no state_dict")
     weights, mask = recorded_ticket(content)

@@ -9,8 +9,10 @@ from lottery.analysis.ticket_facts import RunCheckpoints, collect_facts
 from lottery.checkpointing.resume import is_best_network
 from lottery.checkpointing.run_directory import OWN, checkpoint_name
 from lottery.checkpointing.run_settings import differences
+from lottery.formats.masks import is_tensors
 from lottery.formats.reading import has_checksum, read_content
 from lottery.tickets.invariants import Finding, check
+from lottery.tickets.state_dict_formats import unwrapped
 from utils import InputError
 
 VERDICTS = {True: "holds", False: "BROKEN", None: "-"}
@@ -19,11 +21,17 @@ VERDICTS = {True: "holds", False: "BROKEN", None: "-"}
 def check_file(file: Path, config: VerificationConfig) -> list[Finding]:
     """Whether the file is undamaged and in its place, and what holds of its ticket."""
     try:
-        content, checkpoints = read_content(file), RunCheckpoints(file.parent)
+        content, checkpoints = with_state_dict(read_content(file)), RunCheckpoints(file.parent)
         findings = [check_checksum(file, content), check_position(file, content, checkpoints)]
         return findings + check(collect_facts(file, content, checkpoints, config))
     except InputError as error:
         return [Finding("readable", False, str(error))]
+
+
+def with_state_dict(content: dict) -> dict:
+    """The content of a file with its state_dict under that key, as other tools have it alone or under another one."""
+    state = unwrapped(content)
+    return {"state_dict": dict(state)} if "state_dict" not in content and is_tensors(state) else content
 
 
 def all_hold(findings: Iterable[Finding]) -> bool:

@@ -9,6 +9,7 @@ atomically; their SHA-256 is verified before unpickling.
 
 import importlib
 import pickle
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -51,7 +52,8 @@ def read(path: Path) -> dict:
         file = path.open("rb")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    with file, torch.serialization.safe_globals(_numpy_globals()):
+    with file, torch.serialization.safe_globals(_numpy_globals()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch's on pickles of other makers, which an error follows
         verify_checksum(file, path)
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)

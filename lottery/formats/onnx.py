@@ -69,7 +69,10 @@ def load_(model: nn.Module, weights: Weights, path: Path) -> None:
         if not name.startswith(f"{NORMALIZATION}.") and (name not in weights or weights[name].shape != value.shape)
     ]
     if wrong:
-        raise InputError(f"{path} does not fit the network that its run recorded: {wrong[0]} is another there")
+        raise InputError(
+            f"{path} does not fit the network that its run recorded: {wrong[0]} is another there; is --image_size that "
+            "of the run?"
+        )
     with torch.no_grad():
         for name, value in own.items():
             if name in weights:

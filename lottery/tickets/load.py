@@ -202,7 +202,7 @@ class TicketFiles(NamedTuple):
         if self.mask and not mask:
             notes.append(f"{self.mask.path} holds no mask: the dense network is trained")
         notes += [
-            f"{file.path} carries no checksum, as no file of the 2021 code does: it is used unchecked"
+            f"{file.path} carries no checksum, as files of other tools do not: it is used unchecked"
             for file in self.all_files
             if not has_checksum(file.path, file.content)
         ]

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from lottery.checkpointing.checkpoint import read, write
 
@@ -170,3 +171,11 @@ def test_a_file_of_the_2021_code_among_ours_is_told(run, verify, reference_check
     shutil.copy(reference_checkpoint("imp"), run / "1checkpoint.pth.tar")
     status, told = verify(run / "1checkpoint.pth.tar")
     assert status == 1 and "not written by this suite, as 2checkpoint.pth.tar beside it was" in told.out
+
+
+@pytest.mark.parametrize("key", [None, "model"])
+def test_a_state_dict_of_torchs_own_pruning_is_checked_alone_or_under_a_key(tmp_path, verify, key):
+    layer = prune.random_unstructured(torch.nn.Linear(4, 3), "weight", 0.5)
+    torch.save({key: layer.state_dict()} if key else layer.state_dict(), tmp_path / "pruned.pt")
+    status, told = verify(tmp_path / "pruned.pt")
+    assert status == 0 and "6 of 12 weights kept" in told.out, told.out
