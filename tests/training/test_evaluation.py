@@ -94,6 +94,13 @@ def test_a_network_that_cannot_be_traced_predicts_itself_and_says_so_once(tiny, 
     assert note.startswith("note: batch norm is not folded for evaluation (TraceError")
 
 
+def test_of_a_network_without_batch_norm_nothing_is_said(images):
+    notes = []
+    network = Branches(nn.Sequential(nn.Flatten(), nn.Linear(images.images[0].numel(), 3)))
+    Evaluator(network, log=notes.append)(images)
+    assert notes == []
+
+
 def test_a_folded_network_that_differs_is_not_used(tiny, images, monkeypatch):
     notes, network = [], worn(tiny)
     evaluator = Evaluator(network, log=notes.append)
