@@ -15,6 +15,7 @@ from lottery.reports import drawing
 from lottery.reports.chapters.accuracy import accuracy_parts
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
 from lottery.reports.chapters.cost import cost_parts
+from lottery.reports.chapters.frontier import frontier_parts
 from lottery.reports.chapters.greedy_channels import channel_parts
 from lottery.reports.chapters.greedy_neurons import neuron_parts
 from lottery.reports.chapters.masks import mask_parts
@@ -106,6 +107,7 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
         "Elastic tickets, controls and rules": altered_ticket_parts(tasks, margin),
         "Stability": stability_parts(families),
         "Robustness": chapter(tasks, robustness_parts),
+        "The cheapest search": chapter(tasks, lambda task: frontier_parts(task, margin)),
         "Cost": chapter(tasks, cost_parts),
         "Accuracy by epoch": chapter(tasks, training_curve_parts),
         "Masks": chapter(tasks, mask_parts),

@@ -21,6 +21,7 @@ from lottery.reports.style import (
     canvas,
     density_axis,
     dodge,
+    label_points,
     legend_below,
     line_style,
     log_axis,
@@ -224,15 +225,10 @@ def steps_axis(axes: Axes, steps: Sequence[float]) -> None:
 
 def annotate_densities(figure: Canvas, axes: Axes, lines: Sequence[tuple[str, Sequence[EffortPoint]]]) -> None:
     """The density beside the last, the first and a middle point of each line, where there is room for it."""
-    figure.canvas.draw()  # lays out the figure, so that points have pixel coordinates
-    taken: list[tuple[float, float]] = []
+    figure.canvas.draw()
+    labels = []
     for index in (-1, 0, None):
         for color, points in lines:
             point = points[len(points) // 2 if index is None else index]
-            place = point.steps, point.accuracy
-            x, y = axes.transData.transform(place) * 72 / figure.dpi
-            if all(abs(x - other) > 24 or abs(y - above) > 10 for other, above in taken):
-                taken.append((x, y))
-                axes.annotate(
-                    percent(point.density), place, (3, 5), textcoords="offset points", fontsize=8, color=color
-                )
+            labels.append((percent(point.density), (point.steps, point.accuracy), color))
+    label_points(figure, axes, labels)

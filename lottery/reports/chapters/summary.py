@@ -1,6 +1,6 @@
 """The first screen of a report: what was compared, the accuracies and costs that matter most, and the verdicts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 
 from lottery.reports.chapters.accuracy import NETWORKS, figure_of
@@ -14,12 +14,20 @@ from lottery.reports.comparison.accuracy import (
     Seeds,
     accuracy_curves,
     accuracy_points,
-    has_training_seeds,
     log_ratio,
+    point_at,
 )
-from lottery.reports.comparison.effort import EffortLine, search_lines, ticket_lines
+from lottery.reports.comparison.effort import EffortLine, search_lines, steps_at, ticket_lines
 from lottery.reports.comparison.masks import evenly_spaced
-from lottery.reports.comparison.method_costs import MethodCost, imp_cost, method_costs, percentage, saved_against
+from lottery.reports.comparison.method_costs import (
+    MethodCost,
+    cost_at,
+    imp_cost,
+    method_costs,
+    percentage,
+    saved_against,
+    searched_seeds,
+)
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
 from lottery.reports.comparison.stability_families import Family, families_by_task
 from lottery.reports.comparison.statistics import Interval, spread
@@ -122,16 +130,6 @@ def headline_table(task: Task, kind: str, curves: Sequence[Curve]) -> Table:
     return Table(f"summary_{task.stem}", headline_caption(kind, curves, shown, bool(costs)), columns, rows)
 
 
-def searched_seeds(curves: Sequence[Curve], density: float) -> dict[str, set]:
-    """By search the seeds whose tickets of this density are in a mean: steps are means over them, too."""
-    seeds: dict[str, set] = {}
-    for curve in curves:
-        point = point_at(curve.points, density)
-        if point and not has_training_seeds(curve.method):
-            seeds.setdefault(curve.method.search, set()).update(point.values)
-    return seeds
-
-
 def seeds_cell(numbers: Sequence[int]) -> Cell:
     """How many seeds a method has at the densities shown: where some have not got as far, "2 to 5"."""
     return range_text(numbers) if len(set(numbers)) > 1 else max(numbers, default=None)
@@ -176,11 +174,6 @@ def shared_densities(curves: Sequence[Curve]) -> list[float]:
     return chosen
 
 
-def point_at(points: Iterable[Point], density: float) -> Point | None:
-    """The point of this density, up to rounding."""
-    return next((point for point in points if log_ratio(point.density, density) <= ROUNDING), None)
-
-
 def accuracy_text(point: Point | None) -> str | None:
     """Mean and standard deviation; on a second line the difference from IMP with its interval."""
     if point is None:
@@ -213,11 +206,6 @@ def search_text(method: Method, costs: Sequence[MethodCost], density: float) -> 
     return f"{steps}{saved_text(saved)}"
 
 
-def cost_at(search: str, costs: Iterable[MethodCost], density: float) -> MethodCost | None:
-    fitting = (cost for cost in costs if cost.method.search == search)
-    return next((cost for cost in fitting if log_ratio(cost.density, density) <= ROUNDING), None)
-
-
 def training_text(method: Method, lines: Sequence[EffortLine], density: float) -> str | None:
     """The steps to find and to train the ticket, and what that saves of the most thorough IMP's, as far as its steps
     are alike: with as many examples in a batch of the search, and by the same recipe."""
@@ -233,10 +221,6 @@ def training_text(method: Method, lines: Sequence[EffortLine], density: float) -
     ]
     imp = max(imps, key=attrgetter("thoroughness"), default=method)
     return f"{mine:,.0f}{saved_text(percentage(1 - mine / (steps[imp] or mine)))}"
-
-
-def steps_at(line: EffortLine, density: float) -> float | None:
-    return next((point.steps for point in line.points if log_ratio(point.density, density) <= ROUNDING), None)
 
 
 def saved_text(saved: float | None) -> str:

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lottery.reports.comparison.grouping import differing
@@ -160,6 +160,11 @@ def _point(found: Sequence[tuple[Run, dict]], seeds: dict[int, int | str]) -> Po
 def rounded(density: float) -> float:
     """To six digits, so that densities computed in different ways from one count of weights are equal."""
     return float(f"{density:.6g}")
+
+
+def point_at(points: Iterable[Point], density: float) -> Point | None:
+    """The point of this density, up to rounding."""
+    return next((point for point in points if log_ratio(point.density, density) <= ROUNDING), None)
 
 
 def pairing_seeds(method: Method) -> dict[int, int | str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lottery.checkpointing.script_names import Script
-from lottery.reports.comparison.accuracy import rounded
+from lottery.reports.comparison.accuracy import ROUNDING, log_ratio, rounded
 from lottery.reports.comparison.cost import SearchCosts, training_row
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
 from lottery.reports.comparison.statistics import spread
@@ -50,6 +50,10 @@ def ticket_lines(task: Task) -> list[EffortLine]:
                 found[rounded(row["density"])].append((by_round[k - 1].steps + row["steps"], row["test"]))
         lines.append(EffortLine(method, _points(found)))
     return [line for line in lines if line.points]
+
+
+def steps_at(line: EffortLine, density: float) -> float | None:
+    return next((point.steps for point in line.points if log_ratio(point.density, density) <= ROUNDING), None)
 
 
 def search_lines(task: Task) -> list[EffortLine]:

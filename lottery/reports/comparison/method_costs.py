@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from lottery.reports.comparison.accuracy import ROUNDING, log_ratio
+from lottery.reports.comparison.accuracy import ROUNDING, Curve, has_training_seeds, log_ratio, point_at
 from lottery.reports.comparison.cost import SearchCosts, TicketCost
 from lottery.reports.comparison.methods import Method
 from lottery.results.ticket_runs import FOREIGN
@@ -47,6 +47,21 @@ def method_costs(method: Method, seeds: Container | None = None) -> list[MethodC
         by_density[run.settings.get("density", 0)].append(SearchCosts(run).by_round)
     found = [by_density[density] for density in sorted(by_density, reverse=True)]
     return [MethodCost(method, list(by_seed)) for by_run in found for by_seed in zip(*by_run, strict=False)]
+
+
+def searched_seeds(curves: Sequence[Curve], density: float) -> dict[str, set]:
+    """By search the seeds whose tickets of this density are in a mean: steps are means over them, too."""
+    seeds: dict[str, set] = {}
+    for curve in curves:
+        point = point_at(curve.points, density)
+        if point and not has_training_seeds(curve.method):
+            seeds.setdefault(curve.method.search, set()).update(point.values)
+    return seeds
+
+
+def cost_at(search: str, costs: Iterable[MethodCost], density: float) -> MethodCost | None:
+    fitting = (cost for cost in costs if cost.method.search == search)
+    return next((cost for cost in fitting if log_ratio(cost.density, density) <= ROUNDING), None)
 
 
 def last_shared(costs: Sequence[MethodCost]) -> list[MethodCost]:

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from scipy.special import stdtrit
@@ -12,7 +12,8 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """A mean of n differences, and the interval that holds the true one with 95 % confidence (None for n = 1)."""
+    """A mean of n values, such as differences, and the interval that holds the true one with 95 % confidence (None for
+    n = 1)."""
 
     n: int
     mean: float
@@ -27,15 +28,17 @@ def spread(values: Iterable[float]) -> tuple[float, float | None]:
 
 
 def paired(a: Mapping[Any, float], b: Mapping[Any, float]) -> Interval | None:
-    """The mean of a - b over the seeds that both have, with its interval; None if there are none.
+    """The mean of a - b over the seeds that both have, with its interval; None if there are none."""
+    return interval([a[seed] - b[seed] for seed in a if seed in b])
 
-    The interval is mean +- t * s / sqrt(n), with t Student's quantile at n - 1 degrees of freedom.
-    """
-    differences = [a[seed] - b[seed] for seed in a if seed in b]
-    if not differences:
+
+def interval(values: Sequence[float]) -> Interval | None:
+    """The mean of the values with its interval, mean +- t * s / sqrt(n), with t Student's quantile at n - 1 degrees of
+    freedom; None if there are none."""
+    if not values:
         return None
-    mean, deviation = spread(differences)
-    n = len(differences)
+    mean, deviation = spread(values)
+    n = len(values)
     if deviation is None:
         return Interval(n, mean, None, None)
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * deviation / math.sqrt(n)
