@@ -18,7 +18,7 @@ from lottery.reports.style import COLOURS, SUPERSCRIPTS, canvas, label_points, l
 STEPS, FLOPS = attrgetter("steps"), attrgetter("flops")
 COSTS: dict[str, tuple[str, Cost]] = {  # by part of a file's name: the label of the axis, and the value
     "steps": ("optimiser steps to find the ticket", STEPS),
-    "flops": ("zero-aware training FLOPs to find the ticket", FLOPS),
+    "flops": ("zero-aware FLOPs to find the ticket", FLOPS),
 }
 MOST_PANELS = 6
 DEPTH = 6  # panels end so many margins below IMP: networks that learn nothing would flatten all others
