@@ -159,7 +159,7 @@ def test_the_mask_survives_its_retraining(found, tmp_path):
 def test_a_killed_search_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, kind, more):
     flags = f"{SEARCH} {SAVING} --pattern 1:4 {more}"
     run(kind, flags, tmp_path / "whole")
-    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every=3)
+    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every=7)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
     assert find_pattern(masks(tmp_path / "whole")[1]) == (1, 4)
 

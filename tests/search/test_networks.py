@@ -28,7 +28,7 @@ def test_frozen_parameters_stay_as_they_are_and_dense(tmp_path):
 def test_a_killed_search_ends_as_an_unbroken_one(monkeypatch, tmp_path, kind, arch):
     words = f"{flags(arch)} {SAVING}"
     run(kind, words, tmp_path / "unbroken")
-    run_killed(monkeypatch, kind, words, tmp_path / "killed", every=3)
+    run_killed(monkeypatch, kind, words, tmp_path / "killed", every=7)
     assert_same_files(tmp_path / "unbroken", tmp_path / "killed")
 
 

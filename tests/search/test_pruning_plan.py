@@ -175,7 +175,7 @@ def test_other_weights_than_the_trained_ones_are_found_out(continued, tmp_path):
 def test_a_killed_continuing_search_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, kind, more):
     flags = f"{CONTINUED} {SAVING} {more}"
     run(kind, flags, tmp_path / "whole")
-    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every=4)
+    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every=7)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
 
 

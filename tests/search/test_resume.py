@@ -54,7 +54,7 @@ def test_a_killed_search_by_another_recipe_ends_where_an_unbroken_one_does(tmp_p
     """On PrAC sets, whose rounds are shorter and end near 0 as well, with a round that begins in mid-schedule."""
     flags = f"{REWIND} {SAVING} --pruning_times 2 --rewind_lr --eb_eps 0.0001 {flags}"
     run(kind, flags, tmp_path / "whole")
-    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every=3)
+    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every=7)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
     first, second, _ = checkpoints(tmp_path / "whole")
     assert second["first_step"] > 0 and (len(second["sequence"]) < len(first["sequence"])) == (kind == "PrAC")

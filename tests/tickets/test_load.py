@@ -64,7 +64,7 @@ def test_it_begins_and_rewinds_where_the_ticket_stands(first, tmp_path):
 def test_a_killed_search_from_a_ticket_ends_where_an_unbroken_one_does(first, tmp_path, monkeypatch):
     flags = f"{LT} --pruning_times 2 --rewind_lr {given(first)} {SAVING}"
     run("imp", flags, tmp_path / "whole")
-    run_killed(monkeypatch, "imp", flags, tmp_path / "broken", every=4)
+    run_killed(monkeypatch, "imp", flags, tmp_path / "broken", every=7)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
 
 

@@ -51,7 +51,7 @@ def test_what_is_asked_for_is_in_the_mask():
 @pytest.mark.parametrize("kind", ["imp", "PrAC"])
 def test_a_killed_search_ends_as_an_unbroken_one_and_its_ticket_is_trained(monkeypatch, tmp_path, kind):
     run(kind, f"{SEARCH} {SAVING}", tmp_path / "unbroken")
-    run_killed(monkeypatch, kind, f"{SEARCH} {SAVING}", tmp_path / "killed", every=4)
+    run_killed(monkeypatch, kind, f"{SEARCH} {SAVING}", tmp_path / "killed", every=7)
     assert_same_files(tmp_path / "unbroken", tmp_path / "killed")
     mask, ticket = masks(tmp_path / "unbroken")[2], tmp_path / "unbroken" / "2checkpoint.pth.tar"
     assert all(name in mask and not mask[name].all() for name in ATTENTION)

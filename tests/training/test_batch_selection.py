@@ -182,7 +182,7 @@ def test_nothing_is_left_out_before_the_rewinding_point(selected, tmp_path):
 def test_a_killed_search_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, kind, more):
     flags = f"{REWIND} {SAVING} {SELECTED} --selection_rate 0.7 --pruning_times 2 {more}"
     run(kind, flags, tmp_path / "whole")
-    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every=4)
+    run_killed(monkeypatch, kind, flags, tmp_path / "broken", every=7)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
 
 
@@ -196,7 +196,7 @@ def test_the_progress_bar_ends_full(selected, tmp_path, monkeypatch, kind):
     )
     flags = {"imp": f"{REWIND} --pruning_times 2", "train": f"{SETTINGS} --init_dir {selected / '1checkpoint.pth.tar'}"}
     run(kind, f"{flags[kind]} {SAVING} {SELECTED}", tmp_path / "whole")
-    run_killed(monkeypatch, kind, f"{flags[kind]} {SAVING} {SELECTED}", tmp_path / "broken", every=3)
+    run_killed(monkeypatch, kind, f"{flags[kind]} {SAVING} {SELECTED}", tmp_path / "broken", every=7)
     taken = read_summary(tmp_path / "whole" / "summary.json")["costs"]["steps"]
     assert len(ends) > 3 and ends[0] == ends[-1] == (taken, taken)
 
