@@ -107,16 +107,22 @@ class RandomStream(IntEnum):
     ATTACKS = 14
     BATCH_SELECTION = 15  # which examples an epoch leaves out
     COVERAGE = 16  # examples of each stratum of difficulty
+    IMAGE_VIEWS = 19  # crop and flip of each image that is read from a file
 
 
 def generator(
-    seed: int, round: int = 0, epoch: int = 0, purpose: RandomStream = RandomStream.EPOCH
+    seed: int,
+    round: int = 0,
+    epoch: int = 0,
+    purpose: RandomStream = RandomStream.EPOCH,
+    example: int | None = None,
 ) -> np.random.Generator:
-    """The generator of one (seed, round, epoch) and purpose.
+    """The generator of one (seed, round, epoch) and purpose, or of one example of these.
 
     Every draw is a pure function of these, so a resumed run needs no generator state.
     """
-    return np.random.default_rng(np.random.SeedSequence([seed, round, epoch], spawn_key=(int(purpose),)))
+    key = (int(purpose),) if example is None else (int(purpose), example)
+    return np.random.default_rng(np.random.SeedSequence([seed, round, epoch], spawn_key=key))
 
 
 def torch_seed(seed: int, round: int = 0, epoch: int = 0, purpose: RandomStream = RandomStream.NETWORK) -> int:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import models.normalization  # noqa: F401  without it advertorch cannot be imported
-from dataset import Images, to_input
+from dataset import LabelledImages, to_input
 from lottery.analysis.config import AttackConfig
 from lottery.training.precision import matmul_precision
 from utils import RandomStream, seed_generators, torch_seed
@@ -41,7 +41,7 @@ def build_attacks(config: AttackConfig, network: nn.Module) -> dict[str, Attack]
 
 def robust_accuracies(
     model: nn.Module,
-    data: Images,
+    data: LabelledImages,
     indices: Tensor,
     config: AttackConfig,
     tick: Callable[[], object] = lambda: None,
@@ -53,11 +53,11 @@ def robust_accuracies(
     parameters require no gradients.
     """
     model.eval().requires_grad_(False)
-    device, correct = data.images.device, dict.fromkeys(MEASURED, 0)
+    device, correct = data.device, dict.fromkeys(MEASURED, 0)
     attacks = {"clean": lambda images, _: images} | build_attacks(config, model)
     with matmul_precision(device, "fp32"):
-        for number, batch in enumerate(indices.split(BATCH)):
-            images, labels = to_input(data.images[batch]), data.labels[batch]
+        for number, (pixels, labels) in enumerate(data.batches(indices.split(BATCH))):
+            images = to_input(pixels)
             seed_generators(torch_seed(config.seed, epoch=number, purpose=RandomStream.ATTACKS))
             for name, attack in attacks.items():
                 changed = attack(images, labels)

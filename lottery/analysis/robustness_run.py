@@ -7,21 +7,21 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dataset import Images, random_subset
+from dataset import LabelledImages, random_subset
 from lottery.analysis.attacks import BATCH, MEASURED, robust_accuracies
 from lottery.analysis.config import AttackConfig, RobustnessConfig
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.checkpointing.version import suite_version
-from lottery.readers.registry import data_folder, read_source
+from lottery.readers.registry import data_folder, read_recorded
 from lottery.results.robustness_records import read_attacks, write_attacks
 from lottery.results.runs import read_run
 from lottery.results.ticket_runs import Run
 from lottery.terminal import Column
 from lottery.tickets.load import TicketFile
 from lottery.training.config import DeviceConfig
-from lottery.training.context import image_spec
-from lottery.training.devices import explain_out_of_memory, pick_device
+from lottery.training.context import image_spec, test_images_on
+from lottery.training.devices import pick_device
 from lottery.training.environment import environment, keep_freed_memory, set_determinism
 from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
@@ -45,7 +45,7 @@ class AttackTarget:
 
     run: Run
     rows: list[dict]  # of the run's rounds: a row for each network to attack
-    test: Images  # on the device
+    test: LabelledImages  # on the device
     model: nn.Module  # into which each network's weights are loaded
 
     def batches(self, examples: int | None) -> int:
@@ -91,16 +91,16 @@ class TargetLoader:
 
     def __init__(self, data: Path | None, device: torch.device):
         self.data, self.device = data, device  # `data`: the directory of the images; None: as each run recorded
-        self.sources: dict[tuple, tuple[Images, dict, str]] = {}
+        self.sources: dict[tuple, tuple[LabelledImages, dict, str]] = {}
         self.models: dict[tuple, nn.Module] = {}
 
     def load(self, run: Run, rows: list[dict]) -> AttackTarget:
         """With the test images that the run was measured on; InputError where the data is not what the run had."""
         settings = run.settings
         folder = data_folder(settings["dataset"], self.data, run.summary.get("data"))
-        key = settings["dataset"], folder, settings.get("image_size")
+        key = folder, *(settings.get(name) for name in ("dataset", "image_size", "data_in", "augmentation"))
         if key not in self.sources:
-            self.sources[key] = self.read_images(*key)
+            self.sources[key] = self.read_images(settings, folder)
         test, spec, checksum = self.sources[key]
         if settings.get("data checksum", checksum) != checksum:
             here = f"those in {folder}: give its --data" if folder else f"{settings['dataset']} returns now"
@@ -111,13 +111,10 @@ class TargetLoader:
             self.models[network] = model.to(self.device, memory_format=torch.channels_last)
         return AttackTarget(run, rows, test, self.models[network])
 
-    def read_images(self, dataset: str, folder: Path | None, image_size: int | None) -> tuple[Images, dict, str]:
+    def read_images(self, settings: dict, folder: Path | None) -> tuple[LabelledImages, dict, str]:
         """The test images, what a network must know of them, and the checksum of the whole data set."""
-        source = read_source(dataset, folder, image_size, download=False)
-        arrays = (source.train_images, source.train_labels, source.test_images, source.test_labels)
-        with explain_out_of_memory(f"the test images of {source.name}", self.device):
-            test = Images(*(torch.from_numpy(array).to(self.device) for array in arrays[2:]))
-        return test, image_spec(source), digest(*arrays)
+        source = read_recorded(settings, folder)
+        return test_images_on(self.device, source), image_spec(source), source.checksum
 
 
 # --- the attacks ------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dataset import Images, to_input
+from dataset import LabelledImages, to_input
 from lottery.training.precision import autocast, matmul_precision
 from lottery.training.recipe import batches
 from pruner import Weights
@@ -67,14 +67,16 @@ def batch_norms(model: nn.Module) -> list[_BatchNorm]:
 
 
 @torch.no_grad()
-def reestimate_(model: nn.Module, data: Images, indices: Tensor, batch_size: int, precision: str = "fp32") -> None:
+def reestimate_(
+    model: nn.Module, data: LabelledImages, indices: Tensor, batch_size: int, precision: str = "fp32"
+) -> None:
     """Re-estimate the batch-norm statistics of `model`: the mean over batches of each batch's statistics.
 
     Interpolated statistics would be wrong for an interpolated network, whose activations have a mean and variance of
     their own. All other layers work as in evaluation, and images are not augmented. A network without batch norm is
     left unchanged.
     """
-    norms, device = batch_norms(model), data.images.device
+    norms, device = batch_norms(model), data.device
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
@@ -84,8 +86,8 @@ def reestimate_(model: nn.Module, data: Images, indices: Tensor, batch_size: int
         norm.momentum = None  # makes torch average over batches
         norm.train()
     with matmul_precision(device, precision), autocast(device, precision):
-        for batch in batches(len(indices), batch_size):
-            model(to_input(data.images[indices[batch]]))
+        for images, _ in data.batches([indices[batch] for batch in batches(len(indices), batch_size)]):
+            model(to_input(images))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()

@@ -42,6 +42,8 @@ VALUES_BEFORE = {
     "weights checksum": None,
     "normalization": "dataset",
     "prune_also": None,
+    "data_in": "memory",
+    "augmentation": "crop",
 }
 
 

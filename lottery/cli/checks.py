@@ -7,6 +7,7 @@ from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
+from lottery.cli.reading_flags import check_reading
 from lottery.formats.registry import folder_format
 from lottery.readers.registry import DATA, DATASETS, check_source
 from lottery.search.config import PRUNING_TIMES, RATE
@@ -44,6 +45,7 @@ def check_data(args: argparse.Namespace) -> None:
         raise InputError(f"--data {args.data} without --dataset: say which one it is of {', '.join(DATASETS)}")
     args.dataset = args.dataset or "digits"
     check_source(args.dataset, args.data, args.image_size)
+    check_reading(args)
     if args.dataset in DATASETS:  # a function of the user's may have a default of its own
         args.data = args.data or DATA
 

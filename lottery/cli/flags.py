@@ -2,6 +2,7 @@
 
 from lottery.cli import network_flags
 from lottery.cli.parser import Parser
+from lottery.cli.reading_flags import add_reading
 from lottery.cli.types import count_from_0, milestones, not_negative, number, path, positive, positive_int, share
 from lottery.readers.registry import DATASETS
 from lottery.training.recipe import BATCH_SELECTIONS, DEFAULT_LR, SCHEDULES, SELECTION_RATE, SELECTION_UNTIL
@@ -16,6 +17,7 @@ def parser(doc: str) -> Parser:
     add_resuming(run)
     data = flags.add_argument_group("data")
     add_data(data)
+    add_reading(data)
     add_split(data)
     network_flags.add_network(flags.add_argument_group("network"))
     _add_training(flags.add_argument_group("training"))
@@ -117,7 +119,7 @@ def add_data(group) -> None:
         "that returns four arrays or two of torch's data sets",
     )
     group.add_argument(
-        "--image_size", type=positive_int, help="imagefolder: scale and centre-crop to squares of this many pixels"
+        "--image_size", type=positive_int, help="imagefolder, imagenet: scale and crop to squares of this many pixels"
     )
 
 

@@ -41,6 +41,7 @@ def parser() -> Parser:
     )
     group = parser.add_argument_group("data")
     flags.add_data(group)
+    flags.add_reading(group)
     flags.add_split(group)
     group = parser.add_argument_group("network")
     network_flags.add_network(group)

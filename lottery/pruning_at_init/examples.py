@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dataset import Images, to_input
+from dataset import LabelledImages, to_input
 from lottery.checkpointing.run_settings import recorded
 from lottery.pruning_at_init.config import PruningAtInitConfig
 from lottery.pruning_at_init.criteria import CRITERIA
@@ -48,11 +48,12 @@ def select_examples(config: PruningAtInitConfig, context: ModelAndData) -> Score
 class Batches:
     """Pairs of images (b, C, H, W) in [0, 1] and labels (b,), converted one batch at a time; slow passes show a bar."""
 
-    data: Images
+    data: LabelledImages
     indices: Tensor  # int64 (n,)
     size: int
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for places in tqdm(batches(len(self.indices), self.size), unit="batch", disable=None, leave=False, delay=2):
-            batch = self.indices[places]
-            yield to_input(self.data.images[batch]), self.data.labels[batch]
+        parts = [self.indices[places] for places in batches(len(self.indices), self.size)]
+        found = self.data.batches(parts)
+        for images, labels in tqdm(found, total=len(parts), unit="batch", disable=None, leave=False, delay=2):
+            yield to_input(images), labels

@@ -123,6 +123,33 @@ def link_notes(parts: Sequence[DataPart]) -> list[str]:
     return notes
 
 
+# --- ImageNet ---------------------------------------------------------------------------------------------------------
+
+IMAGENET_LAYOUT = "train/ and val/, each with a folder for each WordNet ID, such as train/n01440764/*.JPEG"
+
+
+def list_imagenet(root: Path) -> Listing:
+    """ImageNet (ILSVRC 2012) as torchvision lays it out; val/, the 50 000 images of the challenge's validation, is the
+    test set. InputError for another layout; other numbers of classes, as in ImageNet-100, are noted."""
+    train, val = root / "train", root / "val"
+    for folder in (train, val):
+        if not folder.is_dir():
+            raise InputError(f"{folder} is missing; --dataset imagenet reads {IMAGENET_LAYOUT}")
+    classes = class_names(train)
+    if len(classes) < 2:
+        raise InputError(f"{train} has {len(classes)} class folders; --dataset imagenet reads {IMAGENET_LAYOUT}")
+    if (flat := count_stray_images(val)) and not class_names(val):
+        raise InputError(
+            f"{val} holds {flat} images in no class folder: move each into the folder of its WordNet ID, as "
+            'torchvision.datasets.ImageNet(DATA, split="val") does from the official archives'
+        )
+    check_classes(val, train, classes)
+    parts = [list_part(train, classes, classes, [val]), list_part(val, class_names(val), classes)]
+    notes = [f"{len(classes)} classes, of the 1000 that ImageNet has"] if len(classes) != 1000 else []
+    notes += [*left_out_notes(root, parts), *link_notes(parts)]
+    return Listing(classes, parts[0].examples, parts[1].examples, notes=tuple(notes))
+
+
 # --- Tiny-ImageNet ----------------------------------------------------------------------------------------------------
 
 

@@ -111,13 +111,18 @@ def too_large(error: Exception) -> str:
 
 
 def read_header(file: str) -> tuple[Size, str]:
-    """Size and mode. InputError for more than 8 bits per channel, which Pillow would silently clip to white."""
+    """Size and mode."""
     with opened(file) as image:
-        if image.mode.startswith(("I", "F")):
-            raise InputError(
-                f"{shown(file)} has more than 8 bits per channel (Pillow's mode {image.mode}); convert it to 8 bits"
-            )
+        check_depth(file, image)
         return image.size, image.mode
+
+
+def check_depth(file: str, image) -> None:
+    """InputError for more than 8 bits per channel, which Pillow would silently clip to white."""
+    if image.mode.startswith(("I", "F")):
+        raise InputError(
+            f"{shown(file)} has more than 8 bits per channel (Pillow's mode {image.mode}); convert it to 8 bits"
+        )
 
 
 def decode(file: str, channels: int, image_size: int | None) -> np.ndarray:
@@ -129,12 +134,13 @@ def decode(file: str, channels: int, image_size: int | None) -> np.ndarray:
         return np.asarray(image).reshape(image.height, image.width, channels)
 
 
-def resize(image, size: int):
-    """Resize the shorter side to `size`, bilinear with antialiasing, and crop the centre: (size, size)."""
+def resize(image, size: int, resized: int | None = None):
+    """Resize the shorter side to `resized`, or to `size` if that is None, bilinear with antialiasing, and crop the
+    centre: (size, size)."""
     from PIL import Image
 
     shorter = min(image.size)
-    width, height = (side * size // shorter for side in image.size)
+    width, height = (side * (resized or size) // shorter for side in image.size)
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - size) / 2), round((height - size) / 2)

@@ -23,7 +23,7 @@ SCHEDULE += ("rewind_iteration", "rewind_lr", "init_dir", "mask_dir", "ticket st
 RECIPE = tuple(
     "lr momentum weight_decay no_augmentation rate densities pattern between random_prune prune_classifier seed".split()
 )
-RECIPE += ("arch", "stem", "network", "optimizer", "nesterov", "label_smoothing")
+RECIPE += ("arch", "stem", "network", "optimizer", "nesterov", "label_smoothing", "augmentation")
 RECIPE += ("batch_selection", "selection_rate", "selection_until")
 STEP_SIZE = ("batch_size",)
 # Settings that made the sets of a run and ended its rounds: a control records those of the run.

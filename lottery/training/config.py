@@ -39,6 +39,9 @@ class DataConfig:
     split_file: Annotated[Path | None, NOT_RECORDED] = None  # the split itself is recorded by its checksum
     val_fraction: float = 0.1
     no_augmentation: bool = False
+    data_in: str = "memory"  # or files: images of a folder that are read for every batch
+    augmentation: str = "crop"  # of image_files.AUGMENTATIONS
+    workers: Annotated[int | None, NOT_RECORDED] = None  # processes that read files; None: one for each core
     # From Python: a data set that is in memory (readers/arrays.py), instead of files; `dataset` is then its name.
     source: Annotated[Source | None, NOT_RECORDED] = None
 

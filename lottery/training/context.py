@@ -7,7 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from dataset import Images, Split, read_permutation
+from dataset import Images, LabelledImages, Split, read_permutation
+from lottery.readers.image_files import ImageFiles
 from lottery.readers.registry import read_source
 from lottery.readers.source import Source
 from lottery.training.also_pruned import also_pruned
@@ -21,10 +22,11 @@ from lottery.training.precision import pick_precision
 from lottery.training.progress import Progress
 from lottery.training.recipe import Recipe
 from lottery.training.step import Step, copy_weights, load_weights_
+from lottery.training.streamed_images import StreamedImages, streamed_images
 from models import ARCHITECTURES, NORMALIZATIONS, build_model
 from models.network_state import tensors
 from pruner import Mask, Ticket, Weights, dense, prunable
-from utils import InputError, RandomStream, digest, listed, seed_generators, torch_seed
+from utils import InputError, RandomStream, listed, seed_generators, torch_seed
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class ModelAndData:
     """Data, their split and the network with its initial weights, on their device, before anything is trained."""
 
     device: torch.device
-    train: Images
-    test: Images
+    train: LabelledImages
+    test: LabelledImages
     split: Split
     model: nn.Module
     model_config: ModelConfig
@@ -42,6 +44,7 @@ class ModelAndData:
     contents: dict[str, str]  # checksums of data and split
     classes: tuple[str, ...]  # their names, by label
     notes: list[str]  # what there is to say about flags, and about the files of data and split
+    environment: dict[str, object]  # what bit-equality with another run depends on beside the settings
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,6 @@ class TrainingContext(ModelAndData):
     order_seed: int  # order and augmentation of examples, and dropout, follow from it
     progress: Progress
     prune_classifier: bool
-    environment: dict[str, object]  # what bit-equality with another run depends on beside the settings
 
     @property
     def training_indices(self) -> Tensor:
@@ -115,15 +117,20 @@ def build_context(
         "compile": config.arithmetic.compile,
         "deterministic": config.device.deterministic,
     }
+    if isinstance(found.train, StreamedImages):
+        progress.waiting = found.train.waiting_share
     return TrainingContext(
-        **vars(found) | {"notes": [*run.notes, *found.notes]},
+        **vars(found)
+        | {
+            "notes": [*run.notes, *found.notes],
+            "environment": environment(device) | found.environment | arithmetic,
+        },
         step=Step(found.model, found.train, config.recipe, precision, config.arithmetic.compile, progress.log),
         evaluator=Evaluator(found.model, precision, progress.log),
         recipe=config.recipe,
         order_seed=run.seed if order_seed is None else order_seed,
         progress=progress,
         prune_classifier=prune_classifier,
-        environment=environment(device) | arithmetic,
     )
 
 
@@ -131,12 +138,14 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
     """Read the data, build the network. InputError where flags, files and network do not go together."""
     if data.split_file:
         read_permutation(data.split_file)  # before the data, which may take long to decode
-    source = data.source or read_source(data.dataset, data.data, data.image_size)
+    source = data.source or read_source(
+        data.dataset, data.data, data.image_size, data_in=data.data_in, augmentation=data.augmentation
+    )
     found_split = make_split(data, source)
     images = image_spec(source) | fixed_normalization(model.normalization)
     network = move_to_device(initial_model(model, seed, images), device)
     check_prunable(network, model.arch)
-    train, test = images_on(device, source, augmented=not data.no_augmentation)
+    train, test = images_on(device, source, augmented=not data.no_augmentation, workers=data.workers)
     return ModelAndData(
         device=device,
         train=train,
@@ -147,7 +156,7 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
         seed=seed,
         initial=partial(initial_weights, model, seed, images),
         contents={
-            "data checksum": digest(source.train_images, source.train_labels, source.test_images, source.test_labels),
+            "data checksum": source.checksum,
             "split checksum": found_split.checksum,
         },
         classes=source.classes,
@@ -158,6 +167,7 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
             *unsaved_note(network),
             *same_weights_note(model, seed, images, network),
         ],
+        environment=dict(source.environment),
     )
 
 
@@ -228,9 +238,23 @@ def check_prunable(model: nn.Module, arch: str) -> None:
         raise InputError(f"--arch {arch}: {computed[0]} {why}")
 
 
-def images_on(device: torch.device, source: Source, augmented: bool) -> tuple[Images, Images]:
-    """Training and test images on the device; only training images are augmented, if any."""
-    arrays = source.train_images, source.train_labels, source.test_images, source.test_labels
+def test_images_on(device: torch.device, source: Source) -> LabelledImages:
+    """The test images alone on the device, or on their way there from files."""
+    if isinstance(source.train_images, ImageFiles):
+        return streamed_images(device, source, augmented=False, workers=None)[1]
+    with explain_out_of_memory(f"the test images of {source.name}", device):
+        return Images(*(torch.from_numpy(array).to(device) for array in (source.in_memory()[1], source.test_labels)))
+
+
+def images_on(
+    device: torch.device, source: Source, augmented: bool, workers: int | None = None
+) -> tuple[LabelledImages, LabelledImages]:
+    """Training and test images on the device, or on their way there from files (`workers` processes read them); only
+    training images are augmented, if any."""
+    if isinstance(source.train_images, ImageFiles):
+        return streamed_images(device, source, augmented, workers)
+    train_array, test_array = source.in_memory()
+    arrays = train_array, source.train_labels, test_array, source.test_labels
     with explain_out_of_memory(f"the images of {source.name}", device):
         train_images, train_labels, *test = (torch.from_numpy(array).to(device) for array in arrays)
     train = Images(train_images, train_labels, source.padding if augmented else 0, source.flips and augmented)

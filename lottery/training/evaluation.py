@@ -3,13 +3,14 @@
 Shapes: n examples that are looked at, b in a batch, C classes.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dataset import Images, el2n, to_input
+from dataset import LabelledImages, el2n, to_input
 from lottery.training.batchnorm_folding import FoldedNetwork
 from lottery.training.fast_step import relative_error
 from lottery.training.precision import autocast, matmul_precision
@@ -39,38 +40,41 @@ class Evaluator:
         """Whether batch norm is folded; None before the first batch."""
         return None if self.network is None else isinstance(self.network, FoldedNetwork)
 
-    def __call__(self, data: Images, indices: Tensor | None = None) -> Tensor:
+    def __call__(self, data: LabelledImages, indices: Tensor | None = None) -> Tensor:
         """The predicted class of each of `indices` (all if None): int64 (n,)."""
         return self.map_batches(data, indices, lambda logits, labels: logits.argmax(1))
 
-    def el2n(self, data: Images, indices: Tensor | None = None) -> Tensor:
+    def el2n(self, data: LabelledImages, indices: Tensor | None = None) -> Tensor:
         """The EL2N score of each of `indices` (all if None): float32 (n,)."""
         return self.map_batches(data, indices, el2n)
 
-    def map_batches(self, data: Images, indices: Tensor | None, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def map_batches(
+        self, data: LabelledImages, indices: Tensor | None, function: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
         """`function`, (b, C) logits and (b,) labels -> (b, ...), over batches of `indices` (all if None): (n, ...)."""
-        device = data.images.device
+        device = data.device
         if indices is None:
             indices = torch.arange(len(data), device=device)
         self.model.eval()
         with torch.no_grad(), matmul_precision(device, self.precision), autocast(device, self.precision):
             if self.network is None or (self.may_change and isinstance(self.network, FoldedNetwork)):
-                self.network = self.choose_network(to_input(data.images[:128]))
+                self.network = self.choose_network(to_input(data.first(128)))
             elif isinstance(self.network, FoldedNetwork):
                 self.network.refresh_()
-            parts = [self.evaluate_batch(data, batch, function) for batch in indices.split(batch_size(data))]
+            batches = data.batches(indices.split(batch_size(data)))
+            parts = [self.evaluate_batch(images, labels, function) for images, labels in batches]
         return torch.cat(parts)
 
-    def evaluate_batch(self, data: Images, indices: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def evaluate_batch(self, images: Tensor, labels: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         with torch.inference_mode():
-            return function(self.network(to_input(data.images[indices])), data.labels[indices])
+            return function(self.network(to_input(images)), labels)
 
-    def accuracy(self, data: Images, indices: Tensor | None = None) -> float:
+    def accuracy(self, data: LabelledImages, indices: Tensor | None = None) -> float:
         """Accuracy in percent on `indices` (all if None)."""
         labels = data.labels if indices is None else data.labels[indices]
         return 100 * (self(data, indices) == labels).double().mean().item()
 
-    def loss_and_error(self, data: Images, indices: Tensor | None = None) -> tuple[float, float]:
+    def loss_and_error(self, data: LabelledImages, indices: Tensor | None = None) -> tuple[float, float]:
         """Mean cross-entropy and error in percent on `indices` (all if None)."""
 
         def losses_and_errors(logits: Tensor, labels: Tensor) -> Tensor:  # (b, 2)
@@ -100,9 +104,9 @@ class Evaluator:
         return self.model
 
 
-def batch_size(data: Images) -> int:
+def batch_size(data: LabelledImages) -> int:
     """Images per batch: on a GPU enough small ones to keep it busy and fewer large ones; on a CPU more than 128 only
     cause page faults."""
-    if data.images.device.type == "cpu":
+    if data.device.type == "cpu":
         return 128
-    return min(2048, max(64, 2048 * 32 * 32 * 3 // data.images[0].numel()))
+    return min(2048, max(64, 2048 * 32 * 32 * 3 // math.prod(data.shape)))

@@ -90,11 +90,12 @@ def fit(
         seed_generators(torch_seed(seed, round, number))
         step.begin_epoch_()
         snapshots = {}
-        for place, batch in enumerate(plan[begin:], begin):
+        arriving = step.data.training_batches(now, plan[begin:], (seed, round, number))
+        for place, batch in enumerate(arriving, begin):
             step.lr.fill_(recipe.lr_at(number, place, len(plan)))
             done = number * len(whole) + place
-            if updates is None or not updates.before_step_(step, done, now[:, batch]):
-                step(now[:, batch])
+            if updates is None or not updates.before_step_(step, done, batch):
+                step(batch)
             if done + 1 in snapshot_at:
                 snapshots[done + 1] = copy_weights(step.model)
             tick()

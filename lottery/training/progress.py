@@ -1,7 +1,7 @@
 """Progress of a run in the terminal: one bar over all its optimiser steps, and log lines above it."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tqdm import tqdm
 
@@ -9,7 +9,8 @@ from lottery.terminal import Column, fitting_table, terminal_width, wrapped
 
 HEADINGS_EVERY = 20  # rows of a table: fewer than a terminal has lines, so that headings are always in view
 FULL_BAR = 80  # columns that the whole bar needs; below, it leaves out what takes most of them
-SHORT_BAR = "{desc}{percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}"
+SHORT_BAR = "{desc}{percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}{postfix}"
+WAITING = 0.05  # share of the time from which the bar says that it is waited for data
 
 
 class Progress:
@@ -23,6 +24,7 @@ class Progress:
         self.bar: tqdm | None = None
         self.columns: list[Column] = []  # of the rows logged last
         self.rows = 0  # logged below the newest headings
+        self.waiting: Callable[[], float] | None = None  # the share of the time that images are waited for
 
     def begin(self, done: int) -> None:
         """Start the bar at the steps that an earlier process has done; they do not count for the speed."""
@@ -50,6 +52,10 @@ class Progress:
             self.bar.total -= steps
 
     def tick(self, times: int = 1) -> None:
+        if self.waiting:
+            share = self.waiting()
+            words = f"waiting for data {100 * share:.0f} %" if share >= WAITING else ""
+            self.bar.set_postfix_str(words, refresh=False)
         self.bar.update(times)
 
     def log(self, *lines: str) -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dataset import Images, augment, to_input
+from dataset import LabelledImages, to_input
 from lottery.training.batch_selection import build_selection
 from lottery.training.fast_step import FastStep
 from lottery.training.optimizers import build_optimizer, optimizer_state, reset_, weight_state
@@ -34,14 +34,15 @@ class Step:
     def __init__(
         self,
         model: nn.Module,
-        data: Images,
+        data: LabelledImages,
         recipe: Recipe,
         precision: str = "fp32",
         compile: str = "off",
         log: Callable[[str], object] = print,
     ):
         self.model, self.data, self.precision = model, data, precision
-        self.device = data.images.device
+        self.device = data.device
+        data.reserve_(recipe.batch_size)
         self.parameters = dict(model.named_parameters())
         self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.kept: dict[str, Tensor] = {}  # the mask as 0.0 and 1.0, in the memory layout of the parameters
@@ -65,10 +66,7 @@ class Step:
 
     def update(self, visits: Tensor, network: Callable[[Tensor], Tensor]) -> None:
         """The plain step; `network` computes what the model does."""
-        index, top, left, flip = visits
-        images = self.data.images[index]
-        if self.data.augmented:
-            images = augment(images, top, left, flip.bool(), self.data.padding)
+        index, images = visits[0], self.data.training_images(visits)
         labels = self.data.labels[index]
         self.optimizer.zero_grad()
         with matmul_precision(self.device, self.precision):

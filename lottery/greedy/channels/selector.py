@@ -93,7 +93,7 @@ class LayerSelector:
         def front(images: Tensor) -> tuple:
             return cut.front(to_input(images))
 
-        images, labels = data.images[chosen], data.labels[chosen]
+        images, labels = data.at(chosen), data.labels[chosen]
         return cut, SelectionExamples(front, images, labels, config.select_batch, config.memory_bytes)
 
     def tune_layer(self, k: int, number: int, recipe: Recipe) -> None:

@@ -14,7 +14,7 @@ from lottery.readers.registry import read_source
 from lottery.readers.source import Source
 from lottery.training.devices import explain_out_of_memory, pick_device
 from lottery.training.environment import environment, keep_freed_memory, set_determinism
-from utils import InputError, RandomStream, digest, generator
+from utils import InputError, RandomStream, generator
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,10 @@ def build_setup(config: NeuronSelectionConfig) -> NeuronSetup:
     set_determinism(device, config.device.deterministic)
     source = read_source(task.dataset, task.data, task.image_size)
     train, test = examples_on(device, source, task.examples, task.target, config.run.seed)
-    checksum = digest(source.train_images, source.train_labels, source.test_images, source.test_labels)
     return NeuronSetup(
         train=train,
         test=test,
-        settings=run_settings(config.run.script, config, contents={"data checksum": checksum}),
+        settings=run_settings(config.run.script, config, contents={"data checksum": source.checksum}),
         environment=environment(device) | {"deterministic": config.device.deterministic},
         notes=list(source.notes),
     )
@@ -59,8 +58,9 @@ def examples_on(
         return Examples(inputs, network_targets(labels.to(device), len(source.classes), target))
 
     indices = training_subset(len(source.train_labels) - source.validation, size, seed)
-    train = (torch.from_numpy(array)[indices] for array in (source.train_images, source.train_labels))
-    test = (torch.from_numpy(array) for array in (source.test_images, source.test_labels))
+    train_images, test_images = source.in_memory()
+    train = (torch.from_numpy(array)[indices] for array in (train_images, source.train_labels))
+    test = (torch.from_numpy(array) for array in (test_images, source.test_labels))
     with explain_out_of_memory(f"the images of {source.name}", device):
         return prepared(*train), prepared(*test)
 

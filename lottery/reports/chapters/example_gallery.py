@@ -5,13 +5,13 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from lottery.readers.registry import data_folder, read_source
+from lottery.readers.registry import data_folder, read_recorded
 from lottery.readers.source import Source
 from lottery.reports.comparison.methods import SEARCH, Method, Task
 from lottery.reports.document import Column, Figure, Part, Table, file_stem
 from lottery.reports.style import WIDTH, canvas, render
 from lottery.results.ticket_runs import Run
-from utils import InputError, digest
+from utils import InputError
 
 COLUMNS = 8
 LONGEST = 14  # letters in a line above an image
@@ -28,12 +28,11 @@ def read_images(task: Task, methods: Sequence[Method], data: Path | None) -> Sou
     settings = run.settings
     folder = data_folder(settings["dataset"], data, run.summary.get("data"))
     try:
-        source = read_source(settings["dataset"], folder, settings.get("image_size"), download=False)
+        source = read_recorded(settings, folder)
     except (InputError, OSError) as error:
         reason = f"{task.name}: no examples are shown, since {error}. --data says where the images are."
         raise InputError(reason) from None
-    arrays = (source.train_images, source.train_labels, source.test_images, source.test_labels)
-    if settings.get("data checksum", digest(*arrays)) != digest(*arrays):
+    if settings.get("data checksum", source.checksum) != source.checksum:
         where = folder or settings["dataset"]
         raise InputError(f"{task.name}: no examples are shown, since {where} holds other images than the runs had.")
     return source

@@ -24,6 +24,7 @@ TRAINING_SETTINGS: tuple[str, ...] = (
     *("batch_selection", "selection_rate", "selection_until"),
     "val_fraction",  # decides which examples train
     "normalization",
+    "augmentation",
 )
 # Beginnings of settings that may differ by seed: the checksum of a given set, a round of the run that is followed.
 BY_SEED = ("PrAC set of round", "like_run, round", "steps_of, round")

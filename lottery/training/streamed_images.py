@@ -1,0 +1,172 @@
+"""Labelled images that are read from files for every batch and copied to the device: `dataset.LabelledImages`.
+
+While the device computes, other processes decode the next images. On a GPU the host is at most two batches ahead of the
+device, so that images do not pile up in pinned memory.
+
+Shapes: n visits of an epoch, b in a batch.
+"""
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataset import augment_visits
+from lottery.readers.image_files import ImageFiles
+from lottery.readers.source import Source
+from lottery.training.image_loader import PIECE, ImageLoader, Request, default_workers
+
+BATCHES_AHEAD = 2  # of the device, that the host copies images of
+
+
+class StreamedImages:
+    """Part number `part` of the loader's images, on a device as they are needed."""
+
+    def __init__(
+        self,
+        loader: ImageLoader,
+        part: int,
+        files: ImageFiles,
+        labels: Tensor,
+        padding: int = 0,
+        flips: bool = False,
+        random_views: bool = False,
+    ):
+        self.loader, self.part, self.files = loader, part, files
+        self.labels, self.padding, self.flips = labels, padding, flips
+        self.random_views = random_views  # whether training sees others than evaluation does
+        self.buffer: Tensor | None = None  # of the batch that is trained on, at an address that a captured step keeps
+        self.known = torch.empty(0, *self.shape, dtype=torch.uint8, device=self.device)  # the first images
+        self.waiting = Waiting()
+        self.copied: deque[torch.cuda.Event] = (
+            deque()
+        )  # one for each batch whose images the device may yet have to copy
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.files.shape[1:]
+
+    def reserve_(self, batch_size: int) -> None:
+        """Make the buffer, one image larger than a batch: the last batch may have one more (`recipe.batches`)."""
+        assert self.buffer is None, "a captured step reads the buffer that is there"
+        self.buffer = torch.empty(batch_size + 1, *self.shape, dtype=torch.uint8, device=self.device)
+
+    def first(self, count: int) -> Tensor:
+        if len(self.known) < min(count, len(self)):
+            self.known = self.at(torch.arange(min(count, len(self))))
+        return self.known[:count]
+
+    def at(self, indices: Tensor) -> Tensor:
+        index = indices.cpu().numpy()
+        found = self._empty(len(index))
+        for _ in self._copied(index, [slice(0, len(index))], None, found):
+            pass
+        return found
+
+    def batches(self, parts: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        parts = list(parts)
+        ends = np.cumsum([0, *map(len, parts)])
+        plan = [slice(start, stop) for start, stop in itertools.pairwise(ends)]
+        index = torch.cat(parts).cpu().numpy() if parts else np.empty(0, np.int64)
+        for part, images in zip(parts, self._copied(index, plan, None), strict=True):
+            yield images, self.labels[part]
+
+    def training_batches(self, visits: Tensor, plan: Sequence[slice], seed: tuple[int, int, int]) -> Iterator[Tensor]:
+        index = visits[0].cpu().numpy()  # the one transfer of the epoch
+        drawn_by = seed if self.random_views else None
+        for batch, _ in zip(plan, self._copied(index, plan, drawn_by, self.buffer), strict=True):
+            yield visits[:, batch]
+
+    def training_images(self, visits: Tensor) -> Tensor:
+        assert self.buffer is not None
+        return augment_visits(self.buffer[: visits.shape[1]], visits, self)
+
+    def waiting_share(self) -> float:
+        """The share of the time of the epoch so far that its images were waited for."""
+        return self.waiting.share
+
+    def _empty(self, count: int) -> Tensor:
+        return torch.empty(count, *self.shape, dtype=torch.uint8, device=self.device)
+
+    def _copied(
+        self, index: np.ndarray, plan: Sequence[slice], seed: tuple[int, int, int] | None, into: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """The images of each batch of the plan, copied to the beginning of `into`, or to a tensor of their own."""
+        pieces = self.waiting.timed(self.loader.load(self._requests(index, plan, seed)))
+        for batch in plan:
+            count = batch.stop - batch.start
+            images = self._empty(count) if into is None else into[:count]
+            for start in range(0, count, PIECE):
+                piece = next(pieces)
+                images[start : start + len(piece)].copy_(piece, non_blocking=True)
+            self._keep_pace()
+            yield images
+
+    def _requests(
+        self, index: np.ndarray, plan: Sequence[slice], seed: tuple[int, int, int] | None
+    ) -> Iterator[list[Request]]:
+        for batch in plan:
+            for start in range(batch.start, batch.stop, PIECE):
+                piece = index[start : min(start + PIECE, batch.stop)]
+                yield [(self.part, (example, seed)) for example in piece.tolist()]
+
+    def _keep_pace(self) -> None:
+        """Wait until the device has copied all but the newest batches: it has then done the steps before them."""
+        if self.device.type != "cuda":
+            return
+        self.copied.append(torch.cuda.Event())
+        self.copied[-1].record()
+        if len(self.copied) > BATCHES_AHEAD:
+            self.copied.popleft().synchronize()
+
+
+class Waiting:
+    """How much of its time this process waits for images to be decoded."""
+
+    def __init__(self):
+        self.begun, self.seconds = time.perf_counter(), 0.0
+
+    def timed(self, pieces: Iterator[Tensor]) -> Iterator[Tensor]:
+        """The pieces; what is waited for each is counted, from here on."""
+        self.begun, self.seconds = time.perf_counter(), 0.0
+        while True:
+            before = time.perf_counter()
+            piece = next(pieces, None)
+            self.seconds += time.perf_counter() - before
+            if piece is None:
+                return
+            yield piece
+
+    @property
+    def share(self) -> float:
+        """Of the time since the pieces were asked for."""
+        return self.seconds / max(1e-9, time.perf_counter() - self.begun)
+
+
+def streamed_images(
+    device: torch.device, source: Source, augmented: bool, workers: int | None
+) -> tuple[StreamedImages, StreamedImages]:
+    """Training and test images of a source whose images are in files; only training images are augmented, if any."""
+    train, test = source.train_images, source.test_images
+    assert isinstance(train, ImageFiles) and isinstance(test, ImageFiles)
+    pinned = device.type == "cuda" and torch.accelerator.is_available()
+    loader = ImageLoader((train, test), default_workers() if workers is None else workers, pinned)
+    train_labels, test_labels = (
+        torch.from_numpy(array).to(device) for array in (source.train_labels, source.test_labels)
+    )
+    padding, flips = (source.padding, source.flips) if augmented else (0, False)
+    return (
+        StreamedImages(loader, 0, train, train_labels, padding, flips, random_views=augmented),
+        StreamedImages(loader, 1, test, test_labels),
+    )
