@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,53 +24,10 @@ SPLITS = Path(__file__).parent / "npy_files"
 # --- images and their split -------------------------------------------------------------------------------------------
 
 
-class LabelledImages(Protocol):
-    """Labelled images as training and evaluation use them: held on the device (`Images`), or read from files for every
-    batch (`lottery.training.streamed_images`). Images are uint8 (b, H, W, C) on the device."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def labels(self) -> Tensor:
-        """int64 (N,)"""
-
-    @property
-    def padding(self) -> int: ...
-
-    @property
-    def flips(self) -> bool: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(H, W, C) of each image."""
-
-    def reserve_(self, batch_size: int) -> None:
-        """Called once before training, with the largest batch."""
-
-    def first(self, count: int) -> Tensor:
-        """The first `count` images, or all if there are fewer, as evaluation sees them."""
-
-    def at(self, indices: Tensor) -> Tensor:
-        """The images at (b,) indices, as evaluation sees them."""
-
-    def batches(self, parts: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images, as evaluation sees them, and labels of each of the parts, (b,) indices."""
-
-    def training_batches(self, visits: Tensor, plan: Sequence[slice], seed: tuple[int, int, int]) -> Iterator[Tensor]:
-        """The batches (4, b) of an epoch's visits (4, n), columns as the plan says, each when its images are there.
-        What is drawn for an image follows from `seed` = (seed, round, epoch) and its number."""
-
-    def training_images(self, visits: Tensor) -> Tensor:
-        """The augmented images of the batch (4, b) that `training_batches` gave last. Part of a captured step: it waits
-        for nothing and reads the same addresses for ever."""
-
-
 @dataclass(frozen=True)
 class Images:
-    """Labelled images on one device; `padding` and `flips` say how training augments them."""
+    """Labelled images on one device, `lottery.training.labelled_images.LabelledImages`; `padding` and `flips` say how
+    training augments them."""
 
     images: Tensor  # uint8 (N, H, W, C)
     labels: Tensor  # int64 (N,)
@@ -81,40 +38,26 @@ class Images:
         return len(self.labels)
 
     @property
-    def augmented(self) -> bool:
-        return self.padding > 0 or self.flips
-
-    @property
     def device(self) -> torch.device:
         return self.images.device
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.images.shape[1:])
-
-    def reserve_(self, batch_size: int) -> None:
-        """Nothing: all images are there."""
-
-    def first(self, count: int) -> Tensor:
-        return self.images[:count]
-
-    def at(self, indices: Tensor) -> Tensor:
+    def at(self, indices: Tensor | slice) -> Tensor:
         return self.images[indices]
 
     def batches(self, parts: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         return ((self.images[part], self.labels[part]) for part in parts)
 
-    def training_batches(self, visits: Tensor, plan: Sequence[slice], seed: tuple[int, int, int]) -> Iterator[Tensor]:
+    def training_batches(self, visits: Tensor, plan: Sequence[slice], _: tuple[int, int, int]) -> Iterator[Tensor]:
         return (visits[:, batch] for batch in plan)
 
     def training_images(self, visits: Tensor) -> Tensor:
-        return augment_visits(self.images[visits[0]], visits, self)
+        return augment_visits(self.images[visits[0]], visits, self.padding, self.flips)
 
 
-def class_counts(data: LabelledImages, indices: Tensor) -> list[int]:
+def class_counts(labels: Tensor, indices: Tensor) -> list[int]:
     """The number of `indices` in each class."""
-    classes = int(data.labels.max()) + 1
-    return torch.bincount(data.labels[indices], minlength=classes).tolist()
+    classes = int(labels.max()) + 1
+    return torch.bincount(labels[indices], minlength=classes).tolist()
 
 
 class Split(NamedTuple):
@@ -240,13 +183,10 @@ def augment(images: Tensor, top: Tensor, left: Tensor, flip: Tensor, padding: in
     return padded[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def augment_visits(images: Tensor, visits: Tensor, data: LabelledImages) -> Tensor:
-    """The images of the visits (4, b), uint8 (b, H, W, C), shifted and mirrored as these say, if `data` are augmented
-    so."""
-    if not (data.padding or data.flips):
-        return images
+def augment_visits(images: Tensor, visits: Tensor, padding: int, flips: bool) -> Tensor:
+    """`augment` by the visits (4, b) of the images, if there is anything to augment."""
     _, top, left, flip = visits
-    return augment(images, top, left, flip.bool(), data.padding)
+    return augment(images, top, left, flip.bool(), padding) if padding or flips else images
 
 
 def to_input(images: Tensor) -> Tensor:

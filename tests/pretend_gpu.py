@@ -35,6 +35,15 @@ INDEXING = {"index", "index_put", "index_put_"}  # those that wait where a mask 
 PLAIN_TO = torch.Tensor.to
 
 
+class Event:
+    """In the place of torch.cuda.Event: all that is before it is done at once, but the host waits all the same."""
+
+    def record(self) -> None: ...
+
+    def synchronize(self) -> None:
+        gpu.wait("event")
+
+
 class Gpu:
     """The state of the pretended GPU, and what has been seen of it."""
 
@@ -249,6 +258,7 @@ def cuda_api() -> dict[str, object]:
     calls = {name: lambda *_, value=value, **__: value for name, value in found.items()}
     return calls | {
         "Stream": Stream,
+        "Event": Event,
         "CUDAGraph": Graph,
         "graph": recorded,
         "graph_pool_handle": new_pool,

@@ -27,6 +27,7 @@ from pruner import Ticket
 from tests import networks
 from tests.helpers import ROOT, Tiny, pruned_ticket, run_in_process
 from tests.pretend_gpu import CUDA, pretended_gpu
+from tests.readers.helpers import save_image
 
 DATA = "--dataset digits --arch tests.networks:tiny --batch_size 256 --gpu 0"
 QUICK = f"{DATA} --epochs 2 --decreasing_lr 1"
@@ -173,6 +174,33 @@ def test_a_mask_that_changes_while_it_trains(tmp_path, flags):
 def test_a_ticket_is_retrained(tmp_path, prac, rule):
     files = f"--init_dir {prac}/1checkpoint.pth.tar --mask_dir {prac}/2checkpoint.pth.tar"
     run("main_train", f"{QUICK} {files} --rule {rule}", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of 60 images of many sizes for training and 9 for testing."""
+    root = tmp_path_factory.mktemp("photos")
+    for i in range(69):
+        part = "train" if i < 60 else "val"
+        save_image(root / part / f"n{i % 3}" / f"{i:02}.JPEG", size=(14 + i % 5, 13 + i % 7), seed=i)
+    return root
+
+
+@pytest.mark.parametrize(
+    "script, flags, augmentation, name",
+    [
+        ("main_PrAC_imp", f"{REWIND} --pruning_times 1", "resized_crop", "0checkpoint"),
+        ("main_train", QUICK, "crop", "checkpoint"),
+    ],
+)
+def test_images_that_stay_in_their_files(tmp_path, photos, script, flags, augmentation, name):
+    """Each batch is written into the buffer that the captured step reads."""
+    files = f"--dataset imagenet --data {photos} --image_size 12 --workers 0 --augmentation {augmentation}"
+    words = f"{flags} {files} --batch_size 18"
+    run(script, words, tmp_path / "auto")
+    on_gpu(script, f"{words} --compile off", "--save_dir", tmp_path / "off")
+    found, plain = (read(tmp_path / way / f"{name}.pth.tar") for way in ("auto", "off"))
+    assert all(torch.equal(value, plain["state_dict"][name]) for name, value in found["state_dict"].items())
 
 
 def test_a_training_without_validation(tmp_path):

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 import models.normalization  # noqa: F401  without it advertorch cannot be imported
-from dataset import LabelledImages, to_input
+from dataset import to_input
 from lottery.analysis.config import AttackConfig
+from lottery.training.labelled_images import LabelledImages
 from lottery.training.precision import matmul_precision
 from utils import RandomStream, seed_generators, torch_seed
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dataset import LabelledImages, random_subset
+from dataset import random_subset
 from lottery.analysis.attacks import BATCH, MEASURED, robust_accuracies
 from lottery.analysis.config import AttackConfig, RobustnessConfig
 from lottery.checkpointing.run_directory import RunDirectory
@@ -23,6 +23,7 @@ from lottery.training.config import DeviceConfig
 from lottery.training.context import image_spec, test_images_on
 from lottery.training.devices import pick_device
 from lottery.training.environment import environment, keep_freed_memory, set_determinism
+from lottery.training.labelled_images import LabelledImages
 from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
 from models import build_model

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dataset import LabelledImages, to_input
+from dataset import to_input
+from lottery.training.labelled_images import LabelledImages
 from lottery.training.precision import autocast, matmul_precision
 from lottery.training.recipe import batches
 from pruner import Weights

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dataset import LabelledImages, to_input
+from dataset import to_input
 from lottery.checkpointing.run_settings import recorded
 from lottery.pruning_at_init.config import PruningAtInitConfig
 from lottery.pruning_at_init.criteria import CRITERIA
 from lottery.tickets.prac_set_files import check_sets, read_sets, set_notes
 from lottery.training.context import ModelAndData
+from lottery.training.labelled_images import LabelledImages
 from lottery.training.recipe import batches
 from utils import InputError, RandomStream, generator
 

@@ -184,7 +184,7 @@ class Checkpointer:
         """FLOPs of a forward pass of one example, by weight. Imported late, so that a run begins sooner."""
         from lottery.training.flops import forward_flops
 
-        return forward_flops(self.context.model, to_input(self.context.train.first(1)))
+        return forward_flops(self.context.model, to_input(self.context.train.at(slice(1))))
 
 
 def restore_training(resume_point: ResumePoint, recipe: Recipe, context: TrainingContext) -> TrainingRun:

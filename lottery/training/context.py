@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from dataset import Images, LabelledImages, Split, read_permutation
+from dataset import Images, Split, read_permutation
 from lottery.readers.image_files import ImageFiles
 from lottery.readers.registry import read_source
 from lottery.readers.source import Source
@@ -17,6 +17,7 @@ from lottery.training.data_split import make_split
 from lottery.training.devices import explain_out_of_memory, pick_device
 from lottery.training.environment import environment, keep_freed_memory, set_determinism
 from lottery.training.evaluation import Evaluator
+from lottery.training.labelled_images import LabelledImages
 from lottery.training.network_notes import outputs_note, unsaved_note
 from lottery.training.precision import pick_precision
 from lottery.training.progress import Progress
@@ -118,6 +119,7 @@ def build_context(
         "deterministic": config.device.deterministic,
     }
     if isinstance(found.train, StreamedImages):
+        found.train.reserve_(config.recipe.batch_size)
         progress.waiting = found.train.waiting_share
     return TrainingContext(
         **vars(found)

@@ -3,16 +3,16 @@
 Shapes: n examples that are looked at, b in a batch, C classes.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dataset import LabelledImages, el2n, to_input
+from dataset import el2n, to_input
 from lottery.training.batchnorm_folding import FoldedNetwork
 from lottery.training.fast_step import relative_error
+from lottery.training.labelled_images import LabelledImages
 from lottery.training.precision import autocast, matmul_precision
 from models.custom import UserNetwork
 from utils import one_line
@@ -58,7 +58,7 @@ class Evaluator:
         self.model.eval()
         with torch.no_grad(), matmul_precision(device, self.precision), autocast(device, self.precision):
             if self.network is None or (self.may_change and isinstance(self.network, FoldedNetwork)):
-                self.network = self.choose_network(to_input(data.first(128)))
+                self.network = self.choose_network(to_input(data.at(slice(128))))
             elif isinstance(self.network, FoldedNetwork):
                 self.network.refresh_()
             batches = data.batches(indices.split(batch_size(data)))
@@ -109,4 +109,4 @@ def batch_size(data: LabelledImages) -> int:
     cause page faults."""
     if data.device.type == "cpu":
         return 128
-    return min(2048, max(64, 2048 * 32 * 32 * 3 // math.prod(data.shape)))
+    return min(2048, max(64, 2048 * 32 * 32 * 3 // data.at(slice(1)).numel()))

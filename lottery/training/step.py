@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dataset import LabelledImages, to_input
+from dataset import to_input
 from lottery.training.batch_selection import build_selection
 from lottery.training.fast_step import FastStep
+from lottery.training.labelled_images import LabelledImages
 from lottery.training.optimizers import build_optimizer, optimizer_state, reset_, weight_state
 from lottery.training.precision import autocast, matmul_precision
 from lottery.training.recipe import Recipe
@@ -42,7 +43,6 @@ class Step:
     ):
         self.model, self.data, self.precision = model, data, precision
         self.device = data.device
-        data.reserve_(recipe.batch_size)
         self.parameters = dict(model.named_parameters())
         self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.kept: dict[str, Tensor] = {}  # the mask as 0.0 and 1.0, in the memory layout of the parameters

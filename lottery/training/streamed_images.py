@@ -1,4 +1,4 @@
-"""Labelled images that are read from files for every batch and copied to the device: `dataset.LabelledImages`.
+"""Labelled images that are read from files for every batch and copied to the device: `labelled_images.LabelledImages`.
 
 While the device computes, other processes decode the next images. On a GPU the host is at most two batches ahead of the
 device, so that images do not pile up in pinned memory.
@@ -62,17 +62,16 @@ class StreamedImages:
         assert self.buffer is None, "a captured step reads the buffer that is there"
         self.buffer = torch.empty(batch_size + 1, *self.shape, dtype=torch.uint8, device=self.device)
 
-    def first(self, count: int) -> Tensor:
+    def at(self, indices: Tensor | slice) -> Tensor:
+        if isinstance(indices, slice):
+            return self._first(indices.stop)
+        return next(self._copied(indices.cpu().numpy(), [slice(0, len(indices))], None))
+
+    def _first(self, count: int) -> Tensor:
+        """The first images, read once."""
         if len(self.known) < min(count, len(self)):
             self.known = self.at(torch.arange(min(count, len(self))))
         return self.known[:count]
-
-    def at(self, indices: Tensor) -> Tensor:
-        index = indices.cpu().numpy()
-        found = self._empty(len(index))
-        for _ in self._copied(index, [slice(0, len(index))], None, found):
-            pass
-        return found
 
     def batches(self, parts: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         parts = list(parts)
@@ -90,7 +89,7 @@ class StreamedImages:
 
     def training_images(self, visits: Tensor) -> Tensor:
         assert self.buffer is not None
-        return augment_visits(self.buffer[: visits.shape[1]], visits, self)
+        return augment_visits(self.buffer[: visits.shape[1]], visits, self.padding, self.flips)
 
     def waiting_share(self) -> float:
         """The share of the time of the epoch so far that its images were waited for."""

@@ -182,7 +182,7 @@ def summary(training: TrainingRun, context: TrainingContext, forward_passes: int
         "kept": count(mask),
         "layers": layer_counts(mask),
         "set": len(training.indices),
-        "class_counts": class_counts(context.train, training.indices),
+        "class_counts": class_counts(context.train.labels, training.indices),
         "validation": best["validation"],
         "test": best["test"],
         "best_epoch": best["epoch"],

@@ -44,7 +44,7 @@ def test_the_recorded_settings_are_those_that_runs_have_always_had(tmp_path):
         "top1_tol": 0.1, "tolerance_of": "whole", "layers": None, "repeats": False, "candidates": 50,
         "channel_weights": "average", "select_examples": None, "select_batch": 128, "layer_tuning": 0.0,
         "memory": 2048, "fine_tune_epochs": 10, "fine_tune_lr": 0.01, "baselines": [], "init_dir": True,
-        "normalization": "dataset",
+        "normalization": "dataset", "data_in": "memory", "augmentation": "crop",
         "schedule": "step", "gamma": 0.1, "nesterov": False, "optimizer": "sgd", "label_smoothing": 0.0,
         "batch_selection": None, "selection_rate": 0.5, "selection_until": 0.875,
     }  # fmt: skip

@@ -92,7 +92,7 @@ def test_recorded_settings_are_flags_that_decide_and_checksums_of_what_was_read(
     assert {name: value for name, value in settings.items() if not name.endswith("checksum")} == {
         "script": "main_init.py", "seed": 0, "dataset": "digits", "image_size": None, "val_fraction": 0.1,
         "no_augmentation": True, "arch": "tests.networks:tiny", "stem": "imagenet", "init_dir": False,
-        "mask_dir": False, "normalization": "dataset",
+        "mask_dir": False, "normalization": "dataset", "data_in": "memory", "augmentation": "crop",
         "new_classifier": False, "weights": "starting", "criterion": "snip", "ranking": "global",
         "iterations": 1, "inverted": False, "prune_classifier": False, "allow_empty_layers": False, "density": 0.3,
         "sparsity": None, "like": False, "prac_set": False, "score_examples": None, "batch_size": 128, "kept": 410,

@@ -22,8 +22,8 @@ HERE = Path(__file__).parents[2]
         ("imagefolder", "missing", None, "missing is not a folder"),
         ("tiny-imagenet", "missing", None, "missing is not a folder"),
         ("mnist", "file", None, "file is a file"),
-        ("cifar10", "there", 32, "imagefolder only"),
-        ("digits", "there", 8, "imagefolder only"),
+        ("cifar10", "there", 32, "for --dataset imagefolder and imagenet"),
+        ("digits", "there", 8, "for --dataset imagefolder and imagenet"),
         ("imagefolder", "there", 7, "between 8 and 512 pixels, got 7"),
         ("imagefolder", "there", 513, "between 8 and 512 pixels, got 513"),
     ],
@@ -56,7 +56,7 @@ def test_shipped_splits_are_what_the_script_makes(tmp_path):
     """CIFAR's keep the order of the files, the others are permutations by NumPy's frozen generator: int32, all."""
     script = shutil.copy(HERE / "npy_files" / "make_splits.py", tmp_path)
     subprocess.run([sys.executable, script], check=True)
-    assert sorted(SPLITS) == sorted(set(DATASETS) - {"imagefolder", "digits"})
+    assert sorted(SPLITS) == sorted(set(DATASETS) - {"imagefolder", "imagenet", "digits"})
     shipped = sorted([*(f"{name}-train-val.npy" for name in SPLITS), *(f"{name}.npy" for name in SUBSETS)])
     assert sorted(file.name for file in tmp_path.glob("*.npy")) == shipped
     for name, (n, _) in SPLITS.items():

@@ -128,7 +128,7 @@ def test_data_is_its_parameter_where_it_is_given(project):
         ("my_data.py:folder", "my_data.py:folder needs its parameter `data`: give --data"),
         ("my_data.py:folder --data nowhere", r"my_data.py:folder\(data=nowhere\) raised FileNotFoundError"),
         ("my_data.py:made --data x", "--data x has no effect: my_data.py:made has no parameter `data`"),
-        ("my_data.py:made --image_size 8", "--image_size is for --dataset imagefolder only"),
+        ("my_data.py:made --image_size 8", "--image_size is for --dataset imagefolder and imagenet"),
         ("nowhere.py:made", "--dataset nowhere.py:made: there is no Python file nowhere.py"),
         ("cifar", r"--dataset must be one of cifar10, .* or for data of your own .*, got 'cifar'"),
         ("my_data.py", r"my_data.py is a file without the name of a function in it: give my_data.py:function"),

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+import dataset
 from dataset import split
 from lottery.checkpointing.checkpoint import read
-from lottery.training import step
 from tests.helpers import (
     REWIND,
     SAVING,
@@ -85,7 +85,7 @@ def test_images_are_trained_on_as_they_are_where_that_is_asked_for(tmp_path, mon
     def augment(*_):
         raise Killed
 
-    monkeypatch.setattr(step, "augment", augment)
+    monkeypatch.setattr(dataset, "augment", augment)
     with pytest.raises(Killed):
         run("train", f"{SETTINGS} --epochs 1", tmp_path / "augmented")
     run("train", f"{SETTINGS} --epochs 2 --decreasing_lr 1 --no_augmentation", tmp_path / "not")

@@ -178,7 +178,7 @@ class ChannelSelectionRun:
         if training.history:
             load_weights_(masked, best_weights(self.directory.best(training.round)))
         small = slice_network(masked, self.selector.groups, kept)
-        images = to_input(context.test.first(MEASURED_IMAGES))
+        images = to_input(context.test.at(slice(MEASURED_IMAGES)))
         row: dict = {"round": training.round, "epochs": len(training.history), "density": density(training.ticket.mask)}
         row |= {**self.selection._asdict(), **self.row, "apart": check_equivalent(masked, small, images)}
         if training.history:
@@ -272,7 +272,7 @@ class ChannelSelectionRun:
         newest = self.directory.sliced(selection_rows(self.rounds, GREEDY)[-1]["round"])
         log(f"the newest small network is in {newest}")
         if self.config.export:
-            images = to_input(self.context.test.first(MEASURED_IMAGES))
+            images = to_input(self.context.test.at(slice(MEASURED_IMAGES)))
             export_program(self.config.export, load_sliced(newest), images)
             log(f"as a program for torch.export.load it is in {self.config.export}")
 

@@ -72,7 +72,7 @@ def build_setup(config: ChannelSelectionConfig, context: TrainingContext) -> Cha
 
 def check_trace(traced: fx.GraphModule, context: TrainingContext) -> None:
     """InputError if the trace does not compute what the network does, so that layers found in it are not valid."""
-    images = to_input(context.train.first(4))
+    images = to_input(context.train.at(slice(4)))
     with torch.no_grad(), matmul_precision(context.device, "fp32"):
         expected, got = context.model.eval()(images), traced.eval()(images)
     if not torch.allclose(got, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
