@@ -32,6 +32,8 @@ SAME = {  # another name, without dashes: the flags here that mean the same, of 
     "dataset_path": ("data",),
     "data_root": ("data",),
     "dataset_name": ("dataset",),
+    "num_workers": ("workers",),
+    "j": ("workers",),
     "model": ("arch",),
     "model_name": ("arch",),
     "network": ("arch",),

@@ -25,12 +25,13 @@ FORMAT = 1  # of the cached arrays; raising it invalidates all older cache files
 
 
 def read_images(
-    root: Path, listing: Listing, image_size: int | None, channels: int | None
+    root: Path, listing: Listing, image_size: int | None, channels: int | None, device_memory: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """The images, uint8 (N + T, H, W, C), in the order of `listing.files`, and the `pixel_counts` of the training
     images, both from the cache if it has them; and a note if they have just been written there.
 
-    `channels` None means one channel if every image is grey, otherwise three.
+    `channels` None means one channel if every image is grey, otherwise three. `device_memory` is how many bytes the
+    device has for them, if that is known.
     """
     files = Files.in_folder(root, listing.files)
     variant = f"size_{image_size or 'own'}-channels_{channels or 'own'}"
@@ -39,7 +40,7 @@ def read_images(
     cached = decoded_cache.load(root, variant, key, ("images", "counts"), files.match)
     if cached is None:
         contents = files.contents  # before decoding, so that the next run sees a change in between
-        images = decode_all(files.paths, image_size, channels)
+        images = decode_all(files.paths, image_size, channels, device_memory)
         cached = {"images": images, "counts": pixel_counts(images[: len(listing.train)])}
         if written := decoded_cache.save(root, variant, key, cached, contents, files.identity):
             notes = (

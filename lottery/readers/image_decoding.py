@@ -18,7 +18,9 @@ BLOCK = 64  # images a thread takes at a time
 Size = tuple[int, int]  # width, height
 
 
-def decode_all(files: list[str], image_size: int | None, channels: int | None) -> np.ndarray:
+def decode_all(
+    files: list[str], image_size: int | None, channels: int | None, device_memory: int | None = None
+) -> np.ndarray:
     """Decode `files` into one uint8 array (N, H, W, C).
 
     All headers are read first, so that a wrong size is found in seconds and the array is allocated once.
@@ -27,7 +29,7 @@ def decode_all(files: list[str], image_size: int | None, channels: int | None) -
     size = image_size or common_size({file: size for file, (size, _) in headers.items()})
     if channels is None:
         channels = 1 if all(mode in ("1", "L") for _, mode in headers.values()) else 3
-    check_memory(len(files) * size * size * channels)
+    check_memory(len(files) * size * size * channels, device_memory)
     images = np.empty((len(files), size, size, channels), np.uint8)
     decoded = in_threads(lambda file: decode(file, channels, image_size), files, "images")
     for place, image in enumerate(decoded):
@@ -54,17 +56,23 @@ def common_size(sizes: dict[str, Size]) -> int:
     return width
 
 
-def check_memory(needed: int) -> None:
-    """InputError if the images cannot fit into memory, before hours of decoding are wasted."""
+def check_memory(needed: int, device_memory: int | None = None) -> None:
+    """InputError if the images cannot fit into the machine's memory or into what is free of their device's, before
+    hours of decoding are wasted."""
+    for place, there in (("this machine has", machine_memory()), ("the GPU has free", device_memory)):
+        if there is not None and needed > there:
+            raise InputError(
+                f"the decoded images need {needed / 1e9:.0f} GB of memory and {place} {there / 1e9:.0f} GB; give a "
+                "smaller --image_size, or --data_in files, which leaves them on disk"
+            )
+
+
+def machine_memory() -> int | None:
+    """Bytes; None where the system does not say."""
     try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not available on this system
-        return
-    if needed > there:
-        raise InputError(
-            f"the decoded images need {needed / 1e9:.0f} GB of memory and this machine has "
-            f"{there / 1e9:.0f} GB; give a smaller --image_size"
-        )
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def in_threads(function: Callable, files: list[str], what: str) -> Iterator:

@@ -94,6 +94,7 @@ def read_source(
     download: bool = True,
     data_in: str = MEMORY,
     augmentation: str = CROP,
+    device_memory: int | None = None,
 ) -> Source:
     """Read the data set `name` from `root` (None: the folder `data`). CIFAR and MNIST are downloaded if none of their
     files is there, unless `download` is False. The name of a user's function is called (user_data.py), with `root` if
@@ -101,7 +102,8 @@ def read_source(
 
     With `image_size` (imagefolder and imagenet), every image's shorter side is resized to it and the centre is cropped.
     With `data_in` "files" the images of a folder are listed and not read (image_files.py); `augmentation` says which
-    views of them there are. Raises InputError for a missing, altered or unreadable file, or an unknown folder layout.
+    views of them there are. `device_memory` is how many bytes the device has for images. Raises InputError for a
+    missing, altered or unreadable file, or an unknown folder layout.
     """
     check_source(name, root, image_size)
     if name not in DATASETS:
@@ -111,7 +113,7 @@ def read_source(
     root = Path(root or DATA).expanduser()
     if data_in == FILES:
         return list_source(name, root, image_size, augmentation)
-    found = read_contents(name, root, image_size, download)
+    found = read_contents(name, root, image_size, download, device_memory)
     mean, std = NORMALISATION.get(name) or mean_and_std(found.counts)
     size = found.train_images.shape[1]
     return Source(
@@ -130,14 +132,13 @@ def read_source(
     )
 
 
-def read_contents(name: str, root: Path, image_size: int | None, download: bool) -> Contents:
+def read_contents(name: str, root: Path, image_size: int | None, download: bool, device_memory: int | None) -> Contents:
     if name == "digits":
         return read_digits()
-    if name == "imagefolder":
-        return read_folders(root, list_image_folder(root), image_size)
     if name in IN_FILES:
-        size = (image_size or IMAGE_SIZES[name]) if name == "imagenet" else None
-        return read_folders(root, LISTINGS[name](root), size, channels=3)
+        size = IMAGE_SIZES[name] if name == "imagenet" and image_size is None else image_size
+        channels = None if name == "imagefolder" else 3
+        return read_folders(root, LISTINGS[name](root), size, channels, device_memory)
     if not download and not root.is_dir():
         raise InputError(f"{TORCHVISION[name]} is not in {root}")
 
@@ -187,8 +188,10 @@ def labels(examples: Sequence[Example]) -> np.ndarray:
     return np.array([label for _, label in examples], dtype=np.int64)
 
 
-def read_folders(root: Path, listing: Listing, image_size: int | None = None, channels: int | None = None) -> Contents:
-    images, counts, notes = read_images(root, listing, image_size, channels)
+def read_folders(
+    root: Path, listing: Listing, image_size: int | None, channels: int | None, device_memory: int | None
+) -> Contents:
+    images, counts, notes = read_images(root, listing, image_size, channels, device_memory)
     train = [*listing.train, *listing.validation]
     return Contents(
         images[: len(train)],

@@ -14,7 +14,7 @@ from lottery.readers.source import Source
 from lottery.training.also_pruned import also_pruned
 from lottery.training.config import DataConfig, ModelConfig, TrainingConfig
 from lottery.training.data_split import make_split
-from lottery.training.devices import explain_out_of_memory, pick_device
+from lottery.training.devices import explain_out_of_memory, free_memory, pick_device
 from lottery.training.environment import environment, keep_freed_memory, set_determinism
 from lottery.training.evaluation import Evaluator
 from lottery.training.labelled_images import LabelledImages
@@ -141,7 +141,12 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
     if data.split_file:
         read_permutation(data.split_file)  # before the data, which may take long to decode
     source = data.source or read_source(
-        data.dataset, data.data, data.image_size, data_in=data.data_in, augmentation=data.augmentation
+        data.dataset,
+        data.data,
+        data.image_size,
+        data_in=data.data_in,
+        augmentation=data.augmentation,
+        device_memory=free_memory(device),
     )
     found_split = make_split(data, source)
     images = image_spec(source) | fixed_normalization(model.normalization)

@@ -119,6 +119,11 @@ def runs_on(code: str, capability: tuple[int, int]) -> bool:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free on a GPU; None for the CPU, whose memory the readers know."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
 @contextmanager
 def explain_out_of_memory(what: str, device: torch.device) -> Iterator[None]:
     """Around copying a data set to its device: an InputError with advice if it does not fit there."""
@@ -129,5 +134,5 @@ def explain_out_of_memory(what: str, device: torch.device) -> Iterator[None]:
             raise
         raise InputError(
             f"{what} do not fit into the free memory of {device}: a GPU with more (--gpu) or the CPU (--gpu -1) may "
-            "hold them, or, for image folders, a smaller --image_size"
+            "hold them, or, for image folders, a smaller --image_size or --data_in files"
         ) from None

@@ -80,6 +80,8 @@ def test_what_cannot_fit_in_memory_is_refused(monkeypatch):
     image_decoding.check_memory(4096 * 10**6)
     with pytest.raises(InputError, match=r"need 8 GB of memory .* has 4 GB; give a smaller --image_size"):
         image_decoding.check_memory(8 * 10**9)
+    with pytest.raises(InputError, match=r"need 3 GB of memory and the GPU has free 2 GB; .* or --data_in files"):
+        image_decoding.check_memory(3 * 10**9, 2 * 10**9)
 
 
 def test_an_image_above_pillows_limit_is_told_as_such(root, monkeypatch):

@@ -11,6 +11,7 @@ RUNS = {
     "prac_cifar": 222,
     "elastic_mnist": 99,
     "elastic_cifar": 20,
+    "elastic_imagenet": 27,
     "greedy_mnist": 30,
     "channels_cifar": 3,
     "controls_digits": 255,
@@ -29,7 +30,8 @@ def test_no_study_that_comes_along_is_forgotten_here():
 @pytest.mark.parametrize("name", RUNS)
 def test_the_studies_that_come_along_are_right(name, tmp_path, monkeypatch):
     """Flags alone are looked at; but an image folder, which nobody could download, must be there."""
-    (tmp_path / "data/cifar10-jpeg").mkdir(parents=True)
+    for folder in ("cifar10-jpeg", "imagenet"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
     (tmp_path / "npy_files").symlink_to(ROOT / "npy_files")
     monkeypatch.chdir(tmp_path)
     found = read_study(ROOT / "studies" / f"{name}.toml")
