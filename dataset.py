@@ -185,7 +185,7 @@ def augment(images: Tensor, top: Tensor, left: Tensor, flip: Tensor, padding: in
 
 def augment_visits(images: Tensor, visits: Tensor, padding: int, flips: bool) -> Tensor:
     """`augment` by the visits (4, b) of the images, if there is anything to augment."""
-    _, top, left, flip = visits
+    top, left, flip = visits[1:4]
     return augment(images, top, left, flip.bool(), padding) if padding or flips else images
 
 

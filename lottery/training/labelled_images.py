@@ -39,9 +39,9 @@ class LabelledImages(Protocol):
     def training_batches(
         self, visits: Tensor, plan: Sequence[slice], seed: tuple[int, int, int], /
     ) -> Iterator[Tensor]:
-        """The batches (4, b) of the visits (4, n) of an epoch, one for each slice of the plan, when their images are
-        there. What is drawn for an image beside its visit follows from (seed, round, epoch) and its number."""
+        """The batches (4 or more, b) of an epoch's visits (4, n), one for each slice of the plan, each when its images
+        are there. What else is drawn for an image follows from `seed` = (seed, round, epoch) and its number."""
 
     def training_images(self, visits: Tensor) -> Tensor:
-        """The augmented images of the batch (4, b) that `training_batches` gave last. Part of a captured step: it waits
-        for nothing, and reads the same addresses in every step."""
+        """The augmented images of the batch that `training_batches` gave last, or of some of its columns. This is part
+        of a captured step: it waits for nothing, and reads the same addresses in every step."""

@@ -40,7 +40,8 @@ class StreamedImages:
         self.labels, self.padding, self.flips = labels, padding, flips
         self.random_views = random_views  # whether training sees others than evaluation does
         self.buffer: Tensor | None = None  # of the batch that is trained on, at an address that a captured step keeps
-        self.known = torch.empty(0, *self.shape, dtype=torch.uint8, device=self.device)  # the first images
+        self.places: Tensor  # int64, in the buffer
+        self.known = self._empty(0)  # the first images
         self.waiting = Waiting()
         self.copied: deque[torch.cuda.Event] = (
             deque()
@@ -60,7 +61,8 @@ class StreamedImages:
     def reserve_(self, batch_size: int) -> None:
         """Make the buffer, one image larger than a batch: the last batch may have one more (`recipe.batches`)."""
         assert self.buffer is None, "a captured step reads the buffer that is there"
-        self.buffer = torch.empty(batch_size + 1, *self.shape, dtype=torch.uint8, device=self.device)
+        self.buffer = self._empty(batch_size + 1)
+        self.places = torch.arange(batch_size + 1, device=self.device)
 
     def at(self, indices: Tensor | slice) -> Tensor:
         if isinstance(indices, slice):
@@ -84,12 +86,13 @@ class StreamedImages:
     def training_batches(self, visits: Tensor, plan: Sequence[slice], seed: tuple[int, int, int]) -> Iterator[Tensor]:
         index = visits[0].cpu().numpy()  # the one transfer of the epoch
         drawn_by = seed if self.random_views else None
-        for batch, _ in zip(plan, self._copied(index, plan, drawn_by, self.buffer), strict=True):
-            yield visits[:, batch]
+        for batch, images in zip(plan, self._copied(index, plan, drawn_by, self.buffer), strict=True):
+            yield torch.cat([visits[:, batch], self.places[None, : len(images)]])
 
     def training_images(self, visits: Tensor) -> Tensor:
+        """Those of a part of the batch, too: a fifth row of its visits says where in the buffer each image is."""
         assert self.buffer is not None
-        return augment_visits(self.buffer[: visits.shape[1]], visits, self.padding, self.flips)
+        return augment_visits(self.buffer[visits[4]], visits, self.padding, self.flips)
 
     def waiting_share(self) -> float:
         """The share of the time of the epoch so far that its images were waited for."""
