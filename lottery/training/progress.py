@@ -9,8 +9,10 @@ from lottery.terminal import Column, fitting_table, terminal_width, wrapped
 
 HEADINGS_EVERY = 20  # rows of a table: fewer than a terminal has lines, so that headings are always in view
 FULL_BAR = 80  # columns that the whole bar needs; below, it leaves out what takes most of them
-SHORT_BAR = "{desc}{percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}{postfix}"
-WAITING = 0.05  # share of the time from which the bar says that it is waited for data
+SHORT_BAR = "{desc}{percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}"
+WAITING_FULL_BAR = 105  # columns that the whole bar needs where it may say that it is waited for data
+WAITING_BAR = "{desc}{percentage:3.0f}%|{bar}| {remaining} left{postfix}"  # in fewer of them
+WAITING = 0.05  # share of the time from which it says so
 
 
 class Progress:
@@ -43,7 +45,8 @@ class Progress:
         """Label the bar, which fits the terminal as wide as that is now."""
         if self.bar is not None and not self.bar.disable:
             width = terminal_width(sys.stderr)
-            self.bar.bar_format = None if width is None or width >= FULL_BAR else SHORT_BAR
+            full, short = (WAITING_FULL_BAR, WAITING_BAR) if self.waiting else (FULL_BAR, SHORT_BAR)
+            self.bar.bar_format = None if width is None or width >= full else short
             self.bar.set_description(what)
 
     def expect_fewer(self, steps: int) -> None:

@@ -1,6 +1,7 @@
 """Training on images that are read from files: the same bits however they are read, killed or not, and as in memory."""
 
 import gc
+import io
 import itertools
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 import main_init
 import main_robustness
@@ -19,7 +21,7 @@ from lottery.checkpointing.checkpoint import read
 from lottery.readers.registry import read_source
 from lottery.training import image_loader
 from lottery.training.loop import fit
-from lottery.training.progress import Progress
+from lottery.training.progress import WAITING_BAR, Progress
 from lottery.training.recipe import Recipe, batches
 from lottery.training.step import Step, copy_weights
 from lottery.training.streamed_images import Waiting, streamed_images
@@ -278,3 +280,12 @@ def test_the_bar_says_that_data_are_waited_for(share, words):
     progress.bar, progress.waiting = Bar(), lambda: share
     progress.tick()
     assert progress.bar.words == words
+
+
+@pytest.mark.parametrize("columns, form", [(80, WAITING_BAR), (105, None)])
+def test_a_narrow_bar_keeps_the_number(monkeypatch, columns, form):
+    monkeypatch.setattr("lottery.training.progress.terminal_width", lambda _: columns)
+    progress = Progress()
+    progress.bar, progress.waiting = tqdm(total=1, disable=False, file=io.StringIO()), lambda: 0.5
+    progress.describe("round 12, epoch 100/182")
+    assert progress.bar.bar_format == form
