@@ -32,12 +32,14 @@ def split_flags(directory: Path, content: Mapping) -> str | None:
 
 
 def data_flags(directory: Path, content: Mapping) -> str | None:
-    """The flags of the data: "--dataset imagefolder --data birds". None if the data set is not known."""
+    """The flags of the data: "--dataset imagefolder --data birds", with --data_in where images stayed in their files.
+    None if the data set is not known."""
     settings, folder = content.get("settings") or {}, _records(directory, content).get("data")
     if "dataset" not in settings:
         return None
     where = f" --data {shlex.quote(folder)}" if folder else ""
-    return f"--dataset {shlex.quote(settings['dataset'])}{where}"
+    files = " --data_in files" if settings.get("data_in") == "files" else ""
+    return f"--dataset {shlex.quote(settings['dataset'])}{where}{files}"
 
 
 def network_flags(content: Mapping) -> str | None:

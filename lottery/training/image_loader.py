@@ -64,7 +64,7 @@ class ImageLoader:
         try:
             for images, error in self.loaders[0]:
                 if error:
-                    raise RunError(f"{error}; the same command then goes on with the run")
+                    raise RunError(f"{error}: once it is mended, the same command goes on with the run")
                 yield images
                 assert mine == self.serial, "images were asked for while others were still to come"
         except RuntimeError as error:

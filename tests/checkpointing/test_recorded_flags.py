@@ -32,6 +32,8 @@ def test_the_split_is_that_of_the_command(tmp_path, words, expected):
 def test_what_is_not_known_is_left_out(tmp_path):
     assert split_flags(tmp_path, {"settings": SETTINGS}) is None, "no summary"
     assert data_flags(tmp_path, {"settings": SETTINGS}) == "--dataset mnist"
+    in_files = {"dataset": "imagefolder", "data_in": "files"}
+    assert data_flags(tmp_path, {"settings": in_files}) == "--dataset imagefolder --data_in files"
     summary(tmp_path, "python main_imp.py --split_file a.npy", SETTINGS | {"seed": 2})
     assert split_flags(tmp_path, {"settings": SETTINGS}) is None, "the summary is another run's"
     summary(tmp_path, "python main_imp.py --split_file a.npy")

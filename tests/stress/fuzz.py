@@ -65,6 +65,9 @@ SHARED = {
     "save_interval": Values(("0", "0.01", "60", "1e300"), ("-1", "nan", "inf")),
     "stem": Values(("imagenet",), ("cifar", "vgg")),
     "image_size": Values((), ("8", "32", "0")),
+    "data_in": Values(("memory",), ("files", "disk")),
+    "augmentation": Values(("crop",), ("resized_crop", "flip")),
+    "workers": Values((), ("0", "2", "-1", "x")),
     "arch": Values(
         ("tests.networks:tiny", "lenet300"),
         (
