@@ -34,7 +34,9 @@ from utils import InputError
 
 DATASETS = ("cifar10", "cifar100", "fashion-mnist", "mnist", "tiny-imagenet", "imagenet", "imagefolder", "digits")
 DATA = Path("data")  # the folder of the data, unless another is given
-IN_FILES = ("tiny-imagenet", "imagenet", "imagefolder")  # data sets of image files, which may stay there
+# Data sets of image files, which may stay there: how their files are found.
+LISTINGS = {"tiny-imagenet": list_tiny_imagenet, "imagenet": list_imagenet, "imagefolder": list_image_folder}
+IN_FILES = tuple(LISTINGS)
 MEMORY, FILES = ("memory", "files")  # where images are while a run trains
 TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion-mnist": "FashionMNIST", "mnist": "MNIST"}
 
@@ -179,9 +181,6 @@ def list_source(name: str, root: Path, image_size: int | None, augmentation: str
         validation=len(listing.validation),
         notes=tuple(notes),
     )
-
-
-LISTINGS = {"imagefolder": list_image_folder, "tiny-imagenet": list_tiny_imagenet, "imagenet": list_imagenet}
 
 
 def labels(examples: Sequence[Example]) -> np.ndarray:

@@ -38,6 +38,7 @@ class ImageLoader:
     that is 0. The processes begin at the first request and last as long as the loader."""
 
     def __init__(self, parts: Sequence[ImageFiles], workers: int, pinned: bool):
+        _ignore_warnings()
         self.pieces, self.serial = _Pieces(), 0
         loader = DataLoader(
             _Decoded(parts),

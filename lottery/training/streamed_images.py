@@ -43,9 +43,7 @@ class StreamedImages:
         self.places: Tensor  # int64, in the buffer
         self.known = self._empty(0)  # the first images
         self.waiting = Waiting()
-        self.copied: deque[torch.cuda.Event] = (
-            deque()
-        )  # one for each batch whose images the device may yet have to copy
+        self.copied: deque[torch.cuda.Event] = deque()  # of the batches that the device may yet have to copy
 
     def __len__(self) -> int:
         return len(self.files)
