@@ -45,6 +45,10 @@ def run_jobs(study: Study, config: cli.StudyConfig) -> dict[Path, str]:
         report = "" if config.no_report else "; now their report"
         print(f"All {len(study.jobs)} runs are done{report}", flush=True)
         return {}
+    if config.cluster:
+        from lottery.study.cluster import run_on_cluster
+
+        return run_on_cluster(study, waiting, config.cluster, config.cluster_options, config.jobs, config.gpu)
     from lottery.study.runner import Runner
     from lottery.study.slots import find_slots
 

@@ -6,17 +6,20 @@
 
     python study.py --new mine
 
+    python study.py studies/digits.toml --cluster slurm --cluster_options partition=gpu,time=240
+
 Runs several at a time: one on each GPU, or --jobs of them on the CPU, which share its cores. To resume a study, give
 the same command again: runs that are done are skipped, wherever the study was moved to. A run that fails stops only
-those that need it.
+those that need it. With --cluster each run is a job of a cluster.
 """
 
 import os
 from argparse import Namespace
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from lottery.cli.cluster_options import CLUSTERS, assignments, read_options
 from lottery.cli.configs import from_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, path, positive_int
@@ -34,9 +37,11 @@ class StudyConfig:
 
     file: Path | None  # None with `new`
     save_dir: Path | None = None  # directory of all runs, if not the one that the file says
-    jobs: int | None = None  # runs at a time on the CPU; None: one for every core
+    jobs: int | None = None  # runs at a time on the CPU, None: one for every core; jobs at a time in SLURM, None: all
     gpu: Sequence[int] | None = None  # CUDA devices; None: all that torch can use; empty: the CPU
     slurm: Path | None = None  # write this SLURM script instead of running anything
+    cluster: str | None = None  # hand the runs to this one of CLUSTERS, as jobs
+    cluster_options: Mapping[str, str | int] = field(default_factory=dict)  # of every job, with their defaults
     no_report: bool = False
     dry_run: bool = False  # tell the state of each run, and do nothing
     commands: bool = False  # with `dry_run`: the command of each run, too
@@ -60,7 +65,8 @@ def parser() -> Parser:
         "--jobs",
         type=positive_int,
         help="runs at a time on the CPU, which share its cores; one for every core if not given. Each has "
-        "OMP_NUM_THREADS threads if that is set",
+        "OMP_NUM_THREADS threads if that is set. With --cluster slurm: jobs that are queued or run at a time; all that "
+        "can be if not given",
     )
     add(
         "--gpu",
@@ -70,6 +76,22 @@ def parser() -> Parser:
         "not given; without a number: the CPU",
     )
     add("--slurm", type=path, metavar="FILE.sh", help="write a SLURM array script instead of running anything")
+    add(
+        "--cluster",
+        choices=CLUSTERS,
+        help="make each run a job that goes on without this process: of SLURM, or of this machine (local). Needs the "
+        "package submitit",
+    )
+    add(
+        "--cluster_options",
+        type=assignments,
+        nargs="+",
+        action="extend",
+        metavar="NAME=VALUE",
+        help="with --cluster: what each job asks for, with commas or spaces between, such as "
+        "partition=gpu,time=240,mem=16G. With slurm a job has an hour (time=60), after which it is queued again and "
+        "goes on, gpus_per_node=1 and cpus_per_task=4 if not given",
+    )
     add("--no_report", action="store_true", help="do not make the report")
     return parser
 
@@ -87,9 +109,26 @@ def read_config(argv: Sequence[str] | None) -> StudyConfig:
         raise InputError("--commands lists commands in a dry run: give --dry_run, too")
     if args.slurm and args.dry_run:
         raise InputError("--slurm writes a script, --dry_run writes nothing: give one of them")
+    check_cluster(args)
     if args.slurm:
         check_parent("--slurm", args.slurm)
     return from_flags(StudyConfig, args)
+
+
+def check_cluster(args: Namespace) -> None:
+    """InputError for flags that do not go with a cluster, or only with one; fills in --cluster_options."""
+    if args.cluster_options and not args.cluster:
+        raise InputError("--cluster_options are those of the jobs of --cluster slurm or --cluster local: give one")
+    if args.cluster and args.dry_run:
+        raise InputError("--cluster starts runs, --dry_run starts nothing: give one of them")
+    if args.cluster and args.slurm:
+        raise InputError("--slurm writes a script to submit, --cluster submits each run itself: give one of them")
+    if args.cluster == "slurm" and args.gpu is not None:
+        raise InputError(
+            "--gpu chooses devices of this machine; those of jobs SLURM chooses: --cluster_options gpus_per_node=1, "
+            "or 0 for the CPU"
+        )
+    args.cluster_options = read_options(args.cluster, args.cluster_options or ()) if args.cluster else {}
 
 
 def check_new(args: Namespace) -> None:

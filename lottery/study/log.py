@@ -23,8 +23,8 @@ class StudyLog:
     A context manager that begins with what there is to do and ends with what came of it.
     """
 
-    def __init__(self, study: Study, waiting: Sequence[Job], slots: int):
-        self.study, self.slots, self.to_run = study, slots, len(waiting)
+    def __init__(self, study: Study, waiting: Sequence[Job], slots: int, at_a_time: str):
+        self.study, self.slots, self.to_run, self.at_a_time = study, slots, len(waiting), at_a_time
         self.durations, self.started = Durations(waiting), time.monotonic()
         self.done, self.failures, self.without = len(study.jobs) - len(waiting), 0, 0
         self.running = ""  # the names behind the bar
@@ -36,7 +36,7 @@ class StudyLog:
 
     def __enter__(self) -> "StudyLog":
         before = f", {self.done} of them done" if self.done else ""
-        self.write(stamped(f"{counted(self.total, 'run')}{before}; {self.to_run} to run, {self.slots} at a time"))
+        self.write(stamped(f"{counted(self.total, 'run')}{before}; {self.to_run} to run, {self.at_a_time}"))
         return self
 
     def __exit__(self, *_) -> None:

@@ -49,12 +49,17 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> 
         return Forked(command, log, environment)
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-u", str(ROOT / command[0]), *command[1:]],
+            words_of(command),
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env=os.environ | environment,
         )
+
+
+def words_of(command: Sequence[str]) -> list[str]:
+    """The words that start a script with its arguments in a process of its own."""
+    return [sys.executable, "-u", str(ROOT / command[0]), *command[1:]]
 
 
 # --- forked by a server -----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from lottery.study import processes
 from lottery.study.job_states import last_lines, log_file
@@ -29,11 +30,24 @@ class RunningJob:
         return time.monotonic() - self.started
 
 
-class Runner:
-    """Runs those jobs of a study that are `waiting`, in order, as many at a time as there are slots."""
+class Elsewhere(Protocol):
+    """A cluster, which starts runs in the place of this process."""
 
-    def __init__(self, study: Study, waiting: Sequence[Job], slots: Sequence[Slot]):
+    interval: float  # seconds between looks
+    at_a_time: str  # how many runs there are at a time, in words
+
+    def start(self, job: Job, slot: Slot) -> RunningJob: ...
+
+
+class Runner:
+    """Runs those jobs of a study that are `waiting`, in order, as many at a time as there are slots: as processes, or
+    on a `cluster`."""
+
+    def __init__(self, study: Study, waiting: Sequence[Job], slots: Sequence[Slot], cluster: Elsewhere | None = None):
         self.study, self.waiting, self.free = study, list(waiting), list(slots)
+        self.start_job = cluster.start if cluster else start_process
+        self.interval = cluster.interval if cluster else POLL_INTERVAL
+        self.at_a_time = cluster.at_a_time if cluster else f"{len(slots)} at a time"
         self.running: list[RunningJob] = []
         self.failed: dict[Path, str] = {}  # a job's directory -> why it failed
 
@@ -41,9 +55,9 @@ class Runner:
         """Run the jobs; the directories of those that failed, and why.
 
         Each job that ends leaves a line, in a log file as well, where no bar is drawn. Whatever interrupts this
-        terminates the processes.
+        terminates the processes, but not the jobs of a cluster.
         """
-        with StudyLog(self.study, self.waiting, len(self.free)) as log:
+        with StudyLog(self.study, self.waiting, len(self.free), self.at_a_time) as log:
             try:
                 while self.waiting or self.running:
                     for job in self.start():
@@ -52,7 +66,7 @@ class Runner:
                     for ended in self.collect():
                         running = {each.job: each.seconds for each in self.running}
                         log.ended(ended.job, ended.seconds, self.failed.get(ended.job.save_dir), self.waiting, running)
-                    time.sleep(POLL_INTERVAL)
+                    time.sleep(self.interval)
             finally:
                 self.terminate()
         return self.failed
@@ -70,7 +84,7 @@ class Runner:
                 unstartable.append(job)
             elif self.free and before not in unfinished:
                 self.waiting.remove(job)
-                self.running.append(start_process(job, self.free.pop(0)))
+                self.running.append(self.start_job(job, self.free.pop(0)))
         return unstartable
 
     def collect(self) -> list[RunningJob]:
@@ -84,7 +98,7 @@ class Runner:
         return ended
 
     def terminate(self) -> None:
-        """Ask the processes that still run to save and end, and wait for them."""
+        """Ask the processes that still run to save and end, and wait for them; jobs of a cluster go on."""
         for each in self.running:
             each.process.terminate()
         for each in self.running:

@@ -1,0 +1,63 @@
+"""submitit's executors, which submit jobs, for the runs of a study."""
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lottery.study.processes import ROOT
+
+TIMEOUTS = 1000  # times that submitit queues a job again whose time is over
+NO_END = 10 * 365 * 24 * 60  # minutes, for jobs of this machine, which submitit would end after two of them
+SUBMITITS = ("time", "signal_delay_s", "cpus_per_task")  # options that submitit itself reads; others are SLURM's alone
+
+
+def slurm_executor(folder: Path, options: Mapping[str, str | int]) -> Any:
+    """For SLURM. A job is one task, whose step has as many CPUs as the job, and SLURM may queue it again."""
+    import submitit
+
+    own = {name: value for name, value in options.items() if name in SUBMITITS}
+    others = {name: value for name, value in options.items() if name not in SUBMITITS}
+    if others.get("gpus_per_node") == "0":
+        del others["gpus_per_node"]  # which SLURM refuses where it knows of no GPU
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=TIMEOUTS, python=python_command())
+    executor.update_parameters(
+        **own,
+        nodes=1,
+        ntasks_per_node=1,
+        wckey=None,
+        stderr_to_stdout=True,
+        srun_args=[f"--cpus-per-task={options['cpus_per_task']}"],
+        additional_parameters={"requeue": True, **others},
+    )
+    return executor
+
+
+def local_executor(folder: Path, options: Mapping[str, str | int]) -> Any:
+    """For processes of this machine, that have no end but that of their time, if there is one."""
+    import submitit
+
+    executor = submitit.LocalExecutor(folder, max_num_timeout=TIMEOUTS, python=python_command())
+    minutes = options.get("time", NO_END)
+    executor.update_parameters(timeout_min=minutes, signal_delay_s=options["signal_delay_s"], stderr_to_stdout=True)
+    return executor
+
+
+def python_command() -> str:
+    """How a job starts Python, which has to find this package from wherever the study was started."""
+    paths = [str(ROOT.resolve()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return shlex.join(["env", f"PYTHONPATH={os.pathsep.join(paths)}", sys.executable])
+
+
+@contextmanager
+def out_of_reach() -> Iterator[None]:
+    """Processes that start within it get no signals of the terminal: Ctrl-C, and that it was closed."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,274 @@
+"""Studies on a cluster: on stand-ins for SLURM's commands, and on submitit's own processes of this machine.
+
+Runs are a stand-in script wherever the training is not the point.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import main_imp
+import main_train
+import study
+from lottery.study import cluster, executors, processes, queues
+from lottery.study.job_states import is_done, log_file
+from lottery.study.study_file import read_study
+from tests.helpers import ROOT, assert_same_files, run_in_process
+from tests.study.samples import SMALL
+
+submitit = pytest.importorskip("submitit")
+STAND_IN = Path(__file__).with_name("stand_in_slurm.sh")
+SCRIPTS = {"main_imp.py": main_imp, "main_train.py": main_train}
+COMMANDS = ("sbatch", "srun", "squeue", "sacct", "scontrol", "scancel")
+
+ONE = SMALL.partition('[methods."random')[0]  # a study of one search
+
+# A script that leaves the record of a run that is done. Once a file `slow` lies beside it, it first goes on until it is
+# asked to end; with a file `broken`, searches with random pruning fail.
+SCRIPT = """
+import json, os, pathlib, shlex, signal, sys, time
+here, run = pathlib.Path(__file__).parent, pathlib.Path(sys.argv[sys.argv.index("--save_dir") + 1])
+print("GPU", os.environ.get("CUDA_VISIBLE_DEVICES"), sys.argv[sys.argv.index("--gpu") + 1], "threads",
+      os.environ.get("OMP_NUM_THREADS"), "in", os.getcwd(), flush=True)
+def end(*_):
+    (here / "slow").unlink()
+    print("saved", flush=True)
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+while (here / "slow").exists():
+    (here / "waiting").touch()
+    time.sleep(0.02)
+if "--random_prune" in sys.argv and (here / "broken").exists():
+    sys.exit("main_imp.py: error: it is broken")
+run.mkdir(parents=True, exist_ok=True)
+words = sys.argv[1:sys.argv.index("--gpu")]
+record = {"finished": True, "command": shlex.join(["python", pathlib.Path(sys.argv[0]).name, *words])}
+(run / "summary.json").write_text(json.dumps(record))
+"""
+
+
+# study.py, which looks at its jobs all the time and has the stand-in in the place of the scripts.
+DRIVER = """
+import pathlib, sys
+sys.path.insert(0, sys.argv[4])
+import study
+from lottery.study import cluster, processes
+processes.ROOT, cluster.INTERVALS["slurm"] = pathlib.Path(sys.argv[1]), 0.05
+sys.exit(study.main([sys.argv[2], "--save_dir", sys.argv[3], "--no_report", "--cluster", "slurm"]))
+"""
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    """Clusters that are looked at all the time, and whose jobs are missed at once."""
+    monkeypatch.setattr(cluster, "INTERVALS", dict.fromkeys(cluster.NAMES, 0.02))
+    monkeypatch.setattr(cluster, "PATIENCE", dict.fromkeys(cluster.NAMES, 10.0))
+    monkeypatch.setattr(queues, "LOOK_INTERVAL", 0.1)
+    monkeypatch.setattr(queues, "ABSENCE", 0.2)
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch, quickly):
+    """Stand-ins for SLURM's commands; the directory of their state."""
+    commands, state = tmp_path / "commands", tmp_path / "slurm"
+    commands.mkdir()
+    for name in COMMANDS:
+        (commands / name).symlink_to(STAND_IN)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setenv("STAND_IN_SLURM", str(state))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    return state
+
+
+@pytest.fixture
+def scripts(tmp_path, monkeypatch):
+    """The stand-in script in the place of those that jobs run; the directory where it lies."""
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    for name in ("main_imp.py", "main_train.py"):
+        (folder / name).write_text(SCRIPT)
+    monkeypatch.setattr(processes, "ROOT", folder)
+    return folder
+
+
+def run(file, folder, *flags):
+    """Run the study; its exit status, and what it printed and complained about."""
+    return run_in_process(study, file, "--save_dir", folder, "--no_report", *flags)
+
+
+def submitted(folder):
+    """The runs in the order in which they were submitted."""
+    return [json.loads(line)["run"] for line in (folder / "cluster" / "jobs.jsonl").read_text().splitlines()]
+
+
+def wait_for(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.02)
+    pytest.fail("it never came to that")
+
+
+# --- SLURM ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_fails_stops_only_what_needs_it_and_is_tried_again(written, tmp_path, slurm, scripts):
+    """Two searches, of which one fails; a training of the ticket of each, and the dense network."""
+    file, folder = written(SMALL), tmp_path / "runs"
+    (scripts / "broken").touch()
+    status, out, err = run(file, folder, "--cluster", "slurm")
+    assert status == 1 and "2 of 5 runs failed" in err
+    assert "random_pruning: exit status 1: main_imp.py: error: it is broken" in err
+    assert "it needs the ticket of random_pruning\n" in out and "5 at a time, as jobs of SLURM" in out
+    assert submitted(folder)[:3] == ["seed_0/dense", "seed_0/IMP", "seed_0/random_pruning"]
+    assert submitted(folder)[3:] == ["seed_0/IMP_ticket_2"], "once IMP is done"
+    assert (folder / "seed_0" / "IMP.log").read_text() == f"GPU 7 0 threads None in {Path.cwd()}\n"
+    (scripts / "broken").unlink()
+    status, _, err = run(file, folder, "--cluster", "slurm", "--cluster_options", "gpus_per_node=0,cpus_per_task=3")
+    assert status == 0, err
+    assert submitted(folder)[4:] == ["seed_0/random_pruning", "seed_0/random_pruning_ticket_2"]
+    assert "GPU 7 -1 threads 3" in (folder / "seed_0" / "random_pruning.log").read_text()
+    assert all(map(is_done, read_study(file, folder).jobs))
+    status, out, _ = run(file, folder, "--cluster", "slurm")
+    assert status == 0 and "All 5 runs are done" in out and len(submitted(folder)) == 6
+
+
+def test_a_job_whose_time_is_over_lets_its_run_save_and_goes_on(written, tmp_path, slurm, scripts):
+    """SLURM warns it, it asks to be queued again, and the same command resumes."""
+    file, folder = written(ONE), tmp_path / "runs"
+    (scripts / "slow").touch()
+    words = [sys.executable, "-c", DRIVER, scripts, file, folder, ROOT]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        wait_for((scripts / "waiting").exists)
+        subprocess.run(["scancel", "1001", "--signal", "SIGUSR2"], check=True)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    assert submitted(folder) == ["seed_0/IMP"]
+    said = (folder / "seed_0" / "IMP.log").read_text()
+    assert said.count("GPU 7") == 2 and said.count("saved") == 1
+    assert "Requeued job 1001" in (folder / "cluster" / "1001_0_log.out").read_text()
+
+
+def test_jobs_outlive_the_study_and_are_not_submitted_twice(written, tmp_path, slurm, scripts):
+    file, folder = written(ONE), tmp_path / "runs"
+    (scripts / "slow").touch()
+    words = [sys.executable, "-c", DRIVER, scripts, file, folder, ROOT]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for((scripts / "waiting").exists)
+        status, _, err = run(file, folder, "--cluster", "slurm")
+        assert status == 2 and "another study.py is submitting the runs" in err
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "1 job goes on" in out and "scancel 1001" in out
+    (scripts / "slow").unlink()
+    assert run(file, folder, "--cluster", "slurm")[0] == 0
+    assert submitted(folder) == ["seed_0/IMP"] and is_done(read_study(file, folder).jobs[0])
+
+
+def test_a_job_that_vanishes_is_submitted_again_if_slurm_is_to_blame(written, tmp_path, slurm, scripts, monkeypatch):
+    """It ends without a result: the node failed, then memory ran out."""
+    file, folder = written(ONE), tmp_path / "runs"
+    slurm.mkdir()
+    (slurm / "1001.state").write_text("NODE_FAIL\n")
+    (slurm / "1002.state").write_text("OUT_OF_MEMORY\n")
+    (scripts / "main_imp.py").write_text("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n")
+    status, _, err = run(file, folder, "--cluster", "slurm")
+    assert status == 1 and submitted(folder) == ["seed_0/IMP"] * 2
+    assert "its job ended before it did: SLURM says OUT_OF_MEMORY; job 1002 wrote" in err
+    assert f"{folder}/cluster/1002_0_log.out" in err
+
+
+def test_a_job_that_slurm_does_not_take_is_one_sentence(written, tmp_path, slurm, scripts):
+    status, _, err = run(written(SMALL), tmp_path / "runs", "--cluster", "slurm", "--cluster_options", "partition=full")
+    assert status == 2 and len(err.splitlines()) == 1
+    assert err.endswith("takes no job: Batch job submission failed: Invalid partition name specified\n")
+
+
+def test_slurm_that_is_not_there_is_one_sentence(written, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    status, _, err = run(written(SMALL), tmp_path / "runs", "--cluster", "slurm")
+    assert status == 2 and len(err.splitlines()) == 1
+    assert "--cluster slurm: there is no SLURM here, whose command sbatch was not found" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_without_submitit_one_sentence_says_how_to_get_it(written, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    status, _, err = run(written(SMALL), tmp_path / "runs", "--cluster", "local")
+    assert status == 2 and err.endswith("needs a package that is not installed: pip install submitit\n")
+
+
+@pytest.mark.parametrize("name", ["50 %", "a\\b"])
+def test_a_directory_that_slurm_would_read_otherwise_is_refused(written, tmp_path, name):
+    status, _, err = run(written(SMALL), tmp_path / name, "--cluster", "local")
+    assert status == 2 and "SLURM reads a" in err and not (tmp_path / name).exists()
+
+
+def test_what_a_job_asks_slurm_for(tmp_path, slurm):
+    """One task; options go to sbatch by their names, with SLURM's defaults where submitit has others."""
+    options = {"time": 90, "signal_delay_s": 60, "cpus_per_task": 2, "gpus_per_node": "0", "mem": "4G", "qos": "a b"}
+    executor = executors.slurm_executor(tmp_path, options)
+    lines = executor._make_submission_file_text("work", "").splitlines()
+    asked = {line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH")}
+    wanted = {"--time=90", "--signal=USR2@60", "--cpus-per-task=2", "--mem=4G", "--qos='a b'", "--requeue"}
+    assert wanted | {"--nodes=1", "--ntasks-per-node=1"} <= asked
+    assert not any("gpus" in line or "wckey" in line for line in asked)
+    assert any(line.startswith("srun ") and "--cpus-per-task=2" in line for line in lines)
+
+
+def test_a_queue_that_does_not_answer_holds_every_job(monkeypatch, quickly):
+    answers = iter([None, "1001\n1002\n", None, "1002\n", "1002\n", "1002\n"])
+    monkeypatch.setattr(queues, "answer_of", lambda command: next(answers))
+    monkeypatch.setattr(queues, "LOOK_INTERVAL", 0)
+    monkeypatch.setattr(queues, "ABSENCE", 0)
+    queue = queues.SlurmQueue()
+    assert [queue.holds(number) for number in ("9", "1001", "1001", "1001", "1002")] == [True, True, True, False, True]
+    assert queue.is_over("1001")
+
+
+def test_a_line_of_the_record_that_was_torn_is_passed_over(quick, tmp_path):
+    from lottery.study.submissions import Submissions
+
+    job, other = quick.jobs[:2]
+    quick.save_dir.mkdir()
+    Submissions(quick.save_dir, tmp_path, "slurm").add(job, "1")
+    with (tmp_path / "jobs.jsonl").open("a") as file:
+        file.write('{"run": "seed_0')
+    Submissions(quick.save_dir, tmp_path, "slurm").add(other, "2")
+    found = Submissions(quick.save_dir, tmp_path, "slurm")
+    assert (found.number(job), found.number(other)) == ("1", "2")
+    assert Submissions(quick.save_dir, tmp_path, "local").number(job) is None
+
+
+# --- this machine -----------------------------------------------------------------------------------------------------
+
+
+def test_a_study_of_local_jobs_leaves_the_files_of_one_of_processes(written, tmp_path, monkeypatch, quickly):
+    """Real searches; the job of one is warned in the middle of a round, and ends with the bits of an unbroken run."""
+    text = ONE.replace("epochs = 2", "epochs = 80")
+    file = written(text.replace("pruning_times = 2", "pruning_times = 1") + "[retrain]\nprunings = [1]\nepochs = 2\n")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    words = [sys.executable, ROOT / "study.py", file, "--save_dir", tmp_path / "runs", "--no_report", "--gpu"]
+    with subprocess.Popen([*words, "--cluster", "local"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        wait_for((tmp_path / "runs" / "seed_0" / "IMP" / "0checkpoint.pth.tar").exists)
+        number = json.loads((tmp_path / "runs" / "cluster" / "jobs.jsonl").read_text())["job"]
+        os.kill(task_of(number), signal.SIGUSR2)
+        out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, out
+    jobs = read_study(file, tmp_path / "runs").jobs
+    assert "To go on" in log_file(jobs[0]).read_text()
+    for job, here in zip(jobs, read_study(file, tmp_path / "here").jobs, strict=True):
+        assert run_in_process(SCRIPTS[job.script], *here.arguments, "--gpu", -1)[0] == 0
+        assert_same_files(job.save_dir, here.save_dir)
+
+
+def task_of(number: str) -> int:
+    """The process of submitit that runs a job's function."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", number], capture_output=True, text=True, check=True)
+    return int(found.stdout.split()[0])
