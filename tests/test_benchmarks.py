@@ -2,6 +2,8 @@
 
 import copy
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,19 @@ import torch
 from torch import nn
 
 import pruner
-from benchmarks import cases, contest, floors, footprint, memory, plain, prac_epoch, prac_set, rounding, same_training
+from benchmarks import (
+    cases,
+    contest,
+    floors,
+    footprint,
+    memory,
+    plain,
+    prac_epoch,
+    prac_set,
+    rounding,
+    same_training,
+    scale_on_paper,
+)
 from benchmarks.convolutions import Alone, record
 from benchmarks.ours import Ours
 from benchmarks.plain import Plain
@@ -18,6 +32,7 @@ from benchmarks.straightforward import VARIANTS, float64
 from lottery.training.recipe import Recipe
 from lottery.training.timing import interleave, rate_report
 from pruner import Ticket
+from tests.helpers import ROOT
 
 CPU = torch.device("cpu")
 
@@ -334,3 +349,44 @@ def test_a_tiny_run_writes_all_it_measures(tmp_path, capsys, monkeypatch):
 def test_wrong_flags_are_told(flags, message, capsys):
     assert run([*flags.split(), "--gpu", "-1"]) == 2
     assert message in capsys.readouterr().err
+
+
+# --- on paper ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_on_paper_is_the_slowest_of_its_parts():
+    """Numbers that can be followed by hand: a step computes 3 s and exchanges for 1 + 1 s within a node, 4 s between
+    two of them."""
+    gradients, images = scale_on_paper.GRADIENTS, scale_on_paper.TRAINING + scale_on_paper.VALIDATION
+    node = scale_on_paper.Node("toy", 2 * scale_on_paper.TRAIN, 0.5, gradients, gradients / 4, 10)
+    assert scale_on_paper.step(node, 3) == pytest.approx(3)
+    assert [scale_on_paper.exchange(node, gpus) for gpus in (1, 4, 8, 16)] == pytest.approx([0, 2, 3, 7])
+    found = scale_on_paper.epoch(node, 16, 3, decode=0.001, disk=1e9)
+    assert found.steps == 1_281_167 // 48 and found.exchange == pytest.approx(7 * found.steps)
+    assert found.computing == pytest.approx(3 * found.steps + 50_000 / 16 / 3)
+    assert found.decoding == pytest.approx(images / (2 * 10 * 0.001)) and found.reading == pytest.approx(69)
+    assert found.limit == "decoding" and found.seconds == found.decoding
+
+
+def test_the_table_on_paper_is_that_of_the_page(capsys):
+    assert scale_on_paper.main([]) == 0
+    assert capsys.readouterr().out in (ROOT / "docs" / "scale.md").read_text()
+    assert scale_on_paper.main(["--gpus", "6"]) == 2
+
+
+# --- processes of studies ---------------------------------------------------------------------------------------------
+
+
+def test_the_seconds_of_orphans_are_counted(tmp_path):
+    """A process that outlives the one that has started it, as that does which runs are forked from. They are counted in
+    a process that has no other children."""
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {busy!r}])"
+    counting = f"""
+import pathlib, sys
+from benchmarks import study_processes
+study_processes.adopt_orphans()
+print(study_processes.seconds([sys.executable, "-c", {parent!r}], pathlib.Path({str(tmp_path / "there")!r}))["cpu"])
+"""
+    done = subprocess.run([sys.executable, "-c", counting], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 0.5 < float(done.stdout) < 2

@@ -37,9 +37,11 @@ def test_whether_a_job_has_a_gpu(given, gpu):
     assert asks_for_gpu(options(given)) == gpu
 
 
-@pytest.mark.parametrize("text, expected", [("90", 90), ("90:30", 91), ("1:30:00", 90), ("2-0", 2880),
-                                            ("1-1:1:1", 1502),
-                                            ("0", None), ("1:2:3:4", None), ("-5", None), ("an hour", None)])  # fmt: skip
+TIMES = {"90": 90, "90:30": 91, "1:30:00": 90, "2-0": 2880, "1-1:1:1": 1502}
+NO_TIMES = ("0", "1:2:3:4", "-5", "an hour")
+
+
+@pytest.mark.parametrize("text, expected", [*TIMES.items(), *((text, None) for text in NO_TIMES)])
 def test_times_are_those_of_slurm(text, expected):
     assert minutes(text) == expected
 
