@@ -17,7 +17,7 @@ from filelock import Timeout
 
 from lottery.checkpointing.file_system import lock_file
 from lottery.cli.cluster_options import asks_for_gpu
-from lottery.study.executors import local_executor, out_of_reach, slurm_executor
+from lottery.study.executors import local_executor, out_of_reach, outside_of_jobs, slurm_executor
 from lottery.study.job_states import log_file
 from lottery.study.jobs import Job, Study
 from lottery.study.processes import words_of
@@ -69,6 +69,8 @@ def check_cluster(study: Study, cluster: str) -> None:
         raise InputError(f"--cluster slurm: there is no SLURM here, whose command {missing[0]} was not found")
     if letter := next((letter for letter in "%\\" if letter in str(study.save_dir.absolute())), None):
         raise InputError(f"--cluster cannot keep its files in {study.save_dir}: SLURM reads a {letter} otherwise")
+    if any(job.save_dir.is_relative_to(study.save_dir / FOLDER) for job in study.jobs):
+        raise InputError(f"--cluster keeps its files in {study.save_dir / FOLDER}, where a run lies: name it otherwise")
 
 
 def slurm_slots(options: Mapping[str, str | int], number: int) -> list[Slot]:
@@ -142,7 +144,7 @@ class Cluster:
         log = log_file(job).absolute()
         called = ClusterJob(command, log, self.environment(slot), Path.cwd(), PATIENCE[self.name])
         self.executor.update_parameters(job_name=self.submissions.name(job))  # what squeue calls it
-        with out_of_reach(), redirect_stderr(StringIO()):  # on which submitit repeats what its error says
+        with outside_of_jobs(), out_of_reach(), redirect_stderr(StringIO()):  # where submitit repeats its error
             try:
                 handle = self.executor.submit(called)
             except (RuntimeError, OSError) as error:
@@ -217,8 +219,10 @@ class Submitted:
 
     def failed(self, why: str) -> int:
         """Status 1, with the reason in the log of the run."""
+        output = self.handle.paths.stdout
+        wrote = f"wrote {output}" if output.exists() else "wrote nothing"
         with log_file(self.job).open("a") as log:
-            log.write(f"study.py: error: {why}; job {self.number} wrote {self.handle.paths.stdout}\n")
+            log.write(f"study.py: error: {why}; job {self.number} {wrote}\n")
         return 1
 
     def terminate(self) -> None:

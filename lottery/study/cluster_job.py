@@ -34,6 +34,7 @@ class ClusterJob(Checkpointable):
         process = self.start()
         signal.signal(signal.SIGTERM, lambda *_: self.terminate())
         status = process.wait()
+        self.pid = None
         if status in ASKED_TO_END:
             time.sleep(self.patience)
         return status
@@ -58,17 +59,19 @@ class ClusterJob(Checkpointable):
         return process
 
     def terminate(self) -> None:
-        """Ask the run to save and end."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
+        """Ask the run to save and end, if there is one."""
+        if self.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
 
     def checkpoint(self) -> DelayedSubmission:
         """This job, for its next attempt, once the run has saved and ended. It may be called amid `process.wait()`,
         which must find the run's status afterwards."""
         self.terminate()
-        with suppress(ChildProcessError):
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        self.pid = None
+        if self.pid is not None:
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            self.pid = None
         return super().checkpoint()
 
 

@@ -54,10 +54,40 @@ def python_command() -> str:
 
 
 @contextmanager
-def out_of_reach() -> Iterator[None]:
-    """Processes that start within it get no signals of the terminal: Ctrl-C, and that it was closed."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+def outside_of_jobs() -> Iterator[None]:
+    """Within it the environment is not that of a job of SLURM, if this process is part of one: a job that is submitted
+    would take its parent's memory and CPUs for its own."""
+    before = dict(os.environ)
+    for name in before if "SLURM_JOB_ID" in before else ():
+        if name.startswith(("SLURM_", "SLURMD_", "SRUN_")) and name != "SLURM_CONF":
+            del os.environ[name]
     try:
         yield
     finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def out_of_reach() -> Iterator[None]:
+    """Processes that start within it get no signals of the terminal, Ctrl-C and that it was closed, and keep neither it
+    nor this process's output open, which another one may be reading to its end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        with to_nothing(0), to_nothing(1), to_nothing(2):
+            yield
+    finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def to_nothing(number: int) -> Iterator[None]:
+    """Within it, this file descriptor leads to nothing."""
+    before, nothing = os.dup(number), os.open(os.devnull, os.O_RDWR)
+    try:
+        os.dup2(nothing, number)
+        yield
+    finally:
+        os.dup2(before, number)
+        for each in (before, nothing):
+            os.close(each)

@@ -222,6 +222,16 @@ def test_what_a_job_asks_slurm_for(tmp_path, slurm):
     assert any(line.startswith("srun ") and "--cpus-per-task=2" in line for line in lines)
 
 
+def test_a_study_within_a_job_hands_none_of_its_resources_on(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "5")
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "100")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    before = dict(os.environ)
+    with executors.outside_of_jobs():
+        assert {name for name in os.environ if name.startswith("SLURM")} == {"SLURM_CONF"}
+    assert dict(os.environ) == before
+
+
 def test_a_queue_that_does_not_answer_holds_every_job(monkeypatch, quickly):
     answers = iter([None, "1001\n1002\n", None, "1002\n", "1002\n", "1002\n"])
     monkeypatch.setattr(queues, "answer_of", lambda command: next(answers))
