@@ -108,7 +108,7 @@ def submitted(folder):
 
 
 def wait_for(condition):
-    for _ in range(1000):
+    for _ in range(4000):
         if condition():
             return
         time.sleep(0.02)
@@ -282,7 +282,7 @@ def test_a_study_of_local_jobs_leaves_the_files_of_one_of_processes(written, tmp
         wait_for((there / "runs" / "seed_0" / "IMP" / "0checkpoint.pth.tar").exists)
         number = json.loads((there / "runs" / "cluster" / "jobs.jsonl").read_text())["job"]
         os.kill(task_of(number), signal.SIGUSR2)
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
     assert "To go on" in (there / "runs" / "seed_0" / "IMP.log").read_text()
     monkeypatch.chdir(here)
