@@ -107,6 +107,7 @@ class RandomStream(IntEnum):
     ATTACKS = 14
     BATCH_SELECTION = 15  # which examples an epoch leaves out
     COVERAGE = 16  # examples of each stratum of difficulty
+    GROWN_WEIGHTS = 17  # that sparse evolutionary training grows; its epoch is the step
     IMAGE_VIEWS = 18  # crop and flip of each image that is read from a file
 
 

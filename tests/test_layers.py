@@ -52,6 +52,7 @@ TORCHLESS = [  # what --help, bad input and finished runs need: importing torch 
     "lottery.readers.registry",
     "lottery.formats.registry",
     "lottery.pruning_at_init.criteria",
+    "lottery.tickets.layer_quotas",
     "lottery.greedy.names",
     "lottery.greedy.channels.budgets",
 ]

@@ -20,6 +20,7 @@ TENSORBOARD_TAGS = {  # column of a line -> tag of the curve
     "density": "mask/density",
     "distance": "mask/distance",
 }
+FURTHER_COLUMNS = ("grown", "explored")  # of trainings that have them: those whose mask grows weights
 COLUMNS = ("epoch", "steps", "lr", "loss", "train", "validation", "test", "distance", "seconds")
 
 
@@ -95,7 +96,10 @@ class TensorBoard:
 
 def metrics_line(round: int, density: float, row: dict) -> dict:
     """The line of one epoch: accuracies in percent; `test` and `distance` are null where not measured."""
-    return {"round": round, "density": row.get("density", density)} | {name: row.get(name) for name in COLUMNS}
+    further = {name: row[name] for name in FURTHER_COLUMNS if name in row}
+    return (
+        {"round": round, "density": row.get("density", density)} | {name: row.get(name) for name in COLUMNS} | further
+    )
 
 
 def best_row_index(rows: Sequence[dict]) -> int:

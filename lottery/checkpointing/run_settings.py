@@ -44,6 +44,9 @@ VALUES_BEFORE = {
     "prune_also": None,
     "data_in": "memory",
     "augmentation": "crop",
+    "distribution": None,
+    "drop_fraction": None,
+    "drop": None,
 }
 
 

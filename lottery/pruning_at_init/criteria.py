@@ -7,13 +7,10 @@ layer. To add a criterion, describe it in `CRITERIA` below, and define its score
 Importing this module does not import torch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
-from math import floor, prod
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-Shapes = Mapping[str, Sequence[int]]  # of the weights of each layer, by the layer's name
-Counts = dict[str, int]  # weights of each layer, by the layer's name
+from lottery.tickets.layer_quotas import DISTRIBUTIONS
 
 
 class Criterion(NamedTuple):
@@ -80,33 +77,5 @@ class Ranking(NamedTuple):
 
 RANKINGS = {
     "global": Ranking("", "over all layers at once", None),
-    "uniform": Ranking("uniform by layer", "in each layer, all of the same density", prod),
-    "erk": Ranking(
-        "ERK",
-        "in each layer, of a density proportional to (inputs + outputs + kernel height + width) / (inputs x outputs x "
-        "height x width), at most 1 (Erdos-Renyi-Kernel; Evci et al., ICML 2020)",
-        sum,
-    ),
+    **{key: Ranking(each.name, f"in each layer, {each.help}", each.layer_share) for key, each in DISTRIBUTIONS.items()},
 }
-
-
-def layer_quotas(
-    shapes: Shapes, capacities: Mapping[str, int], kept: int, layer_share: Callable[[Sequence[int]], int]
-) -> Counts:
-    """How many weights each layer keeps, `kept` in total.
-
-    Quotas are proportional to `layer_share` of the layers' shapes. A layer whose quota would exceed its capacity keeps
-    all of that, and the rest is divided among the others in the same proportion. The division is exact, in fractions;
-    quotas are then rounded down, and the weights that are left over go to the layers with the largest remainders, the
-    first among equals.
-    """
-    exact: dict[str, Fraction] = {}
-    shares = {name: layer_share(shape) for name, shape in shapes.items()}
-    while shares:
-        unit = (kept - sum(exact.values())) / Fraction(sum(shares.values()))
-        full = [name for name, share in shares.items() if unit * share >= capacities[name]]
-        exact |= {name: Fraction(capacities[name]) for name in full} or {n: unit * share for n, share in shares.items()}
-        shares = {name: share for name, share in shares.items() if name not in exact}
-    whole = {name: floor(exact[name]) for name in shapes}
-    by_remainder = sorted(shapes, key=lambda name: whole[name] - exact[name])  # stable: the first among equals
-    return whole | {name: whole[name] + 1 for name in by_remainder[: kept - sum(whole.values())]}

@@ -11,15 +11,16 @@ from torch import Tensor
 from lottery.checkpointing.checkpoint import on_cpu
 from lottery.patterns import Pattern, kept_by_pattern, misfit, prune_to_pattern
 from lottery.pruning_at_init.config import PruningAtInitConfig
-from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS, Ranking, kept_by_iteration, layer_quotas
+from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS, Ranking, kept_by_iteration
 from lottery.pruning_at_init.examples import Batches, ScoredExamples
 from lottery.pruning_at_init.scores import SCORES, ScoringInputs
+from lottery.tickets.layer_quotas import keep_highest_by_layer
 from lottery.tickets.load import LoadedTicket
 from lottery.tickets.ticket_file import TicketFile
 from lottery.training.context import ModelAndData
 from lottery.training.precision import matmul_precision
 from models import ARCHITECTURES
-from pruner import Mask, Scores, count, dense, drop, drop_in_layers, empty_layers, layer_counts, size
+from pruner import Mask, Scores, count, dense, drop, empty_layers, size
 from utils import InputError, RandomStream, generator, is_out_of_memory, listed, one_line
 
 ROUNDING = 1e-9  # relative to the largest score of a layer; SynFlow's scores are float64
@@ -108,9 +109,7 @@ def keep_highest(mask: Mask, scores: Scores, number: int, ranking: Ranking) -> M
     """The mask that keeps the `number` highest-scoring of the weights that `mask` keeps, ranked as `ranking` says."""
     if ranking.layer_share is None:
         return drop(mask, scores, count(mask) - number)
-    left = {name: layer["kept"] for name, layer in layer_counts(mask).items()}
-    quotas = layer_quotas({name: layer.shape for name, layer in mask.items()}, left, number, ranking.layer_share)
-    return drop_in_layers(mask, scores, {name: left[name] - quotas[name] for name in mask})
+    return keep_highest_by_layer(mask, scores, number, ranking.layer_share)
 
 
 def check_layers(config: PruningAtInitConfig, mask: Mask, iteration: int) -> None:

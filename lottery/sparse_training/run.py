@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from lottery.checkpointing.checkpoint import write
 from lottery.checkpointing.resume import ResumePoint
 from lottery.checkpointing.run_settings import run_settings
-from lottery.sparse_training.config import SparseTrainingConfig
-from lottery.sparse_training.gradual_pruning import GradualPruning, mean_kept
+from lottery.sparse_training.alternating_compression import AlternatingCompression
+from lottery.sparse_training.config import METHODS, SparseTrainingConfig
+from lottery.sparse_training.drop_and_grow import GradientGrowth, RandomGrowth, random_mask
+from lottery.sparse_training.gradual_pruning import GradualPruning
+from lottery.sparse_training.pruning_with_feedback import PruningWithFeedback
 from lottery.sparse_training.schedule import update_schedule
+from lottery.sparse_training.scheduled_updates import FixedMask, ScheduledUpdates, mean_kept
 from lottery.terminal import counted
+from lottery.tickets.layer_quotas import DISTRIBUTIONS
 from lottery.tickets.load import LoadedTicket
 from lottery.training.context import TrainingContext
 from lottery.training.loop import Epoch
@@ -17,7 +22,7 @@ from lottery.training.recipe import steps_per_epoch
 from lottery.training.single_training import SingleTraining
 from lottery.training.tables import retraining_lines
 from lottery.training.training_run import TrainingRun, summary, train_epochs
-from pruner import Ticket, Weights, count, density, size
+from pruner import Mask, Ticket, Weights, count, density, size
 from utils import InputError
 
 
@@ -28,15 +33,16 @@ class SparseTraining(SingleTraining):
     """
 
     def __init__(self, config: SparseTrainingConfig, context: TrainingContext, loaded: LoadedTicket):
-        self.config, self.loaded = config, loaded
+        self.config, self.loaded, self.method = config, loaded, METHODS[config.method]
         self.initial = context.fill_missing_masks(loaded.ticket)
         self.steps_per_epoch = steps_per_epoch(len(context.training_indices), context.recipe.batch_size)
         self.steps = context.recipe.epochs * self.steps_per_epoch
-        rewinding = self.rewinding_step if config.prune_type == "rewind_lt" else None
-        schedule = update_schedule(config, self.steps, rewinding or 0)
-        self.updates = GradualPruning(schedule, config.density, density(self.initial.mask))
-        self.rewound: Weights | None = self.initial.weights if config.prune_type == "lt" else None
         self.check()
+        if self.method.begins_sparse:
+            self.initial = self.initial._replace(mask=first_mask(config, self.initial.mask))
+        rewinding = self.rewinding_step if config.prune_type == "rewind_lt" else None
+        self.updates = mask_updates(config, self.steps, rewinding or 0, self.initial.mask)
+        self.rewound: Weights | None = self.initial.weights if config.prune_type == "lt" else None
         run = config.training.run
         contents = context.contents | loaded.settings(loaded.ticket, with_step=False)
         contents |= classifier_setting(context.model)
@@ -67,12 +73,9 @@ class SparseTraining(SingleTraining):
         return (self.config.rewind_epoch + 1) * self.steps_per_epoch
 
     def notes(self) -> list[str]:
-        schedule, model = self.updates.schedule, self.context.model
-        times, kept = len(schedule.steps()), round(self.config.density * size(self.initial.mask))
-        plan = (
-            f"the mask changes {counted(times, 'time')}, after steps {schedule.first:,} to {schedule.last:,} of "
-            f"{self.steps:,}, down to {counted(kept, 'weight')}"
-        )
+        model, kept = self.context.model, counted(round(self.config.density * size(self.initial.mask)), "weight")
+        where = "of" if self.method.begins_sparse else "down to"
+        plan = f"{self.method.name}: {self.updates.describe(self.steps)}, {where} {kept}"
         loaded = [*self.loaded.description, *self.loaded.notes]
         return [*loaded, *network_notes(model, self.context.prune_classifier), plan]
 
@@ -80,13 +83,18 @@ class SparseTraining(SingleTraining):
         if self.rewinding_step == 0 and self.rewound is None:
             self.keep_rewinding_weights(self.initial.weights)
         self.context.step.load_(self.initial)
+        self.updates.begin_(self.context.step)
         ticket = Ticket(self.initial.mask, self.rewound or {}, self.rewinding_step)
         return TrainingRun(ticket, self.context.training_indices, self.context.recipe)
 
     def resume(self, resume_point: ResumePoint) -> TrainingRun:
         self.rewound = resume_point.saved["init_weight"]
-        self.updates.load_state(resume_point.saved["updates"])
-        return super().resume(resume_point)
+        self.updates.records = list(resume_point.saved["updates"])
+        training = super().resume(resume_point)
+        if not training.finished:
+            self.updates.begin_(self.context.step)
+            self.updates.load_(self.context.step, resume_point.saved)
+        return training
 
     def epochs(self, training: TrainingRun) -> Iterator[tuple[Epoch, dict]]:
         wanted = set() if self.rewound is not None else {self.rewinding_step}
@@ -108,7 +116,8 @@ class SparseTraining(SingleTraining):
 
     def save(self, training: TrainingRun) -> None:
         step = None if self.rewound is None else self.rewinding_step
-        self.checkpointer.save(training, self.rewound, step, updates=self.updates.state())
+        state = {} if training.finished else self.updates.state()
+        self.checkpointer.save(training, self.rewound, step, updates=list(self.updates.records), **state)
 
     def finish(self, training: TrainingRun) -> None:
         super().finish(training)
@@ -123,4 +132,26 @@ class SparseTraining(SingleTraining):
         begins = [row["epoch"] * self.steps_per_epoch for row in training.history]
         taken = [range(begin, begin + row["steps"]) for begin, row in zip(begins, training.history, strict=True)]
         kept = mean_kept(self.updates.records, initial, taken)
-        return summary(training, self.context) | {"mean_kept": kept, "mask_updates": self.updates.records}
+        found = summary(training, self.context) | {"mean_kept": kept, "mask_updates": self.updates.records}
+        dense = self.updates.dense_gradient_examples(found["examples"])
+        return found | ({"dense_gradient_examples": dense} if dense else {})
+
+
+def first_mask(config: SparseTrainingConfig, whole: Mask) -> Mask:
+    """The random mask that a sparse training begins with."""
+    kept = round(config.density * size(whole))
+    return random_mask(whole, kept, DISTRIBUTIONS[config.distribution], config.training.run.seed)
+
+
+def mask_updates(config: SparseTrainingConfig, steps: int, rewinding: int, mask: Mask) -> ScheduledUpdates:
+    """How the mask changes in a training of so many steps that begins under `mask`, but not before the step
+    `rewinding`. InputError if there is no step for it."""
+    if config.method == "static":
+        return FixedMask()
+    schedule = update_schedule(config, steps, rewinding)
+    if METHODS[config.method].begins_sparse:
+        growth = {"set": RandomGrowth, "rigl": GradientGrowth}[config.method]
+        return growth(schedule, config.drop_fraction, config.drop or "magnitude", config.training.run.seed)
+    if config.method == "gmp":
+        return GradualPruning(schedule, config.density, density(mask))
+    return {"acdc": AlternatingCompression, "dpf": PruningWithFeedback}[config.method](schedule, config.density, mask)

@@ -1,8 +1,9 @@
 """When a mask changes during training, and how many weights it keeps then: numbers only."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
-from lottery.sparse_training.config import UPDATES, SparseTrainingConfig
+from lottery.sparse_training.config import METHODS, SparseTrainingConfig
 from lottery.training.recipe import Recipe
 from utils import InputError
 
@@ -34,6 +35,14 @@ class UpdateSchedule:
         """All steps after which it changes."""
         return [*range(self.first, self.last, self.every), self.last]
 
+    def number(self, done: int) -> int:
+        """Which of `steps`, from 0, is the newest after so many steps."""
+        return self.steps().index(self.newest(done))
+
+    def before_last(self) -> "UpdateSchedule":
+        """The same changes without that after `last` steps."""
+        return replace(self, last=max(self.first, self.last - 1 - (self.last - 1 - self.first) % self.every))
+
     def cubic(self, done: int, initial: float, final: float) -> float:
         """The density after so many steps, between `initial` and `final`, as gradual pruning has it.
 
@@ -45,6 +54,12 @@ class UpdateSchedule:
         return final + (initial - final) * left**3
 
 
+def cosine(fraction: float, done: int, end: int) -> float:
+    """The share of the kept weights that is dropped after so many steps: fraction / 2 (1 + cos(pi done / end)), as RigL
+    has it (Evci et al., 2020)."""
+    return fraction / 2 * (1 + math.cos(math.pi * done / end))
+
+
 def update_schedule(config: SparseTrainingConfig, steps: int, rewinding: int = 0) -> UpdateSchedule:
     """The changes in a training of so many steps; InputError if there is no step for them.
 
@@ -54,13 +69,14 @@ def update_schedule(config: SparseTrainingConfig, steps: int, rewinding: int = 0
     if steps < 2:
         raise InputError(f"a mask that changes while it trains needs at least 2 optimiser steps, got {steps}")
     last = min(round(config.update_until * steps), last_certain_step(config.training.recipe, steps))
+    method = METHODS[config.method]
     if rewinding > last:
         raise InputError(
             f"the rewinding point, step {rewinding}, lies after step {last}, where --update_until "
             f"{config.update_until} ends the changes of the mask: rewind earlier, or give a larger share"
         )
     first = min(max(round(config.update_from * steps), rewinding), last)
-    return UpdateSchedule(first, last, config.update_every or max(1, round(steps / UPDATES)))
+    return UpdateSchedule(first, last, config.update_every or max(method.least, round(steps / method.updates)))
 
 
 def last_certain_step(recipe: Recipe, steps: int) -> int:

@@ -68,6 +68,7 @@ class CheckpointState:
         }
 
 
+TO_GO_ON = ("momentum", "losses", "explored", "dropped_weights")  # the values that only a resumed training needs
 CHANGING = ("state_dict", "momentum", "losses", "policy")  # the values that training writes into
 
 
@@ -102,7 +103,7 @@ class Checkpointer:
         now = self.state(training, init_weight, init_step, more)
         now = now if due else now.frozen()
         if training.history and training.best is training.history[-1]:
-            self.best = now.without("momentum", "losses")
+            self.best = now.without(*TO_GO_ON)
         self.newest = now
         if due:
             self.flush()

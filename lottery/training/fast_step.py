@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery.training.batch_selection import BatchSelection
+from lottery.training.dropped_weights import DroppedWeights
 from lottery.training.optimizers import mean_second_moment, optimizer_state, reset_
 from models.custom import UserNetwork
 from models.python_state import PythonState, generators_kept, python_state, python_state_kept
@@ -42,6 +43,7 @@ class PlainStep(Protocol):
     loss_sum: Tensor
     right: Tensor
     selection: BatchSelection | None
+    dropped: DroppedWeights | None
 
     def update(self, visits: Tensor, network: Callable[[Tensor], Tensor]) -> None: ...
 
@@ -205,7 +207,7 @@ class FastStep:
         predictions, the losses of examples."""
         step = self.step
         return [
-            list(step.parameters.values()),
+            [*step.parameters.values(), *(step.dropped.values.values() if step.dropped else ())],
             *optimizer_state(step.optimizer),
             list(step.model.buffers()),
             [step.loss_sum],

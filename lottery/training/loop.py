@@ -7,7 +7,7 @@ still computes.
 Shapes: n examples trained on.
 """
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +40,9 @@ class MaskUpdates(Protocol):
     @property
     def settled(self) -> bool:
         """Whether the mask changes no more."""
+
+    def epoch_row(self, begin: int) -> dict[str, int | float]:
+        """What the row of the epoch that began after so many steps says of the changes within it."""
 
     def before_step_(self, step: Step, done: int, visits: Tensor) -> bool:
         """Called after `done` steps of the schedule, counted as of whole epochs, before the step on the batch `visits`,
@@ -109,7 +112,10 @@ def fit(
 
 def finite(model: nn.Module) -> bool:
     """Whether all parameters are finite, with a single transfer from the device."""
-    largest = torch._foreach_norm(
-        [parameter.detach() for parameter in model.parameters() if parameter.numel()], float("inf")
-    )
+    return all_finite([parameter.detach() for parameter in model.parameters()])
+
+
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether all numbers in these tensors are finite, with a single transfer from the device."""
+    largest = torch._foreach_norm([tensor for tensor in tensors if tensor.numel()], float("inf"))
     return bool(torch.stack(largest).isfinite().all())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dataset import to_input
 from lottery.training.batch_selection import build_selection
+from lottery.training.dropped_weights import DroppedWeights
 from lottery.training.fast_step import FastStep
 from lottery.training.labelled_images import LabelledImages
 from lottery.training.optimizers import build_optimizer, optimizer_state, reset_, weight_state
@@ -46,6 +47,7 @@ class Step:
         self.parameters = dict(model.named_parameters())
         self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.kept: dict[str, Tensor] = {}  # the mask as 0.0 and 1.0, in the memory layout of the parameters
+        self.dropped: DroppedWeights | None = None  # only where dropped weights are trained on, too
         self.lr = torch.tensor(recipe.lr, device=self.device)
         self.label_smoothing = recipe.label_smoothing
         self.selection = build_selection(recipe, len(data), self.device)
@@ -66,6 +68,12 @@ class Step:
 
     def update(self, visits: Tensor, network: Callable[[Tensor], Tensor]) -> None:
         """The plain step; `network` computes what the model does."""
+        self.differentiate(visits, network)
+        self.optimize_()
+
+    def differentiate(self, visits: Tensor, network: Callable[[Tensor], Tensor]) -> None:
+        """The part of a step that changes no weight: batch norm's statistics, what is recorded of the batch, and the
+        gradients, in `grad` of the parameters. They are dense: those of dropped weights are there, too."""
         index, images = visits[0], self.data.training_images(visits)
         labels = self.data.labels[index]
         self.optimizer.zero_grad()
@@ -75,10 +83,15 @@ class Step:
             logits = logits.float()
             loss = self.loss(logits, labels, index)
             loss.backward()
-        self.optimizer.step()
-        self.apply_mask_()
         self.right[index] = logits.detach().argmax(1) == labels
         self.loss_sum += loss.detach() * len(index)
+
+    def optimize_(self) -> None:
+        """The rest of a step: the weights go along the gradients, under the mask."""
+        if self.dropped:
+            self.dropped.put_back_()
+        self.optimizer.step()
+        self.apply_mask_()
 
     def loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         """The mean loss of the examples `index`, (b,), weighted if batches are selected."""
@@ -89,12 +102,18 @@ class Step:
 
     @torch.no_grad()
     def apply_mask_(self) -> None:
-        if self.kept:
+        if self.dropped:
+            self.dropped.take_out_()
+        elif self.kept:
             torch._foreach_mul_([self.parameters[name] for name in self.kept], list(self.kept.values()))
 
     @torch.no_grad()
     def load_(self, ticket: Ticket) -> None:
-        """Load the ticket's weights and mask, zero the state of the optimiser and forget the losses of examples."""
+        """Load the ticket's weights and mask, zero the state of the optimiser and forget the losses of examples.
+        Dropped weights are trained no more."""
+        if self.dropped:
+            self.dropped = None
+            self.fast_step.forget()
         load_weights_(self.model, ticket.weights)
         if ticket.mask.keys() != self.kept.keys():
             self.kept = {name: torch.empty_like(self.parameters[name]) for name in ticket.mask}
@@ -109,7 +128,13 @@ class Step:
     @torch.no_grad()
     def change_mask_(self, mask: Mask) -> None:
         """Train on under another mask, of the same layers: dropped weights become 0, and those that are kept anew begin
-        at 0, without momentum. It is written into the fixed buffers, and the host waits for nothing."""
+        at 0, without momentum. Where dropped weights are trained on, they come back with their values and momentum.
+
+        It is written into the fixed buffers, and the host waits for nothing.
+        """
+        if self.dropped:
+            self.dropped.change_mask_(mask)
+            return
         for name, layer in mask.items():
             parameter, kept = self.parameters[name], self.kept[name]
             stayed = kept * layer
@@ -117,6 +142,11 @@ class Step:
                 buffer.mul_(stayed)
             parameter.mul_(stayed)
             kept.copy_(layer)
+
+    def train_dropped_(self) -> None:
+        """From now on train the weights that the mask drops as well, beginning at 0."""
+        self.dropped = DroppedWeights(self.parameters, self.kept)
+        self.fast_step.forget()
 
     @property
     def mask(self) -> Mask:

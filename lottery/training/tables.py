@@ -14,6 +14,8 @@ EPOCH_COLUMNS = {
     "validation": Column("validation", ".2f", width=6, short="val."),
     "test": Column("test", ".2f", width=6),
     "density": Column("density", ".4f", width=6, short="dens."),
+    "grown": Column("grown", ",", width=6),
+    "explored": Column("explored", ".4f", width=6, short="expl."),
     "distance": Column("distance", ".4f", width=6, short="dist."),
     "seconds": Column("s", ".1f", width=5),
 }
@@ -24,7 +26,9 @@ def epoch_cells(row: Mapping, last: int, distances: bool = False) -> dict[str, o
     """The cells of an epoch by the keys of EPOCH_COLUMNS: accuracies in percent. That of the test set is measured at
     each new best validation accuracy, or in every epoch if there is no validation set; `distances`: there is a column
     of mask distances, which not every epoch measures."""
-    shown = {"validation": row["validation"] is not None, "density": "density" in row, "distance": distances}
+    shown = {"validation": row["validation"] is not None, "distance": distances}
+    shown |= {"density": "density" in row and "explored" not in row}  # where it is constant, that is no news
+    shown |= {key: key in row for key in ("grown", "explored")}
     cells = {key: row.get(key) for key in EPOCH_COLUMNS if key in ALWAYS or shown[key]}
     return cells | {"epoch": f"{row['epoch']}/{last}"}
 

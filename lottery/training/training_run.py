@@ -146,6 +146,7 @@ def _row(epoch: Epoch, training: TrainingRun, context: TrainingContext, updates:
     if len(context.split.validation):
         validation = context.evaluator.accuracy(context.train, context.split.validation)
     about_mask = {"density": density(training.ticket.mask), "final": updates.settled} if updates else {}
+    about_mask |= updates.epoch_row(epoch.number * training.steps_per_epoch) if updates else {}
     rows = [*training.history, {"validation": validation} | about_mask]
     best_so_far = best_row_index(rows) == len(rows) - 1
     return about_mask | {

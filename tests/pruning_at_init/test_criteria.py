@@ -5,7 +5,8 @@ from fractions import Fraction
 import pytest
 
 import pruner
-from lottery.pruning_at_init.criteria import RANKINGS, kept_by_iteration, layer_quotas
+from lottery.pruning_at_init.criteria import RANKINGS, kept_by_iteration
+from lottery.tickets.layer_quotas import layer_quotas
 from tests.helpers import network
 
 

@@ -12,8 +12,9 @@ import verify
 from lottery.checkpointing.checkpoint import read, split_state, write
 from lottery.checkpointing.metrics import read_summary
 from lottery.sparse_training.config import SparseTrainingConfig
-from lottery.sparse_training.gradual_pruning import GradualPruning, mean_kept
+from lottery.sparse_training.gradual_pruning import GradualPruning
 from lottery.sparse_training.schedule import UpdateSchedule, update_schedule
+from lottery.sparse_training.scheduled_updates import mean_kept
 from lottery.training.config import TrainingConfig
 from lottery.training.costs import training_flops
 from lottery.training.loop import fit
@@ -342,7 +343,7 @@ def test_from_initialisation(tmp_path):
 
 BAD = [
     ("--density 0.1", "--method"),
-    ("--method set --density 0.1", "set.*gmp"),
+    ("--method sat --density 0.1", "sat.*gmp"),
     ("--method gmp", "--density"),
     ("--method gmp --density 1", "got 1"),
     ("--method gmp --density 0.1 --update_from 0.8", "--update_from 0.8 lies after --update_until 0.77"),
