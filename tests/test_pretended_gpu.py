@@ -159,11 +159,22 @@ def test_a_ticket_is_trained(tmp_path, ticket, flags):
     run("main_train", f"{QUICK} {flags}{ticket}", tmp_path)  # its result again
 
 
-@pytest.mark.parametrize("flags", ["", "--optimizer adam --batch_selection infobatch"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--method gmp --update_from 0",
+        "--method gmp --update_from 0 --optimizer adam --batch_selection infobatch",
+        "--method set --update_every 4 --drop sign",
+        "--method rigl --update_every 4 --optimizer adam",
+        "--method rigl --update_every 4 --batch_selection infobatch",
+        "--method acdc",
+        "--method dpf --update_every 4 --optimizer adam",
+    ],
+)
 def test_a_mask_that_changes_while_it_trains(tmp_path, flags):
     """In the buffers of the captured step: what it computes is what the plain one does."""
     for way in ("auto", "off"):
-        words = f"{QUICK} --method gmp --density 0.2 --update_from 0 --compile {way} {flags}"
+        words = f"{QUICK} --density 0.2 --compile {way} {flags}"
         on_gpu("main_dst", words, "--save_dir", tmp_path / way)
     found, plain = (read(tmp_path / way / "checkpoint.pth.tar") for way in ("auto", "off"))
     assert [row["step"] for row in found["history"]] == ["graph"] * len(found["history"])

@@ -82,9 +82,16 @@ def masked_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
 
 
 def training_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
-    """Zero-aware FLOPs, forward and backward, over all examples that a round trained on; None if not recorded."""
+    """Zero-aware FLOPs, forward and backward, over all examples that a round trained on; None if not recorded.
+
+    An example whose gradient was computed for dropped weights, too (`dense_gradient_examples`), takes those of the
+    dense network for the gradient of the weights: 2 f_S + f_D, as Evci et al., ICML 2020, count a change of RigL.
+    """
     one = masked_flops(flops, row)
-    return None if one is None else (1 + BACKWARD) * one * row["examples"]
+    if one is None:
+        return None
+    more = (sum(flops.values()) - one) * row.get("dense_gradient_examples", 0)
+    return (1 + BACKWARD) * one * row["examples"] + more
 
 
 def sum_or_none(parts: Sequence[float | None]) -> float | None:
