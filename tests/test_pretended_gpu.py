@@ -168,7 +168,7 @@ def test_a_ticket_is_trained(tmp_path, ticket, flags):
         "--method rigl --update_every 4 --optimizer adam",
         "--method rigl --update_every 4 --batch_selection infobatch",
         "--method acdc",
-        "--method dpf --update_every 4 --optimizer adam",
+        "--method dpf --update_every 1 --update_until 1 --lr 1",
     ],
 )
 def test_a_mask_that_changes_while_it_trains(tmp_path, flags):
