@@ -20,6 +20,7 @@ from lottery.formats.exported_ticket import format_of
 from lottery.formats.masks import MASKS, masked_content
 from lottery.patterns import find_pattern
 from lottery.search.pruning_plan import PruningPlan
+from lottery.sparse_training.config import METHODS
 from lottery.tickets.invariants import Seen, TicketFacts, equal, unknown
 from lottery.tickets.load import TicketFiles, checksum
 from lottery.tickets.prac_set_files import read_sequence
@@ -123,15 +124,16 @@ def prunes_previous_mask(settings: Mapping) -> bool:
 def expected_kept(content: dict, mask: Mask, checkpoints: RunCheckpoints, rate: float) -> int | None:
     """How many weights the mask should keep; None if that is not known.
 
-    A ticket found before training records the number; one training with a changing mask reaches it in the end. A search
-    prunes what its round 0 keeps: every weight, or those of the ticket that it began with. `rate` is the pruning rate
-    where the file records none.
+    A ticket found before training records the number; a training with a changing mask begins with it, or reaches it in
+    the end. A search prunes what its round 0 keeps: every weight, or those of the ticket that it began with. `rate` is
+    the pruning rate where the file records none.
     """
     settings, prunings = content.get("settings", {}), content.get("state")
     if "kept" in settings:
         return settings["kept"]
     if settings.get("script") == Script.DST:
-        is_final = content["history"] and content["history"][-1]["final"]
+        always = METHODS[settings["method"]].begins_sparse
+        is_final = always or (content["history"] and content["history"][-1]["final"])
         return round(settings["density"] * size(mask)) if is_final else None
     if not prunings or not mask or not prunes_previous_mask(settings):
         return None

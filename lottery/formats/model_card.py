@@ -9,8 +9,6 @@ TICKETS = 'Frankle & Carbin, "The Lottery Ticket Hypothesis: Finding Sparse, Tra
 REWINDING = 'Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis", ICML 2020'
 PAPERS = {
     Script.PRAC_IMP: 'Zhang et al., "Efficient Lottery Ticket Finding: Less Data is More", ICML 2021',
-    Script.DST: 'Zhu & Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression", '
-    "2017",
     Script.ELASTIC: 'Chen et al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021',
 }
 CRITERIA = {  # of main_init.py
@@ -18,6 +16,16 @@ CRITERIA = {  # of main_init.py
     "grasp": 'Wang et al., "Picking Winning Tickets Before Training by Preserving Gradient Flow", ICLR 2020',
     "synflow": 'Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic flow", '
     "NeurIPS 2020",
+}
+RIGL = 'Evci et al., "Rigging the Lottery: Making All Tickets Winners", ICML 2020'
+METHODS = {  # of main_dst.py
+    "static": RIGL,
+    "set": 'Mocanu et al., "Scalable Training of Artificial Neural Networks with Adaptive Sparse Connectivity Inspired '
+    'by Network Science", Nature Communications 2018',
+    "rigl": RIGL,
+    "gmp": 'Zhu & Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression", 2017',
+    "acdc": 'Peste et al., "AC/DC: Alternating Compressed/DeCompressed Training of Deep Neural Networks", NeurIPS 2021',
+    "dpf": 'Lin et al., "Dynamic Model Pruning with Feedback", ICLR 2020',
 }
 FRONT = """---
 library_name: pytorch
@@ -86,4 +94,5 @@ def papers(settings: Mapping) -> list[str]:
     """The papers of what made the ticket."""
     rewound = settings.get("prune_type") == "rewind_lt"
     found = [PAPERS.get(settings.get("script")), CRITERIA.get(settings.get("criterion"))]
+    found += [METHODS.get(settings.get("method"))]
     return [TICKETS, *([REWINDING] if rewound else []), *filter(None, found)]

@@ -20,7 +20,6 @@ class Method(NamedTuple):
     """
 
     name: str  # in reports
-    paper: str
     help: str
     settings: Mapping[str, Any]
     updates: int | None = None
@@ -29,22 +28,18 @@ class Method(NamedTuple):
     replaces_steps: bool = False  # whether a change takes the place of an optimiser step
 
 
-RIGL = 'Evci et al., "Rigging the Lottery: Making All Tickets Winners", ICML 2020'
 GROWING: dict[str, Any] = {"update_from": 0.0, "update_until": UPDATE_UNTIL, "update_every": None}
 GROWING |= {"distribution": "erk", "drop_fraction": 0.3}
 
 METHODS = {
     "static": Method(
         "static",
-        RIGL,
         "a random mask that never changes",
         {"distribution": "erk"},
         begins_sparse=True,
     ),
     "set": Method(
         "SET",
-        'Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse connectivity inspired '
-        'by network science", Nature Communications 2018',
         "a random mask in which each change drops the smallest weights of each layer, and grows as many at random "
         "(Mocanu et al., 2018)",
         GROWING | {"drop": "magnitude"},
@@ -54,7 +49,6 @@ METHODS = {
     ),
     "rigl": Method(
         "RigL",
-        RIGL,
         "the same, but those grow whose gradient is largest (Evci et al., ICML 2020)",
         GROWING,
         updates=100,
@@ -64,14 +58,12 @@ METHODS = {
     ),
     "gmp": Method(
         "GMP",
-        'Zhu & Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression", 2017',
         "gradual magnitude pruning along a cubic schedule, by magnitude over all layers together (Zhu & Gupta, 2017)",
         {"update_from": UPDATE_FROM, "update_until": UPDATE_UNTIL, "update_every": None},
         updates=100,
     ),
     "acdc": Method(
         "AC/DC",
-        'Peste et al., "AC/DC: Alternating Compressed/DeCompressed Training of Deep Neural Networks", NeurIPS 2021',
         "phases in which the smallest weights over all layers are dropped, and dense ones, in turn (Peste et al., "
         "NeurIPS 2021)",
         {"update_from": 0.05, "update_until": 0.85, "update_every": None},
@@ -79,7 +71,6 @@ METHODS = {
     ),
     "dpf": Method(
         "DPF",
-        'Lin et al., "Dynamic Model Pruning with Feedback", ICLR 2020',
         "gradual magnitude pruning whose dropped weights are trained on by the gradient at the sparse network, and may "
         "come back (Lin et al., ICLR 2020)",
         {"update_from": 0.0, "update_until": UPDATE_UNTIL, "update_every": None},

@@ -7,6 +7,7 @@ from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
 from lottery.reports.comparison.set_controls import set_control_name
 from lottery.results.ticket_runs import FOREIGN
 from lottery.sparse_training.config import METHODS
+from lottery.tickets.layer_quotas import DISTRIBUTIONS
 from lottery.tickets.starting_weights import STARTS
 
 
@@ -17,8 +18,7 @@ def search_name(settings: Mapping) -> str:
     if settings["script"] == Script.INIT:
         return criterion_name(settings)
     if settings["script"] == Script.DST:
-        parts = [METHODS[settings["method"]].name, settings.get("batch_selection") == "infobatch" and "InfoBatch"]
-        return ", ".join(part for part in [*parts, start_name(settings)] if part)
+        return sparse_training_name(settings)
     get = settings.get
     if settings["script"] == Script.IMP:
         parts = [
@@ -35,6 +35,18 @@ def search_name(settings: Mapping) -> str:
     parts += [get("batch_selection") == "infobatch" and "InfoBatch"]
     parts += [get("between") == "continue" and "no rewinding between rounds"]
     parts += [get("prac_set") and "given set", get("prac_epochs") == "fixed" and "fixed epochs", start_name(settings)]
+    return ", ".join(part for part in parts if part)
+
+
+def sparse_training_name(settings: Mapping) -> str:
+    """How the mask of main_dst.py changed: "GMP", "RigL, ERK", "SET, uniform by layer, dropped by sign"."""
+    parts = [
+        METHODS[settings["method"]].name,
+        settings.get("distribution") and DISTRIBUTIONS[settings["distribution"]].name,
+        settings.get("drop") == "sign" and "dropped by sign",
+        settings.get("batch_selection") == "infobatch" and "InfoBatch",
+        start_name(settings),
+    ]
     return ", ".join(part for part in parts if part)
 
 
