@@ -20,6 +20,7 @@ RUNS = {
     "sets_cifar": 180,
     "prac_fashion": 225,
     "cheapest_fashion_look": 396,
+    "dst_fashion": 225,
 }
 
 
