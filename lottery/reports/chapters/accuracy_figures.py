@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Canvas
 from lottery.reports.comparison.accuracy import Curve, Seeds
 from lottery.reports.comparison.effort import EffortLine, EffortPoint
 from lottery.reports.comparison.grouping import TRAINING_SETTINGS, Group, name_groups_
-from lottery.reports.comparison.methods import Method, Task
+from lottery.reports.comparison.methods import TICKETS, Method, Task
 from lottery.reports.comparison.statistics import spread
 from lottery.reports.document import Figure
 from lottery.reports.style import (
@@ -186,39 +186,52 @@ def label_markers(axes: Axes, curves: Sequence[Curve], margin: float) -> None:
 
 
 def effort_figure(
-    task: Task, lines: Sequence[EffortLine], dense: Sequence[EffortPoint], name: str, caption: str, width: float
+    task: Task,
+    lines: Sequence[EffortLine],
+    dense: Sequence[EffortPoint],
+    name: str,
+    caption: str,
+    width: float,
+    unit: str = "optimiser steps",
 ) -> Figure:
-    """Accuracy against all optimiser steps, mean and standard deviation over seeds. Some points are annotated with
-    their density, so that one sparsity can be found on every line."""
+    """Accuracy against all that was spent, in `unit`, mean and standard deviation over seeds. Some points are annotated
+    with their density, so that one sparsity can be found on every line."""
     figure, (axes,) = canvas(height=3.8, width=width)
     if dense:
-        places = [point.steps for point in dense], [point.accuracy for point in dense]
+        places = [point.spent for point in dense], [point.accuracy for point in dense]
         axes.scatter(*places, marker="X", s=60, color="#666666", zorder=4, label="dense network")
-    styles = [method_style(task, line.method) for line in lines]
+    styles = [effort_style(task, line) for line in lines]
     for line, style in zip(lines, styles, strict=True):
         several = any(point.deviation for point in line.points)
         axes.errorbar(
-            [point.steps for point in line.points],
+            [point.spent for point in line.points],
             [point.accuracy for point in line.points],
             yerr=[point.deviation or 0 for point in line.points] if several else None,
             **style._asdict(),
             capsize=2,
             elinewidth=0.8,
-            label=line.method.name,
+            label=line.name,
         )
     axes.margins(x=0.06, y=0.1)
-    steps_axis(axes, [point.steps for points in (dense, *(line.points for line in lines)) for point in points])
-    accuracies = {line.method.name: [point.accuracy for point in line.points] for line in lines}
+    spending_axis(axes, unit, [point.spent for points in (dense, *(each.points for each in lines)) for point in points])
+    accuracies = {line.name: [point.accuracy for point in line.points] for line in lines}
     below = accuracy_axis(axes, accuracies, [point.accuracy for point in dense])
     annotate_densities(figure, axes, [(style.color, line.points) for style, line in zip(styles, lines, strict=True)])
     legend_below(figure, axes, columns=2)
     return render(figure, name, caption + below)
 
 
-def steps_axis(axes: Axes, steps: Sequence[float]) -> None:
-    """Optimiser steps, on a log scale if they span more than a factor of 6."""
-    axes.set_xlabel("optimiser steps in all")
-    if max(steps) > 6 * min(steps):
+def effort_style(task: Task, line: EffortLine) -> LineStyle:
+    """That of the method; a second line of one method has its colour with another marker."""
+    if line.note and line.method.kind == TICKETS:
+        return line_style(task.search_names.index(line.method.search) + len(COLOURS))
+    return method_style(task, line.method)
+
+
+def spending_axis(axes: Axes, unit: str, spent: Sequence[float]) -> None:
+    """Optimiser steps or FLOPs, on a log scale if they span more than a factor of 6."""
+    axes.set_xlabel(f"{unit} in all")
+    if max(spent) > 6 * min(spent):
         axes.set_xscale("log")
         log_axis(axes.xaxis)
 
@@ -230,5 +243,5 @@ def annotate_densities(figure: Canvas, axes: Axes, lines: Sequence[tuple[str, Se
     for index in (-1, 0, None):
         for color, points in lines:
             point = points[len(points) // 2 if index is None else index]
-            labels.append((percent(point.density), (point.steps, point.accuracy), color))
+            labels.append((percent(point.density), (point.spent, point.accuracy), color))
     label_points(figure, axes, labels)

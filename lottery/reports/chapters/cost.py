@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
-from lottery.reports.chapters.effort import effort_tables
+from lottery.reports.chapters.effort import effort_tables, flops_parts
 from lottery.reports.comparison.accuracy import rounded
 from lottery.reports.comparison.method_costs import (
     MethodCost,
@@ -41,13 +41,13 @@ COLUMNS = (
 )
 SAVED_BY = ("data", "schedule", "early stop", BATCH_SELECTION.heading)  # parts of the steps saved, columns of their own
 EXPLAINED = (
-    "Steps, examples, extra forward passes and seconds are those of all rounds before the ticket is known. "
-    "Saved: of vanilla IMP's optimiser steps, k full trainings for k prunings, and one more each to find and train. "
-    "Saved against IMP here: of the steps, or training FLOPs, that the most thorough IMP runs among these took to a "
-    "ticket of the same density. FLOPs are zero-aware, "
-    "what a machine would do that skips every dropped weight: forward FLOPs of each layer times its density, three "
-    "times for forward and backward. Other FLOPs: extra passes, validation and test, forward alone. On today's "
-    "hardware dropped weights take as long as kept ones: seconds are what was measured."
+    "Steps, examples, extra forward passes and seconds are those of all rounds before the ticket is known. Saved: of "
+    "vanilla IMP's optimiser steps, k full trainings for k prunings, and one more each to find and train. Saved "
+    "against IMP here: of the steps, or training FLOPs, that the most thorough IMP runs among these took to a ticket "
+    "of the same density. FLOPs are zero-aware, what a machine would do that skips every dropped weight: forward "
+    "FLOPs of each layer times its density, three times for forward and backward; where the gradient of dropped "
+    "weights is computed as well, one of them dense. Other FLOPs: extra passes, validation and test, forward alone. "
+    "On today's hardware dropped weights take as long as kept ones: seconds are what was measured."
 )
 
 
@@ -55,14 +55,15 @@ def cost_parts(task: Task) -> list[Part]:
     """Figures and tables; nothing for runs that do not record their cost."""
     costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method)]
     if not costs:
-        return []
+        return flops_parts(task)
     rows = [cost_row(cost, costs) for cost in costs]
     shared = last_shared(costs)
     newest = [row for row, cost in zip(rows, costs, strict=True) if cost in shared]
     short = cost_table(f"cost_{task.stem}", f"Finding {which_ticket(shared)}, {task.name}; means over seeds.", newest)
     whole = cost_table(f"cost_by_round_{task.stem}", f"The same after every round, {task.name}.", rows, folded=True)
     definitions = Folded("What the columns mean", [Paragraph(EXPLAINED)])
-    return [*flops_warnings(costs), cost_figure(task, costs), short, definitions, whole, *effort_tables(task)]
+    figure = cost_figure(task, costs)
+    return [*flops_warnings(costs), figure, short, definitions, whole, *effort_tables(task), *flops_parts(task)]
 
 
 def cost_table(tag: str, caption: str, rows: list[list], folded: bool = False) -> Table:
