@@ -83,6 +83,9 @@ class GradientGrowth(DropAndGrow):
         step.optimizer.zero_grad()
         return True
 
+    def describe(self, steps: int) -> str:
+        return f"{super().describe(steps)}, in place of an optimiser step each"
+
     def dense_gradient_examples(self, trained_on: int) -> int:
         return sum(record["examples"] for record in self.records)
 

@@ -74,8 +74,9 @@ class SparseTraining(SingleTraining):
 
     def notes(self) -> list[str]:
         model, kept = self.context.model, counted(round(self.config.density * size(self.initial.mask)), "weight")
-        where = "of" if self.method.begins_sparse else "down to"
-        plan = f"{self.method.name}: {self.updates.describe(self.steps)}, {where} {kept}"
+        spread = self.config.distribution and DISTRIBUTIONS[self.config.distribution].name
+        end = f"; {kept} at any time, {spread}" if self.method.begins_sparse else f", down to {kept}"
+        plan = f"{self.method.name}: {self.updates.describe(self.steps)}{end}"
         loaded = [*self.loaded.description, *self.loaded.notes]
         return [*loaded, *network_notes(model, self.context.prune_classifier), plan]
 

@@ -172,6 +172,10 @@ BAD = [
     ),
     ("--method rigl --density 0.1 --update_every 1", "takes the place of an optimiser step.*give 2 or more"),
     ("--method set --density 0.1 --update_from 0.5 --update_until 0.5", "are both 0.5.*--method static"),
+    (
+        "--method rigl --density 0.1 --update_until 0.001 --arch tests.networks:tiny --batch_size 64 --epochs 2",
+        "--update_until 0.001 leave no step between them of the 42 that there are",
+    ),
     ("--method set --density 0.1 --update_from 0.9", "--update_from 0.9 lies after --update_until 0.77"),
     ("--method set --density 0.1 --prune_type rewind_lt", "sparse from the first step on.*give lt"),
     ("--method set --density 0.1 --mask_dir README.md", "begins with a random mask of --density: omit it"),
