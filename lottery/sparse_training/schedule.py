@@ -78,8 +78,8 @@ def update_schedule(config: SparseTrainingConfig, steps: int, rewinding: int = 0
     first = min(max(round(config.update_from * steps), rewinding), last)
     if method.begins_sparse and first == last:
         raise InputError(
-            f"--update_from {config.update_from} and --update_until {config.update_until} leave no step between them of "
-            f"the {steps} that there are: the mask would never change, which is --method static"
+            f"--update_from {config.update_from} and --update_until {config.update_until} leave no step between them "
+            f"of the {steps} that there are: the mask would never change, which is --method static"
         )
     return UpdateSchedule(first, last, config.update_every or max(method.least, round(steps / method.updates)))
 
