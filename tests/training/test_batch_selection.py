@@ -196,7 +196,9 @@ def test_the_progress_bar_ends_full(selected, tmp_path, monkeypatch, kind):
     )
     flags = {"imp": f"{REWIND} --pruning_times 2", "train": f"{SETTINGS} --init_dir {selected / '1checkpoint.pth.tar'}"}
     run(kind, f"{flags[kind]} {SAVING} {SELECTED}", tmp_path / "whole")
-    run_killed(monkeypatch, kind, f"{flags[kind]} {SAVING} {SELECTED}", tmp_path / "broken", every=3 if kind == "train" else 7)
+    run_killed(
+        monkeypatch, kind, f"{flags[kind]} {SAVING} {SELECTED}", tmp_path / "broken", every=3 if kind == "train" else 7
+    )
     taken = read_summary(tmp_path / "whole" / "summary.json")["costs"]["steps"]
     assert len(ends) > 3 and ends[0] == ends[-1] == (taken, taken)
 
