@@ -20,7 +20,7 @@ from tests.helpers import ROOT
 # A module may import from its own layer and from those above it in this list. Top-level modules that are not named
 # are scripts, the last layer.
 LAYERS = [
-    ["utils", "lottery", "lottery.terminal"],  # "lottery" is lottery/__init__.py alone
+    ["utils", "lottery", "lottery.ranks", "lottery.terminal"],  # "lottery" is lottery/__init__.py alone
     ["pruner", "dataset", "models", "lottery.patterns"],
     ["lottery.checkpointing"],
     ["lottery.readers"],

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from lottery import ranks
 from lottery.analysis.stability import STABLE
 from lottery.checkpointing.atomic_file import write_atomically
 from lottery.terminal import Column, table_lines
@@ -43,7 +44,9 @@ def figure_title(result: dict, sparsity: float) -> str:
 
 
 def draw_line(points: Sequence[dict], path: Path, title: str) -> None:
-    """Plot error and loss along the line, as a PNG."""
+    """Plot error and loss along the line, as a PNG, on the first rank."""
+    if not ranks.is_first():
+        return
     import matplotlib
 
     matplotlib.use("Agg")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dataset import random_subset
+from lottery import ranks
 from lottery.analysis.config import StabilityConfig
 from lottery.analysis.stability import STABLE, angle, barrier, distance, interpolate, reestimate_
 from lottery.analysis.stability_output import MEASURED, draw_line, figure_title, points_table, result_lines
@@ -73,12 +74,12 @@ class StabilityRun:
         directories = [RunDirectory(copy.training.run.save_dir) for copy in self.copy_configs]
         with open_run(self.run_config, self.settings, inputs, copies=directories) as resume_point:
             if not resume_point.saved:
-                check_unused(directories)
+                ranks.from_first(lambda: check_unused(directories))
             self.context.progress.log(*(f"note: {note}" for note in resume_point.notes))
             self.resume(resume_point) if resume_point.saved else self.save()  # from now on the directory is this run's
             for copy in self.copy_configs:
                 self.train(copy)
-            first, second = map(TrainedCopy.read, directories)
+            first, second = ranks.from_first(lambda: [TrainedCopy.read(each) for each in directories])
             self.measure(first, second)
             self.finish(first, second)
 

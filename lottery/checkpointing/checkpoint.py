@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lottery import ranks
 from lottery.checkpointing.atomic_file import DamagedFile, verify_checksum, write_atomically
 from pruner import Mask, Weights
 from utils import InputError
@@ -28,8 +29,10 @@ FORMAT = 2  # of the keys that only this code reads; raised when older files can
 
 
 def write(path: Path, content: dict) -> None:
-    """Save `content` atomically and with a checksum. RunError, with the old file untouched, if it cannot be written."""
-    write_atomically(path, partial(torch.save, on_cpu(content)), checksum=True)
+    """Save `content` atomically and with a checksum, on the first rank. RunError, with the old file untouched, if it
+    cannot be written."""
+    if ranks.is_first():
+        write_atomically(path, partial(torch.save, on_cpu(content)), checksum=True)
 
 
 def on_cpu(content):

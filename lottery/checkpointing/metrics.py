@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lottery import ranks
 from lottery.checkpointing.atomic_file import write_atomically, writing
 
 TENSORBOARD_TAGS = {  # column of a line -> tag of the curve
@@ -151,5 +152,5 @@ def write_lines(path: Path, lines: Sequence[dict]) -> None:
 
 
 def _write(path: Path, text: bytes) -> None:
-    if not path.exists() or path.read_bytes() != text:
+    if ranks.is_first() and not (path.exists() and path.read_bytes() == text):
         write_atomically(path, lambda file: file.write(text))

@@ -4,8 +4,10 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from lottery import ranks
 from lottery.checkpointing import overwrite_flag
 from lottery.checkpointing.atomic_file import DamagedFile, has_checksum
 from lottery.checkpointing.backup import back_up_, backup_path, check_backup_path, is_worth_keeping, repair_
@@ -25,27 +27,36 @@ def open_run(
     inputs: Sequence[Path | None],
     copies: Sequence[RunDirectory] = (),
 ) -> Iterator["ResumePoint"]:
-    """Lock the run's directory for this process and bring it to where the run begins or resumes.
+    """Lock the run's directory for this process and bring it to where the run begins or resumes; of several ranks the
+    first does so for all.
 
     `inputs` are files that the run reads, which --overwrite must not remove; `copies` are directories within it that
     belong to the run, those of trainings that it makes with main_train.py. InputError, with nothing touched, where the
     command may neither begin there nor resume what is there (`find_resume_point`).
     """
+    with ExitStack() as held:
+        yield ranks.from_first(partial(lock_and_prepare, held, run, settings, inputs, copies))
+
+
+def lock_and_prepare(
+    held: ExitStack, run: RunConfig, settings: Mapping, inputs: Sequence[Path | None], copies: Sequence[RunDirectory]
+) -> "ResumePoint":
+    """`open_run` on one rank; the lock is `held` on to. What --overwrite replaces, it has replaced before torchrun
+    started the ranks again."""
     directory = RunDirectory(run.save_dir)
-    with locked(directory):
-        with lock_existing(copies):
-            repair_([directory, *copies])
-            found = find_resume_point(
-                directory,
-                settings,
-                resume=run.resume,
-                checkpoint=run.checkpoint,
-                overwrite=run.overwrite,
-                inputs=inputs,
-                copies=copies,
-            )
-            resume_point = prepare_directory(directory, found, copies)
-        yield resume_point
+    held.enter_context(locked(directory))
+    with lock_existing(copies):
+        repair_([directory, *copies])
+        found = find_resume_point(
+            directory,
+            settings,
+            resume=run.resume,
+            checkpoint=run.checkpoint,
+            overwrite=run.overwrite and not ranks.is_restarted(),
+            inputs=inputs,
+            copies=copies,
+        )
+        return prepare_directory(directory, found, copies)
 
 
 @contextmanager

@@ -47,6 +47,7 @@ VALUES_BEFORE = {
     "distribution": None,
     "drop_fraction": None,
     "drop": None,
+    "shards": 1,
 }
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lottery.cli.reading_flags import check_reading
+from lottery.cli.shards import check_shards
 from lottery.formats.registry import folder_format
 from lottery.readers.registry import DATA, DATASETS, check_source
 from lottery.search.config import PRUNING_TIMES, RATE
@@ -37,6 +38,7 @@ def check(args: argparse.Namespace, made_later: Container[str] = ()) -> None:
         raise InputError("--tensorboard needs a package that is not installed: pip install tensorboard")
     check_recipe(args)
     check_batch_selection(args)
+    check_shards(args)
 
 
 def check_data(args: argparse.Namespace) -> None:

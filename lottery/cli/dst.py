@@ -17,6 +17,7 @@ from lottery.cli import checks, flags, search_flags
 from lottery.cli.configs import from_flags, ticket_config, training_config
 from lottery.cli.parser import Parser
 from lottery.cli.retraining import with_retraining
+from lottery.cli.shards import add_shards
 from lottery.cli.types import number, positive_int, share
 from lottery.sparse_training.config import DROPS, METHODS, OPTIONS, SparseTrainingConfig
 from lottery.tickets.layer_quotas import DISTRIBUTIONS
@@ -27,6 +28,7 @@ SCRIPT = str(Script.DST)
 
 def parser() -> Parser:
     parser = flags.parser(__doc__)
+    add_shards(parser)
     group = parser.add_argument_group("how the mask changes")
     group.add_argument(
         "--method",

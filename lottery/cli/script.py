@@ -4,9 +4,11 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 
+from lottery import ranks
 from lottery.checkpointing import overwrite_flag
 from lottery.checkpointing.signals import Interrupted, interruptible
 from lottery.cli.parser import UnknownFlag
+from lottery.cli.registry import flag_names
 from lottery.cli.suggestions import explain
 from lottery.terminal import Verbatim, print_lines
 from utils import InputError, RunError, is_out_of_memory
@@ -28,21 +30,23 @@ def run_script(
     """
     overwrite_flag.reset()
     try:
-        with interruptible():
+        with interruptible(), ranks.only_first_speaks():
+            check_ranks(name)
             work(argv)
+            ranks.leave()
     except UnknownFlag as error:
-        return _fail(name, f"error: {explain(error, name)}", 2)
+        return _fail(name, error, f"error: {explain(error, name)}", 2)
     except InputError as error:
-        return _fail(name, f"error: {error}", 2)
+        return _fail(name, error, f"error: {error}", 2)
     except (RunError, OSError) as error:
-        return _fail(name, f"error: {error}", 1)
+        return _fail(name, error, f"error: {error}", 1)
     except Interrupted as signal:
         again = f"; what it found is kept. To go on: {resuming_command(name, argv)}" if goes_on else ""
-        return _fail(name, f"{signal}{again}", signal.status)
+        return _fail(name, signal, f"{signal}{again}", signal.status)
     except (MemoryError, RuntimeError, ImportError) as error:
         if not is_out_of_memory(error):
             raise
-        return _fail(name, f"error: out of memory; what was written is kept. {out_of_memory}", 1)
+        return _fail(name, error, f"error: out of memory; what was written is kept. {out_of_memory}", 1)
     return 0
 
 
@@ -50,10 +54,18 @@ def resuming_command(name: str, argv: Sequence[str] | None) -> str:
     """The command that resumes this run: the same one, without --overwrite if that has been carried out."""
     script, given = (sys.argv[0], sys.argv[1:]) if argv is None else (name, argv)
     kept = [flag for flag in given if flag != "--overwrite" or not overwrite_flag.is_done()]
-    return shlex.join(["python", script, *kept])
+    return shlex.join([*ranks.launcher(), script, *kept])
 
 
-def _fail(name: str, message: str, status: int) -> int:
-    line = f"{name}: {message}"
+def check_ranks(name: str) -> None:
+    """InputError if torchrun started several processes of a script that is for one."""
+    if ranks.count() > 1 and "shards" not in flag_names(name):
+        raise InputError(f"torchrun started {ranks.count()} processes, this script computes in one: start it by python")
+
+
+def _fail(name: str, error: BaseException, message: str, status: int) -> int:
+    if not ranks.speaks_of(error):
+        return status
+    line = f"{name}: {message}" if ranks.is_first() else f"{name}: rank {ranks.rank()}: {message}"
     print_lines(line if status in (1, 2) else Verbatim(line), stream=sys.stderr)  # a signal's has a command to paste
     return status

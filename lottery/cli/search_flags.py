@@ -2,6 +2,7 @@
 
 from lottery.cli.flags import add_rewind_lr
 from lottery.cli.parser import Parser
+from lottery.cli.shards import add_shards
 from lottery.cli.types import count_from_0, densities, number, path, pattern, positive_int, share
 from lottery.patterns import LARGEST
 from lottery.search.config import PRUNING_TIMES, RATE
@@ -15,7 +16,8 @@ REWINDING = {
 
 
 def add_pruning(flags: Parser, prune_types: tuple[str, ...]) -> None:
-    """Iterative magnitude pruning and rewinding, with the given choices of `REWINDING`."""
+    """Iterative magnitude pruning and rewinding, with the given choices of `REWINDING`, on one GPU or many."""
+    add_shards(flags)
     group = flags.add_argument_group("iterative magnitude pruning")
     group.add_argument(
         "--pruning_times",

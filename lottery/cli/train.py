@@ -15,6 +15,7 @@ from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags
 from lottery.cli.configs import ticket_training_config
 from lottery.cli.parser import Parser
+from lottery.cli.shards import add_shards
 from lottery.retraining.config import RetrainingConfig
 from lottery.retraining.rules import RULES, check_schedule
 from lottery.tickets.controls import CONTROLS
@@ -32,6 +33,7 @@ def parser() -> Parser:
 def training_parser(doc: str) -> Parser:
     """What a training takes, whatever gives it the order of its examples."""
     parser = flags.parser(doc)
+    add_shards(parser)
     group = parser.add_argument_group("the ticket")
     flags.add_ticket(group, "dense")
     group.add_argument(

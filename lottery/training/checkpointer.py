@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dataset import to_input
+from lottery import ranks
 from lottery.checkpointing.checkpoint import FORMAT, masked_state, read, split_state, write
 from lottery.checkpointing.metrics import Metrics, write_summary
 from lottery.checkpointing.resume import ResumePoint
@@ -98,7 +99,9 @@ class Checkpointer:
 
     def save(self, training: TrainingRun, init_weight: Weights | None, init_step: int | None, **more: object) -> None:
         """Keep the training as it stands, the weights that its ticket starts from and the optimiser steps to them, if
-        they are known, and `more` that its script needs to go on."""
+        they are known, and `more` that its script needs to go on. The first rank does."""
+        if not ranks.is_first():
+            return
         due = not training.history or training.finished or self.save_timer.due()
         now = self.state(training, init_weight, init_step, more)
         now = now if due else now.frozen()
@@ -149,9 +152,9 @@ class Checkpointer:
         """The training as it was saved, its weights, mask and momentum in the step; the records are brought to where it
         stands, after these finished `rounds`. Logs from where it goes on."""
         training = restore_training(resume_point, recipe, self.context)
-        self.metrics.resume(
-            training.round or 0, density(training.ticket.mask), training.history, rounds, read_history=self.read_history
-        )
+        if ranks.is_first():
+            kept = density(training.ticket.mask)
+            self.metrics.resume(training.round or 0, kept, training.history, rounds, read_history=self.read_history)
         return training
 
     def read_history(self, round: int) -> list[dict] | None:
@@ -224,6 +227,6 @@ def first_step_in(saved: dict, recipe: Recipe) -> int:
 def best_weights(file: Path) -> Weights:
     """The weights at the best epoch, zero where dropped; RunError if the file is gone or damaged."""
     try:
-        return split_state(read(file)["state_dict"])[0]
+        return split_state(ranks.from_first(lambda: read(file))["state_dict"])[0]
     except InputError as error:
         raise RunError(f"the end of a round needs its best network: {error}") from None

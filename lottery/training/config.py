@@ -27,6 +27,7 @@ class ArithmeticConfig:
 
     precision: str = "auto"  # auto, fp32, tf32 or bf16
     compile: Annotated[str, NOT_RECORDED] = "auto"  # auto, on or off
+    shards: int = 1  # parts of a batch that are computed by themselves, which ranks share out
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dataset import Images, Split, read_permutation
+from lottery import ranks
 from lottery.readers.image_files import ImageFiles
 from lottery.readers.registry import read_source
 from lottery.readers.source import Source
@@ -108,11 +109,13 @@ def build_context(
     keep_freed_memory()
     run, progress = config.run, Progress(config.run.print_freq)
     device = pick_device(config.device.gpu, progress.log)
+    ranks.join(device.type)
     precision = pick_precision(config.arithmetic.precision, device)
     set_determinism(device, config.device.deterministic)
     found = build_model_and_data(config.data, config.model, run.seed, device)
     if prune_also:
         found.model.also_pruned = also_pruned(found.model, prune_also)
+    shards = config.arithmetic.shards
     arithmetic = {
         "precision": precision,
         "compile": config.arithmetic.compile,
@@ -127,7 +130,7 @@ def build_context(
             "notes": [*run.notes, *found.notes],
             "environment": environment(device) | found.environment | arithmetic,
         },
-        step=Step(found.model, found.train, config.recipe, precision, config.arithmetic.compile, progress.log),
+        step=Step(found.model, found.train, config.recipe, precision, config.arithmetic.compile, progress.log, shards),
         evaluator=Evaluator(found.model, precision, progress.log),
         recipe=config.recipe,
         order_seed=run.seed if order_seed is None else order_seed,
@@ -140,7 +143,8 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
     """Read the data, build the network. InputError where flags, files and network do not go together."""
     if data.split_file:
         read_permutation(data.split_file)  # before the data, which may take long to decode
-    source = data.source or read_source(
+    read = partial(
+        read_source,
         data.dataset,
         data.data,
         data.image_size,
@@ -148,6 +152,7 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
         augmentation=data.augmentation,
         device_memory=free_memory(device),
     )
+    source = data.source or ranks.first_here_first(read)
     found_split = make_split(data, source)
     images = image_spec(source) | fixed_normalization(model.normalization)
     network = move_to_device(initial_model(model, seed, images), device)

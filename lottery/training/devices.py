@@ -9,17 +9,21 @@ from pathlib import Path
 
 import torch
 
+from lottery import ranks
+from lottery.terminal import counted
 from utils import InputError, is_out_of_memory
 
 
 def pick_device(gpu: int | None, log: Callable[[str], object] = print) -> torch.device:
-    """CUDA device number `gpu`; the CPU for -1; for None the first usable GPU, or the CPU if there is none.
+    """CUDA device number `gpu`; the CPU for -1; for None the first usable GPU, or the CPU if there is none. Of several
+    ranks on this machine each takes the usable GPU of its own number.
 
     InputError if the GPU asked for cannot be used. With None, `log` gets a note if the machine has a GPU that cannot.
     """
     if gpu is None:
         usable = usable_gpus()
-        gpu = usable[0] if usable else -1
+        check_enough(usable)
+        gpu = usable[ranks.local_rank()] if usable else -1
         if not usable and (why := why_gpu_is_unused()):
             log(f"note: computing on the CPU: {why}")
     elif gpu != -1:
@@ -35,6 +39,16 @@ def usable_gpus() -> list[int]:
     if not torch.cuda.is_available():
         return []
     return [gpu for gpu in range(torch.cuda.device_count()) if why_not_usable(gpu) is None]
+
+
+def check_enough(usable: list[int]) -> None:
+    """InputError if ranks would have to share a GPU."""
+    if usable and ranks.local_count() > len(usable):
+        raise InputError(
+            f"torchrun started {ranks.local_count()} ranks on this machine, where torch can use "
+            f"{counted(len(usable), 'GPU')}, and each needs one: give --nproc-per-node {len(usable)}, or --gpu -1 to "
+            "compute on the CPU"
+        )
 
 
 def check_gpu(gpu: int, cpu: str = "--gpu -1") -> None:

@@ -3,7 +3,7 @@
 Shapes: n examples that are looked at, b in a batch, C classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from lottery.training.batchnorm_folding import FoldedNetwork
 from lottery.training.fast_step import relative_error
 from lottery.training.labelled_images import LabelledImages
 from lottery.training.precision import autocast, matmul_precision
+from lottery.training.shards import join_parts
 from models.custom import UserNetwork
 from utils import one_line
 
@@ -61,9 +62,11 @@ class Evaluator:
                 self.network = self.choose_network(to_input(data.at(slice(128))))
             elif isinstance(self.network, FoldedNetwork):
                 self.network.refresh_()
-            batches = data.batches(indices.split(batch_size(data)))
-            parts = [self.evaluate_batch(images, labels, function) for images, labels in batches]
-        return torch.cat(parts)
+
+            def evaluate(batches: Sequence[Tensor]) -> list[Tensor]:
+                return [self.evaluate_batch(images, labels, function) for images, labels in data.batches(batches)]
+
+            return join_parts(indices.split(batch_size(data)), evaluate)
 
     def evaluate_batch(self, images: Tensor, labels: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         with torch.inference_mode():

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from lottery import ranks
 from lottery.training.batch_selection import BatchSelection
 from lottery.training.dropped_weights import DroppedWeights
 from lottery.training.optimizers import mean_second_moment, optimizer_state, reset_
@@ -129,13 +130,17 @@ class FastStep:
         return [name for name in found if name not in self.failed]
 
     def try_variant(self, name: str, plain: Update, visits: Tensor) -> StepVariant | None:
-        """The variant of this name if it computes what `plain` does, otherwise None."""
+        """The variant of this name if it computes what `plain` does, on all ranks, otherwise None."""
         fast = partial(self.step.update, network=self.compiled) if name.startswith("compiled") else plain
+        variant = None
         try:
-            return StepVariant(name, self.check_against_plain(plain, fast, visits))
+            variant = StepVariant(name, self.check_against_plain(plain, fast, visits))
         except Exception as error:  # compilers, drivers and users' networks raise many kinds
             self.failed[name] = one_line(error)
+        if not ranks.all_agree(variant is not None):
+            self.failed.setdefault(name, "another rank cannot use it")
             return None
+        return variant
 
     @property
     def pool(self) -> tuple[int, int] | None:

@@ -90,12 +90,14 @@ def fit(
         now = coming if begin else selected(coming, number)
         left_out = now is not coming
         plan = batches(now.shape[1], recipe.batch_size) if left_out else whole
-        seed_generators(torch_seed(seed, round, number))
+        epoch_seed = torch_seed(seed, round, number)
+        seed_generators(epoch_seed)
         step.begin_epoch_()
         snapshots = {}
         arriving = step.data.training_batches(now, plan[begin:], (seed, round, number))
         for place, batch in enumerate(arriving, begin):
             step.lr.fill_(recipe.lr_at(number, place, len(plan)))
+            step.position = epoch_seed, place
             done = number * len(whole) + place
             if updates is None or not updates.before_step_(step, done, batch):
                 step(batch)
@@ -103,6 +105,7 @@ def fit(
                 snapshots[done + 1] = copy_weights(step.model)
             tick()
         coming = epoch_visits(number + 1) if number + 1 < recipe.epochs else None
+        step.end_epoch_()
         lr = recipe.lr_at(number, len(plan) - 1, len(plan))
         seen = now[0, plan[begin].start :] if begin or left_out else indices
         stands_for = len(seen) if begin else len(indices)  # weights make up for the examples that are left out

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from lottery import ranks
 from lottery.checkpointing.atomic_file import write_atomically
 
 FEW = 20  # epochs whose points are drawn large, since lines between them say little or are not there
 
 
 def draw_curves(history: Sequence[dict], path: Path, title: str) -> None:
-    """Training, validation and test accuracy by epoch, as a PNG."""
+    """Training, validation and test accuracy by epoch, as a PNG, which the first rank draws."""
+    if not ranks.is_first():
+        return
     import matplotlib
 
     matplotlib.use("Agg")

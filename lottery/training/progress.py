@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from tqdm import tqdm
 
+from lottery import ranks
 from lottery.terminal import Column, fitting_table, terminal_width, wrapped
 
 HEADINGS_EVERY = 20  # rows of a table: fewer than a terminal has lines, so that headings are always in view
@@ -35,9 +36,8 @@ class Progress:
     def expect(self, total: int, what: str, unit: str = "step") -> None:
         """Label the bar and set its total, the steps of the whole job; an upper bound if rounds may stop early."""
         if self.bar is None:
-            self.bar = tqdm(
-                initial=self.done, unit=f" {unit}", disable=None, dynamic_ncols=True, miniters=self.print_freq
-            )
+            shown = {"disable": None if ranks.is_first() else True, "dynamic_ncols": True}
+            self.bar = tqdm(initial=self.done, unit=f" {unit}", miniters=self.print_freq, **shown)
         self.bar.total = total
         self.describe(what)
 

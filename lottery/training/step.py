@@ -4,6 +4,7 @@ Shapes: N examples in the training set, b in a batch.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from lottery.training.labelled_images import LabelledImages
 from lottery.training.optimizers import build_optimizer, optimizer_state, reset_, weight_state
 from lottery.training.precision import autocast, matmul_precision
 from lottery.training.recipe import Recipe
+from lottery.training.shards import build_shards
 from models.network_state import tensors
 from pruner import Mask, Ticket, Weights
 
@@ -31,6 +33,9 @@ class Step:
 
     `compile` "auto": on CUDA the step is captured as a graph. "on": the network is compiled by torch.compile as well,
     on any device. "off": operations run one by one. `log` gets one note if a faster variant cannot be used.
+
+    A batch is cut into so many `shards` (shards.py). `position`, the epoch's seed and the number of the step in it, is
+    what each of several shards draws its random numbers by.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class Step:
         precision: str = "fp32",
         compile: str = "off",
         log: Callable[[str], object] = print,
+        shards: int = 1,
     ):
         self.model, self.data, self.precision = model, data, precision
         self.device = data.device
@@ -54,6 +60,7 @@ class Step:
         self.optimizer = build_optimizer(self.trained, self.lr, recipe)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.right = torch.zeros(len(data), dtype=torch.bool, device=self.device)  # (N,) at the last visit
+        self.shards, self.position = build_shards(model, self.trained, shards, self.device), (0, 0)
         self.fast_step = FastStep(self, recipe.batch_size, compile, log)
 
     def begin_epoch_(self) -> None:
@@ -61,6 +68,14 @@ class Step:
         self.model.train()
         self.loss_sum.zero_()
         self.fast_step.begin_epoch()
+        if self.shards:
+            self.shards.begin_epoch_(self.right, self.selection)
+
+    def end_epoch_(self) -> None:
+        """What ranks have each seen of an epoch is joined; RunError unless they hold the same weights."""
+        if self.shards:
+            state = [*tensors(self.model).values(), *self.kept.values(), *self.momentum()]
+            self.shards.end_epoch_(self.right, self.selection, state)
 
     def __call__(self, visits: Tensor) -> None:
         """Train on a batch of `dataset.visits`, int64 (4, b), by the fastest variant of `update`."""
@@ -74,17 +89,28 @@ class Step:
     def differentiate(self, visits: Tensor, network: Callable[[Tensor], Tensor]) -> None:
         """The part of a step that changes no weight: batch norm's statistics, what is recorded of the batch, and the
         gradients, in `grad` of the parameters. They are dense: those of dropped weights are there, too."""
+        self.optimizer.zero_grad()
+        if self.shards:
+            loss = self.shards.backward(visits, partial(self.backward, network), self.position)
+        else:
+            loss = self.backward(network, visits)
+        self.loss_sum += loss * visits.shape[1]
+
+    def backward(self, network: Callable[[Tensor], Tensor], visits: Tensor, share: float = 1.0) -> Tensor:
+        """Leave the gradients of the mean loss of these examples, which are this share of a batch, times the share;
+        the loss, times the share. Who is right is kept."""
         index, images = visits[0], self.data.training_images(visits)
         labels = self.data.labels[index]
-        self.optimizer.zero_grad()
         with matmul_precision(self.device, self.precision):
             with autocast(self.device, self.precision):
                 logits = network(to_input(images))
             logits = logits.float()
             loss = self.loss(logits, labels, index)
+            if share != 1:
+                loss = loss * share
             loss.backward()
         self.right[index] = logits.detach().argmax(1) == labels
-        self.loss_sum += loss.detach() * len(index)
+        return loss.detach()
 
     def optimize_(self) -> None:
         """The rest of a step: the weights go along the gradients, under the mask."""

@@ -25,6 +25,7 @@ TRAINING_SETTINGS: tuple[str, ...] = (
     "val_fraction",  # decides which examples train
     "normalization",
     "augmentation",
+    "shards",  # whose examples batch norm normalises together
 )
 # Beginnings of settings that may differ by seed: the checksum of a given set, a round of the run that is followed.
 BY_SEED = ("PrAC set of round", "like_run, round", "steps_of, round")
