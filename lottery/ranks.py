@@ -99,15 +99,17 @@ def known_to_all(error: Failure) -> Failure:
 def speaks_of(error: BaseException) -> bool:
     """Whether this rank, which fails, is to say why.
 
-    The first one is. Another waits a moment, in which torchrun ends it if the first fails as well, as it does on the
-    same wrong flags; and says nothing of what the first knows, of ranks that are lost, or of signals, which go to all.
+    The first one is. Another waits, since torchrun ends all ranks when one has ended: where the first fails as well, as
+    it does on the same wrong flags, it is to speak before that. Of what all know, of ranks that are lost and of
+    signals, which go to all, another says nothing.
     """
     if is_first():
         return True
-    if isinstance(error, LostRank) or getattr(error, "known_to_all", not isinstance(error, Exception)):
+    if not isinstance(error, Exception):
         return False
-    time.sleep(5 * GRACE)
-    return True
+    known = isinstance(error, LostRank) or hasattr(error, "known_to_all")
+    time.sleep((60 if known else 5) * GRACE)
+    return not known
 
 
 # --- what they tell each other ----------------------------------------------------------------------------------------
