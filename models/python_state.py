@@ -7,7 +7,7 @@ is valid only as long as this state is the same.
 
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -157,6 +157,19 @@ def python_state_kept(model: nn.Module) -> Iterator[None]:
             for held, values in (module._parameters, parameters), (module._buffers, buffers):
                 held.clear()
                 held.update(values)
+
+
+@contextmanager
+def generators_seeded(seed_: Callable[[], object]) -> Iterator[None]:
+    """Within, generators are as `seed_` leaves them. Afterwards Python's and NumPy's global ones are as before, so that
+    nothing has changed, unless something within drew from them."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    seed_()
+    begun = _generators()
+    yield
+    if _generators() == begun:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 @contextmanager

@@ -263,6 +263,7 @@ def cuda_api() -> dict[str, object]:
         "graph": recorded,
         "graph_pool_handle": new_pool,
         "current_stream": lambda *_: gpu.stream,
+        "is_current_stream_capturing": lambda: gpu.recording is not None,
         "default_stream": lambda *_: gpu.default_stream,
         "set_stream": lambda stream: setattr(gpu, "stream", stream),
         "stream": on_stream,

@@ -6,6 +6,7 @@ Processes are forked from one that has imported torch. As torchrun does, the lau
 starts all again if restarts are left.
 """
 
+import itertools
 import os
 import signal
 import socket
@@ -88,12 +89,13 @@ def end(running: Sequence[Running], number: int) -> None:
 # --- a network that goes wrong ----------------------------------------------------------------------------------------
 
 
+PASSES = itertools.count(1)  # those of this process
+
+
 class Faulty(nn.Module):
     """A small network with dropout. On the rank FAULTY_RANK its pass number FAULTY_PASS in train mode, if these
     variables are set, ends the process, or changes one of its weights: FAULT is "dies" or "changes". The process dies
     in its first life alone."""
-
-    passes = 0
 
     def __init__(self, num_classes: int):
         super().__init__()
@@ -102,10 +104,9 @@ class Faulty(nn.Module):
         self.unused = nn.Parameter(torch.ones(3))
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.training and os.environ.get("FAULTY_RANK") == os.environ.get("RANK"):
-            Faulty.passes += 1
-            if str(Faulty.passes) == os.environ.get("FAULTY_PASS"):
-                self.fail()
+        here = os.environ.get("FAULTY_RANK", "none") == os.environ.get("RANK")
+        if self.training and here and str(next(PASSES)) == os.environ["FAULTY_PASS"]:
+            self.fail()
         return self.fc(self.dropout(self.features(images)))
 
     def fail(self) -> None:

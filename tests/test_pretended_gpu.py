@@ -123,6 +123,19 @@ def test_a_search_for_prac_sets(tmp_path, sets):
     run("main_PrAC_imp", f"{REWIND} --data_prune {sets.replace(' ', ' --cep ')}", tmp_path)
 
 
+def test_batches_in_shards_some_examples_left_out(tmp_path):
+    run("main_train", f"{QUICK} --shards 4 --batch_selection infobatch", tmp_path)
+
+
+def test_a_network_that_draws_in_shards(tmp_path):
+    """Each shard has a seed of its own, which a recording cannot set."""
+    flags = f"{QUICK} --shards 2".replace("tests.networks:tiny", "tests.ranks:faulty")
+    said = on_gpu("main_train", flags, "--save_dir", tmp_path)
+    assert "each shard draws random numbers by a seed of its own, which a recorded step would not set" in said
+    (row,) = json.loads((tmp_path / "summary.json").read_text())["rounds"]
+    assert row["step"] == "plain" and row["folded"]
+
+
 @pytest.mark.parametrize("recipe", ["--nesterov --schedule cosine", "--optimizer adam --label_smoothing 0.1"])
 def test_a_recipe_and_going_on_with_it(tmp_path, recipe):
     run("main_imp", f"{REWIND} --pruning_times 1 --rewind_lr {recipe}", tmp_path / "imp")
@@ -328,7 +341,13 @@ def test_the_benchmark_of_selection():
 
 @pytest.mark.parametrize(
     "recipe",
-    ["", "--schedule linear --nesterov", "--optimizer adam --label_smoothing 0.1", "--batch_selection infobatch"],
+    [
+        "",
+        "--schedule linear --nesterov",
+        "--optimizer adam --label_smoothing 0.1",
+        "--batch_selection infobatch",
+        "--shards 2",
+    ],
 )
 def test_captured_training_is_the_plain_one_to_the_bit(tmp_path, recipe):
     """Over rounds: replays see each step's learning rate, which warms up and falls, each batch and each mask."""

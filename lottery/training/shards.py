@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from lottery import ranks
 from lottery.training.batch_selection import UNSEEN, BatchSelection
+from models.python_state import generators_seeded
 from utils import InputError, RunError, listed, seed_generators, torch_seed
 
 Backward = Callable[[Tensor, float], Tensor]
@@ -118,13 +119,15 @@ class Shards:
         graph, which cannot seed anew, and the network has been seen to draw."""
         if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
             if self.draws:
-                raise RuntimeError("each shard draws random numbers by a seed of its own, which a recording has not")
+                raise RuntimeError(
+                    "each shard draws random numbers by a seed of its own, which a recorded step would not set"
+                )
             yield
             return
-        seed_generators(seed)
-        before = generator_state(self.device)
-        yield
-        self.draws = self.draws or not torch.equal(before, generator_state(self.device))
+        with generators_seeded(partial(seed_generators, seed)):
+            before = generator_state(self.device)
+            yield
+            self.draws = self.draws or not torch.equal(before, generator_state(self.device))
 
     # --- an epoch -----------------------------------------------------------------------------------------------------
 
