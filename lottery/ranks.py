@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -82,12 +83,18 @@ def launcher() -> list[str]:
 
 @contextmanager
 def only_first_speaks() -> Iterator[None]:
-    """Within, what ranks other than the first print goes nowhere; their errors, on stderr, do."""
+    """Within, what ranks other than the first print goes nowhere; their errors, on stderr, do. A signal ends them at
+    once, even while they wait for others: they have nothing to save."""
     if is_first():
         yield
         return
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-        yield
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def known_to_all(error: Failure) -> Failure:
@@ -137,9 +144,14 @@ def join(device_type: str) -> None:
         return
     import torch.distributed as dist
 
+    if dist.is_initialized():
+        return
+    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     with _talking():
-        if not dist.is_initialized():
-            dist.init_process_group("cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
+        store, number, ranks = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        # torchrun may keep the store when it starts the ranks again: what the ones before wrote must not be read.
+        store = dist.PrefixStore(f"start {_number('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        dist.init_process_group(backend, store=store, rank=number, world_size=ranks, timeout=TIMEOUT)
 
 
 def leave() -> None:

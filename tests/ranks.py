@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import TCPStore
 
 from lottery.study.processes import Running, start
 from tests.networks import tiny
@@ -36,8 +37,10 @@ def torchrun(
     ranks: int, log: Path, *words: object, restarts: int = 0, environment: Mapping[str, str] | None = None
 ) -> Ended:
     """Run a script on so many ranks to its end."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # one for all starts, as torchrun has it
+    shared = {"MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True", **(environment or {})}
     for restart in range(restarts + 1):
-        with started(ranks, log, words, {"TORCHELASTIC_RESTART_COUNT": str(restart), **(environment or {})}) as running:
+        with started(ranks, log, words, shared | {"TORCHELASTIC_RESTART_COUNT": str(restart)}) as running:
             statuses = wait(running)
         if not any(statuses):
             break

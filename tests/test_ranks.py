@@ -96,7 +96,7 @@ def test_a_signal_ends_all_ranks_with_one_line(alone, tmp_path):
             assert running[0].poll() is None
         for process in running:
             process.terminate()
-        assert wait(running) == [143, 143]
+        assert wait(running) == [143, -15]
     complaint = next(line for line in log.read_text().splitlines() if line.startswith("main_PrAC_imp.py: "))
     assert complaint.startswith("main_PrAC_imp.py: terminated; what it found is kept. To go on: torchrun --nproc-per")
     assert log.read_text().count("terminated") == 1 and "Traceback" not in log.read_text()
