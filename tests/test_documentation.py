@@ -1,8 +1,9 @@
 """The README and docs/: their commands, links, file names, flags and names of code.
 
-Commands of main_*.py, report.py, verify.py and convert.py are run as they stand, shortened by flags that come later and
-so win: on the digits, on a small network, for two epochs, on stand-ins for the files they name. Those in `PARSED`
-(whole studies, benchmarks, stress tests) and the one with --family, which needs large networks, are parsed only.
+Commands of main_*.py, report.py, verify.py and convert.py are run as they stand, those of torchrun by one process,
+shortened by flags that come later and so win: on the digits, on a small network, for two epochs, on stand-ins for the
+files they name. Those in `PARSED` (whole studies, benchmarks, stress tests) and the one with --family, which needs
+large networks, are parsed only.
 """
 
 import re
@@ -76,6 +77,9 @@ def commands(page: Path) -> Iterator[Command]:
             _, *words = (word for word in words if word not in ("-u", "-m"))
             if words[0] not in ("venv", "pytest"):
                 yield Command(words[0], tuple(words[1:]))
+        if words and words[0] == "torchrun":
+            script = next(place for place, word in enumerate(words) if word.endswith(".py"))
+            yield Command(words[script], tuple(words[script + 1 :]))
 
 
 ALL = list(dict.fromkeys(command for page in PAGES for command in commands(page)))

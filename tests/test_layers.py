@@ -49,6 +49,7 @@ TORCHLESS = [  # what --help, bad input and finished runs need: importing torch 
     "models.description",
     "models.units",
     "lottery.patterns",
+    "lottery.ranks",
     "lottery.readers.registry",
     "lottery.formats.registry",
     "lottery.pruning_at_init.criteria",
