@@ -184,8 +184,9 @@ def checksums(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def join_parts(batches: Sequence[Tensor], evaluate: Callable[[Sequence[Tensor]], Sequence[Tensor]]) -> Tensor:
-    """What `evaluate` gives for each of the batches, (b,) -> (b, ...), as one tensor, (n, ...). Each is evaluated by one
-    rank, so that all ranks have the same bits even if they round differently."""
+    """What `evaluate` gives for each of the batches, (b,) -> (b, ...), as one tensor, (n, ...).
+
+    Each is evaluated by one rank, so that all ranks have the same bits even if they round differently."""
     if ranks.count() == 1:
         return torch.cat(list(evaluate(batches)))
     own = range(ranks.rank(), len(batches), ranks.count())

@@ -171,6 +171,7 @@ def test_the_recorded_settings_are_those_of_runs_begun_before():
         "mask_dir": False, "new_classifier": False, "control": None, "rule": None, "rewind_lr": False,
         "order_seeds": [5, 3], "points": 3, "statistics_examples": 2000,
         "normalization": "dataset", "data_in": "memory", "augmentation": "crop",
+        "shards": 1,
         "schedule": "step", "gamma": 0.1, "nesterov": False, "optimizer": "sgd", "label_smoothing": 0.0,
         "batch_selection": None, "selection_rate": 0.5, "selection_until": 0.875,
     }  # fmt: skip

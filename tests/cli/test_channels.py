@@ -45,6 +45,7 @@ def test_the_recorded_settings_are_those_that_runs_have_always_had(tmp_path):
         "channel_weights": "average", "select_examples": None, "select_batch": 128, "layer_tuning": 0.0,
         "memory": 2048, "fine_tune_epochs": 10, "fine_tune_lr": 0.01, "baselines": [], "init_dir": True,
         "normalization": "dataset", "data_in": "memory", "augmentation": "crop",
+        "shards": 1,
         "schedule": "step", "gamma": 0.1, "nesterov": False, "optimizer": "sgd", "label_smoothing": 0.0,
         "batch_selection": None, "selection_rate": 0.5, "selection_until": 0.875,
     }  # fmt: skip

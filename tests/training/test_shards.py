@@ -157,12 +157,12 @@ def test_a_change_of_what_does_not_change_is_none():
 def test_batches_are_joined_in_order(monkeypatch):
     """By as many ranks as one likes: each fills in its own, and knows their form even without any."""
     batches = list(torch.arange(10).split(4))
-    expected = join_parts(batches, lambda batch: batch.double()[:, None] - 5)
+    expected = join_parts(batches, lambda own: [batch.double()[:, None] - 5 for batch in own])
     filled = []
     monkeypatch.setattr("lottery.ranks.maximum_", lambda bytes: filled.append(bytes.clone()))
     for number in range(4):
         monkeypatch.setattr("lottery.ranks.count", lambda: 4)
         monkeypatch.setattr("lottery.ranks.rank", lambda number=number: number)
-        join_parts(batches, lambda batch: batch.double()[:, None] - 5)
+        join_parts(batches, lambda own: [batch.double()[:, None] - 5 for batch in own])
     joined = torch.stack(filled).amax(0).view(torch.float64)
     assert equal_weights({"": expected}, {"": joined})
