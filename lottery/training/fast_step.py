@@ -4,9 +4,7 @@ A step launches hundreds of small kernels; on a GPU the launches take longer tha
 them at once: it replays what it has recorded, at the same addresses, so every input is written into a fixed buffer.
 """
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -15,13 +13,11 @@ from torch import Tensor, nn
 
 from lottery import ranks
 from lottery.training.batch_selection import BatchSelection
-from lottery.training.dropped_weights import DroppedWeights
+from lottery.training.captured_graph import CapturedGraph, Update
 from lottery.training.optimizers import mean_second_moment, optimizer_state, reset_
 from models.custom import UserNetwork
 from models.python_state import PythonState, generators_kept, python_state, python_state_kept
 from utils import listed, one_line
-
-Update = Callable[[Tensor], None]
 
 # How far the change made by a faster step may lie from that of the plain step, relative to the change itself. A step
 # that leaves something out differs by about 1. Rounding errors are small in the forward pass (loss, batch norm); in the
@@ -44,7 +40,9 @@ class PlainStep(Protocol):
     loss_sum: Tensor
     right: Tensor
     selection: BatchSelection | None
-    dropped: DroppedWeights | None
+
+    @property
+    def learned(self) -> list[Tensor]: ...
 
     def update(self, visits: Tensor, network: Callable[[Tensor], Tensor]) -> None: ...
 
@@ -208,73 +206,17 @@ class FastStep:
         return cloned(self.state())
 
     def state(self) -> list[list[Tensor]]:
-        """Everything a step changes: parameters, each kind of the optimiser's state, buffers, loss sum, right
-        predictions, the losses of examples."""
+        """Everything a step changes: weights, each kind of the optimiser's state, buffers, loss sum, right predictions,
+        the losses of examples."""
         step = self.step
         return [
-            [*step.parameters.values(), *(step.dropped.values.values() if step.dropped else ())],
+            step.learned,
             *optimizer_state(step.optimizer),
             list(step.model.buffers()),
             [step.loss_sum],
             [step.right],
             [step.selection.losses] if step.selection else [],
         ]
-
-
-class CapturedGraph:
-    """An update recorded as a CUDA graph for batches of one size.
-
-    Graphs that share a `pool` share memory: they run one after another, and nothing in it outlives a replay. With None
-    the graph gets a new pool.
-    """
-
-    def __init__(
-        self, update: Update, visits: Tensor, pool: tuple[int, int] | None, drop_gradients: Callable[[], None]
-    ):
-        self.visits = visits.clone()
-        stream = torch.cuda.current_stream()
-        warm_up(partial(update, self.visits), stream)
-        drop_gradients()  # the recording allocates its own
-        self.graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(self.graph, pool=pool):
-                update(self.visits)
-        finally:
-            torch.cuda.set_stream(stream)  # a failed recording leaves torch on the capturing stream
-        self.pool = self.graph.pool()
-
-    def __call__(self, visits: Tensor) -> None:
-        self.visits.copy_(visits)
-        self.graph.replay()
-
-
-def warm_up(run: Callable[[], object], stream: torch.cuda.Stream) -> None:
-    """Run what is to be recorded three times, beside `stream`: libraries initialise on first use, which cannot be
-    recorded.
-
-    In the last run, waiting for the device raises; within a recording it would leave CUDA unusable.
-    """
-    beside = torch.cuda.Stream()
-    beside.wait_stream(stream)
-    with torch.cuda.stream(beside):
-        run()
-        run()
-        with errors_on_waiting():
-            run()
-    stream.wait_stream(beside)
-
-
-@contextmanager
-def errors_on_waiting() -> Iterator[None]:
-    """Within, waiting for the device raises, as far as torch detects it."""
-    before = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's note that it does not detect every wait
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
 
 
 def cloned(groups: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:

@@ -74,7 +74,7 @@ class Step:
     def end_epoch_(self) -> None:
         """What ranks have each seen of an epoch is joined; RunError unless they hold the same weights."""
         if self.shards:
-            state = [*tensors(self.model).values(), *self.kept.values(), *self.momentum()]
+            state = [*self.learned, *self.model.buffers(), *self.kept.values(), *self.momentum()]
             self.shards.end_epoch_(self.right, self.selection, state)
 
     def __call__(self, visits: Tensor) -> None:
@@ -173,6 +173,11 @@ class Step:
         """From now on train the weights that the mask drops as well, beginning at 0."""
         self.dropped = DroppedWeights(self.parameters, self.kept)
         self.fast_step.forget()
+
+    @property
+    def learned(self) -> list[Tensor]:
+        """The parameters, and the values of dropped weights where those are trained, too."""
+        return [*self.parameters.values(), *(self.dropped.values.values() if self.dropped else ())]
 
     @property
     def mask(self) -> Mask:
