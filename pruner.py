@@ -14,17 +14,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lottery.bases.basis import Basis
+
 Mask = dict[str, Tensor]
 Scores = dict[str, Tensor]
 Weights = dict[str, Tensor]  # a model's state_dict
 
 
 class Ticket(NamedTuple):
-    """A sparse subnetwork: the weights it keeps, and the values its training starts from."""
+    """A sparse subnetwork: the weights it keeps, and the values its training starts from.
+
+    With a `basis` the mask is one of the weights' coefficients in it.
+    """
 
     mask: Mask
     weights: Weights
     step: int | None = None  # the step of the training schedule after which `weights` were taken, if known
+    basis: Basis | None = None
 
 
 # --- masks -----------------------------------------------------------------------------------------------------------

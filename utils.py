@@ -109,6 +109,7 @@ class RandomStream(IntEnum):
     COVERAGE = 16  # examples of each stratum of difficulty
     GROWN_WEIGHTS = 17  # that sparse evolutionary training grows; its epoch is the step
     IMAGE_VIEWS = 18  # crop and flip of each image that is read from a file
+    BASIS = 25  # the rotation of each layer and axis in a random basis
 
 
 def generator(

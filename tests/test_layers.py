@@ -21,7 +21,7 @@ from tests.helpers import ROOT
 # are scripts, the last layer.
 LAYERS = [
     ["utils", "lottery", "lottery.ranks", "lottery.terminal"],  # "lottery" is lottery/__init__.py alone
-    ["pruner", "dataset", "models", "lottery.patterns"],
+    ["pruner", "dataset", "models", "lottery.patterns", "lottery.bases"],
     ["lottery.checkpointing"],
     ["lottery.readers"],
     ["lottery.training"],

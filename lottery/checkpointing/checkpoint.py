@@ -1,7 +1,9 @@
 """Checkpoints in the format of the 2021 PrAC-LTH code, so that either code loads the other's tickets.
 
 A checkpoint is a dict. The keys shared with that code are `state` (the round), `epoch` (the next one), `state_dict`
-(weights; a masked layer NAME is stored as NAME_orig and NAME_mask, float32), `init_weight` (the rewinding weights,
+(weights; a masked layer NAME is stored as NAME_orig and NAME_mask, float32; where the mask is one of coefficients in
+another basis, whose record is under `basis`, as NAME_orig, the weights, and NAME_kept, which older and other readers
+refuse to take for a mask of weights), `init_weight` (the rewinding weights,
 plain keys), `result` (accuracies by epoch), `best_sa`, and `sequence` (the examples of this round). Every value is a
 tensor or a plain value: files load with ``weights_only=True``, which runs no code from them. Files are written
 atomically; their SHA-256 is verified before unpickling.
@@ -19,11 +21,13 @@ import torch
 from torch import Tensor
 
 from lottery import ranks
+from lottery.bases.basis import Basis
 from lottery.checkpointing.atomic_file import DamagedFile, verify_checksum, write_atomically
 from pruner import Mask, Weights
 from utils import InputError
 
 FORMAT = 2  # of the keys that only this code reads; raised when older files can no longer be resumed
+KEPT = "_kept"  # the ending of the name of a mask of coefficients
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
@@ -120,27 +124,51 @@ def checkpoint_content(
 # --- weights and masks in one state_dict ------------------------------------------------------------------------------
 
 
-def masked_state(weights: Weights, mask: Mask) -> Weights:
+def masked_state(weights: Weights, mask: Mask, ending: str = "_mask") -> Weights:
     """The state_dict as the 2021 code writes it: if any weight is dropped, a masked layer NAME is stored as NAME_orig
-    and NAME_mask."""
+    and NAME_mask; with the `ending` KEPT if the mask is one of coefficients."""
     state: Weights = {}
     dense = all(bool(layer.all()) for layer in mask.values())
     for name, value in weights.items():
         if name in mask and not dense:
-            state |= {f"{name}_orig": value, f"{name}_mask": mask[name].float()}
+            state |= {f"{name}_orig": value, f"{name}{ending}": mask[name].float()}
         else:
             state[name] = value
     return state
 
 
+def masked_in(state: Weights, mask: Mask, basis: Basis | None) -> Weights:
+    """`masked_state` for a mask of weights, or, with a basis, of coefficients."""
+    return masked_state(state, mask, KEPT if basis else "_mask")
+
+
+def split_ticket(state: Weights) -> tuple[Weights, Mask]:
+    """The inverse of `masked_in`: weights with plain keys and the mask, empty if dense, of weights or of coefficients.
+
+    Weights are zero where a mask of weights drops them; under a mask of coefficients they are as they are stored.
+    """
+    kept = _beside_orig(state, KEPT)
+    if not kept:
+        return split_state(state)
+    _check_binary(state, kept)
+    weights = {key: value for key, value in state.items() if key.removesuffix(KEPT) not in kept}
+    weights = {key.removesuffix("_orig") if key.removesuffix("_orig") in kept else key: value
+               for key, value in weights.items()}  # fmt: skip
+    return weights, {name: value.bool() for name, value in kept.items()}
+
+
 def split_state(state: Weights) -> tuple[Weights, Mask]:
-    """The inverse of `masked_state`: weights with plain keys, zero where dropped, and the mask, empty if dense."""
-    # A network's own buffer may end in _mask: it is a mask only beside NAME_orig.
-    names = [key.removesuffix("_orig") for key in state if key.endswith("_orig")]
-    mask = {name: state[f"{name}_mask"] for name in names if f"{name}_mask" in state}
-    for name, value in mask.items():
-        if value.shape != state[f"{name}_orig"].shape or not ((value == 0) | (value == 1)).all():
-            raise InputError(f"the mask of {name} is none: it has another shape, or values other than 0 and 1")
+    """The inverse of `masked_state`: weights with plain keys, zero where dropped, and the mask, empty if dense.
+
+    InputError for a mask of coefficients, which is none of weights.
+    """
+    if kept := _beside_orig(state, KEPT):
+        raise InputError(
+            f"the mask of {next(iter(kept))} is one of coefficients in another basis (--basis), a mask of weights is "
+            "needed here"
+        )
+    mask = _beside_orig(state, "_mask")
+    _check_binary(state, mask)
     mask = {name: value.bool() for name, value in mask.items()}
     weights = {}
     for key, value in state.items():
@@ -149,6 +177,18 @@ def split_state(state: Weights) -> tuple[Weights, Mask]:
         elif key.removesuffix("_mask") not in mask:
             weights[key] = value
     return weights, mask
+
+
+def _beside_orig(state: Weights, ending: str) -> Weights:
+    """The tensors NAME`ending` beside NAME_orig, by NAME: a network's own buffer may end in _mask."""
+    names = [key.removesuffix("_orig") for key in state if key.endswith("_orig")]
+    return {name: state[f"{name}{ending}"] for name in names if f"{name}{ending}" in state}
+
+
+def _check_binary(state: Weights, mask: Weights) -> None:
+    for name, value in mask.items():
+        if value.shape != state[f"{name}_orig"].shape or not ((value == 0) | (value == 1)).all():
+            raise InputError(f"the mask of {name} is none: it has another shape, or values other than 0 and 1")
 
 
 # --- packed masks -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from dataset import to_input
 from lottery import ranks
-from lottery.checkpointing.checkpoint import FORMAT, masked_state, read, split_state, write
+from lottery.bases.basis import Basis, basis_in
+from lottery.checkpointing.checkpoint import FORMAT, masked_in, read, split_ticket, write
 from lottery.checkpointing.metrics import Metrics, write_summary
 from lottery.checkpointing.resume import ResumePoint
 from lottery.checkpointing.run_directory import RunDirectory
@@ -42,6 +43,7 @@ class CheckpointState:
     round: int | None
     mask: Mask
     values: dict
+    basis: Basis | None = None  # of the mask
 
     @property
     def density(self) -> float:
@@ -63,7 +65,8 @@ class CheckpointState:
         rows = values["history"]
         result = {"train": "train", "ta": "validation", "test_ta": "test"}
         return values | {
-            "state_dict": masked_state(values["state_dict"], self.mask),
+            "state_dict": masked_in(values["state_dict"], self.mask, self.basis),
+            **({"basis": self.basis.record()} if self.basis else {}),
             "result": {name: [row[key] for row in rows] for name, key in result.items()},
             "best_sa": max((row["validation"] or 0.0 for row in rows), default=0.0),
         }
@@ -146,7 +149,7 @@ class Checkpointer:
         }
         if (selection := self.context.step.selection) and not training.finished:
             values["losses"] = selection.losses
-        return CheckpointState(training.round, training.ticket.mask, values | more)
+        return CheckpointState(training.round, training.ticket.mask, values | more, training.ticket.basis)
 
     def resume(self, resume_point: ResumePoint, recipe: Recipe, rounds: Sequence[dict] = ()) -> TrainingRun:
         """The training as it was saved, its weights, mask and momentum in the step; the records are brought to where it
@@ -194,15 +197,15 @@ class Checkpointer:
 def restore_training(resume_point: ResumePoint, recipe: Recipe, context: TrainingContext) -> TrainingRun:
     """The training as it was saved, its weights, mask and momentum in the step; logs from where it goes on."""
     saved = resume_point.saved
-    weights, mask = split_state(saved["state_dict"])
+    (weights, mask), basis = split_ticket(saved["state_dict"]), basis_in(saved)
     mask = {name: layer.to(context.device) for name, layer in mask.items()} or context.dense()
-    context.step.load_(Ticket(mask, weights))
+    context.step.load_(Ticket(mask, weights, basis=basis), masked=True)
     if saved.get("momentum") is not None:
         context.step.load_momentum_(saved["momentum"])
     if context.step.selection and saved.get("losses") is not None:
         context.step.selection.losses.copy_(saved["losses"])
     training = TrainingRun(
-        ticket=Ticket(mask, saved["init_weight"] or {}, saved.get("init_step")),
+        ticket=Ticket(mask, saved["init_weight"] or {}, saved.get("init_step"), basis),
         indices=saved["sequence"].long().to(context.device),
         recipe=recipe,
         round=saved["state"],
@@ -225,8 +228,8 @@ def first_step_in(saved: dict, recipe: Recipe) -> int:
 
 
 def best_weights(file: Path) -> Weights:
-    """The weights at the best epoch, zero where dropped; RunError if the file is gone or damaged."""
+    """The weights at the best epoch, under their mask; RunError if the file is gone or damaged."""
     try:
-        return split_state(ranks.from_first(lambda: read(file))["state_dict"])[0]
+        return split_ticket(ranks.from_first(lambda: read(file))["state_dict"])[0]
     except InputError as error:
         raise RunError(f"the end of a round needs its best network: {error}") from None

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dataset import to_input
+from lottery.bases.basis import Basis
 from lottery.training.batch_selection import build_selection
 from lottery.training.dropped_weights import DroppedWeights
 from lottery.training.fast_step import FastStep
@@ -54,6 +55,8 @@ class Step:
         self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.kept: dict[str, Tensor] = {}  # the mask as 0.0 and 1.0, in the memory layout of the parameters
         self.dropped: DroppedWeights | None = None  # only where dropped weights are trained on, too
+        self.basis: Basis | None = None  # that of the mask, its matrices fixed buffers on the device
+        self.ticket_basis: Basis | None = None  # the same, as it came
         self.lr = torch.tensor(recipe.lr, device=self.device)
         self.label_smoothing = recipe.label_smoothing
         self.selection = build_selection(recipe, len(data), self.device)
@@ -130,13 +133,20 @@ class Step:
     def apply_mask_(self) -> None:
         if self.dropped:
             self.dropped.take_out_()
+        elif self.basis:
+            with matmul_precision(self.device, "fp32"):
+                self.basis.project_(self.parameters, self.kept)
         elif self.kept:
             torch._foreach_mul_([self.parameters[name] for name in self.kept], list(self.kept.values()))
 
     @torch.no_grad()
-    def load_(self, ticket: Ticket) -> None:
+    def load_(self, ticket: Ticket, masked: bool = False) -> None:
         """Load the ticket's weights and mask, zero the state of the optimiser and forget the losses of examples.
-        Dropped weights are trained no more."""
+        Dropped weights are trained no more.
+
+        Weights that are `masked` already, as those of a checkpoint, are taken as they are: in a basis the mask applied
+        once more would round them.
+        """
         if self.dropped:
             self.dropped = None
             self.fast_step.forget()
@@ -146,10 +156,18 @@ class Step:
             self.fast_step.forget()
         for name, layer in ticket.mask.items():
             self.kept[name].copy_(layer)
-        self.apply_mask_()
+        self.load_basis_(ticket.basis)
+        if not (masked and self.basis):
+            self.apply_mask_()
         reset_(self.optimizer)
         if self.selection:
             self.selection.reset_()
+
+    def load_basis_(self, basis: Basis | None) -> None:
+        """The basis that the mask is one of; a captured step holds the matrices of the one before."""
+        if basis is not self.ticket_basis:
+            self.ticket_basis, self.basis = basis, basis and basis.like(self.parameters)
+            self.fast_step.forget()
 
     @torch.no_grad()
     def change_mask_(self, mask: Mask) -> None:

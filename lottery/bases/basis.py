@@ -1,0 +1,210 @@
+"""A basis of each layer's weights, and the coefficients of the weights in it.
+
+A layer's weights w, (out, in, *kernel), have the coefficients c = B w, with B orthonormal and a Kronecker product
+B_out x B_in x B_h x B_w of a matrix for each axis, the identity where an axis is not transformed. So coefficients have
+the shape of the weights, and a mask of coefficients that of a mask of weights. Under a mask m a network has the weights
+B^T (m * B w): it is sparse in this basis, and dense in the canonical one.
+
+The first linear layer of a network on images sees its inputs as (channels, height, width), and dct, haar and hadamard
+transform height and width instead of one long axis of pixels.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lottery.bases.config import SVD, BasisConfig
+from lottery.bases.matrices import dct, haar, hadamard, left_singular_vectors, random_rotation
+from utils import InputError, RandomStream, generator
+
+LONGEST = 8192  # of a transformed axis, whose matrix has the square of it
+FIXED = {"dct": dct, "haar": haar, "hadamard": hadamard}  # matrices that follow from their size
+
+
+@dataclass(frozen=True)
+class LayerBasis:
+    """The basis of one layer: the shape that its weights are seen in, and for each axis of this shape that is
+    transformed an orthonormal matrix, (n, n), float64 on the CPU unless `Basis.like` says otherwise."""
+
+    view: tuple[int, ...]
+    matrices: dict[int, Tensor]
+
+    def coefficients(self, weights: Tensor) -> Tensor:
+        """B w, in the shape of the weights."""
+        return self._transformed(weights, transposed=False)
+
+    def weights(self, coefficients: Tensor) -> Tensor:
+        """B^T c, the weights with these coefficients."""
+        return self._transformed(coefficients, transposed=True)
+
+    def project(self, weights: Tensor, kept: Tensor) -> Tensor:
+        """The nearest weights whose coefficients are zero where `kept` is: B^T (kept * B w)."""
+        return self.weights(self.coefficients(weights) * kept)
+
+    def _transformed(self, values: Tensor, transposed: bool) -> Tensor:
+        found = values.reshape(self.view)
+        for axis, matrix in self.matrices.items():
+            side = matrix.to(found).T if transposed else matrix.to(found)
+            found = torch.tensordot(side, found, dims=([1], [axis])).movedim(0, axis)
+        return found.reshape(values.shape)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The basis of each layer of a network by the name of its weights. A layer that it does not name, or of which it
+    transforms no axis, is in the canonical basis. `seed` is what a random one was drawn from."""
+
+    config: BasisConfig
+    seed: int
+    layers: dict[str, LayerBasis]
+
+    def coefficients(self, weights: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+        """The coefficients of the weights of these names."""
+        return {name: self._layer(name, weights[name]).coefficients(weights[name].detach()) for name in names}
+
+    @torch.no_grad()
+    def project_(self, weights: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> None:
+        """Remove from the weights, in place, all coefficients that are not `kept`."""
+        for name, layer in kept.items():
+            weights[name].copy_(self._layer(name, weights[name]).project(weights[name], layer))
+
+    def _layer(self, name: str, weights: Tensor) -> LayerBasis:
+        return self.layers.get(name) or LayerBasis(tuple(weights.shape), {})
+
+    def like(self, weights: Mapping[str, Tensor]) -> "Basis":
+        """The same with matrices in the number format, and on the device, of a network's weights."""
+        found = {
+            name: replace(layer, matrices={axis: matrix.to(weights[name]) for axis, matrix in layer.matrices.items()})
+            for name, layer in self.layers.items()
+            if name in weights
+        }
+        return replace(self, layers=found)
+
+    def renamed(self, names: Mapping[str, str]) -> "Basis":
+        """The same for a network that has other names for its weights."""
+        return replace(self, layers={names.get(name, name): layer for name, layer in self.layers.items()})
+
+    @property
+    def stored_numbers(self) -> int:
+        """How many numbers its matrices have that do not follow from their size or a seed, and so lie in a file."""
+        stored = [layer.matrices for layer in self.layers.values()] if self.config.basis == SVD else []
+        return sum(matrix.numel() for matrices in stored for matrix in matrices.values())
+
+    # --- in a file ----------------------------------------------------------------------------------------------------
+
+    def record(self) -> dict:
+        """Plain data for a checkpoint. Matrices are in it only if they do not follow from the rest."""
+        stores, config = self.config.basis == SVD, self.config
+        layers = {
+            name: {"view": list(layer.view), "axes": list(layer.matrices)}
+            | ({"matrices": dict(layer.matrices)} if stores else {})
+            for name, layer in self.layers.items()
+        }
+        axes = list(config.basis_axes or ())
+        return {"basis": config.basis, "basis_axes": axes, "block": config.block, "seed": self.seed, "layers": layers}
+
+    @classmethod
+    def from_record(cls, record: Mapping) -> "Basis":
+        """The inverse of `record`."""
+        config = BasisConfig(record["basis"], tuple(record["basis_axes"]) or None, record["block"])
+        makes = _Matrices(config.basis, record["seed"])
+        layers = {}
+        for number, (name, layer) in enumerate(record["layers"].items()):
+            view, axes = tuple(layer["view"]), layer["axes"]
+            matrices = layer.get("matrices") or {axis: makes(view[axis], number, axis) for axis in axes}
+            layers[name] = LayerBasis(view, matrices)
+        return cls(config, record["seed"], layers)
+
+    def arrays(self) -> list[np.ndarray]:
+        """What tells it from another basis, for a checksum."""
+        words = [(name, layer.view, list(layer.matrices)) for name, layer in sorted(self.layers.items())]
+        found = [np.frombuffer(repr((self.config, self.seed, words)).encode(), dtype=np.uint8)]
+        stored = [layer.matrices for _, layer in sorted(self.layers.items())] if self.stored_numbers else []
+        return found + [matrix.cpu().numpy() for matrices in stored for matrix in matrices.values()]
+
+
+def basis_in(content: Mapping) -> Basis | None:
+    """The basis that the mask in a checkpoint is of; None for a mask of weights."""
+    return Basis.from_record(content["basis"]) if content.get("basis") else None
+
+
+# --- made for a network -----------------------------------------------------------------------------------------------
+
+
+def build_basis(
+    config: BasisConfig, weights: Mapping[str, Tensor], seed: int, images: Mapping[str, tuple[int, int, int]]
+) -> Basis:
+    """The basis of these prunable weights; svd is that of their values.
+
+    `images` names the layers that see whole images, each with their (channels, height, width). InputError for a layer
+    that the basis is not made for.
+    """
+    makes = _Matrices(config.basis, seed)
+    layers = {}
+    for number, (name, value) in enumerate(weights.items()):
+        view, axes = _view(config, name, tuple(value.shape), images)
+        if config.basis == SVD:
+            layers[name] = LayerBasis(view, {0: left_singular_vectors(value)})
+            continue
+        _check_sizes(config, name, [view[axis] for axis in axes])
+        layers[name] = LayerBasis(view, {axis: makes(view[axis], number, axis) for axis in axes})
+    if not any(layer.matrices for layer in layers.values()):
+        raise InputError(
+            f"--basis {config.basis} --basis_axes {' '.join(config.basis_axes or ())} transforms nothing of this "
+            "network, whose layers have no such axis of more than one place"
+        )
+    return Basis(config, seed, layers)
+
+
+def layers_on_images(model: nn.Module, image: tuple[int, int, int]) -> dict[str, tuple[int, int, int]]:
+    """The first layer with weights of a network, if it is a linear one that sees whole images, (C, H, W)."""
+    layers = ((name, each) for name, each in model.named_modules() if isinstance(each, nn.Conv2d | nn.Linear))
+    name, first = next(layers, ("", None))
+    sees_images = isinstance(first, nn.Linear) and first.in_features == image[0] * image[1] * image[2]
+    return {f"{name}.weight": image} if sees_images else {}
+
+
+def _view(
+    config: BasisConfig, name: str, shape: tuple[int, ...], images: Mapping[str, tuple[int, int, int]]
+) -> tuple[tuple[int, ...], list[int]]:
+    """The shape that the weights of a layer are seen in, and the axes of it that are transformed, of two places or
+    more."""
+    view, inputs = shape, [1] if len(shape) > 1 else []
+    if name in images and config.basis in FIXED:
+        view, inputs = (shape[0], *images[name]), [2, 3]
+    kernel = list(range(2, len(shape))) if config.basis != "hadamard" else []
+    chosen = {"out": [0], "in": inputs, "kernel": kernel}
+    axes = [axis for which in config.basis_axes or () for axis in chosen[which]]
+    return view, [axis for axis in axes if view[axis] > 1]
+
+
+def _check_sizes(config: BasisConfig, name: str, sizes: list[int]) -> None:
+    """InputError for an axis that the basis cannot transform."""
+    if longest := [size for size in sizes if size > LONGEST]:
+        raise InputError(
+            f"--basis {config.basis}: {name} has an axis of {longest[0]} places, whose matrix would be too large; at "
+            f"most {LONGEST} are transformed: choose other --basis_axes"
+        )
+    if config.basis == "hadamard" and (odd := [size for size in sizes if size & (size - 1)]):
+        raise InputError(
+            f"--basis hadamard needs axes whose length is a power of two, {name} has one of {odd[0]}: choose other "
+            "--basis_axes, or dct or haar, which take any length"
+        )
+
+
+class _Matrices:
+    """The matrices of a basis, equal ones made once."""
+
+    def __init__(self, basis: str, seed: int):
+        self.basis, self.seed, self.made = basis, seed, dict[int, Tensor]()
+
+    def __call__(self, size: int, layer: int, axis: int) -> Tensor:
+        """For this axis of the layer of this number; a random one is drawn for it alone."""
+        if self.basis not in FIXED:
+            return random_rotation(size, generator(self.seed, layer, axis, RandomStream.BASIS))
+        if size not in self.made:
+            self.made[size] = FIXED[self.basis](size)
+        return self.made[size]
