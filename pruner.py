@@ -32,6 +32,11 @@ class Ticket(NamedTuple):
     step: int | None = None  # the step of the training schedule after which `weights` were taken, if known
     basis: Basis | None = None
 
+    @property
+    def masks_coefficients(self) -> bool:
+        """Whether its mask is one of coefficients in another basis, not of weights."""
+        return self.basis is not None and self.basis.transforms
+
 
 # --- masks -----------------------------------------------------------------------------------------------------------
 
@@ -123,8 +128,11 @@ def same(a: Mask, b: Mask) -> bool:
 
 
 @torch.no_grad()
-def apply_(parameters: Mapping[str, Tensor], mask: Mask) -> None:
-    """Zero the weights that `mask` drops. Called after every optimiser step, it keeps them at zero."""
+def apply_(parameters: Mapping[str, Tensor], mask: Mask, basis: Basis | None = None) -> None:
+    """Zero the weights that `mask` drops, or, with a basis, remove the coefficients. Called after every optimiser step,
+    it keeps them at zero."""
+    if basis:
+        return basis.project_(parameters, mask)
     for name, layer in mask.items():
         parameters[name].mul_(layer)
 

@@ -12,7 +12,7 @@ from lottery import ranks
 from lottery.analysis.config import StabilityConfig
 from lottery.analysis.stability import STABLE, angle, barrier, distance, interpolate, reestimate_
 from lottery.analysis.stability_output import MEASURED, draw_line, figure_title, points_table, result_lines
-from lottery.checkpointing.checkpoint import checkpoint_content, read, split_state, write
+from lottery.checkpointing.checkpoint import checkpoint_content, read, split_ticket, write
 from lottery.checkpointing.metrics import read_summary, write_summary
 from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.checkpointing.run_directory import RunDirectory
@@ -43,7 +43,7 @@ class TrainedCopy:
         content, summary = read(directory.checkpoint(None)), read_summary(directory.summary)
         if summary is None:
             raise RunError(f"{directory.summary} is missing or damaged: the same command writes it anew")
-        return cls(split_state(content["state_dict"])[0], content["init_step"], summary)
+        return cls(split_ticket(content["state_dict"])[0], content["init_step"], summary)
 
     @property
     def checksum(self) -> str:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from dataset import VAL_FRACTION, read_permutation, split
 from lottery.analysis.config import VerificationConfig
-from lottery.checkpointing.checkpoint import read, split_state
+from lottery.bases.basis import basis_in
+from lottery.bases.blocks import rows
+from lottery.checkpointing.checkpoint import read, split_ticket
 from lottery.checkpointing.recorded_flags import split_flags
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import Script
@@ -69,13 +71,15 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
     return TicketFacts(
         mask=mask,
         weights=weights,
+        basis=basis_in(content) if mask else None,
+        units=rows(mask) if in_blocks(settings) else None,
         rewound=rewound,
         untrained=is_untrained(content) and not continues(content),
         continued=recorded_ticket(before)[0] if before and is_untrained(content) and continues(content) else None,
         kept=expected_kept(content, mask, checkpoints, config.rate),
         pattern=pattern,
         found_pattern=find_pattern(mask),
-        before=None if before is None else split_state(before["state_dict"])[1],
+        before=None if before is None else split_ticket(before["state_dict"])[1],
         rewinding=rewinding,
         examples=torch.from_numpy(read_sequence(content, file)).long() if "sequence" in content else None,
         training=training,
@@ -109,7 +113,7 @@ def recorded_ticket(content: dict) -> tuple[Weights, Mask]:
     that its network never uses; they are zero here.
     """
     state = masked_content(content)
-    weights, mask = split_state(state)
+    weights, mask = split_ticket(state)
     if "format" in content:
         weights |= {name: state[f"{name}_orig"] for name in mask}
     return weights, mask
@@ -137,12 +141,19 @@ def expected_kept(content: dict, mask: Mask, checkpoints: RunCheckpoints, rate: 
         return round(settings["density"] * size(mask)) if is_final else None
     if not prunings or not mask or not prunes_previous_mask(settings):
         return None
+    mask = rows(mask) if in_blocks(settings) else mask
     at_first = size(mask)
     if settings.get("mask_dir"):
         if (first := checkpoints[0]) is None:
             return None
-        at_first = count(split_state(first["state_dict"])[1]) or at_first
+        given = split_ticket(first["state_dict"])[1]
+        at_first = count(rows(given) if in_blocks(settings) else given) or at_first
     return PruningPlan.from_settings(settings, rate).kept(prunings, at_first, size(mask))
+
+
+def in_blocks(settings: Mapping) -> bool:
+    """Whether its run pruned whole rows, and counted those."""
+    return settings.get("block", "weight") != "weight"
 
 
 def rewinding_weights(file: Path, content: dict, before: dict | None) -> Weights | None:

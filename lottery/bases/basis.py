@@ -10,7 +10,7 @@ transform height and width instead of one long axis of pixels.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lottery.bases.config import SVD, BasisConfig
 from lottery.bases.matrices import dct, haar, hadamard, left_singular_vectors, random_rotation
+from lottery.bases.outputs import output_parameters
 from utils import InputError, RandomStream, generator
 
 LONGEST = 8192  # of a transformed axis, whose matrix has the square of it
@@ -55,11 +56,21 @@ class LayerBasis:
 @dataclass(frozen=True)
 class Basis:
     """The basis of each layer of a network by the name of its weights. A layer that it does not name, or of which it
-    transforms no axis, is in the canonical basis. `seed` is what a random one was drawn from."""
+    transforms no axis, is in the canonical basis.
+
+    `seed` is what a random one was drawn from. `per_output` names, by the weights of a layer, the parameters with one
+    number for each of its outputs that go where a whole filter is pruned (outputs.py).
+    """
 
     config: BasisConfig
     seed: int
     layers: dict[str, LayerBasis]
+    per_output: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def transforms(self) -> bool:
+        """Whether the mask is one of coefficients, not of weights."""
+        return self.config.transforms
 
     def coefficients(self, weights: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
         """The coefficients of the weights of these names."""
@@ -70,6 +81,10 @@ class Basis:
         """Remove from the weights, in place, all coefficients that are not `kept`."""
         for name, layer in kept.items():
             weights[name].copy_(self._layer(name, weights[name]).project(weights[name], layer))
+            if name in self.per_output:
+                outputs = layer.reshape(len(layer), -1).amax(1)
+                for part in self.per_output[name]:
+                    weights[part].mul_(outputs)
 
     def _layer(self, name: str, weights: Tensor) -> LayerBasis:
         return self.layers.get(name) or LayerBasis(tuple(weights.shape), {})
@@ -85,7 +100,12 @@ class Basis:
 
     def renamed(self, names: Mapping[str, str]) -> "Basis":
         """The same for a network that has other names for its weights."""
-        return replace(self, layers={names.get(name, name): layer for name, layer in self.layers.items()})
+
+        def here(name: str) -> str:
+            return names.get(name, name)
+
+        per_output = {here(name): tuple(map(here, parts)) for name, parts in self.per_output.items()}
+        return replace(self, layers={here(name): layer for name, layer in self.layers.items()}, per_output=per_output)
 
     @property
     def stored_numbers(self) -> int:
@@ -103,8 +123,9 @@ class Basis:
             | ({"matrices": dict(layer.matrices)} if stores else {})
             for name, layer in self.layers.items()
         }
-        axes = list(config.basis_axes or ())
-        return {"basis": config.basis, "basis_axes": axes, "block": config.block, "seed": self.seed, "layers": layers}
+        found = {"basis": config.basis, "basis_axes": list(config.basis_axes or ()), "block": config.block}
+        per_output = {name: list(parts) for name, parts in self.per_output.items()}
+        return found | {"seed": self.seed, "layers": layers, "per_output": per_output}
 
     @classmethod
     def from_record(cls, record: Mapping) -> "Basis":
@@ -116,18 +137,25 @@ class Basis:
             view, axes = tuple(layer["view"]), layer["axes"]
             matrices = layer.get("matrices") or {axis: makes(view[axis], number, axis) for axis in axes}
             layers[name] = LayerBasis(view, matrices)
-        return cls(config, record["seed"], layers)
+        return cls(config, record["seed"], layers, {name: tuple(all) for name, all in record["per_output"].items()})
 
     def arrays(self) -> list[np.ndarray]:
         """What tells it from another basis, for a checksum."""
         words = [(name, layer.view, list(layer.matrices)) for name, layer in sorted(self.layers.items())]
-        found = [np.frombuffer(repr((self.config, self.seed, words)).encode(), dtype=np.uint8)]
+        found = [np.frombuffer(repr((self.config.basis, self.seed, words)).encode(), dtype=np.uint8)]
         stored = [layer.matrices for _, layer in sorted(self.layers.items())] if self.stored_numbers else []
         return found + [matrix.cpu().numpy() for matrices in stored for matrix in matrices.values()]
 
 
+def same_basis(a: Basis | None, b: Basis | None) -> bool:
+    """Whether two masks are of coefficients in the same basis, or both of weights."""
+    if a is None or b is None:
+        return a is b
+    return [each.tobytes() for each in a.arrays()] == [each.tobytes() for each in b.arrays()]
+
+
 def basis_in(content: Mapping) -> Basis | None:
-    """The basis that the mask in a checkpoint is of; None for a mask of weights."""
+    """The basis that the mask in a checkpoint is one of; None for a mask of single weights."""
     return Basis.from_record(content["basis"]) if content.get("basis") else None
 
 
@@ -135,7 +163,11 @@ def basis_in(content: Mapping) -> Basis | None:
 
 
 def build_basis(
-    config: BasisConfig, weights: Mapping[str, Tensor], seed: int, images: Mapping[str, tuple[int, int, int]]
+    config: BasisConfig,
+    weights: Mapping[str, Tensor],
+    seed: int,
+    images: Mapping[str, tuple[int, int, int]],
+    per_output: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Basis:
     """The basis of these prunable weights; svd is that of their values.
 
@@ -150,13 +182,24 @@ def build_basis(
             layers[name] = LayerBasis(view, {0: left_singular_vectors(value)})
             continue
         _check_sizes(config, name, [view[axis] for axis in axes])
-        layers[name] = LayerBasis(view, {axis: makes(view[axis], number, axis) for axis in axes})
-    if not any(layer.matrices for layer in layers.values()):
+        if axes:
+            layers[name] = LayerBasis(view, {axis: makes(view[axis], number, axis) for axis in axes})
+    if config.transforms and not any(layer.matrices for layer in layers.values()):
         raise InputError(
             f"--basis {config.basis} --basis_axes {' '.join(config.basis_axes or ())} transforms nothing of this "
             "network, whose layers have no such axis of more than one place"
         )
-    return Basis(config, seed, layers)
+    return Basis(config, seed, layers, dict(per_output or {}))
+
+
+def basis_of_network(
+    config: BasisConfig, model: nn.Module, weights: Mapping[str, Tensor], seed: int, images: Tensor
+) -> Basis:
+    """The basis of these prunable `weights` of a network that sees images, (N, H, W, C)."""
+    height, width, channels = images.shape[1:]
+    on_images = layers_on_images(model, (channels, height, width))
+    per_output = output_parameters(model, weights) if config.block == "filter" else {}
+    return build_basis(config, weights, seed, on_images, per_output)
 
 
 def layers_on_images(model: nn.Module, image: tuple[int, int, int]) -> dict[str, tuple[int, int, int]]:

@@ -21,6 +21,15 @@ BLOCKS = {
 }
 
 
+def check_optimizer(optimizer: str) -> None:
+    """InputError for an optimiser whose step on the weights is none on their coefficients."""
+    if optimizer != "sgd":
+        raise InputError(
+            f"--optimizer {optimizer} scales each weight's step by itself, which does not commute with a basis: train "
+            "a mask of coefficients with sgd"
+        )
+
+
 @dataclass(frozen=True)
 class BasisConfig:
     """Which coefficients a mask keeps and drops.
@@ -57,6 +66,11 @@ class BasisConfig:
     def transforms(self) -> bool:
         """Whether the mask is one of coefficients, not of weights."""
         return self.basis != CANONICAL
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether single weights are pruned, as everywhere without these flags."""
+        return not (self.transforms or self.in_blocks)
 
     @property
     def in_blocks(self) -> bool:

@@ -139,7 +139,7 @@ def masked_state(weights: Weights, mask: Mask, ending: str = "_mask") -> Weights
 
 def masked_in(state: Weights, mask: Mask, basis: Basis | None) -> Weights:
     """`masked_state` for a mask of weights, or, with a basis, of coefficients."""
-    return masked_state(state, mask, KEPT if basis else "_mask")
+    return masked_state(state, mask, KEPT if basis and basis.transforms else "_mask")
 
 
 def split_ticket(state: Weights) -> tuple[Weights, Mask]:

@@ -48,6 +48,9 @@ VALUES_BEFORE = {
     "drop_fraction": None,
     "drop": None,
     "shards": 1,
+    "basis": "canonical",
+    "basis_axes": None,
+    "block": "weight",
 }
 
 

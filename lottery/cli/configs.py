@@ -9,6 +9,7 @@ from argparse import Namespace
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from lottery.bases.config import BasisConfig
 from lottery.checkpointing.run_settings import RunConfig
 from lottery.retraining.config import TicketTrainingConfig
 from lottery.search.config import EarlyStopConfig, PruningConfig, SearchConfig
@@ -66,6 +67,7 @@ def search_config(kind: type[Search], args: Namespace, script: str) -> Search:
         training=training_config(args, script),
         ticket=ticket_config(args),
         pruning=from_flags(PruningConfig, args),
+        basis=from_flags(BasisConfig, args),
         early_stop=from_flags(EarlyStopConfig, args),
     )
 

@@ -11,7 +11,7 @@ from argparse import Namespace
 from collections.abc import Container, Sequence
 
 from lottery.checkpointing.script_names import Script
-from lottery.cli import checks, flags, search_flags
+from lottery.cli import basis_flags, checks, flags, search_flags
 from lottery.cli.configs import search_config
 from lottery.cli.parser import Parser
 from lottery.cli.retraining import with_retraining
@@ -34,6 +34,7 @@ def parser() -> Parser:
         help="train each round on all the data, but only for as many optimiser steps as that round of the finished "
         "PrAC run in DIR took, in the nearest whole number of epochs; milestones and warm-up scale in proportion",
     )
+    basis_flags.add_basis(parser)
     search_flags.add_early_stop(parser, eps=None)
     search_flags.add_given_set(parser)
     flags.add_batch_selection(parser.add_argument_group("which examples an epoch leaves out"))
@@ -47,6 +48,7 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
     """The flags, checked as far as can be done without data, network or torch."""
     args = parser().parse_args(argv)
     checks.check_pruning(args, made_later)
+    basis_flags.check_basis(args)
     if args.random_prune and args.eb_eps is not None:
         raise InputError("--eb_eps waits for the mask to settle, with --random_prune it never does: give one of them")
     check_steps(args)

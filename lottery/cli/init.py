@@ -12,8 +12,9 @@ that validates or tests.
 from argparse import Namespace
 from collections.abc import Container, Sequence
 
+from lottery.bases.config import BasisConfig
 from lottery.checkpointing.script_names import Script
-from lottery.cli import checks, flags, network_flags
+from lottery.cli import basis_flags, checks, flags, network_flags
 from lottery.cli.configs import from_flags, run_config
 from lottery.cli.parser import Parser
 from lottery.cli.retraining import with_retraining
@@ -60,6 +61,7 @@ def parser() -> Parser:
         "it has trained in a dense network, for one-shot pruning after training",
     )
     _add_criterion(parser.add_argument_group("the criterion"))
+    basis_flags.add_basis(parser, blocks=False)
     _add_density(parser.add_argument_group("how many weights are kept"))
     looking = " and ".join(name for name, each in CRITERIA.items() if each.looks_at_examples)
     _add_examples(parser.add_argument_group(f"training examples that {looking} look at; all if not given"))
@@ -141,6 +143,7 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
         raise InputError("--weights trained are those of --init_dir: give it")
     check_criterion(args)
     check_pattern(args)
+    basis_flags.check_basis(args)
     check_examples(args)
     args.iterations = 1 if args.pattern else args.iterations or CRITERIA[args.criterion].iterations or 1
     return args
@@ -156,6 +159,7 @@ def read_config(argv: Sequence[str] | None) -> PruningAtInitConfig:
         data=from_flags(DataConfig, args, no_augmentation=True),
         model=from_flags(ModelConfig, args),
         ticket=TicketConfig(init_dir=args.init_dir),
+        basis=from_flags(BasisConfig, args),
     )
 
 

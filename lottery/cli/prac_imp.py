@@ -12,7 +12,7 @@ from argparse import Namespace
 from collections.abc import Container, Sequence
 
 from lottery.checkpointing.script_names import Script
-from lottery.cli import checks, flags, search_flags
+from lottery.cli import basis_flags, checks, flags, search_flags
 from lottery.cli.configs import search_config
 from lottery.cli.parser import Parser
 from lottery.cli.retraining import with_retraining
@@ -29,6 +29,7 @@ EPS = 0.08  # mask distance of the early stop
 def parser() -> Parser:
     parser = flags.parser(__doc__)
     search_flags.add_pruning(parser, ("lt", "rewind_lt"))
+    basis_flags.add_basis(parser)
     search_flags.add_early_stop(parser, eps=EPS)
     group = parser.add_argument_group("the PrAC set")
     group.add_argument(
@@ -126,6 +127,7 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
     """The flags, checked as far as can be done without data, network or torch; resolves --data_prune and --eb_eps."""
     args = parser().parse_args(argv)
     checks.check_pruning(args, made_later)
+    basis_flags.check_basis(args)
     check_given_set(args)
     check_control(args)
     args.data_prune = "constent" if args.data_prune == "constant" else args.data_prune

@@ -7,6 +7,7 @@ from lottery.elastic.networks import Member, network_family
 from lottery.tickets.load import LoadedTicket, TicketFiles
 from lottery.tickets.starting_weights import same_start
 from lottery.tickets.state_dict_formats import dims
+from lottery.tickets.ticket_file import check_weight_mask
 from models.description import Description
 from models.network_state import tensors
 from pruner import Ticket, Weights, same
@@ -15,6 +16,8 @@ from utils import InputError
 
 def load_source(config: ElasticConfig, files: TicketFiles, source: Member) -> LoadedTicket:
     """The ticket in `files`; InputError if they are not of the source network, or have no mask."""
+    for file in files.all_files:
+        check_weight_mask(file)
     loaded = files.load(source.network)
     if not loaded.ticket.mask:
         raise InputError(f"--mask_dir {config.mask_dir} holds no mask: the dense network is no ticket to transfer")

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from lottery.bases.config import BasisConfig
 from lottery.checkpointing.run_settings import WHETHER_GIVEN, RunConfig
+from lottery.pruning_at_init.criteria import CRITERIA
 from lottery.tickets.config import TicketConfig
 from lottery.training.config import DataConfig, DeviceConfig, ModelConfig
 from utils import InputError
@@ -29,6 +31,7 @@ class PruningAtInitConfig:
     sparsity: float | None = None
     like: Annotated[Path | None, WHETHER_GIVEN] = None  # keep as many weights as the ticket in this checkpoint
     pattern: str | None = None  # "2:4": in one pruning 2 of every 4 consecutive input weights (lottery/patterns.py)
+    basis: BasisConfig = field(default_factory=BasisConfig)  # of whose coefficients are kept
     ranking: str = "global"  # a key of `criteria.RANKINGS`
     iterations: int = 1
     inverted: bool = False  # a control: keep the lowest scores
@@ -42,6 +45,11 @@ class PruningAtInitConfig:
         if sum(given is not None for given in (self.density, self.sparsity, self.like, self.pattern)) != 1:
             ways = "density, sparsity, like and pattern"
             raise InputError(f"give exactly one of {ways}, which say how many weights are kept")
+        if self.basis.transforms and not CRITERIA[self.criterion].in_other_bases:
+            raise InputError(
+                f"--criterion {self.criterion} scores weights by their absolute values, which another basis does not "
+                f"have: omit --basis {self.basis.basis}"
+            )
 
     @property
     def starts_trained(self) -> bool:

@@ -22,6 +22,7 @@ class Criterion(NamedTuple):
     # The published number of iterations of scoring and pruning; None if scores do not depend on which weights are left.
     iterations: int | None
     invertible: bool = True  # whether low scores mean anything, so that keeping those is a control
+    in_other_bases: bool = True  # whether coefficients in another basis have such scores as well
     # Where scores below 0 are meaningless: the networks on which there are none, in words.
     nonnegative_for: str = ""
 
@@ -48,6 +49,7 @@ CRITERIA = {
         "the synaptic flow through the weight, without examples (Tanaka et al., NeurIPS 2020)",
         looks_at_examples=False,
         iterations=100,
+        in_other_bases=False,
         nonnegative_for="whose layers pass more on if they get more, as attention, softmax, group and layer norm do "
         "not",
     ),

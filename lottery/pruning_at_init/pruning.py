@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from lottery.bases.basis import Basis
 from lottery.checkpointing.checkpoint import on_cpu
 from lottery.patterns import Pattern, kept_by_pattern, misfit, prune_to_pattern
 from lottery.pruning_at_init.config import PruningAtInitConfig
@@ -35,6 +36,7 @@ class PruningInputs:
     loaded: LoadedTicket  # of whose ticket the weights count
     kept: int
     examples: ScoredExamples
+    basis: Basis | None = None  # in which coefficients are kept and dropped, instead of weights
 
     @property
     def dense(self) -> Mask:
@@ -52,9 +54,10 @@ def prune_at_init(inputs: PruningInputs) -> Mask:
     """The mask that keeps exactly `inputs.kept` weights; InputError for useless scores and for an empty layer."""
     config, context, mask = inputs.config, inputs.context, inputs.dense
     weights = {name: value.to(context.device) for name, value in inputs.loaded.ticket.weights.items()}
+    basis = inputs.basis and inputs.basis.like(weights)
     for iteration, kept in enumerate(kept_by_iteration(size(mask), inputs.kept, config.iterations)):
         random = generator(config.run.seed, round=iteration, purpose=RandomStream.RANDOM_SCORES)
-        scores = score(config, context, ScoringInputs(context.model, weights, mask, inputs.batches, random))
+        scores = score(config, context, ScoringInputs(context.model, weights, mask, inputs.batches, random, basis))
         pattern = config.pattern and Pattern.parse(config.pattern)
         ranking = RANKINGS[config.ranking]
         mask = prune_to_pattern(mask, scores, pattern) if pattern else keep_highest(mask, scores, kept, ranking)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lottery.checkpointing.checkpoint import on_cpu, split_state, write
+from lottery.bases.basis import Basis, basis_of_network
+from lottery.checkpointing.checkpoint import on_cpu, split_ticket, write
 from lottery.checkpointing.resume import ResumePoint
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.run_settings import run_settings
@@ -34,13 +35,23 @@ def read_inputs(config: PruningAtInitConfig) -> PruningInputs:
     device = pick_device(config.device.gpu)
     set_determinism(device, config.device.deterministic)
     context = build_model_and_data(config.data, config.model, config.run.seed, device)
+    loaded = load_weights(config, context)
     return PruningInputs(
         config,
         context,
-        loaded=load_weights(config, context),
+        loaded=loaded,
         kept=kept_count(config, context),
         examples=select_examples(config, context),
+        basis=chosen_basis(config, context, loaded),
     )
+
+
+def chosen_basis(config: PruningAtInitConfig, context: ModelAndData, loaded: LoadedTicket) -> Basis | None:
+    """The basis of the mask, svd that of the weights that are scored; None for a mask of weights."""
+    if config.basis.is_plain:
+        return None
+    weights = {name: loaded.ticket.weights[name] for name in dense(context.model, config.prune_classifier)}
+    return basis_of_network(config.basis, context.model, weights, config.run.seed, context.train.images)
 
 
 def load_weights(config: PruningAtInitConfig, context: ModelAndData) -> LoadedTicket:
@@ -77,7 +88,7 @@ def ticket_file(config: PruningAtInitConfig) -> Path:
 def write_ticket(inputs: PruningInputs, mask: Mask, settings: dict) -> None:
     """Write the ticket: the mask, and the weights that were scored."""
     files, examples = inputs.loaded.files, inputs.examples.indices
-    ticket = inputs.loaded.ticket._replace(mask=on_cpu(mask))
+    ticket = inputs.loaded.ticket._replace(mask=on_cpu(mask), basis=inputs.basis)
     content = ticket_checkpoint(ticket, settings, inputs.config.run.command)
     content |= {"source": files.origin} if files.init else {}
     seen = [file.sequence for file in files.all_files] + ([] if examples is None else [examples.cpu().numpy()])
@@ -86,7 +97,7 @@ def write_ticket(inputs: PruningInputs, mask: Mask, settings: dict) -> None:
 
 def written_mask(resume_point: ResumePoint) -> Mask | None:
     """The mask that the same command has written before; None if there is none."""
-    return split_state(resume_point.saved["state_dict"])[1] if resume_point.saved else None
+    return split_ticket(resume_point.saved["state_dict"])[1] if resume_point.saved else None
 
 
 # --- what the user sees -----------------------------------------------------------------------------------------------
@@ -100,10 +111,11 @@ def report(inputs: PruningInputs, mask: Mask, resume_point: ResumePoint) -> list
     notes += pattern_notes(mask, Pattern.parse(config.pattern) if config.pattern else None)
     criterion = f"{config.criterion}, inverted," if config.inverted else config.criterion
     kept, weights = count(mask), size(mask)
+    what = f"coefficients ({config.basis.describe()})" if inputs.basis else "prunable weights"
     return [
         *(f"note: {note}" for note in notes),
         *layer_table(mask),
-        f"{criterion} keeps {kept:,} of {weights:,} prunable weights of {config.model.arch}, density "
+        f"{criterion} keeps {kept:,} of {weights:,} {what} of {config.model.arch}, density "
         f"{kept / weights:.4f}; the ticket is in {ticket_file(config)}",
         *retraining_lines(config.run.retraining_command(ticket_file(config))),
     ]

@@ -11,7 +11,7 @@ To add a criterion, define its function here, list it in `SCORES`, and describe 
 name.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import pruner
+from lottery.bases.basis import Basis
 from lottery.training.step import load_weights_
 from models.network_state import copy_network, tensors
 from models.units import NORMALIZATION
@@ -43,6 +44,13 @@ class ScoringInputs(NamedTuple):
     mask: Mask
     batches: Iterable[tuple[Tensor, Tensor]]
     random: np.random.Generator | None = None  # for criteria that draw
+    basis: Basis | None = None  # in which coefficients are scored, instead of weights
+
+    def coefficients(self, values: Mapping[str, Tensor]) -> Weights:
+        """Weights, or derivatives with respect to them, in the basis, whose matrix is orthonormal: dL/dc = B dL/dw."""
+        if self.basis is None:
+            return {name: values[name] for name in self.mask}
+        return self.basis.coefficients(values, self.mask)
 
 
 def random(inputs: ScoringInputs) -> Scores:
@@ -52,7 +60,7 @@ def random(inputs: ScoringInputs) -> Scores:
 
 def magnitude(inputs: ScoringInputs) -> Scores:
     """|w|."""
-    return pruner.magnitude(inputs.weights, inputs.mask)
+    return pruner.magnitude(inputs.coefficients(inputs.weights), inputs.mask)
 
 
 def snip(inputs: ScoringInputs) -> Scores:
@@ -61,8 +69,8 @@ def snip(inputs: ScoringInputs) -> Scores:
     The gradient is that of the loss on all examples; its absolute value is taken once, at the end.
     """
     network = _network_at_start(inputs)
-    gradients = _gradients(network, inputs)
-    return {name: (network.get_parameter(name).detach() * gradient).abs() for name, gradient in gradients.items()}
+    weights, gradients = inputs.coefficients(_prunable(network, inputs)), _gradients(network, inputs)
+    return {name: (weights[name] * gradient).abs() for name, gradient in inputs.coefficients(gradients).items()}
 
 
 def grasp(inputs: ScoringInputs, temperature: float = GRASP_TEMPERATURE) -> Scores:
@@ -77,9 +85,10 @@ def grasp(inputs: ScoringInputs, temperature: float = GRASP_TEMPERATURE) -> Scor
     """
     network = _network_at_start(inputs)
     gradients = _gradients(network, inputs, temperature)
-    apply_(gradients, inputs.mask)  # a weight that has been dropped is not a variable any more
+    apply_(gradients, inputs.mask, inputs.basis)  # a weight that has been dropped is not a variable any more
     products = _gradients(network, inputs, temperature, along=gradients)
-    return {name: network.get_parameter(name).detach() * product for name, product in products.items()}
+    weights = inputs.coefficients(_prunable(network, inputs))
+    return {name: weights[name] * product for name, product in inputs.coefficients(products).items()}
 
 
 def synflow(inputs: ScoringInputs) -> Scores:
@@ -116,7 +125,7 @@ def _masked_copy(inputs: ScoringInputs) -> nn.Module:
     """A copy of the network with the weights under the mask."""
     network = copy_network(inputs.model)
     load_weights_(network, inputs.weights)
-    apply_(dict(network.named_parameters()), inputs.mask)
+    apply_(dict(network.named_parameters()), inputs.mask, inputs.basis)
     return network.requires_grad_(True)
 
 
@@ -127,6 +136,11 @@ def _network_at_start(inputs: ScoringInputs) -> nn.Module:
         if isinstance(module, _BatchNorm):
             module.train()
     return network
+
+
+def _prunable(network: nn.Module, inputs: ScoringInputs) -> Weights:
+    """The weights that are scored."""
+    return {name: network.get_parameter(name).detach() for name in inputs.mask}
 
 
 @torch.no_grad()

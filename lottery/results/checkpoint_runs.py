@@ -5,7 +5,7 @@ These are runs of older versions, trainings that are not finished, and directori
 
 from pathlib import Path
 
-from lottery.checkpointing.checkpoint import read, split_state
+from lottery.checkpointing.checkpoint import read, split_state, split_ticket
 from lottery.checkpointing.metrics import best_row_index
 from lottery.checkpointing.run_directory import CHECKPOINT, RunDirectory
 from lottery.checkpointing.script_names import SEARCHES, Script
@@ -82,7 +82,7 @@ def _steps(content: dict) -> dict:
 
 def _mask_row(k: int, content: dict) -> dict:
     """The part of a round's row that follows from its mask."""
-    mask = split_state(content["state_dict"])[1]
+    mask = split_ticket(content["state_dict"])[1]
     kept = density(mask) if mask else 1.0
     row = {"round": k, "density": kept, "sparsity": 1 - kept}
     return row | ({"kept": count(mask), "layers": layer_counts(mask)} if mask else {})

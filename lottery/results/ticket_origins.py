@@ -7,7 +7,8 @@ ticket of main_init.py, pruned at initialization without a search, counts as fou
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lottery.checkpointing.checkpoint import read, split_state
+from lottery.bases.basis import basis_in
+from lottery.checkpointing.checkpoint import read, split_ticket
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.results.stability_runs import StabilityRun
@@ -166,6 +167,7 @@ def _ticket_checksum(file: Path) -> str | None:
     """The checksum of the ticket in a checkpoint, as main_train.py records it; None if it cannot be read."""
     try:
         content = read(file)
-        return checksum(Ticket(split_state(content["state_dict"])[1], content["init_weight"]))
+        mask = split_ticket(content["state_dict"])[1]
+        return checksum(Ticket(mask, content["init_weight"], basis=basis_in(content) if mask else None))
     except (InputError, KeyError, AttributeError):
         return None

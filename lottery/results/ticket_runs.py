@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lottery.checkpointing.checkpoint import read, split_state
+from lottery.checkpointing.checkpoint import read, split_ticket
 from lottery.checkpointing.metrics import read_metrics, read_summary
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import SEARCHES, Script
@@ -75,7 +75,7 @@ class Run:
         state = read(path).get("state_dict")
         if not isinstance(state, dict):
             raise InputError(f"{path} has no state_dict")
-        return split_state(state)[1]
+        return split_ticket(state)[1]
 
 
 def run_from_summary(directory: RunDirectory) -> Run | None:

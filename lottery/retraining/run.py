@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lottery.bases.config import check_optimizer
 from lottery.checkpointing.run_settings import run_settings
 from lottery.retraining.config import TicketTrainingConfig
 from lottery.retraining.rules import RULES, recipe_under, takes_trained
@@ -28,6 +29,8 @@ class TicketToTrain:
 def ticket_to_train(config: TicketTrainingConfig, context: TrainingContext) -> TicketToTrain:
     """The ticket, or its control, checked; InputError for one that cannot be trained, or not begin where it should."""
     loaded = load_ticket(config.ticket, context, takes_trained(config.rule))
+    if loaded.ticket.masks_coefficients:
+        check_optimizer(context.recipe.optimizer)
     ticket, notes = ticket_or_control(loaded, config.control, context)
     if takes_trained(config.rule):
         loaded.files.check_kept(ticket.mask, context.model, own_modules(context.model, config.ticket.new_classifier))

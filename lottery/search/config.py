@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+from lottery.bases.config import BasisConfig
 from lottery.checkpointing.run_settings import NOT_RECORDED, WHETHER_GIVEN
 from lottery.tickets.config import REWIND_EPOCH, TicketConfig
 from lottery.training.config import TrainingConfig
@@ -69,6 +70,7 @@ class SearchConfig:
     training: TrainingConfig
     ticket: TicketConfig = field(default_factory=TicketConfig)
     pruning: PruningConfig = field(default_factory=PruningConfig)
+    basis: BasisConfig = field(default_factory=BasisConfig)
     early_stop: EarlyStopConfig = field(default_factory=EarlyStopConfig)
     prac_set: Annotated[Path | None, WHETHER_GIVEN] = None  # search on this set, or on those of this PrAC run
     prac_epochs: str = "scaled"  # epochs on a set P of the training split D0: times |P|/|D0|, or (fixed) unchanged

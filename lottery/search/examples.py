@@ -16,7 +16,7 @@ from lottery.tickets.prac_set_files import check_sets, read_sets, set_notes
 from lottery.training.checkpointer import best_weights
 from lottery.training.context import TrainingContext
 from lottery.training.training_run import TrainingRun
-from pruner import Mask, Weights, apply_
+from pruner import Ticket, Weights, apply_
 from utils import digest
 
 
@@ -39,13 +39,13 @@ class RoundEnd:
         return network()
 
 
-def round_end(training: TrainingRun, context: TrainingContext, best: Path, final: Weights, mask: Mask) -> RoundEnd:
-    """A round whose training left the weights `final`, whose pruning gives `mask` and whose best network is in the file
-    `best`."""
+def round_end(training: TrainingRun, context: TrainingContext, best: Path, final: Weights, next: Ticket) -> RoundEnd:
+    """A round whose training left the weights `final`, whose pruning gives the mask of the `next` ticket and whose best
+    network is in the file `best`."""
 
     def pruned() -> Tensor:
         weights = {name: value.clone() for name, value in final.items()}
-        apply_(weights, mask)
+        apply_(weights, next.mask, next.basis)
         return context.predictions(weights)
 
     return RoundEnd(

@@ -8,7 +8,7 @@
     when a round may end early          early_stop.py, by the early-bird test (pruner.EarlyBird); of a control,
                                         schedule.py, where the same round of its reference run ended
     how long a round trains             schedule.py
-    which weights are pruned            CRITERION below, for the early stop too; `pruned` (pruning_plan.py)
+    which weights are pruned            pruned_units.py, in which basis; `pruned` (pruning_plan.py)
     how many weights are pruned         pruning_plan.py
     what is in a checkpoint             `save` below and lottery/training/checkpointer.py; docs/runs.md lists the keys
     whether a ticket is consistent      lottery/tickets/invariants.py
@@ -27,6 +27,7 @@ from lottery.search import log
 from lottery.search.config import SearchConfig
 from lottery.search.early_stop import EarlyStop
 from lottery.search.examples import ExampleSelection, round_end
+from lottery.search.pruned_units import PrunedUnits
 from lottery.search.pruning_plan import PruningPlan, pruned
 from lottery.search.reference_run import ReferenceRun
 from lottery.search.schedule import build_schedule, rounding_notes
@@ -39,10 +40,8 @@ from lottery.training.network_notes import network_notes
 from lottery.training.step import copy_weights
 from lottery.training.training_run import TrainingRun, summary, train_epochs
 from models.network_state import tensors
-from pruner import Mask, Scores, Ticket, Weights, count, magnitude, random_scores, size
-from utils import InputError, RandomStream, RunError, generator
-
-CRITERION = magnitude  # weights and mask -> what each kept weight is worth
+from pruner import Mask, Scores, Ticket, Weights, random_scores
+from utils import RandomStream, RunError, generator
 
 
 class ImpSearch:
@@ -50,7 +49,8 @@ class ImpSearch:
 
     `loaded` is the ticket of round 0, the dense network if none is given; `examples` say what each round trains on;
     `settings` decide whether a command goes on with it; `reference` is the PrAC run whose steps a control takes.
-    InputError where the rewinding point is never reached, or the last pruning leaves nothing.
+    InputError where the ticket or the basis does not fit, the rewinding point is never reached, or the last pruning
+    leaves nothing.
     """
 
     def __init__(
@@ -75,7 +75,8 @@ class ImpSearch:
             vanilla_epochs=config.vanilla_epochs,
         )
         self.plan = PruningPlan.from_settings(settings, config.pruning.rate)
-        self.initial_counts = count(self.initial_ticket.mask), size(self.initial_ticket.mask)  # kept, and prunable
+        self.prunes = PrunedUnits(config, context, loaded.ticket)
+        self.initial_counts = self.prunes.counts(self.initial_ticket.mask)  # kept, and prunable
         about = config.training.run.about(config.training.data.data) | {"ticket": loaded.origin}
         self.checkpointer = Checkpointer(context, config.training.run, settings | examples.settings, about)
         self.directory = self.checkpointer.directory
@@ -161,10 +162,12 @@ class ImpSearch:
     def next_round(self) -> None:
         """Prune, choose the next examples, rewind."""
         k, final = self.training.round, copy_weights(self.context.model)
+        self.prunes.take(self.prunes.basis(final))
         mask = pruned(self.training.ticket.mask, self.scores(final), self.next_drop, self.plan.pattern)
         if k == 0 and self.pruning.prune_type == "pt":
             self.rewound = best_weights(self.directory.best(0))
-        end = round_end(self.training, self.context, self.directory.best(k), final, mask)
+        ticket = Ticket(mask, self.rewound, self.schedule.rewinding_step, self.prunes.known)
+        end = round_end(self.training, self.context, self.directory.best(k), final, ticket)
         indices, report = self.examples.next(end)
         log.draw_round(self.training, self.directory.curves(k))
         passes = end.forward_passes * len(self.context.training_indices)
@@ -172,30 +175,30 @@ class ImpSearch:
         report |= {"next_in_set": overlap(indices, self.training.indices)}
         self.rounds.append(summary(self.training, self.context, passes) | self.early_stop.summary() | report)
         log.round_ends(self.training, self.rounds, self.early_stop, self.ledger, self.context)
-        ticket = Ticket(mask, self.rewound, self.schedule.rewinding_step)
         weights = final if self.pruning.between == "continue" else ticket.weights
         self.new_round(k + 1, ticket, weights, indices, before=self.training.ticket.mask)
 
     @property
     def next_drop(self) -> int:
         """How many weights this round's pruning drops."""
-        mask = self.training.ticket.mask
-        return count(mask) - self.plan.kept_next(self.training.round, count(mask), size(mask))
+        kept, size = self.prunes.counts(self.training.ticket.mask)
+        return kept - self.plan.kept_next(self.training.round, kept, size)
 
     def scores(self, weights: Weights) -> Scores:
         """What each kept weight is worth; the lowest are pruned."""
         mask = self.training.ticket.mask
         if self.pruning.random_prune:
             random = generator(self.context.seed, self.training.round, purpose=RandomStream.RANDOM_PRUNE)
-            return random_scores(mask, random)
-        return CRITERION(weights, mask)
+            return random_scores(self.prunes.units(mask), random)
+        return self.prunes.magnitude(weights, mask)
 
     # --- within a round -----------------------------------------------------------------------------------------------
 
     def new_early_stop(self) -> EarlyStop:
         interval = self.schedule.vanilla.steps_per_epoch if self.config.early_stop.eb_interval == "steps" else None
-        warmup, mask = self.training.recipe.warmup, self.training.ticket.mask
-        return EarlyStop(self.config.early_stop, self.next_drop, warmup, mask, interval, CRITERION, self.plan.pattern)
+        warmup, mask, pattern = self.training.recipe.warmup, self.training.ticket.mask, self.plan.pattern
+        criterion, config = self.prunes.magnitude, self.config.early_stop
+        return EarlyStop(config, self.next_drop, warmup, mask, interval, criterion, pattern)
 
     def snapshot_steps(self) -> set[int]:
         """The steps of the round after which the weights are wanted."""
@@ -226,13 +229,7 @@ class ImpSearch:
     # --- what can stop it ---------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """InputError if the given mask decides about weights that this search leaves alone, the rewinding point is
-        never reached, or the last pruning leaves nothing."""
-        if unknown_layers := [name for name in self.loaded.ticket.mask if name not in self.context.dense()]:
-            raise InputError(
-                f"--mask_dir {self.config.ticket.mask_dir} has a mask for {unknown_layers[0]}, which this search does "
-                "not prune: is --prune_classifier or --prune_also missing?"
-            )
+        """InputError if the rewinding point is never reached, or the last pruning leaves nothing."""
         self.schedule.check()
         self.plan.check(self.pruning.pruning_times, *self.initial_counts)
 
@@ -246,6 +243,8 @@ class ImpSearch:
             untrained=weights is ticket.weights,
             continued=None if weights is ticket.weights else weights,
             kept=self.plan.kept(k, *self.initial_counts),
+            units=self.prunes.units(ticket.mask),
+            basis=ticket.basis,
             pattern=self.plan.pattern if k else None,
             before=before,
             examples=self.training.indices,
@@ -287,6 +286,7 @@ class ImpSearch:
         self.rounds, self.rewound = saved["rounds"], saved["init_weight"]
         recipe, _ = self.schedule.round(saved["state"], len(saved["sequence"]))
         self.training = self.checkpointer.resume(resume_point, recipe, self.rounds)
+        self.prunes.take(self.training.ticket.basis)
         self.examples.load_state_dict(saved["policy"])
         self.early_stop = self.new_early_stop()
         self.early_stop.load_state_dict(saved["early_stop"])

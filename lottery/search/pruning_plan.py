@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lottery.bases.blocks import of_rows, rows
 from lottery.patterns import Pattern, misfit, pattern_notes, prune_to_pattern
 from pruner import Mask, Scores, drop, kept_after
 from utils import InputError
@@ -100,8 +101,13 @@ class PruningPlan:
 
 
 def pruned(mask: Mask, scores: Scores, number: int, pattern: Pattern | None) -> Mask:
-    """The mask that a pruning gives: to the pattern if there is one, otherwise without the `number` lowest of all."""
-    return prune_to_pattern(mask, scores, pattern) if pattern else drop(mask, scores, number)
+    """The mask that a pruning gives: to the pattern if there is one, otherwise without the `number` lowest of all, of
+    whole rows where the scores are those of rows, (out,)."""
+    if pattern:
+        return prune_to_pattern(mask, scores, pattern)
+    if any(scores[name].shape != layer.shape for name, layer in mask.items()):
+        return of_rows(drop(rows(mask), scores, number), mask)
+    return drop(mask, scores, number)
 
 
 def prunes_alike(a: Mapping, b: Mapping) -> bool:

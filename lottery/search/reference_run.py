@@ -24,7 +24,7 @@ RECIPE = tuple(
     "lr momentum weight_decay no_augmentation rate densities pattern between random_prune prune_classifier seed".split()
 )
 RECIPE += ("arch", "stem", "network", "optimizer", "nesterov", "label_smoothing", "augmentation")
-RECIPE += ("batch_selection", "selection_rate", "selection_until")
+RECIPE += ("batch_selection", "selection_rate", "selection_until", "basis", "basis_axes", "block")
 STEP_SIZE = ("batch_size",)
 # Settings that made the sets of a run and ended its rounds: a control records those of the run.
 SET_SETTINGS = tuple("data_prune threshold data_rate cep eb_eps queue_length eb_interval eb_arm".split())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from utils import InputError, RandomStream, generator
 
+ROUNDING = 1e-6  # of coefficients, relative to the largest weight of their layer
 FEW = 0.01  # share of the dropped weights that may be zero by chance
 
 if TYPE_CHECKING:
@@ -55,11 +56,17 @@ def random_mask(ticket: Ticket, source: RandomSource) -> Ticket:
     own mask, shuffled within each layer (Frankle et al., "Pruning Neural Networks at Initialization: Why Are We Missing
     the Mark?", ICLR 2021).
 
-    InputError if the starting weights are masked: most of those that such a mask keeps would start, and be, at zero.
+    Of a mask that keeps whole rows, whole rows are shuffled. InputError if the starting weights are masked: most of
+    those that such a mask keeps would start, and be, at zero.
     """
+    from lottery.bases.blocks import of_rows, rows
+
     _check_dense_start(ticket)
     random = generator(source.seed, purpose=RandomStream.RANDOM_MASK)
-    return ticket._replace(mask={name: _shuffled(layer, random) for name, layer in ticket.mask.items()})
+    if not _in_rows(ticket):
+        return ticket._replace(mask={name: _shuffled(layer, random) for name, layer in ticket.mask.items()})
+    shuffled = {name: _shuffled(layer, random) for name, layer in rows(ticket.mask).items()}
+    return ticket._replace(mask=of_rows(shuffled, _whole(ticket.mask)))
 
 
 def one_shot(ticket: Ticket, source: RandomSource) -> Ticket:
@@ -68,11 +75,16 @@ def one_shot(ticket: Ticket, source: RandomSource) -> Ticket:
 
     InputError if the starting weights are masked: their largest are the ticket's own.
     """
+    from lottery.bases.blocks import of_rows, row_magnitude, rows
     from pruner import count, drop, magnitude, size
 
     _check_dense_start(ticket)
-    dropped = size(ticket.mask) - count(ticket.mask)
-    return ticket._replace(mask=drop(_whole(ticket.mask), magnitude(ticket.weights, ticket.mask), dropped))
+    mask, whole, values = ticket.mask, _whole(ticket.mask), _coefficients(ticket)
+    if _in_rows(ticket):
+        kept = rows(mask)
+        left = drop(_whole(kept), row_magnitude(values, mask), size(kept) - count(kept))
+        return ticket._replace(mask=of_rows(left, whole))
+    return ticket._replace(mask=drop(whole, magnitude(values, mask), size(mask) - count(mask)))
 
 
 def dense(ticket: Ticket, source: RandomSource) -> Ticket:
@@ -81,7 +93,7 @@ def dense(ticket: Ticket, source: RandomSource) -> Ticket:
     InputError if the starting weights are masked: those that the mask drops would start at zero.
     """
     _check_dense_start(ticket)
-    return ticket._replace(mask=_whole(ticket.mask))
+    return ticket._replace(mask=_whole(ticket.mask), basis=None)
 
 
 class Control(NamedTuple):
@@ -147,22 +159,35 @@ def coincidence(control: str, found: Ticket, ticket: Ticket) -> list[str]:
 
 
 def _same_layer(a: Ticket, b: Ticket, name: str) -> bool:
-    kept = b.mask[name]
-    return bool((a.mask[name] == kept).all()) and bool((a.weights[name] == b.weights[name])[kept].all())
+    kept, equal = b.mask[name], a.weights[name] == b.weights[name]
+    return bool((a.mask[name] == kept).all()) and bool((equal if b.masks_coefficients else equal[kept]).all())
 
 
 def _check_dense_start(ticket: Ticket) -> None:
     """InputError for weights that have been masked, by this mask or an earlier one: drawn or trained weights are hardly
     ever zero. A layer that is all zero was initialised so."""
-    dropped = [ticket.weights[name][~layer] for name, layer in ticket.mask.items() if ticket.weights[name].any()]
-    number = sum(len(values) for values in dropped)
-    zero = number - sum(int(values.count_nonzero()) for values in dropped)
+    values, weights = _coefficients(ticket), ticket.weights
+    dropped = {name: values[name][~layer] for name, layer in ticket.mask.items() if weights[name].any()}
+    number = sum(len(found) for found in dropped.values())
+    # Coefficients that a mask has dropped are zero but for rounding.
+    below = {name: ROUNDING * weights[name].abs().max() if ticket.masks_coefficients else 0 for name in dropped}
+    zero = sum(int((found.abs() <= below[name]).sum()) for name, found in dropped.items())
     if zero > FEW * number:
         where = "wherever" if zero == number else f"at {100 * zero / number:.0f} % of where"
         raise InputError(
             f"the starting weights are zero {where} the ticket's mask drops them: this control needs the dense ones, "
             "give a file with those as --init_dir"
         )
+
+
+def _coefficients(ticket: Ticket) -> Weights:
+    """What its mask keeps and drops: the starting weights, or their coefficients in its basis."""
+    return ticket.basis.coefficients(ticket.weights, ticket.mask) if ticket.basis else ticket.weights
+
+
+def _in_rows(ticket: Ticket) -> bool:
+    """Whether whole rows were pruned as one."""
+    return bool(ticket.basis and ticket.basis.config.in_blocks)
 
 
 def _shuffled(layer: Tensor, random: np.random.Generator) -> Tensor:

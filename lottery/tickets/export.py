@@ -7,7 +7,7 @@ from torch import Tensor
 from lottery.checkpointing.version import suite_version
 from lottery.formats.exported_ticket import EXAMPLES, STARTING, TRAINED, UNRECORDED, ExportedTicket
 from lottery.tickets.state_dict_formats import INNER
-from lottery.tickets.ticket_file import TicketFile
+from lottery.tickets.ticket_file import TicketFile, check_weight_mask
 from models.units import NORMALIZATION, owners
 from pruner import Weights, count, size
 from utils import InputError
@@ -22,6 +22,7 @@ def exported_ticket(path: Path, trained: bool = False) -> ExportedTicket:
     it. InputError if the file holds no weights of that kind.
     """
     file = TicketFile(path)
+    check_weight_mask(file)
     weights, (_, mask) = end_weights(file) if trained else starting_weights(file), file.trained
     facts = recorded_facts(file) | {"weights": kind_of_weights(file, trained), "step": None if trained else file.step}
     facts |= {"prunings": file.content.get("state"), "kept": count(mask), "prunable": size(mask)}

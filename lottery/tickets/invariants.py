@@ -11,10 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lottery.bases.basis import Basis
 from lottery.patterns import Pattern, fitting, has_pattern
-from pruner import Mask, Ticket, Weights, count, size
+from pruner import Mask, Ticket, Weights, apply_, count, size
 from utils import listed
 
+ROUNDING = 1e-5  # relative to the largest weight of a layer: of coefficients that should be zero
 Seen = tuple[bool | None, str]  # whether an invariant holds (None: unknown), and what was seen
 
 
@@ -32,10 +34,12 @@ class TicketFacts:
 
     mask: Mask
     weights: Mapping[str, Tensor]  # the network's, in the file or in the step
+    basis: Basis | None = None  # in which the mask is one of coefficients
+    units: Mask | None = None  # whole rows, where the mask keeps and drops those
     rewound: Weights | None = None  # what training starts from
     untrained: bool = False  # whether the network is still at its start, the rewound weights
     continued: Weights | None = None  # the trained weights that it is still at, of a search that continues from them
-    kept: int | None = None  # weights that the mask should keep
+    kept: int | None = None  # weights, or units, that the mask should keep
     pattern: Pattern | None = None  # the N:M pattern that the mask should have
     found_pattern: Pattern | None = None  # one that it has, where nothing says which it should have
     before: Mask | None = None  # the mask of the round before
@@ -45,6 +49,10 @@ class TicketFacts:
     validation: Tensor | None = None
     carried: Ticket | None = None  # what carrying the source of an elastic ticket again gives
     not_carried: Seen | None = None  # what there is to say of an elastic ticket where it could not be
+
+    @property
+    def masks_coefficients(self) -> bool:
+        return self.basis is not None and self.basis.transforms
 
 
 def check(ticket: TicketFacts) -> list[Finding]:
@@ -73,8 +81,11 @@ def finite(ticket: TicketFacts) -> Seen:
 def density(ticket: TicketFacts) -> Seen:
     if not ticket.mask:
         return None, "dense: no mask"
-    kept, all = count(ticket.mask), size(ticket.mask)
-    seen = f"{kept:,} of {all:,} weights kept, {kept / all:.4f}"
+    units = ticket.mask if ticket.units is None else ticket.units
+    kept, all = count(units), size(units)
+    rows = any(units[name].shape != layer.shape for name, layer in ticket.mask.items())
+    unit = "rows" if rows else "coefficients" if ticket.masks_coefficients else "weights"
+    seen = f"{kept:,} of {all:,} {unit} kept, {kept / all:.4f}"
     if ticket.kept is None:
         return None, f"{seen}; not checked: how many it should be is not known"
     return kept == ticket.kept, seen if kept == ticket.kept else f"{seen}; it should be {ticket.kept:,}"
@@ -98,9 +109,21 @@ def n_of_m(ticket: TicketFacts) -> Seen:
 def dropped(ticket: TicketFacts) -> Seen:
     if not ticket.mask:
         return None, "dense: no mask"
+    if ticket.masks_coefficients:
+        return dropped_coefficients(ticket.weights, ticket.mask, ticket.basis)
     alive = {name: int((ticket.weights[name][~layer] != 0).sum()) for name, layer in ticket.mask.items()}
     total = sum(alive.values())
     return not total, f"{total:,} dropped weights are not zero" if total else "every dropped weight is zero"
+
+
+def dropped_coefficients(weights: Mapping[str, Tensor], mask: Mask, basis: Basis) -> Seen:
+    """Whether every dropped coefficient is zero but for rounding, relative to the layer's largest weight."""
+    found, largest = basis.coefficients(weights, mask), 0.0
+    for name, layer in mask.items():
+        scale = float(weights[name].abs().max()) or 1.0
+        largest = max(largest, float((found[name].abs() * ~layer).max()) / scale)
+    seen = f"dropped coefficients are at most {largest:.1e} of their layer's largest weight"
+    return largest <= ROUNDING, f"{seen}, {ROUNDING:.0e} allowed"
 
 
 def subset(ticket: TicketFacts) -> Seen:
@@ -126,11 +149,25 @@ def start(ticket: TicketFacts) -> Seen:
         weights, which = (ticket.rewound if ticket.untrained else None), "the rewound weights"
     if weights is None:
         return unknown("this network has been trained")
+    if ticket.basis:
+        return near_projection(ticket, weights, which)
     masked = {
         name: value * ticket.mask[name].to(value.device, value.dtype) if name in ticket.mask else value
         for name, value in weights.items()
     }
     return equal({name: ticket.weights.get(name) for name in masked}, masked, f"{which} under the mask")
+
+
+def near_projection(ticket: TicketFacts, weights: Mapping[str, Tensor], which: str) -> Seen:
+    """Whether the network's weights are these under the mask of coefficients, but for rounding."""
+    here = {name: value.to(ticket.weights[name].device, copy=True) for name, value in weights.items()}
+    apply_(here, ticket.mask, ticket.basis)
+    for name, value in here.items():
+        coefficients = name in ticket.mask and ticket.masks_coefficients
+        near = ROUNDING * (float(value.abs().max()) if coefficients else 0)
+        if float((ticket.weights[name] - value).abs().max() if value.numel() else 0) > near:
+            return False, f"{name} differs from {which} under the mask"
+    return True, f"equal to {which} under the mask{', but for rounding' if ticket.masks_coefficients else ''}"
 
 
 def carried(ticket: TicketFacts) -> Seen:

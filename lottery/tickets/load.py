@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from torch import nn
 
+from lottery.bases.basis import same_basis
 from lottery.checkpointing.checkpoint import on_cpu
+from lottery.checkpointing.run_settings import recorded
 from lottery.checkpointing.script_names import Script
 from lottery.formats.reading import has_checksum
 from lottery.tickets import starting_weights
@@ -54,6 +56,7 @@ class LoadedTicket(NamedTuple):
             return {"weights checksum": self.pretrained}
         step = {"ticket step": trained.step} if with_step else {}
         found = {"weights checksum": self.pretrained, "ticket checksum": checksum(trained)} | step
+        found |= recorded(trained.basis.config) if trained.basis else {}
         return found | ({"ticket start": self.start} if self.start else {})
 
     @property
@@ -109,8 +112,9 @@ def load_ticket(config: TicketConfig, loaded: ModelAndData, trained: bool = Fals
 
 
 def checksum(ticket: Ticket) -> str:
-    """A checksum of mask and weights: equal for equal tickets."""
-    return digest(*(value.numpy() for part in (ticket.mask, ticket.weights) for _, value in sorted(part.items())))
+    """A checksum of mask, weights and basis: equal for equal tickets."""
+    tensors = [value.numpy() for part in (ticket.mask, ticket.weights) for _, value in sorted(part.items())]
+    return digest(*tensors, *(ticket.basis.arrays() if ticket.basis else []))
 
 
 def check_step(step: int | None, steps: int, asked: str = "--rewind_lr") -> None:
@@ -206,7 +210,8 @@ class TicketFiles(NamedTuple):
             for file in self.all_files
             if not has_checksum(file.path, file.content)
         ]
-        return Ticket(mask, weights, step), list(dict.fromkeys(notes))
+        basis = self.mask.basis_for(model, spared) if self.mask and mask else None
+        return Ticket(mask, weights, step, basis), list(dict.fromkeys(notes))
 
     def trained_under(self, mask: Mask, model: nn.Module, spared: Sequence[str]) -> bool:
         """Whether the trained weights of `init` were trained under this mask, rather than before it was pruned."""
@@ -218,6 +223,11 @@ class TicketFiles(NamedTuple):
 
         They would start at zero. Weights that the mask does not mention are kept; `spared` modules have other weights.
         """
+        if self.mask and self.init.trained[1] and not same_basis(self.init.basis, self.mask.basis):
+            raise InputError(
+                f"{self.init.path} was trained under a mask in another basis than that of {self.mask.path}: give as "
+                "--init_dir the checkpoint of the round before the mask's, or a dense network's"
+            )
         lost = sum(
             int((mask[name] & ~layer).sum() if name in mask else (~layer).sum())
             for name, layer in self.init.mask(model, spared).items()
@@ -230,7 +240,7 @@ class TicketFiles(NamedTuple):
 
     def unmodified(self) -> Ticket:
         """The ticket of the two files, not checked against a network."""
-        return Ticket(self.mask.trained[1], self.init.starting_state, self.init.step)
+        return Ticket(self.mask.trained[1], self.init.starting_state, self.init.step, self.mask.basis)
 
     @property
     def origin(self) -> dict | None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lottery.checkpointing.checkpoint import checkpoint_content, masked_state
+from lottery.checkpointing.checkpoint import checkpoint_content, masked_in
 from pruner import Ticket, apply_
 
 
@@ -16,9 +16,9 @@ def ticket_checkpoint(ticket: Ticket, settings: dict, command: str) -> dict:
     `settings` are what decides the ticket, `command` is the one that made it.
     """
     weights = {name: value.clone() for name, value in ticket.weights.items()}
-    apply_(weights, ticket.mask)
-    return checkpoint_content(
-        masked_state(weights, ticket.mask),
+    apply_(weights, ticket.mask, ticket.basis)
+    content = checkpoint_content(
+        masked_in(weights, ticket.mask, ticket.basis),
         settings,
         epoch=0,
         init_weight=ticket.weights,
@@ -27,6 +27,7 @@ def ticket_checkpoint(ticket: Ticket, settings: dict, command: str) -> dict:
         best_sa=0.0,
         command=command,
     )
+    return content | ({"basis": ticket.basis.record()} if ticket.basis else {})
 
 
 def seen_examples(seen: Iterable[np.ndarray], validation: Tensor | None) -> dict[str, Tensor]:

@@ -90,7 +90,8 @@ def classify_start(
     mask's search drew. `spared` modules are not compared.
     """
     fitting = (each for each in (ticket.weights, began) if each is not None and found_with is not None)
-    if any(same_start(each, found_with, ticket.mask, spared) for each in fitting):
+    mask = {} if ticket.masks_coefficients else ticket.mask  # one of coefficients leaves no weight out of account
+    if any(same_start(each, found_with, mask, spared) for each in fitting):
         return TICKET
     if not ticket.mask:
         return DENSE if given else None

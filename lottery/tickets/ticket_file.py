@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lottery.checkpointing.checkpoint import on_cpu, split_state
+from lottery.bases.basis import Basis, basis_in
+from lottery.checkpointing.checkpoint import on_cpu, split_state, split_ticket
 from lottery.checkpointing.recorded_flags import data_flags, network_flags, split_flags
 from lottery.checkpointing.script_names import Script
 from lottery.formats.masks import MASKS, beside_weights, masked_content
@@ -53,9 +54,17 @@ class TicketFile:
 
     @cached_property
     def trained(self) -> tuple[Weights, Mask]:
-        """The trained weights, and the mask, empty if the network is dense."""
+        """The trained weights, and the mask, empty if the network is dense; of coefficients if there is a `basis`."""
         state = masked_content(self.content) if "state_dict" in self.content else unwrapped(self.content)
-        return split_state(self.tensors(state))
+        weights, mask = split_ticket(self.tensors(state))
+        if mask and self.basis is None:
+            split_state(self.tensors(state))  # refuses a mask of coefficients in a basis that the file does not say
+        return weights, mask
+
+    @cached_property
+    def basis(self) -> Basis | None:
+        """The basis that its mask is one of; None for a mask of weights."""
+        return basis_in(self.content)
 
     @property
     def step(self) -> int | None:
@@ -156,6 +165,10 @@ class TicketFile:
             raise InputError(f"{self.path} has a mask for {min(strangers)}, which is no parameter of this network")
         return {name: layer for name, layer in mask.items() if not owners(name, spared)}
 
+    def basis_for(self, model: nn.Module, spared: Sequence[str] = (NORMALIZATION,)) -> Basis | None:
+        """The basis by the names of `model`."""
+        return self.basis and self.basis.renamed(names_in(model, self.trained[0], spared))
+
     def given_masks(self, model: nn.Module) -> Weights | None:
         """The masks in the file as they came, if they are people's own; None if it has none or is a checkpoint.
 
@@ -216,6 +229,15 @@ class TicketFile:
     def sequence(self) -> np.ndarray:
         """The examples it was found with, int64 (n,); empty if the file does not say."""
         return read_sequence(self.content, self.path) if "sequence" in self.content else np.empty(0, dtype=np.int64)
+
+
+def check_weight_mask(file: TicketFile) -> None:
+    """InputError for a mask of coefficients, where a form of tickets or a method knows masks of weights alone."""
+    if file.basis and file.basis.transforms:
+        raise InputError(
+            f"{file.path} has a mask of coefficients ({file.basis.config.describe()}), a mask of weights is needed "
+            "here; docs/methods/bases.md says what reads it"
+        )
 
 
 def masks_itself(model: nn.Module) -> bool:

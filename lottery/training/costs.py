@@ -70,14 +70,17 @@ def total(rounds: Sequence[Mapping], what: str) -> float:
 
 def masked_flops(flops: Mapping[str, float], row: Mapping) -> float | None:
     """Zero-aware FLOPs of one example's forward pass under the mask of a round: those of each layer times its density,
-    on average (`mean_kept`) where the mask changed while it trained.
+    on average (`mean_kept`) where the mask changed while it trained. A mask of coefficients (`nonzero` says how many
+    weights they give) saves none: the weights are dense.
 
     `flops` are those of the dense network by layer (training/flops.py). None if the layers are not recorded.
     """
     if not flops or "layers" not in row:
         return None
     layers = row["layers"]
-    kept = row.get("mean_kept") or {name: layer["kept"] for name, layer in layers.items()}
+    kept = row.get("mean_kept") or {
+        name: layer["size"] if "nonzero" in layer else layer["kept"] for name, layer in layers.items()
+    }
     return sum(count * kept[name] / layers[name]["size"] if name in layers else count for name, count in flops.items())
 
 

@@ -43,6 +43,7 @@ def round_lines(row: dict, whole: int) -> list[str]:
         f"round {row['round']} {ended}: {validation}test {row['test']:.2f} at epoch {row['best_epoch']}; "
         f"{work_text(row)}, {row['seconds']:.1f} s"
     ]
+    lines += nonzero_lines(row)
     if row.get("distances"):
         distances = ", ".join(f"{value:.4f}" for value in row["distances"])
         apart = counted(row["interval"] or row["steps_per_epoch"], "step")
@@ -59,6 +60,15 @@ def round_lines(row: dict, whole: int) -> list[str]:
             "set of the run that is followed"
         )
     return lines
+
+
+def nonzero_lines(row: dict) -> list[str]:
+    """Of a mask of coefficients: how many of those it keeps, and how many of the weights they give are not zero."""
+    layers = row.get("layers", {}).values()
+    if not any("nonzero" in layer for layer in layers):
+        return []
+    kept, size, nonzero = (sum(layer[key] for layer in layers) for key in ("kept", "size", "nonzero"))
+    return [f"{kept:,} of {size:,} coefficients kept, {nonzero:,} of the weights they give are not zero"]
 
 
 ROUND_COLUMNS = (

@@ -9,6 +9,7 @@ import time
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from dataset import class_counts
@@ -181,7 +182,7 @@ def summary(training: TrainingRun, context: TrainingContext, forward_passes: int
         "sparsity": 1 - density(mask),
         "whole_density": whole_density(mask, context.model.parameters()),
         "kept": count(mask),
-        "layers": layer_counts(mask),
+        "layers": layers_under(training.ticket, context),
         "set": len(training.indices),
         "class_counts": class_counts(context.train.labels, training.indices),
         "validation": best["validation"],
@@ -202,6 +203,15 @@ def summary(training: TrainingRun, context: TrainingContext, forward_passes: int
     }
 
 
+def layers_under(ticket: Ticket, context: TrainingContext) -> dict[str, dict[str, int]]:
+    """`layer_counts` of the mask; in another basis beside the coefficients kept the weights that are not zero now."""
+    layers = layer_counts(ticket.mask)
+    if ticket.masks_coefficients:
+        numbers = torch.stack([context.step.parameters[name].count_nonzero() for name in layers]).tolist()
+        layers = {name: layers[name] | {"nonzero": number} for name, number in zip(layers, numbers, strict=True)}
+    return layers
+
+
 def plan_lines(training: TrainingRun, context: TrainingContext) -> list[str]:
     """What is about to be trained and for how long, with warnings about empty layers and an unused schedule."""
     recipe, mask = training.recipe, training.ticket.mask
@@ -213,12 +223,24 @@ def plan_lines(training: TrainingRun, context: TrainingContext) -> list[str]:
     lines = [
         f"{training.describe()}: density {kept:.4f}, sparsity {1 - kept:.4f} of the prunable weights ({whole:.4f} and "
         f"{1 - whole:.4f} of the whole network), {counted(len(training.indices), 'example')}",
+        *basis_lines(training.ticket),
         f"{epochs}, {most}{counted(training.steps_per_epoch, 'step')}{each}{begin}, {recipe.describe_lr()}",
     ]
     warnings = [f"layer {name} has no weights left" for name in empty_layers(mask)]
     if unused := recipe.unused_lr():
         warnings.append(unused)
     return lines + [f"warning: {training.describe()}: {warning}" for warning in warnings]
+
+
+def basis_lines(ticket: Ticket) -> list[str]:
+    """What the mask keeps, if that is not single weights, and what it takes to store the basis."""
+    if ticket.basis is None or ticket.basis.config.is_plain:
+        return []
+    described, stored = ticket.basis.config.describe(), ticket.basis.stored_numbers
+    if not ticket.masks_coefficients:
+        return [f"sparse in {described}: pruned ones emit nothing, biases and batch norm included"]
+    more = f", and {stored:,} more numbers of the basis" if stored else ""
+    return [f"sparse in {described}: {count(ticket.mask):,} coefficients{more}; the weights they give are dense"]
 
 
 def short_warnings(training: TrainingRun) -> list[str]:

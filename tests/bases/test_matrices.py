@@ -125,6 +125,7 @@ def test_a_record_gives_the_same_basis(kind):
     found = basis(kind, weights, seed=5)
     again = Basis.from_record(found.record())
     assert again.config == found.config
+    assert again.per_output == found.per_output and again.layers.keys() == found.layers.keys()
     for name, layer in found.layers.items():
         assert again.layers[name].view == layer.view
         assert all(torch.equal(again.layers[name].matrices[axis], value) for axis, value in layer.matrices.items())

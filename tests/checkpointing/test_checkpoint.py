@@ -95,7 +95,7 @@ def test_masks_pack_into_bits_and_back(tiny):
 
 
 def saved(tmp_path, model, **more):
-    mask, weights, _ = ticket(model)
+    mask, weights, *_ = ticket(model)
     path = tmp_path / "ticket.pth.tar"
     write(path, {"state_dict": masked_state(weights, mask), "init_weight": weights} | more)
     return path

@@ -97,6 +97,7 @@ def test_recorded_settings_are_flags_that_decide_and_checksums_of_what_was_read(
         "iterations": 1, "inverted": False, "prune_classifier": False, "allow_empty_layers": False, "density": 0.3,
         "sparsity": None, "like": False, "prac_set": False, "score_examples": None, "batch_size": 128, "kept": 410,
         "prunable": TINY, "step": 0, "pattern": None,
+            "basis": "canonical", "basis_axes": None, "block": "weight",
     }  # fmt: skip
     assert {name for name in settings if name.endswith("checksum")} == {"data checksum", "split checksum"}
     assert type(settings["script"]) is str
