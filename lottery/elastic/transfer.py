@@ -17,7 +17,7 @@ from utils import InputError
 def load_source(config: ElasticConfig, files: TicketFiles, source: Member) -> LoadedTicket:
     """The ticket in `files`; InputError if they are not of the source network, or have no mask."""
     for file in files.all_files:
-        check_weight_mask(file)
+        check_weight_mask(file, single=True)
     loaded = files.load(source.network)
     if not loaded.ticket.mask:
         raise InputError(f"--mask_dir {config.mask_dir} holds no mask: the dense network is no ticket to transfer")

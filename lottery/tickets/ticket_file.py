@@ -231,11 +231,13 @@ class TicketFile:
         return read_sequence(self.content, self.path) if "sequence" in self.content else np.empty(0, dtype=np.int64)
 
 
-def check_weight_mask(file: TicketFile) -> None:
-    """InputError for a mask of coefficients, where a form of tickets or a method knows masks of weights alone."""
-    if file.basis and file.basis.transforms:
+def check_weight_mask(file: TicketFile, single: bool = False) -> None:
+    """InputError for a mask of coefficients, where a form of tickets or a method knows masks of weights alone; with
+    `single` for one of filters as well, with which biases and batch norm go."""
+    if file.basis and (single or file.basis.transforms):
+        what = "coefficients" if file.basis.transforms else "whole outputs"
         raise InputError(
-            f"{file.path} has a mask of coefficients ({file.basis.config.describe()}), a mask of weights is needed "
+            f"{file.path} has a mask of {what} ({file.basis.config.describe()}), a mask of single weights is needed "
             "here; docs/methods/bases.md says what reads it"
         )
 
