@@ -105,6 +105,14 @@ def test_a_search_to_a_pattern(tmp_path, script):
     run(script, f"{QUICK} --prune_type rewind_lt --rewind_epoch 0 --pattern 2:4 {stop}", tmp_path)
 
 
+@pytest.mark.parametrize("flags", ["--basis dct", "--basis svd --block row", "--block filter"])
+def test_a_search_in_another_basis_and_a_ticket_of_it(tmp_path, flags):
+    stop = "--eb_eps 0.5 --eb_interval steps --eb_arm none"
+    run("main_PrAC_imp", f"{REWIND} {flags} {stop}", tmp_path / "search")
+    file = tmp_path / "search" / "2checkpoint.pth.tar"
+    run("main_train", f"{QUICK} --init_dir {file} --mask_dir {file}", tmp_path / "train")
+
+
 @pytest.mark.parametrize("arch", ["timm:vit_tiny_patch16_224,patch_size=4,depth=1,embed_dim=12,num_heads=2",
                                   "tests.networks:half_frozen", "tests.networks:auxiliary",
                                   "tests.networks:vit_shallow"])  # fmt: skip
@@ -237,6 +245,7 @@ def test_a_training_without_validation(tmp_path):
         *(f"--density 0.5 --criterion {criterion}" for criterion in ("random", "magnitude", "snip", "grasp")),
         "--density 0.5 --criterion synflow --iterations 5",
         "--pattern 2:4 --criterion magnitude",
+        "--density 0.5 --criterion grasp --iterations 2 --basis haar --basis_axes in kernel",
         "--density 0.5 --criterion snip --iterations 3 --inverted --prac_set {prac}/1checkpoint.pth.tar",
         "--criterion snip --weights trained --ranking erk --init_dir {dense}/model_SA_best.pth.tar "
         "--like {prac}/1checkpoint.pth.tar",

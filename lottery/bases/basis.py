@@ -48,7 +48,8 @@ class LayerBasis:
     def _transformed(self, values: Tensor, transposed: bool) -> Tensor:
         found = values.reshape(self.view)
         for axis, matrix in self.matrices.items():
-            side = matrix.to(found).T if transposed else matrix.to(found)
+            matrix = matrix.to(values.device, values.dtype)
+            side = matrix.T if transposed else matrix
             found = torch.tensordot(side, found, dims=([1], [axis])).movedim(0, axis)
         return found.reshape(values.shape)
 
@@ -91,12 +92,12 @@ class Basis:
 
     def like(self, weights: Mapping[str, Tensor]) -> "Basis":
         """The same with matrices in the number format, and on the device, of a network's weights."""
-        found = {
-            name: replace(layer, matrices={axis: matrix.to(weights[name]) for axis, matrix in layer.matrices.items()})
-            for name, layer in self.layers.items()
-            if name in weights
-        }
-        return replace(self, layers=found)
+        def moved(layer: LayerBasis, to: Tensor) -> LayerBasis:
+            matrices = {axis: matrix.to(to.device, to.dtype) for axis, matrix in layer.matrices.items()}
+            return replace(layer, matrices=matrices)
+
+        layers = {name: moved(layer, weights[name]) for name, layer in self.layers.items() if name in weights}
+        return replace(self, layers=layers)
 
     def renamed(self, names: Mapping[str, str]) -> "Basis":
         """The same for a network that has other names for its weights."""

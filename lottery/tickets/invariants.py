@@ -160,7 +160,7 @@ def start(ticket: TicketFacts) -> Seen:
 
 def near_projection(ticket: TicketFacts, weights: Mapping[str, Tensor], which: str) -> Seen:
     """Whether the network's weights are these under the mask of coefficients, but for rounding."""
-    here = {name: value.to(ticket.weights[name].device, copy=True) for name, value in weights.items()}
+    here = {name: value.to(ticket.weights[name].device).clone() for name, value in weights.items()}
     apply_(here, ticket.mask, ticket.basis)
     for name, value in here.items():
         coefficients = name in ticket.mask and ticket.masks_coefficients
