@@ -92,6 +92,7 @@ class Basis:
 
     def like(self, weights: Mapping[str, Tensor]) -> "Basis":
         """The same with matrices in the number format, and on the device, of a network's weights."""
+
         def moved(layer: LayerBasis, to: Tensor) -> LayerBasis:
             matrices = {axis: matrix.to(to.device, to.dtype) for axis, matrix in layer.matrices.items()}
             return replace(layer, matrices=matrices)

@@ -21,6 +21,8 @@ RUNS = {
     "prac_fashion": 225,
     "cheapest_fashion_look": 396,
     "dst_fashion": 225,
+    "basis_digits": 250,
+    "basis_fashion": 165,
 }
 
 

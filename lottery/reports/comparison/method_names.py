@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from lottery.bases.config import CANONICAL, BasisConfig
 from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
 from lottery.reports.comparison.set_controls import set_control_name
@@ -23,6 +24,7 @@ def search_name(settings: Mapping) -> str:
     if settings["script"] == Script.IMP:
         parts = [
             "IMP",
+            basis_name(settings),
             get("pattern"),
             get("random_prune") and "random pruning",
             get("eb_eps") is not None and "early stop",
@@ -30,7 +32,7 @@ def search_name(settings: Mapping) -> str:
     else:
         sets = {"random": "random sets", "constent": "constent"}.get(get("data_prune"))
         cep = {"pruned": "CEP as in Algorithm 1", "none": "no CEP"}.get(get("cep"))
-        parts = ["PrAC", get("pattern"), sets, cep, get("eb_eps") is None and "no early stop"]
+        parts = ["PrAC", basis_name(settings), get("pattern"), sets, cep, get("eb_eps") is None and "no early stop"]
     parts.append(set_control_name(settings))
     parts += [get("batch_selection") == "infobatch" and "InfoBatch"]
     parts += [get("between") == "continue" and "no rewinding between rounds"]
@@ -50,6 +52,12 @@ def sparse_training_name(settings: Mapping) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def basis_name(settings: Mapping) -> str:
+    """In which basis it is sparse, and what it prunes as one: "dct (in)", "filters"; empty for single weights."""
+    axes = tuple(settings.get("basis_axes") or ()) or None
+    return BasisConfig(settings.get("basis", CANONICAL), axes, settings.get("block", "weight")).describe()
+
+
 def criterion_name(settings: Mapping) -> str:
     """How main_init.py scored and ranked weights: "SNIP", "random mask, ERK", "SNIP at step 1000, 10 iterations"."""
     criterion, step = CRITERIA[settings["criterion"]], settings["step"]
@@ -57,6 +65,7 @@ def criterion_name(settings: Mapping) -> str:
     at = " at trained weights" if settings.get("weights") == "trained" else at
     times = settings["iterations"]
     parts = [
+        basis_name(settings),
         settings.get("inverted") and "inverted",
         settings.get("pattern"),
         RANKINGS[settings["ranking"]].name,
