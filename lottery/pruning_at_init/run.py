@@ -51,7 +51,7 @@ def chosen_basis(config: PruningAtInitConfig, context: ModelAndData, loaded: Loa
     if config.basis.is_plain:
         return None
     weights = {name: loaded.ticket.weights[name] for name in dense(context.model, config.prune_classifier)}
-    return basis_of_network(config.basis, context.model, weights, config.run.seed, context.train.images)
+    return basis_of_network(config.basis, context.model, weights, config.run.seed, context.train.at(slice(1)))
 
 
 def load_weights(config: PruningAtInitConfig, context: ModelAndData) -> LoadedTicket:

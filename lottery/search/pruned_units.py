@@ -43,7 +43,7 @@ class PrunedUnits:
 
     def _built(self, weights: Mapping[str, Tensor]) -> Basis:
         prunable, context = {name: weights[name] for name in self.names}, self.context
-        return basis_of_network(self.config, context.model, prunable, context.seed, context.train.images)
+        return basis_of_network(self.config, context.model, prunable, context.seed, context.train.at(slice(1)))
 
     def units(self, mask: Mask) -> Mask:
         """The mask of what is pruned as one: itself, or {name: (out,)} for rows."""
