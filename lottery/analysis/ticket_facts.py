@@ -13,6 +13,7 @@ from dataset import VAL_FRACTION, read_permutation, split
 from lottery.analysis.config import VerificationConfig
 from lottery.bases.basis import basis_in
 from lottery.bases.blocks import rows
+from lottery.bases.config import SINGLE
 from lottery.checkpointing.checkpoint import read, split_ticket
 from lottery.checkpointing.recorded_flags import split_flags
 from lottery.checkpointing.run_directory import RunDirectory
@@ -153,7 +154,7 @@ def expected_kept(content: dict, mask: Mask, checkpoints: RunCheckpoints, rate: 
 
 def in_blocks(settings: Mapping) -> bool:
     """Whether its run pruned whole rows, and counted those."""
-    return settings.get("block", "weight") != "weight"
+    return settings.get("block", SINGLE) != SINGLE
 
 
 def rewinding_weights(file: Path, content: dict, before: dict | None) -> Weights | None:

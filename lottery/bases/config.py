@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from utils import InputError
 
-CANONICAL, SVD = "canonical", "svd"
+CANONICAL, SVD, SINGLE = "canonical", "svd", "weight"
+OF_A_RUN = ("random", SVD)  # bases that differ from run to run
 BASES = {
     CANONICAL: "the weights themselves",
     "dct": "the discrete cosine transform (DCT-II)",
@@ -15,7 +16,7 @@ BASES = {
 }
 AXES = ("out", "in", "kernel")
 BLOCKS = {
-    "weight": "each by itself",
+    SINGLE: "each by itself",
     "filter": "those of an output channel or neuron together (canonical basis)",
     "row": "those of a basis vector of the outputs together, which with svd is a low rank in a fixed column space",
 }
@@ -40,7 +41,7 @@ class BasisConfig:
 
     basis: str = CANONICAL  # a key of BASES
     basis_axes: tuple[str, ...] | None = None
-    block: str = "weight"  # a key of BLOCKS: what is pruned as one
+    block: str = SINGLE  # a key of BLOCKS: what is pruned as one
 
     def __post_init__(self) -> None:
         given = self.basis_axes
@@ -75,7 +76,7 @@ class BasisConfig:
     @property
     def in_blocks(self) -> bool:
         """Whether whole rows of a layer are pruned as one."""
-        return self.block != "weight"
+        return self.block != SINGLE
 
     def describe(self) -> str:
         """In a few words, for the log and reports: "dct (in)", "filters"; empty for single weights."""

@@ -12,7 +12,7 @@ from lottery.reports.chapters.masks import distance_parts, mask_distances, mask_
 from lottery.reports.chapters.overlap import overlap_parts
 from lottery.reports.comparison.masks import overlap, vanishing_layers, vanishing_reason
 from lottery.reports.comparison.methods import SEARCH, group_by_task
-from lottery.reports.comparison.overlap_pairs import chosen_levels, levels_of_density, ticket_pairs
+from lottery.reports.comparison.overlap_pairs import chosen_levels, in_one_basis, levels_of_density, ticket_pairs
 from lottery.reports.document import Listing, Table
 from lottery.results.ticket_runs import Run
 from tests.helpers import IMP, PRAC, logged, made, round_row, seeds
@@ -148,3 +148,15 @@ def test_a_few_levels_are_read_the_sparsest_among_them(tmp_path):
     levels = levels_of_density(runs)
     assert [level[0].prunings for level in levels] == list(range(1, 9))
     assert [level[0].prunings for level in chosen_levels(levels)] == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "comparable"),
+    [({}, {"basis": "canonical", "basis_axes": None}, True)]
+    + [({"basis": kind, "basis_axes": ["out"]}, {"basis": kind, "basis_axes": ["out"]}, kind == "dct")
+       for kind in ("dct", "random", "svd")]
+    + [({"basis": "dct", "basis_axes": ["out"]}, {"basis": "dct", "basis_axes": ["in"]}, False),
+       ({}, {"basis": "dct", "basis_axes": ["in"]}, False)],
+)  # fmt: skip
+def test_masks_in_different_bases_have_nothing_in_common(first, second, comparable):
+    assert in_one_basis(made("a", IMP | first, [90]), made("b", IMP | second, [90])) == comparable

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lottery.bases.config import CANONICAL, BasisConfig
+from lottery.bases.config import CANONICAL, SINGLE, BasisConfig
 from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS
 from lottery.reports.comparison.set_controls import set_control_name
@@ -55,7 +55,7 @@ def sparse_training_name(settings: Mapping) -> str:
 def basis_name(settings: Mapping) -> str:
     """In which basis it is sparse, and what it prunes as one: "dct (in)", "filters"; empty for single weights."""
     axes = tuple(settings.get("basis_axes") or ()) or None
-    return BasisConfig(settings.get("basis", CANONICAL), axes, settings.get("block", "weight")).describe()
+    return BasisConfig(settings.get("basis", CANONICAL), axes, settings.get("block", SINGLE)).describe()
 
 
 def criterion_name(settings: Mapping) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from lottery.bases.config import CANONICAL, OF_A_RUN, SINGLE
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.reports.comparison.accuracy import ROUNDING, log_ratio
 from lottery.reports.comparison.masks import Overlap, evenly_spaced, overlap, same_layers
@@ -52,9 +53,12 @@ def found_tickets(run: Run) -> list[FoundTicket]:
 
 
 def newest_ticket(run: Run) -> list[FoundTicket]:
-    """The ticket that the last finished round pruned to, if its file is there and its density is known."""
+    """The ticket that the last finished round pruned to, if its file is there and its density is known: which it is
+    not where rates count blocks of weights."""
     last = run.rounds[-1]
     k = last["round"] + 1
+    if run.settings.get("block", SINGLE) != SINGLE:
+        return []
     if run.script == FOREIGN or "kept" not in last or not RunDirectory(run.path).checkpoint(k).exists():
         return []
     size = round(last["kept"] / last["density"])
@@ -83,7 +87,8 @@ def chosen_levels(levels: Sequence[list[FoundTicket]]) -> list[list[FoundTicket]
 
 
 def ticket_pairs(runs: Sequence[Run]) -> Pairs:
-    """All pairs of tickets of one density whose masks have the same layers. Masks are read level by level."""
+    """All pairs of tickets of one density whose masks have the same layers, in the same basis. Masks are read level by
+    level."""
     found = Pairs()
     for level in chosen_levels(levels_of_density(runs)):
         masks: list[tuple[FoundTicket, Mask]] = []
@@ -95,9 +100,16 @@ def ticket_pairs(runs: Sequence[Run]) -> Pairs:
         found.pairs += [
             Pair(level[0].density, one, other, overlap(mask, its))
             for (one, mask), (other, its) in itertools.combinations(in_order(masks, runs), 2)
-            if mask and same_layers(mask, its)
+            if mask and same_layers(mask, its) and in_one_basis(one.run, other.run)
         ]
     return found
+
+
+def in_one_basis(one: Run, other: Run) -> bool:
+    """Whether entries of the two runs' masks stand for the same coefficients. Those of rotations drawn from a seed, or
+    of a run's own singular vectors, stand for others in every run."""
+    bases = [(run.settings.get("basis", CANONICAL), run.settings.get("basis_axes")) for run in (one, other)]
+    return bases[0] == bases[1] and bases[0][0] not in OF_A_RUN
 
 
 def in_order(masks: Sequence[tuple[FoundTicket, Mask]], runs: Sequence[Run]) -> list[tuple[FoundTicket, Mask]]:
