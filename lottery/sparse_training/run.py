@@ -15,6 +15,7 @@ from lottery.sparse_training.scheduled_updates import FixedMask, ScheduledUpdate
 from lottery.terminal import counted
 from lottery.tickets.layer_quotas import DISTRIBUTIONS
 from lottery.tickets.load import LoadedTicket
+from lottery.tickets.ticket_file import check_weight_mask
 from lottery.training.context import TrainingContext
 from lottery.training.loop import Epoch
 from lottery.training.network_notes import classifier_setting, network_notes
@@ -34,6 +35,8 @@ class SparseTraining(SingleTraining):
 
     def __init__(self, config: SparseTrainingConfig, context: TrainingContext, loaded: LoadedTicket):
         self.config, self.loaded, self.method = config, loaded, METHODS[config.method]
+        if loaded.ticket.basis:
+            check_weight_mask(loaded.files.mask, single=True)
         self.initial = context.fill_missing_masks(loaded.ticket)
         self.steps_per_epoch = steps_per_epoch(len(context.training_indices), context.recipe.batch_size)
         self.steps = context.recipe.epochs * self.steps_per_epoch

@@ -176,6 +176,7 @@ def test_a_search_goes_on_from_a_ticket_in_its_basis_alone(found, tmp_path):
 
 def test_other_readers_refuse_a_mask_of_coefficients(found, tmp_path):
     import convert
+    import main_dst
     import main_elastic
     import main_init
 
@@ -184,6 +185,9 @@ def test_other_readers_refuse_a_mask_of_coefficients(found, tmp_path):
         split_state(read(file)["state_dict"])
     out = run_to(2, convert, file, "--to", "safetensors", "--output", tmp_path / "ticket")
     assert "has a mask of coefficients (dct)" in out
+    words = f"{TRAINING} --method gmp --density 0.1 --init_dir {file} --mask_dir {file}".split()
+    said = run_to(2, main_dst, *words, "--save_dir", tmp_path / "dst")
+    assert "has a mask of coefficients (dct)" in said
     common = "--dataset digits --arch mlp2 --criterion magnitude --density 0.5 --basis dct --basis_axes in"
     run_to(0, main_init, *common.split(), "--save_dir", tmp_path / "init")
     file = tmp_path / "init" / "checkpoint.pth.tar"
