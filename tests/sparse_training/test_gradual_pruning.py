@@ -35,6 +35,7 @@ from tests.helpers import (
 from utils import InputError
 
 RECIPE = Recipe(epochs=5, milestones=(4,), lr=0.05, batch_size=8)
+SHORT = f"{SETTINGS} --epochs 3 --decreasing_lr 2"  # where it is not the training that is looked at
 GMP = f"{SETTINGS} --method gmp --density 0.1 --prune_type rewind_lt --rewind_epoch 1"
 
 
@@ -298,7 +299,7 @@ def test_its_ticket_is_verified_and_trained_by_every_rule_and_control(found, tmp
     for number, more in enumerate(
         ("", "--rule weight_rewinding", "--rule lr_rewinding", "--rule fine_tuning", "--control random_mask")
     ):
-        run("train", f"{SETTINGS} {given} {more}", tmp_path / str(number))
+        run("train", f"{SHORT} {given} {more}", tmp_path / str(number))
         assert count(split_state(read(tmp_path / str(number) / "checkpoint.pth.tar")["state_dict"])[1]) == count(mask)
     assert read_summary(tmp_path / "0" / "summary.json")["ticket"]["settings"]["script"] == "main_dst.py"
 
@@ -306,9 +307,9 @@ def test_its_ticket_is_verified_and_trained_by_every_rule_and_control(found, tmp
 def test_what_a_training_of_its_ticket_says(found, tmp_path):
     """Its mask alone is on the weights that its training began with; its trained weights are those it was pruned to."""
     ticket = found / "checkpoint.pth.tar"
-    alone = run("train", f"{SETTINGS} --mask_dir {ticket}", tmp_path / "alone")
+    alone = run("train", f"{SHORT} --mask_dir {ticket}", tmp_path / "alone")
     assert "on the weights that its search began with, not those it was rewound to" in alone
-    on = run("train", f"{SETTINGS} --init_dir {ticket} --mask_dir {ticket} --rule lr_rewinding", tmp_path / "on")
+    on = run("train", f"{SHORT} --init_dir {ticket} --mask_dir {ticket} --rule lr_rewinding", tmp_path / "on")
     assert "given: the ticket in" in on and "the round before" not in on
 
 
@@ -324,7 +325,7 @@ def test_a_ticket_that_is_not_as_dense_as_it_should_be_is_found(found, tmp_path)
 
 def test_it_may_begin_with_a_ticket(found, tmp_path):
     ticket = found / "checkpoint.pth.tar"
-    flags = f"{SETTINGS} --method gmp --density 0.05 --init_dir {ticket} --mask_dir {ticket}"
+    flags = f"{SHORT} --method gmp --density 0.05 --init_dir {ticket} --mask_dir {ticket}"
     run_to(0, main_dst, *flags.split(), "--save_dir", tmp_path / "run")
     before, after = (
         split_state(read(each / "checkpoint.pth.tar")["state_dict"])[1] for each in (found, tmp_path / "run")
@@ -336,7 +337,7 @@ def test_it_may_begin_with_a_ticket(found, tmp_path):
 
 
 def test_from_initialisation(tmp_path):
-    run_to(0, main_dst, *f"{SETTINGS} --method gmp --density 0.3".split(), "--save_dir", tmp_path)
+    run_to(0, main_dst, *f"{SHORT} --method gmp --density 0.3".split(), "--save_dir", tmp_path)
     content = read(tmp_path / "checkpoint.pth.tar")
     assert content["init_step"] == 0 and not (tmp_path / "epoch_3_rewind_weight.pt").exists()
 

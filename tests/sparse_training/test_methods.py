@@ -1,5 +1,7 @@
 """Runs of main_dst.py by the methods that begin sparse or whose weights come back: files, resuming, flags, tickets."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ import verify
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.metrics import read_metrics, read_summary
 from lottery.checkpointing.run_settings import differences
+from lottery.sparse_training.scheduled_updates import ScheduledUpdates
 from lottery.training.costs import training_flops
 from pruner import count, same, size
 from tests import helpers
@@ -25,10 +28,11 @@ from tests.helpers import (
 )
 
 SHORT = SETTINGS.replace("--epochs 8 --decreasing_lr 4,6", "--epochs 4 --decreasing_lr 2,3")  # 4 epochs of 21 steps
+SHORTEST = f"{SHORT} --epochs 2 --decreasing_lr 1"  # where it is not the training that is looked at
 
 
-def train(folder, flags):
-    run_to(0, main_dst, *f"{SHORT} --density 0.1 {flags}".split(), "--save_dir", folder)
+def train(folder, flags, settings=SHORT):
+    run_to(0, main_dst, *f"{settings} --density 0.1 {flags}".split(), "--save_dir", folder)
     return read(folder / "checkpoint.pth.tar"), read_summary(folder / "summary.json")["rounds"][0]
 
 
@@ -45,11 +49,11 @@ def rigl(tmp_path_factory):
 
 def test_a_static_training_is_that_of_a_random_ticket(tmp_path):
     """To the bit: main_init.py's random mask with the same seed, trained by main_train.py."""
-    content, _ = train(tmp_path / "static", "--method static")
+    content, _ = train(tmp_path / "static", "--method static", SHORTEST)
     place, data = tmp_path / "random", "--dataset digits --arch tests.networks:tiny"
     run_to(0, main_init, *f"{data} --criterion random --density 0.1 --ranking erk".split(), "--save_dir", place)
     ticket = f"--init_dir {place}/checkpoint.pth.tar --mask_dir {place}/checkpoint.pth.tar"
-    run("train", f"{SHORT} {ticket}", tmp_path / "trained")
+    run("train", f"{SHORTEST} {ticket}", tmp_path / "trained")
     trained = read(tmp_path / "trained" / "checkpoint.pth.tar")
     assert equal_weights(content["state_dict"], trained["state_dict"])
     assert equal_weights(content["init_weight"], trained["init_weight"])
@@ -58,7 +62,6 @@ def test_a_static_training_is_that_of_a_random_ticket(tmp_path):
 @pytest.mark.parametrize(
     "flags",
     [
-        "--method rigl --update_every 8",
         "--method set --update_every 7 --drop sign --optimizer adam",
         "--method acdc --batch_selection infobatch",
         "--method dpf --update_every 7",
@@ -71,6 +74,41 @@ def test_a_killed_run_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, fla
     run("dst", flags, tmp_path / "whole")
     run_killed(monkeypatch, "dst", flags, tmp_path / "broken", every=4)
     assert_same_files(tmp_path / "whole", tmp_path / "broken")
+
+
+AT_BEGINNINGS = f"--method rigl --update_every 7 {SAVING}"
+
+
+@pytest.fixture(scope="module")
+def killed_never(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("killed_never") / "run"
+    train(folder, AT_BEGINNINGS)
+    return folder
+
+
+def die_at_change(patch, number):
+    """Die right after the number-th change of a mask from now on, from 1."""
+    changes, use_ = itertools.count(1), ScheduledUpdates.use_
+
+    def dies(*given, **more):
+        use_(*given, **more)
+        if next(changes) == number:
+            raise helpers.Killed
+
+    patch.setattr(ScheduledUpdates, "use_", dies)
+
+
+@pytest.mark.parametrize("every", [4, 5], ids=["the first of an epoch", "within an epoch"])
+def test_rigl_killed_at_a_change_ends_where_an_unbroken_run_does(tmp_path, monkeypatch, killed_never, every):
+    """Changes come after 0, 7, ..., 63 steps, three in an epoch; each start dies once the mask and the weights have
+    changed, before the next step and before anything is saved."""
+    kills = {4: 3, 5: 2}[every]
+    for _ in range(kills):
+        with monkeypatch.context() as patch, pytest.raises(helpers.Killed):
+            die_at_change(patch, every)
+            train(tmp_path, AT_BEGINNINGS)
+    train(tmp_path, AT_BEGINNINGS)
+    assert_same_files(killed_never, tmp_path)
 
 
 def test_what_rigl_records(rigl):
@@ -102,7 +140,7 @@ def test_flops_are_those_that_the_rigl_paper_counts(rigl, tmp_path):
     expected = 3 * sparse * (row["examples"] - 64 * updates) + (2 * sparse + dense) * 64 * updates
     assert training_flops(flops, row) == pytest.approx(expected)
     assert read_summary(rigl / "summary.json")["costs"]["training_flops"] == pytest.approx(expected)
-    _, row = train(tmp_path / "dpf", "--method dpf")
+    _, row = train(tmp_path / "dpf", "--method dpf", SHORTEST)
     mean = sum(one * row["mean_kept"][name] / layers[name]["size"] if name in layers else one
                for name, one in flops.items())  # fmt: skip
     assert training_flops(flops, row) == pytest.approx((2 * mean + dense) * row["examples"])
@@ -114,7 +152,7 @@ def test_its_ticket_is_verified_and_trained(rigl, tmp_path):
     given = f"--init_dir {rigl}/checkpoint.pth.tar --mask_dir {rigl}/checkpoint.pth.tar"
     mask = ticket_mask(read(rigl / "checkpoint.pth.tar"))
     for control in ("", "--control random_mask", "--control reinit"):
-        out = run("train", f"{SHORT} {given} {control}", tmp_path / (control or "ticket"))
+        run("train", f"{SHORTEST} {given} {control}", tmp_path / (control or "ticket"))
         trained = ticket_mask(read(tmp_path / (control or "ticket") / "checkpoint.pth.tar"))
         assert {name: int(layer.sum()) for name, layer in trained.items()} == {
             name: int(layer.sum()) for name, layer in mask.items()
@@ -123,7 +161,7 @@ def test_its_ticket_is_verified_and_trained(rigl, tmp_path):
 
 
 def test_a_sparse_start_begins_with_given_weights(rigl, tmp_path):
-    content, _ = train(tmp_path, f"--method set --init_dir {rigl}/checkpoint.pth.tar")
+    content, _ = train(tmp_path, f"--method set --init_dir {rigl}/checkpoint.pth.tar", SHORTEST)
     assert equal_weights(content["init_weight"], read(rigl / "checkpoint.pth.tar")["init_weight"])
 
 
@@ -151,7 +189,7 @@ def test_a_gradient_that_is_not_finite_ranks_nothing(tmp_path, monkeypatch):
     from lottery.sparse_training import drop_and_grow
 
     monkeypatch.setattr(drop_and_grow, "magnitude_of_gradient", lambda weight: torch.full_like(weight, torch.nan))
-    content, _ = train(tmp_path, "--method rigl")
+    content, _ = train(tmp_path, "--method rigl", SHORTEST)
     assert content["updates"] == [], "and its step is taken"
 
 
