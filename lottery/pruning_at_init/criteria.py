@@ -25,13 +25,20 @@ class Criterion(NamedTuple):
     in_other_bases: bool = True  # whether coefficients in another basis have such scores as well
     # Where scores below 0 are meaningless: the networks on which there are none, in words.
     nonnegative_for: str = ""
+    # Passes, forward and backward, that scoring once takes: over the examples, or of one image where it looks at none.
+    passes: int = 1
 
 
 CRITERIA = {
     "random": Criterion(
-        "random mask", "every weight as likely as any other", looks_at_examples=False, iterations=None, invertible=False
+        "random mask",
+        "every weight as likely as any other",
+        looks_at_examples=False,
+        iterations=None,
+        invertible=False,
+        passes=0,
     ),
-    "magnitude": Criterion("one-shot magnitude", "|w|", looks_at_examples=False, iterations=None),
+    "magnitude": Criterion("one-shot magnitude", "|w|", looks_at_examples=False, iterations=None, passes=0),
     "snip": Criterion(
         "SNIP",
         "|w dL/dw| of the loss L on examples (Lee et al., ICLR 2019)",
@@ -43,6 +50,7 @@ CRITERIA = {
         "how much less the gradient would flow without the weight, on examples (Wang et al., ICLR 2020)",
         looks_at_examples=True,
         iterations=1,
+        passes=2,
     ),
     "synflow": Criterion(
         "SynFlow",

@@ -170,9 +170,9 @@ def scaled(value: float, largest: float) -> str:
     return f"{value / 10**power:g}{unit}"
 
 
-def log_axis(axis: Axis) -> None:
-    """Ticks at 1, 2 and 5 times the powers of ten, on an axis with a log scale."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+def log_axis(axis: Axis, subs: Sequence[int] = (1, 2, 5)) -> None:
+    """Ticks at these multiples of the powers of ten, on an axis with a log scale."""
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(NumberFormatter())
 

@@ -2,12 +2,20 @@
 
 import pytest
 
-from lottery.reports.chapters.frontier import COLUMNS, FLOPS, STEPS, frontier_parts, frontier_rows, sentence
+from lottery.reports.chapters.frontier import (
+    COLUMNS,
+    FLOPS,
+    STEPS,
+    frontier_parts,
+    frontier_rows,
+    point_places,
+    sentence,
+)
 from lottery.reports.comparison.frontier import frontiers
 from lottery.reports.comparison.methods import group_by_task
 from lottery.reports.comparison.statistics import interval
 from lottery.reports.document import Figure, Listing, Table
-from tests.helpers import IMP, PRAC, logged, made, retrained, round_row, seeds
+from tests.helpers import IMP, PRAC, RECIPE, logged, made, retrained, round_row, seeds
 
 MARGIN, SEEDS = 0.5, range(5)
 SHORT = IMP | {"epochs": 1}
@@ -68,6 +76,32 @@ def test_fewer_than_three_searches_and_another_batch_size_have_no_frontier():
     other = SEARCHES | {"random": (RANDOM | {"batch_size": 4}, 40, 0.1)}
     (task,), _ = logged(group_by_task, [run for search in other.values() for run in runs_of(*search)])
     assert [len(frontier.searches) for frontier in frontiers(task, MARGIN)] == [3]
+
+
+def test_tickets_without_a_search_cost_no_step_and_stand_left_of_all_others():
+    """SNIP, which another batch size does not tell apart, and a static mask, as good as IMP."""
+    snip = RECIPE | {"script": "main_init.py", "criterion": "snip", "ranking": "global", "iterations": 1, "step": 0}
+    snip |= {"prac_set": False, "score_examples": None, "kept": 8, "prunable": 16, "batch_size": 7}
+    static = RECIPE | {"script": "main_dst.py", "method": "static", "density": 0.5, "prune_type": "lt"}
+    runs = [run for name in ("imp", "prac") for run in runs_of(*SEARCHES[name])]
+    runs += [retrained(snip, 1, 88 + seed / 10, seed, seed) for seed in SEEDS]
+    for seed in SEEDS:
+        search = made("runs", static, [90], seed)
+        search.rounds = [round_row(0, 90, steps=80, density=0.5, sparsity=0.5, kept=8)]
+        runs += [search, retrained(static, 1, 90.1 + seed / 10, seed, seed)]
+    for run in runs:
+        run.rounds = (
+            [row | {"density": 0.5, "sparsity": 0.5} for row in run.rounds] if not run.is_search else run.rounds
+        )
+    (task,), _ = logged(group_by_task, runs)
+    (frontier,) = frontiers(task, MARGIN)
+    assert {each.name: each.steps for each in frontier.searches} == {"static": 0, "SNIP": 0, "PrAC": 20, "IMP": 80}
+    assert {each.name: each.steps_in_all for each in frontier.searches} == {
+        "static": 8, "SNIP": 8, "PrAC": 28, "IMP": 88
+    }  # fmt: skip
+    assert frontier.cheapest_as_good(MARGIN).name == "static"
+    assert [x for x, _ in point_places(frontier, STEPS, MARGIN)] == [10, 10, 20, 80]
+    assert "log axis has no place for 0" in frontier_parts(task, MARGIN)[1].caption
 
 
 def test_the_chapter_has_a_sentence_a_figure_and_a_row_for_each_search():

@@ -3,6 +3,7 @@
 import pytest
 
 from lottery.reports.chapters.effort import flops_parts
+from lottery.reports.comparison.cost import scoring_cost
 from lottery.reports.comparison.effort import flops_lines
 from lottery.reports.comparison.methods import group_by_task
 from lottery.sparse_training.config import METHODS
@@ -16,7 +17,7 @@ LAYERS = {"conv": {"size": 16, "kept": 4, "filters": 2, "dead_filters": 0}}
 
 def with_flops(run):
     """Half of the 100 FLOPs forward are those of conv, which keeps a quarter: 62.5 for each of 64 examples."""
-    run.summary["flops"] = {"conv": 50.0, "fc": 50.0}
+    run.summary |= {"flops": {"conv": 50.0, "fc": 50.0}, "examples": {"train": 64}}
     run.rounds = [row | {"layers": LAYERS} for row in run.rounds]
     return run
 
@@ -49,16 +50,18 @@ def test_names_say_what_a_method_is(settings, name):
 
 
 def test_accuracy_against_training_flops_by_hand():
-    """A search of IMP in two rounds; RigL, of whose 64 examples 16 had a dense gradient, which costs 37.5 more; SNIP
-    and an elastic ticket, whose searches cost nothing here."""
+    """A search of IMP in two rounds; RigL, of whose 64 examples 16 had a dense gradient, which costs 37.5 more; SNIP,
+    which scored 64 examples, dense; an elastic ticket and a static mask, whose searches cost nothing here."""
     one = 3 * 62.5 * 64
-    rigl = sparse("rigl", 85, dense_gradient_examples=16)
+    rigl, static = sparse("rigl", 85, dense_gradient_examples=16), sparse("static", 80)
     runs = [
         *seeds(IMP, [[90, 80]]),
         retrained(IMP, 2, 88),
         rigl,
         ticket(rigl.settings, 86, 0.25),
         ticket(SNIP, 82, 0.5),
+        static,
+        ticket(static.settings, 80, 0.25),
         elastic_ticket(IMP, 0.2, 70, arch=RECIPE["arch"]),
     ]
     (task,), _ = logged(group_by_task, [with_flops(run) for run in runs])
@@ -68,11 +71,28 @@ def test_accuracy_against_training_flops_by_hand():
         "RigL, ERK, as found": [(0.25, one + 37.5 * 16, 85)],
         "RigL, ERK, ticket": [(0.25, 2 * one + 37.5 * 16, 86)],
         "IMP": [(0.25, 3 * one, 88)],
-        "SNIP": [(0.5, one, 82)],
+        "SNIP": [(0.5, 64 * 300 + one, 82)],
+        "static, ERK, as found": [(0.25, one, 80)],
+        "static, ERK, ticket": [(0.25, one, 80)],
         "IMP of flat, elastic (append)": [(0.2, one, 70)],
     }
     figure, table = flops_parts(task)
-    assert len(table.rows) == 5 and "training FLOPs" in figure.caption
+    assert len(table.rows) == 7 and "training FLOPs" in figure.caption
+
+
+@pytest.mark.parametrize(
+    "more, spent",
+    [
+        ({"score_examples": 10, "iterations": 3}, 3 * 10 * 300),
+        ({"criterion": "grasp"}, 2 * 64 * 300),
+        ({"criterion": "synflow", "iterations": 100}, 100 * 300),
+        ({"criterion": "random", "prac_set": True}, 0),
+        ({"prac_set": True}, None),  # how many examples it has is not recorded
+    ],
+)
+def test_scoring_costs_its_passes_over_examples(more, spent):
+    cost = scoring_cost(with_flops(ticket(SNIP | more, 82, 0.5)))
+    assert (cost.steps, cost.training_flops) == (0, spent)
 
 
 def test_where_all_is_found_in_rounds_steps_tell_as_much():

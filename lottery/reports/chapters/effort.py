@@ -45,8 +45,8 @@ def flops_parts(task: Task) -> list[Part]:
     name, what = f"accuracy_vs_flops_{task.stem}", f"Test accuracy against all zero-aware training FLOPs, {task.name}."
     counted = (
         "Of tickets those of the search and of the training; of networks of main_dst.py, as found, those of their one "
-        "training; of tickets that were pruned before training, and of elastic ones, those of the training alone. "
-        "Numbers: remaining weights in percent."
+        "training; of tickets that were pruned before training, those of scoring dense weights, and of the training; "
+        "of elastic ones those of the training alone. Numbers: remaining weights in percent."
     )
     dense = dense_points(task, FLOPS)
     return [

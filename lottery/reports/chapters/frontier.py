@@ -21,6 +21,8 @@ COSTS: dict[str, tuple[str, Cost]] = {  # by part of a file's name: the label of
     "flops": ("zero-aware FLOPs to find the ticket", FLOPS),
 }
 MOST_PANELS = 6
+LEFT = 0.5  # of the least cost: where searches stand that cost nothing
+WIDE = 30  # the dearest search over the cheapest, from which on only powers of ten have room as ticks
 DEPTH = 6  # panels end so many margins below IMP: networks that learn nothing would flatten all others
 COLUMNS = (
     Column("remaining (%)", ".3g"),
@@ -54,7 +56,9 @@ MEANING = (
     "thorough IMP's cost at the same density. As good as IMP: the rule of the verdicts, from pairs of runs with the "
     "same seed. The frontier: no search that costs as much or less has tickets of a higher mean accuracy; it says "
     "nothing about chance. The cheapest of many searches has been chosen among them: seeds that chose it do not count "
-    "for it. Zero-aware FLOPs are those of a machine that skips every dropped weight."
+    "for it. Zero-aware FLOPs are those of a machine that skips every dropped weight. Tickets that are pruned before "
+    "training take no optimiser step to find; their FLOPs are those of passes, forward and backward, through the dense "
+    "network over the examples that were scored. A static mask is drawn, and costs nothing."
 )
 
 
@@ -138,6 +142,8 @@ def frontier_figure(task: Task, found: Sequence[Frontier], name: str, margin: fl
         f"Accuracy of retrained tickets against {COSTS[name][0]}, {task.name}; means over seeds. "
         "Numbers: those of the table, from the cheapest search to the dearest."
     )
+    if any(cost(each) == 0 for frontier in shown for each in frontier.searches):
+        caption += " The leftmost ones cost nothing: a log axis has no place for 0."
     return render(figure, f"cheapest_search_{name}_{task.stem}", caption)
 
 
@@ -152,9 +158,9 @@ def in_units(label: str, cost: Cost, found: Sequence[Frontier]) -> tuple[str, Co
 
 def draw_frontier(axes: Axes, frontier: Frontier, cost: Cost, margin: float) -> None:
     """Points below the panel stand at its lower end, as triangles, with their accuracy."""
-    floor = frontier.imp.point.mean - DEPTH * margin
+    floor = lowest_shown(frontier, margin)
     efficient = frontier.efficient(cost)
-    places = {id(each): (cost(each) or 0.0, max(each.point.mean, floor)) for each in frontier.searches}
+    places = dict(zip(map(id, frontier.searches), point_places(frontier, cost, margin), strict=True))
     draw_imp(axes, frontier.imp, margin)
     corners = [places[id(each)] for each in efficient]
     last = max(x for x, _ in places.values()), corners[-1][1]
@@ -164,8 +170,8 @@ def draw_frontier(axes: Axes, frontier: Frontier, cost: Cost, margin: float) -> 
         draw_points(axes, [places[id(each)] for each in own], floor, COLOURS[0] if is_efficient else "white", label)
     axes.scatter(*places[id(frontier.imp)], s=48, marker="D", color=COLOURS[1], zorder=4, label="IMP")
     axes.set_xscale("log")
-    log_axis(axes.xaxis)
-    axes.margins(x=0.08, y=0.1)
+    axes.margins(x=0.25 if any(each.point.mean < floor for each in frontier.searches) else 0.08, y=0.1)
+    log_axis(axes.xaxis, subs=(1, 2, 5) if last[0] < WIDE * min(x for x, _ in places.values()) else (1,))
 
 
 def draw_points(axes: Axes, places: Sequence[tuple[float, float]], floor: float, face: str, label: str) -> None:
@@ -178,11 +184,23 @@ def draw_points(axes: Axes, places: Sequence[tuple[float, float]], floor: float,
 
 def point_labels(frontier: Frontier, cost: Cost, margin: float) -> list[tuple[str, tuple[float, float], str]]:
     """The number of each search beside its point; with its accuracy, where that lies below the panel."""
-    floor = frontier.imp.point.mean - DEPTH * margin
+    floor = lowest_shown(frontier, margin)
     means = [each.point.mean for each in frontier.searches]
     texts = [f"{n}: {mean:.1f} %" if mean < floor else str(n) for n, mean in enumerate(means, 1)]
-    places = [(cost(each) or 0.0, max(each.point.mean, floor)) for each in frontier.searches]
+    places = point_places(frontier, cost, margin)
     return [(text, place, "black") for text, place in zip(texts, places, strict=True)]
+
+
+def lowest_shown(frontier: Frontier, margin: float) -> float:
+    return frontier.imp.point.mean - DEPTH * margin
+
+
+def point_places(frontier: Frontier, cost: Cost, margin: float) -> list[tuple[float, float]]:
+    """Where each search stands in its panel: at the lower end those whose accuracy lies below it, and at `LEFT` of the
+    least cost those that cost nothing, which a log axis does not show."""
+    floor, spent = lowest_shown(frontier, margin), [cost(each) or 0.0 for each in frontier.searches]
+    left = LEFT * min(filter(None, spent), default=1.0)
+    return [(x or left, max(each.point.mean, floor)) for x, each in zip(spent, frontier.searches, strict=True)]
 
 
 def draw_imp(axes: Axes, imp: Searched, margin: float) -> None:

@@ -23,10 +23,10 @@ from lottery.reports.comparison.method_costs import (
     MethodCost,
     cost_at,
     imp_cost,
-    method_costs,
     percentage,
     saved_against,
     searched_seeds,
+    ticket_costs,
 )
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
 from lottery.reports.comparison.stability_families import Family, families_by_task
@@ -112,7 +112,7 @@ def headline_table(task: Task, kind: str, curves: Sequence[Curve]) -> Table:
     fitting = [curve for curve in curves if curve in plain or any(point_at(curve.points, each) for each in densities)]
     shown = plain if len(curves) > MOST_ROWS else fitting
     seeds = searched_seeds(curves, densities[-1])
-    costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method, seeds.get(method.search))]
+    costs = ticket_costs(task, seeds)
     lines = ticket_lines(task) if kind == TICKETS else []
     columns = [Column("method"), Column("seeds", "d")]
     columns += [Column(f"test (%) at {percent(density)} % of the weights") for density in densities]

@@ -4,14 +4,17 @@ Zero-aware FLOPs are those of a machine that skips every dropped weight.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lottery.checkpointing.script_names import Script
+from lottery.pruning_at_init.criteria import CRITERIA
+from lottery.results.ticket_origins import found_ticket
 from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.search.config import RATE
 from lottery.search.pruning_plan import PruningPlan
 from lottery.training.costs import (
+    BACKWARD,
     Vanilla,
     masked_flops,
     saved,
@@ -51,6 +54,24 @@ class TicketCost:
     saved_by: dict | None = None  # parts of `saved` by cause
 
 
+def no_cost(density: float) -> TicketCost:
+    return TicketCost(1, density, 0, 0, 0, 0.0, training_flops=0.0, evaluation_flops=0.0)
+
+
+def scoring_cost(run: Run) -> TicketCost:
+    """What main_init.py had spent on the ticket that this run trained: no optimiser step, but the passes over the
+    examples that it scored, each counted as forward and backward through the dense network. How many examples a given
+    PrAC set has is not recorded."""
+    settings, flops = found_ticket(run)["settings"], run.summary.get("flops", {})
+    criterion, examples = CRITERIA[settings["criterion"]], 1
+    if criterion.looks_at_examples:
+        examples = settings.get("score_examples") or run.summary.get("examples", {}).get("train")
+    number = criterion.passes * settings["iterations"]
+    is_known = not number or (flops and examples and not settings.get("prac_set"))
+    spent = number * (examples or 0) * (1 + BACKWARD) * sum(flops.values()) if is_known else None
+    return replace(no_cost(run.density), training_flops=spent, evaluation_flops=None)
+
+
 class SearchCosts:
     """The costs of one search's tickets."""
 
@@ -69,8 +90,16 @@ class SearchCosts:
         return Vanilla(settings["epochs"], steps_per_epoch(first["set"], settings["batch_size"]))
 
     @cached_property
+    def by_ticket(self) -> list[TicketCost]:
+        """The cost of the ticket that each round leaves; empty for a run of the 2021 code. A static sparse training has
+        drawn its ticket before its first step."""
+        if self.run.settings.get("method") == "static":
+            return [no_cost(cost.density) for cost in self.by_round]
+        return self.by_round
+
+    @cached_property
     def by_round(self) -> list[TicketCost]:
-        """The cost of the ticket that each round leaves; empty for a run of the 2021 code."""
+        """What was spent up to the end of each round; empty for a run of the 2021 code."""
         rounds = self.run.rounds if self.run.script != FOREIGN else []
         return [self.ticket_cost(rounds[: k + 1]) for k in range(len(rounds))]
 

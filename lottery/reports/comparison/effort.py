@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from lottery.checkpointing.script_names import Script
 from lottery.reports.comparison.accuracy import ROUNDING, log_ratio, rounded
-from lottery.reports.comparison.cost import SearchCosts, TicketCost, training_row
+from lottery.reports.comparison.cost import SearchCosts, TicketCost, scoring_cost, training_row
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
 from lottery.reports.comparison.statistics import spread
-from lottery.results.ticket_origins import found_ticket
 from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.training.costs import sum_or_none, training_flops
 
@@ -51,9 +50,10 @@ class EffortLine:
 
 
 def ticket_lines(task: Task, spending: Spending = STEPS) -> list[EffortLine]:
-    """Of each method of retrained tickets whose searches are among the runs: what both took together."""
+    """Of each method of retrained tickets whose searches are among the runs, or that were pruned before training: what
+    both took together."""
     costs = {
-        (method.search, run.seed, run.settings.get("density")): SearchCosts(run).by_round
+        (method.search, run.seed, run.settings.get("density")): SearchCosts(run).by_ticket
         for method in task.by_kind(SEARCH)
         for run in method.runs
         if run.script != FOREIGN
@@ -64,10 +64,12 @@ def ticket_lines(task: Task, spending: Spending = STEPS) -> list[EffortLine]:
         for run in method.runs:
             settings, k = (run.ticket or {}).get("settings") or {}, (run.ticket or {}).get("prunings")
             k = 1 if settings.get("script") == Script.DST else k
-            by_round = costs.get((method.search, settings.get("seed"), settings.get("density")), [])
-            if k and len(by_round) >= k:
+            by_ticket = costs.get((method.search, settings.get("seed"), settings.get("density")), [])
+            if method.is_pruned_at_init:
+                k, by_ticket = 1, [scoring_cost(run)]
+            if k and len(by_ticket) >= k:
                 row = training_row(run)
-                both = sum_or_none([spending.of_search(by_round[k - 1]), spending.of_training(run)])
+                both = sum_or_none([spending.of_search(by_ticket[k - 1]), spending.of_training(run)])
                 found[rounded(row["density"])].append((both, row["test"]))
         lines.append(EffortLine(method, _points(found)))
     return [line for line in lines if line.points]
@@ -106,11 +108,12 @@ def flops_lines(task: Task) -> list[EffortLine]:
     where there are neither: then steps tell as much.
 
     Of tickets of searches in rounds, the search and the training; of networks of main_dst.py their one training, and of
-    its tickets both; of tickets of main_init.py and main_elastic.py their training alone.
+    its tickets both; of tickets of main_init.py the scoring and their training; of those of main_elastic.py their
+    training alone.
     """
     trained = [method for method in task.by_kind(SEARCH) if method.settings["script"] == Script.DST]
-    alone = [method for method in task.by_kind(TICKETS) if _is_trained_alone(method)]
-    if not trained and not alone:
+    alone = [method for method in task.by_kind(TICKETS) if method.is_elastic]
+    if not trained and not alone and not any(method.is_pruned_at_init for method in task.by_kind(TICKETS)):
         return []
     found = [line for line in search_lines(task, FLOPS) if line.method in trained]
     lines = [replace(line, note=", as found") for line in found]
@@ -121,11 +124,6 @@ def flops_lines(task: Task) -> list[EffortLine]:
             pairs[rounded(training_row(run)["density"])].append((FLOPS.of_training(run), training_row(run)["test"]))
         lines.append(EffortLine(method, _points(pairs)))
     return [line for line in lines if line.points]
-
-
-def _is_trained_alone(method: Method) -> bool:
-    """Whether its tickets took no search in this network: they were pruned before training, or transferred."""
-    return method.is_elastic or found_ticket(method.runs[0]).get("settings", {}).get("script") == Script.INIT
 
 
 def _is_of(line: EffortLine, methods: Sequence[Method]) -> bool:

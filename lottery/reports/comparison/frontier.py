@@ -6,8 +6,8 @@ from operator import attrgetter
 
 from lottery.reports.comparison.accuracy import Curve, Point, accuracy_curves, imp_reference, point_at
 from lottery.reports.comparison.effort import EffortLine, steps_at, ticket_lines
-from lottery.reports.comparison.method_costs import MethodCost, cost_at, method_costs, searched_seeds
-from lottery.reports.comparison.methods import SEARCH, TICKETS, Task
+from lottery.reports.comparison.method_costs import MethodCost, cost_at, searched_seeds, ticket_costs
+from lottery.reports.comparison.methods import TICKETS, Task
 from lottery.reports.comparison.statistics import holds
 
 FEWEST_SEARCHES = 3  # IMP among them: of fewer, the verdicts and the table of costs say as much
@@ -37,7 +37,10 @@ Cost = Callable[[Searched], float | None]
 
 @dataclass(frozen=True)
 class Frontier:
-    """The searches with tickets of one density, those of fewest steps first."""
+    """The searches with tickets of one density, those of fewest steps first, of these those of fewest FLOPs.
+
+    Tickets that are pruned before training, and static masks, take no step.
+    """
 
     density: float
     imp: Searched  # the most thorough one, also among the searches
@@ -76,9 +79,14 @@ def frontiers(task: Task, margin: float) -> list[Frontier]:
     for imp in curves:
         batch_size = imp.method.search_settings.get("batch_size")
         others = [other for other in curves if references[id(other)] is imp]
-        others = [other for other in others if other.method.search_settings.get("batch_size") == batch_size]
+        others = [other for other in others if _has_batches_of(other, batch_size)]
         found += [_frontier(task, imp, others, lines, point) for point in imp.points if others and point.density < 1]
     return [each for each in found if each and len(each.searches) >= FEWEST_SEARCHES]
+
+
+def _has_batches_of(curve: Curve, size: int | None) -> bool:
+    """Whether its search took steps on batches of this size, or none at all."""
+    return curve.method.is_pruned_at_init or curve.method.search_settings.get("batch_size") == size
 
 
 def _frontier(
@@ -86,7 +94,7 @@ def _frontier(
 ) -> Frontier | None:
     """The searches with tickets as dense as this point of IMP's; None if what IMP's took is not known."""
     seeds = searched_seeds([imp, *others], at.density)
-    costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method, seeds.get(method.search))]
+    costs = ticket_costs(task, seeds)
     in_all = {id(line.method): steps_at(line, at.density) for line in lines}
 
     def searched(curve: Curve) -> Searched | None:
@@ -95,4 +103,5 @@ def _frontier(
 
     reference = searched(imp)
     found = [reference, *filter(None, map(searched, others))]
-    return Frontier(at.density, reference, sorted(found, key=attrgetter("steps"))) if reference else None
+    found.sort(key=lambda each: (each.steps, each.flops or 0.0))
+    return Frontier(at.density, reference, found) if reference else None

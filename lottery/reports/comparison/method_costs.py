@@ -2,13 +2,13 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from lottery.reports.comparison.accuracy import ROUNDING, Curve, has_training_seeds, log_ratio, point_at
-from lottery.reports.comparison.cost import SearchCosts, TicketCost
-from lottery.reports.comparison.methods import Method
+from lottery.reports.comparison.accuracy import ROUNDING, Curve, has_training_seeds, log_ratio, point_at, rounded
+from lottery.reports.comparison.cost import SearchCosts, TicketCost, scoring_cost
+from lottery.reports.comparison.methods import SEARCH, TICKETS, Method, Task
 from lottery.results.ticket_runs import FOREIGN
 
 
@@ -44,9 +44,20 @@ def method_costs(method: Method, seeds: Container | None = None) -> list[MethodC
     by_density: dict[float, list[list[TicketCost]]] = defaultdict(list)
     runs = [run for run in method.runs if seeds is None or run.seed in seeds]
     for run in (run for run in runs if run.script != FOREIGN):
-        by_density[run.settings.get("density", 0)].append(SearchCosts(run).by_round)
+        by_density[run.settings.get("density", 0)].append(SearchCosts(run).by_ticket)
     found = [by_density[density] for density in sorted(by_density, reverse=True)]
     return [MethodCost(method, list(by_seed)) for by_run in found for by_seed in zip(*by_run, strict=False)]
+
+
+def ticket_costs(task: Task, seeds: Mapping[str, Container]) -> list[MethodCost]:
+    """Of all searches, by the seeds of their tickets, and of tickets that were pruned before training."""
+    costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method, seeds.get(method.search))]
+    for method in filter(attrgetter("is_pruned_at_init"), task.by_kind(TICKETS)):
+        by_density: dict[float, list[TicketCost]] = defaultdict(list)
+        for run in method.runs:
+            by_density[rounded(run.density)].append(scoring_cost(run))
+        costs += [MethodCost(method, found) for found in by_density.values()]
+    return costs
 
 
 def searched_seeds(curves: Sequence[Curve], density: float) -> dict[str, set]:
