@@ -9,6 +9,7 @@ from functools import cached_property
 
 from lottery.checkpointing.script_names import Script
 from lottery.pruning_at_init.criteria import CRITERIA
+from lottery.reports.comparison.methods import TICKETS, Method
 from lottery.results.ticket_origins import found_ticket
 from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.search.config import RATE
@@ -56,6 +57,11 @@ class TicketCost:
 
 def no_cost(density: float) -> TicketCost:
     return TicketCost(1, density, 0, 0, 0, 0.0, training_flops=0.0, evaluation_flops=0.0)
+
+
+def is_pruned_before(method: Method) -> bool:
+    """Whether its tickets are those of main_init.py, pruned before they were trained, as they were found."""
+    return method.kind == TICKETS and method.search_settings.get("script") == Script.INIT and not method.is_altered
 
 
 def scoring_cost(run: Run) -> TicketCost:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lottery.checkpointing.script_names import Script
 from lottery.reports.comparison.accuracy import ROUNDING, log_ratio, rounded
-from lottery.reports.comparison.cost import SearchCosts, TicketCost, scoring_cost, training_row
+from lottery.reports.comparison.cost import SearchCosts, TicketCost, is_pruned_before, scoring_cost, training_row
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
 from lottery.reports.comparison.statistics import spread
 from lottery.results.ticket_runs import FOREIGN, Run
@@ -65,7 +65,7 @@ def ticket_lines(task: Task, spending: Spending = STEPS) -> list[EffortLine]:
             settings, k = (run.ticket or {}).get("settings") or {}, (run.ticket or {}).get("prunings")
             k = 1 if settings.get("script") == Script.DST else k
             by_ticket = costs.get((method.search, settings.get("seed"), settings.get("density")), [])
-            if method.is_pruned_at_init:
+            if is_pruned_before(method):
                 k, by_ticket = 1, [scoring_cost(run)]
             if k and len(by_ticket) >= k:
                 row = training_row(run)
@@ -113,7 +113,7 @@ def flops_lines(task: Task) -> list[EffortLine]:
     """
     trained = [method for method in task.by_kind(SEARCH) if method.settings["script"] == Script.DST]
     alone = [method for method in task.by_kind(TICKETS) if method.is_elastic]
-    if not trained and not alone and not any(method.is_pruned_at_init for method in task.by_kind(TICKETS)):
+    if not trained and not alone and not any(map(is_pruned_before, task.methods)):
         return []
     found = [line for line in search_lines(task, FLOPS) if line.method in trained]
     lines = [replace(line, note=", as found") for line in found]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from lottery.reports.comparison.accuracy import Curve, Point, accuracy_curves, imp_reference, point_at
+from lottery.reports.comparison.cost import is_pruned_before
 from lottery.reports.comparison.effort import EffortLine, steps_at, ticket_lines
 from lottery.reports.comparison.method_costs import MethodCost, cost_at, searched_seeds, ticket_costs
 from lottery.reports.comparison.methods import TICKETS, Task
@@ -86,7 +87,7 @@ def frontiers(task: Task, margin: float) -> list[Frontier]:
 
 def _has_batches_of(curve: Curve, size: int | None) -> bool:
     """Whether its search took steps on batches of this size, or none at all."""
-    return curve.method.is_pruned_at_init or curve.method.search_settings.get("batch_size") == size
+    return is_pruned_before(curve.method) or curve.method.search_settings.get("batch_size") == size
 
 
 def _frontier(

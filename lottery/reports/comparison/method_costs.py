@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from lottery.reports.comparison.accuracy import ROUNDING, Curve, has_training_seeds, log_ratio, point_at, rounded
-from lottery.reports.comparison.cost import SearchCosts, TicketCost, scoring_cost
-from lottery.reports.comparison.methods import SEARCH, TICKETS, Method, Task
+from lottery.reports.comparison.cost import SearchCosts, TicketCost, is_pruned_before, scoring_cost
+from lottery.reports.comparison.methods import SEARCH, Method, Task
 from lottery.results.ticket_runs import FOREIGN
 
 
@@ -52,7 +52,7 @@ def method_costs(method: Method, seeds: Container | None = None) -> list[MethodC
 def ticket_costs(task: Task, seeds: Mapping[str, Container]) -> list[MethodCost]:
     """Of all searches, by the seeds of their tickets, and of tickets that were pruned before training."""
     costs = [cost for method in task.by_kind(SEARCH) for cost in method_costs(method, seeds.get(method.search))]
-    for method in filter(attrgetter("is_pruned_at_init"), task.by_kind(TICKETS)):
+    for method in filter(is_pruned_before, task.methods):
         by_density: dict[float, list[TicketCost]] = defaultdict(list)
         for run in method.runs:
             by_density[rounded(run.density)].append(scoring_cost(run))

@@ -96,11 +96,6 @@ class Method:
         return bool(transfers(self.runs[0]))
 
     @property
-    def is_pruned_at_init(self) -> bool:
-        """Whether its tickets are those of main_init.py, in the network that was scored."""
-        return self.search_settings.get("script") == Script.INIT and not self.is_elastic
-
-    @property
     def control(self) -> str | None:
         """The control (lottery/tickets/controls.py) that its tickets are."""
         return control_kind(self.runs[0])
