@@ -19,7 +19,7 @@ from lottery.cli.parser import Parser
 from lottery.cli.retraining import with_retraining
 from lottery.cli.shards import add_shards
 from lottery.cli.types import number, positive_int, share
-from lottery.sparse_training.config import DROPS, METHODS, OPTIONS, SparseTrainingConfig
+from lottery.sparse_training.config import DROPS, METHODS, OPTIONS, Method, SparseTrainingConfig
 from lottery.tickets.layer_quotas import DISTRIBUTIONS
 from utils import InputError
 
@@ -82,7 +82,7 @@ def _add_schedule(group) -> None:
         help="share of the training's steps after which the mask changes for the last time, or where the last change "
         f"of set and rigl comes before; if not given, {defaults('update_until')}",
     )
-    every = [f"a {each.updates}th for {name}{at_least(each.least)}" for name, each in METHODS.items() if each.updates]
+    every = [f"a {each.updates}th for {name}{at_least(each)}" for name, each in METHODS.items() if each.updates]
     group.add_argument(
         "--update_every",
         type=positive_int,
@@ -91,8 +91,11 @@ def _add_schedule(group) -> None:
     )
 
 
-def at_least(steps: int) -> str:
-    return f" (at least {steps})" if steps > 1 else ""
+def at_least(method: Method) -> str:
+    """The steps that lie between two changes of a method in a short training, in words."""
+    if method.growing:
+        return f" (at least {method.growing}, or a 10th of fewer than {10 * method.growing:,}, at least {method.least})"
+    return f" (at least {method.least})" if method.least > 1 else ""
 
 
 def having(setting: str) -> str:

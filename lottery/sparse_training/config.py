@@ -16,7 +16,8 @@ class Method(NamedTuple):
 
     `settings` are those that the method has, with their defaults; it takes no others. `updates` and `least`: where
     --update_every is not given, one part in `updates` of the training's steps lies between two changes, and at least so
-    many steps.
+    many steps. `growing`: weights that begin at 0 are given so many steps before they are ranked by magnitude, or a
+    10th of the training if that is less: fewer, and those dropped are those that have just grown.
     """
 
     name: str  # in reports
@@ -24,6 +25,7 @@ class Method(NamedTuple):
     settings: Mapping[str, Any]
     updates: int | None = None
     least: int = 1
+    growing: int = 0
     begins_sparse: bool = False  # under a random mask of the final density, instead of the whole network
     replaces_steps: bool = False  # whether a change takes the place of an optimiser step
 
@@ -45,6 +47,7 @@ METHODS = {
         GROWING | {"drop": "magnitude"},
         updates=100,
         least=10,
+        growing=100,
         begins_sparse=True,
     ),
     "rigl": Method(
@@ -53,6 +56,7 @@ METHODS = {
         GROWING,
         updates=100,
         least=10,
+        growing=100,
         begins_sparse=True,
         replaces_steps=True,
     ),

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from lottery.sparse_training.config import METHODS, SparseTrainingConfig
+from lottery.sparse_training.config import METHODS, Method, SparseTrainingConfig
 from lottery.training.recipe import Recipe
 from utils import InputError
 
@@ -81,7 +81,12 @@ def update_schedule(config: SparseTrainingConfig, steps: int, rewinding: int = 0
             f"--update_from {config.update_from} and --update_until {config.update_until} leave no step between them "
             f"of the {steps} that there are: the mask would never change, which is --method static"
         )
-    return UpdateSchedule(first, last, config.update_every or max(method.least, round(steps / method.updates)))
+    return UpdateSchedule(first, last, config.update_every or steps_between(method, steps))
+
+
+def steps_between(method: Method, steps: int) -> int:
+    """Between two changes in a training of so many steps, where the user does not say."""
+    return max(round(steps / method.updates), min(method.growing, round(steps / 10)), method.least)
 
 
 def last_certain_step(recipe: Recipe, steps: int) -> int:

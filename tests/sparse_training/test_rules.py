@@ -268,7 +268,8 @@ def test_schedules_go_with_the_length_of_the_training():
     assert [step for step in acdc.steps() if updates.compresses(step)] == [10, 50, 90, 130, 170]
     rigl = update_schedule(config("rigl"), 97_656)
     assert (rigl.first, rigl.last, rigl.every) == (0, 75_195, 977)
-    assert update_schedule(config("rigl"), 60).every == 10 and update_schedule(config("dpf"), 60).every == 16
+    assert [update_schedule(config("rigl"), steps).every for steps in (60, 820, 2460, 25_320)] == [10, 82, 100, 253]
+    assert update_schedule(config("dpf"), 60).every == 16
     assert update_schedule(config("rigl", update_every=100), 97_656).before_last().steps()[-1] == 75_100
     short = update_schedule(config("set"), 4).before_last()
     assert short.steps() == [0]
