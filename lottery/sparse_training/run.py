@@ -1,6 +1,7 @@
 """One training in which the mask changes: the search of main_dst.py, whose ticket is the last mask, rewound."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lottery.checkpointing.checkpoint import write
 from lottery.checkpointing.resume import ResumePoint
@@ -10,7 +11,7 @@ from lottery.sparse_training.config import METHODS, SparseTrainingConfig
 from lottery.sparse_training.drop_and_grow import GradientGrowth, RandomGrowth, random_mask
 from lottery.sparse_training.gradual_pruning import GradualPruning
 from lottery.sparse_training.pruning_with_feedback import PruningWithFeedback
-from lottery.sparse_training.schedule import update_schedule
+from lottery.sparse_training.schedule import interval_before, update_schedule
 from lottery.sparse_training.scheduled_updates import FixedMask, ScheduledUpdates, mean_kept
 from lottery.terminal import counted
 from lottery.tickets.layer_quotas import DISTRIBUTIONS
@@ -93,7 +94,10 @@ class SparseTraining(SingleTraining):
 
     def resume(self, resume_point: ResumePoint) -> TrainingRun:
         self.rewound = resume_point.saved["init_weight"]
-        self.updates.records = list(resume_point.saved["updates"])
+        records = list(resume_point.saved["updates"])
+        if every := interval_before(self.config, self.steps, [record["step"] for record in records]):
+            self.updates = mask_updates(replace(self.config, update_every=every), self.steps, 0, self.initial.mask)
+        self.updates.records = records
         training = super().resume(resume_point)
         if not training.finished:
             self.updates.begin_(self.context.step)

@@ -1,6 +1,7 @@
 """When a mask changes during training, and how many weights it keeps then: numbers only."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lottery.sparse_training.config import METHODS, Method, SparseTrainingConfig
@@ -87,6 +88,16 @@ def update_schedule(config: SparseTrainingConfig, steps: int, rewinding: int = 0
 def steps_between(method: Method, steps: int) -> int:
     """Between two changes in a training of so many steps, where the user does not say."""
     return max(round(steps / method.updates), min(method.growing, round(steps / 10)), method.least)
+
+
+def interval_before(config: SparseTrainingConfig, steps: int, changed: Sequence[int]) -> int | None:
+    """The steps between two changes in a run that was begun before short trainings of growing weights had longer
+    intervals: one that changed after these steps, and goes on as it was begun. None for any other."""
+    method = METHODS[config.method]
+    if config.update_every or not method.growing or len(changed) < 2:
+        return None
+    before = max(method.least, round(steps / method.updates))
+    return before if changed[1] - changed[0] == before < steps_between(method, steps) else None
 
 
 def last_certain_step(recipe: Recipe, steps: int) -> int:

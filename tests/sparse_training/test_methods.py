@@ -11,6 +11,7 @@ import verify
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.checkpointing.metrics import read_metrics, read_summary
 from lottery.checkpointing.run_settings import differences
+from lottery.sparse_training import schedule
 from lottery.sparse_training.scheduled_updates import ScheduledUpdates
 from lottery.training.costs import training_flops
 from pruner import count, same, size
@@ -109,6 +110,23 @@ def test_rigl_killed_at_a_change_ends_where_an_unbroken_run_does(tmp_path, monke
             train(tmp_path, AT_BEGINNINGS)
     train(tmp_path, AT_BEGINNINGS)
     assert_same_files(killed_never, tmp_path)
+
+
+def test_a_run_begun_with_shorter_intervals_goes_on_with_them(tmp_path, monkeypatch):
+    """Of 164 steps: a change came every 10, now one comes every 16."""
+    monkeypatch.setitem(helpers.SCRIPTS, "dst", main_dst)
+    flags = f"{SHORT} --density 0.1 --batch_size 32 --method rigl {SAVING}"
+    with monkeypatch.context() as patch:
+        patch.setattr(schedule, "steps_between", lambda method, steps: 10)
+        run("dst", flags, tmp_path / "before")
+        with pytest.raises(helpers.Killed):
+            helpers.kill_at(patch, 4)
+            run("dst", flags, tmp_path / "broken")
+    run("dst", flags, tmp_path / "broken")
+    assert_same_files(tmp_path / "before", tmp_path / "broken")
+    run("dst", flags, tmp_path / "now")
+    updates = read(tmp_path / "now" / "checkpoint.pth.tar")["updates"]
+    assert [each["step"] for each in updates][:3] == [0, 16, 32]
 
 
 def test_what_rigl_records(rigl):
