@@ -8,13 +8,13 @@ import main_channels
 from lottery.checkpointing.checkpoint import read
 from tests.helpers import SCRIPTS, assert_same_files, run, run_in_process, run_to
 from tests.ranks import started, torchrun, wait
+from tests.readers.helpers import save_photos
 
 FLAGS = "--dataset digits --arch tests.ranks:faulty --epochs 3 --decreasing_lr 2 --gpu -1"
 SEARCH = f"{FLAGS} --prune_type rewind_lt --rewind_epoch 0 --pruning_times 2 --save_interval 0 --shards 2"
 SEARCH += " --batch_size 215"  # the last of seven batches has 3 examples, too few for two shards
-SELECTED = (
-    f"{FLAGS} --batch_size 184 --shards 4 --batch_selection infobatch --selection_until 1"  # 5 examples in the last
-)
+FILES = f"{FLAGS} --image_size 12 --save_interval 0 --shards 4 --batch_selection infobatch --selection_until 1"
+FILES += " --batch_size 17"  # the last of five batches has 4 examples, for two of the shards
 
 
 def ranks(count, script, flags, save_dir, *more, **options):
@@ -61,11 +61,15 @@ def test_what_two_ranks_began_one_process_ends(alone, tmp_path):
     assert_same_files(alone, tmp_path / "run")
 
 
-def test_four_ranks_train_as_one_process_does(tmp_path):
-    """Examples are left out by losses that ranks have seen apart; the last batch has fewer shards than there are."""
-    run("train", SELECTED, tmp_path / "alone")
-    statuses, _ = ranks(4, "main_train.py", SELECTED, tmp_path / "ranks")
-    assert statuses == [0] * 4
+def test_four_ranks_train_from_files_and_two_go_on_as_one_process_does(tmp_path):
+    """Each reads images of its own. Examples are left out by losses that ranks have seen apart; the last batch has
+    fewer shards than there are."""
+    words = f"{FILES} --dataset imagenet --data {save_photos(tmp_path / 'photos')}"
+    run("train", words, tmp_path / "alone")
+    statuses, _ = ranks(4, "main_train.py", f"{words} --workers 0", tmp_path / "ranks", environment=fault("dies", 9))
+    assert statuses[1] == -9 and read(tmp_path / "ranks" / "checkpoint.pth.tar")["epoch"] == 1
+    statuses, said = ranks(2, "main_train.py", f"{words} --workers 1", tmp_path / "ranks")
+    assert statuses == [0, 0] and "going on from" in said
     assert_same_files(tmp_path / "alone", tmp_path / "ranks")
     rows = read(tmp_path / "alone" / "checkpoint.pth.tar")["history"]
     assert len({row["examples"] for row in rows}) > 1, "some examples are left out"

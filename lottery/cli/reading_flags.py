@@ -30,7 +30,7 @@ def add_reading(group) -> None:
         type=count_from_0,
         metavar="N",
         help="with --data_in files: processes that read images, or 0 for none beside the run's own; one for each core, "
-        "up to 16, if not given. Results do not depend on it",
+        "up to 16, if not given, shared out among the ranks of a machine. Results do not depend on it",
     )
 
 

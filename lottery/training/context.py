@@ -122,7 +122,7 @@ def build_context(
         "deterministic": config.device.deterministic,
     }
     if isinstance(found.train, StreamedImages):
-        found.train.reserve_(config.recipe.batch_size)
+        found.train.reserve_(config.recipe.batch_size, shards)
         progress.waiting = found.train.waiting_share
     return TrainingContext(
         **vars(found)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lottery import ranks
 from lottery.readers.image_files import ImageFiles, Visit
 from utils import InputError, RunError
 
@@ -123,6 +124,7 @@ def _ignore_warnings() -> None:
 
 
 def default_workers() -> int:
-    """A process for each core that this one may use, up to MOST_WORKERS."""
+    """A process for each core that this rank may use, which shares them with the others on its machine, up to
+    MOST_WORKERS."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
+    return min(max(1, cores // ranks.local_count()), MOST_WORKERS)

@@ -42,6 +42,19 @@ def cut(b: int, shards: int) -> list[tuple[slice, float]]:
     return parts + [(parts[0][0], 0.0)] * (shards - filled)
 
 
+def own_shards(shards: int) -> range:
+    """Those of this rank, neighbours."""
+    own = shards // ranks.count()
+    return range(ranks.rank() * own, (ranks.rank() + 1) * own)
+
+
+def own_places(b: int, shards: int) -> list[slice]:
+    """The places in a batch of b examples that this rank looks at: those of its shards, each once, in order."""
+    parts = cut(b, shards)
+    places = {parts[shard][0].start: parts[shard][0] for shard in own_shards(shards)}
+    return [places[start] for start in sorted(places)]
+
+
 class Shards:
     """Computes the gradients of a batch shard by shard, those of this rank, and adds up those of all.
 
@@ -53,10 +66,9 @@ class Shards:
         if others := [parameter.dtype for parameter in trained if parameter.dtype != torch.float32]:
             raise InputError(f"--shards {shards} is for networks whose weights are float32, this one has {others[0]}")
         self.model, self.trained, self.count, self.device = model, trained, shards, device
-        own = shards // ranks.count()
-        self.own = range(ranks.rank() * own, (ranks.rank() + 1) * own)
+        self.own = own_shards(shards)
         sizes = [tensor.numel() for tensor in (*trained, *model.buffers())]
-        depth = own.bit_length() + (ranks.count() > 1)  # one more row for what other ranks send
+        depth = len(self.own).bit_length() + (ranks.count() > 1)  # one more row for what other ranks send
         self.rows = torch.zeros(depth, sum(sizes) + 1, device=device)
         self.gradients = [self.gradients_in(row[:-1].split(sizes)) for row in self.rows]
         self.changes = [row[:-1].split(sizes)[len(trained) :] for row in self.rows]

@@ -19,6 +19,7 @@ from dataset import augment_visits
 from lottery.readers.image_files import ImageFiles
 from lottery.readers.source import Source
 from lottery.training.image_loader import PIECE, ImageLoader, Request, default_workers
+from lottery.training.shards import own_places
 
 BATCHES_AHEAD = 2  # of the device, that the host copies images of
 
@@ -41,6 +42,7 @@ class StreamedImages:
         self.random_views = random_views  # whether training sees others than evaluation does
         self.buffer: Tensor | None = None  # of the batch that is trained on, at an address that a captured step keeps
         self.places: Tensor  # int64, in the buffer
+        self.shards = 1  # of a batch that is trained on
         self.known = self._empty(0)  # the first images
         self.waiting = Waiting()
         self.copied: deque[torch.cuda.Event] = deque()  # of the batches that the device may yet have to copy
@@ -56,16 +58,18 @@ class StreamedImages:
     def shape(self) -> tuple[int, ...]:
         return self.files.shape[1:]
 
-    def reserve_(self, batch_size: int) -> None:
-        """Make the buffer, one image larger than a batch: the last batch may have one more (`recipe.batches`)."""
+    def reserve_(self, batch_size: int, shards: int = 1) -> None:
+        """Make the buffer, one image larger than a batch: the last batch may have one more (`recipe.batches`). Of a
+        batch in shards this rank reads the images of its own, and the places of the others stay as they are."""
         assert self.buffer is None, "a captured step reads the buffer that is there"
+        self.shards = shards
         self.buffer = self._empty(batch_size + 1)
         self.places = torch.arange(batch_size + 1, device=self.device)
 
     def at(self, indices: Tensor | slice) -> Tensor:
         if isinstance(indices, slice):
             return self._first(indices.stop)
-        return next(self._copied(indices.cpu().numpy(), [slice(0, len(indices))], None))
+        return next(self._copied(indices.cpu().numpy(), [slice(0, len(indices))]))
 
     def _first(self, count: int) -> Tensor:
         """The first images, read once."""
@@ -78,14 +82,24 @@ class StreamedImages:
         ends = np.cumsum([0, *map(len, parts)])
         plan = [slice(start, stop) for start, stop in itertools.pairwise(ends)]
         index = torch.cat(parts).cpu().numpy() if parts else np.empty(0, np.int64)
-        for part, images in zip(parts, self._copied(index, plan, None), strict=True):
+        for part, images in zip(parts, self._copied(index, plan), strict=True):
             yield images, self.labels[part]
 
     def training_batches(self, visits: Tensor, plan: Sequence[slice], seed: tuple[int, int, int]) -> Iterator[Tensor]:
+        assert self.buffer is not None
         index = visits[0].cpu().numpy()  # the one transfer of the epoch
-        drawn_by = seed if self.random_views else None
-        for batch, images in zip(plan, self._copied(index, plan, drawn_by, self.buffer), strict=True):
-            yield torch.cat([visits[:, batch], self.places[None, : len(images)]])
+        own = [own_places(batch.stop - batch.start, self.shards) for batch in plan]
+        read = [
+            slice(batch.start + part.start, batch.start + part.stop)
+            for batch, parts in zip(plan, own, strict=True)
+            for part in parts
+        ]
+        images = self._loaded(index, read, seed if self.random_views else None)
+        for batch, parts in zip(plan, own, strict=True):
+            for part in parts:
+                self._fill_(self.buffer[part], images)
+            self._keep_pace()
+            yield torch.cat([visits[:, batch], self.places[None, : batch.stop - batch.start]])
 
     def training_images(self, visits: Tensor) -> Tensor:
         """Those of a part of the batch, too: a fifth row of its visits says where in the buffer each image is."""
@@ -99,19 +113,24 @@ class StreamedImages:
     def _empty(self, count: int) -> Tensor:
         return torch.empty(count, *self.shape, dtype=torch.uint8, device=self.device)
 
-    def _copied(
-        self, index: np.ndarray, plan: Sequence[slice], seed: tuple[int, int, int] | None, into: Tensor | None = None
-    ) -> Iterator[Tensor]:
-        """The images of each batch of the plan, copied to the beginning of `into`, or to a tensor of their own."""
-        pieces = self.waiting.timed(self.loader.load(self._requests(index, plan, seed)))
+    def _copied(self, index: np.ndarray, plan: Sequence[slice]) -> Iterator[Tensor]:
+        """What evaluation sees of each batch of the plan."""
+        pieces = self._loaded(index, plan, None)
         for batch in plan:
-            count = batch.stop - batch.start
-            images = self._empty(count) if into is None else into[:count]
-            for start in range(0, count, PIECE):
-                piece = next(pieces)
-                images[start : start + len(piece)].copy_(piece, non_blocking=True)
+            images = self._empty(batch.stop - batch.start)
+            self._fill_(images, pieces)
             self._keep_pace()
             yield images
+
+    def _fill_(self, images: Tensor, pieces: Iterator[Tensor]) -> None:
+        """Copy the pieces of one slice of a plan, which come next."""
+        for start in range(0, len(images), PIECE):
+            piece = next(pieces)
+            images[start : start + len(piece)].copy_(piece, non_blocking=True)
+
+    def _loaded(self, index: np.ndarray, plan: Sequence[slice], seed: tuple[int, int, int] | None) -> Iterator[Tensor]:
+        """The images of each slice of the plan, in pieces."""
+        return self.waiting.timed(self.loader.load(self._requests(index, plan, seed)))
 
     def _requests(
         self, index: np.ndarray, plan: Sequence[slice], seed: tuple[int, int, int] | None

@@ -59,3 +59,13 @@ def notes(root):
 
 def train_names(listing):
     return [file.rpartition("/train/")[2] for file, _ in listing.train]
+
+
+def save_photos(root: Path) -> Path:
+    """JPEG files of many sizes in three classes that can be told apart: 81 train and 12 test."""
+    random = np.random.default_rng(0)
+    for part, images in (("train", 81), ("val", 12)):
+        for i in range(images):
+            width, height = random.integers(14, 40, 2).tolist()
+            save_image(root / part / f"n{i % 3}" / f"{i:02}.JPEG", size=(width, height), seed=i)
+    return root

@@ -11,7 +11,7 @@ from torch import nn
 from dataset import Images
 from lottery.training.loop import fit
 from lottery.training.recipe import Recipe
-from lottery.training.shards import changed, check_same, checksums, cut, join_parts
+from lottery.training.shards import changed, check_same, checksums, cut, join_parts, own_places
 from lottery.training.step import Step, copy_weights
 from pruner import Ticket, dense
 from tests.helpers import equal_weights, pruned_ticket
@@ -65,6 +65,21 @@ def test_a_batch_is_cut_as_evenly_as_can_be(shards, b):
     assert max(sizes) - min(sizes) <= 1 and (min(sizes) >= 2 or len(sizes) == 1)
     assert [share * b for _, share in real] == pytest.approx(sizes)
     assert len(real) == shards or b < 2 * shards
+
+
+@pytest.mark.parametrize("b", [1, 3, 5, 6, 16, 33])
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_ranks_look_at_the_places_of_their_shards(monkeypatch, b, count):
+    """Each place is some rank's, and at none does one look twice; where shards are missing, they are the first."""
+    monkeypatch.setattr("lottery.ranks.count", lambda: count)
+    found = []
+    for rank in range(count):
+        monkeypatch.setattr("lottery.ranks.rank", lambda number=rank: number)
+        looked_at = [place for part in own_places(b, 8) for place in range(b)[part]]
+        own = [set(range(b)[places]) for places, _ in cut(b, 8)[rank * 8 // count : (rank + 1) * 8 // count]]
+        assert looked_at == sorted(set.union(*own))
+        found.append(set(looked_at))
+    assert set.union(*found) == set(range(b))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from tests.helpers import (
     run_to,
 )
 from tests.networks import tiny
-from tests.readers.helpers import save_image
+from tests.readers.helpers import save_photos
 from utils import RunError
 
 CPU = torch.device("cpu")
@@ -49,14 +49,7 @@ SEARCH = "--pruning_times 2 --prune_type rewind_lt --rewind_iteration 2 --rewind
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """JPEG files of many sizes in three classes that can be told apart: 81 train and 12 test."""
-    root = tmp_path_factory.mktemp("photos")
-    random = np.random.default_rng(0)
-    for part, images in (("train", 81), ("val", 12)):
-        for i in range(images):
-            width, height = random.integers(14, 40, 2).tolist()
-            save_image(root / part / f"n{i % 3}" / f"{i:02}.JPEG", size=(width, height), seed=i)
-    return root
+    return save_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture
@@ -190,6 +183,34 @@ def test_every_batch_lies_at_the_same_address_and_can_be_cut(photos):
         assert torch.equal(whole, train.buffer[: len(whole)])
         assert torch.equal(train.training_images(batch[:, 7:12]), whole[7:12])
     assert train.buffer.data_ptr() == place
+
+
+def test_each_rank_reads_the_images_of_its_own_shards(photos, monkeypatch):
+    """Of four shards; the last batch, of 5 images, has two, and the second rank looks at the first of these as well."""
+    train, _ = streamed(photos)
+    train.reserve_(19, shards=4)
+    now, plan = epoch_of(train, 0), batches(81, 19)
+    whole = [train.training_images(batch).clone() for batch in train.training_batches(now, plan, (0, 0, 0))]
+    assert [len(images) for images in whole] == [19, 19, 19, 19, 5]
+    monkeypatch.setattr("lottery.ranks.count", lambda: 2)
+    load, asked = train.loader.load, []
+    monkeypatch.setattr(train.loader, "load", lambda pieces: load(asked.append(piece) or piece for piece in pieces))
+    for rank, own in enumerate([(slice(0, 9), slice(0, 5)), (slice(9, 19), slice(0, 2))]):
+        monkeypatch.setattr("lottery.ranks.rank", lambda number=rank: number)
+        train.buffer.zero_()
+        asked.clear()
+        for batch, images in zip(train.training_batches(now, plan, (0, 0, 0)), whole, strict=True):
+            places = own[len(images) == 5]
+            assert torch.equal(train.training_images(batch[:, places]), images[places])
+        read = [example for piece in asked for _, (example, _) in piece]
+        assert read == [int(example) for batch in plan for example in now[0, batch][own[batch.stop == 81]]]
+
+
+def test_ranks_of_a_machine_share_its_cores(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(24), raising=False)
+    for ranks, workers in [(1, 16), (4, 6), (64, 1)]:
+        monkeypatch.setattr("lottery.ranks.local_count", lambda count=ranks: count)
+        assert image_loader.default_workers() == workers
 
 
 @pytest.mark.parametrize("workers", [0, 2])
