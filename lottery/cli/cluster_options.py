@@ -49,7 +49,7 @@ SHARED: dict[str, Option] = {  # options of every cluster
 }
 SLURM: dict[str, Option] = SHARED | {
     "gpus_per_node": Option(
-        matching(r"([\w.-]+:)?[01]"), "0 or 1, or a kind such as a100:1: a run computes on one GPU"
+        matching(r"([\w.-]+:)?(0|1|2|4|8|16)"), "0, or a power of two up to 16, or with a kind of GPU, such as a100:1"
     ),
     "cpus_per_task": Option(whole_number(1), "a whole number from 1 up"),
     **dict.fromkeys(("mem", "mem_per_cpu", "mem_per_gpu"), MEMORY),
@@ -119,7 +119,7 @@ def read_option(cluster: str, name: str, text: str) -> str | int:
 def why_unknown(cluster: str, name: str) -> str:
     """Why there is no option of this name, and what there is."""
     if name in ONE_PROCESS:
-        return f"{name} is set by the study itself: a run is one process on one node"
+        return f"{name} is set by the study itself: a run is one task on one node"
     known = OPTIONS[cluster]
     meant = OTHER_NAMES.get(name)
     near = f"; did you mean {meant}?" if meant in known else did_you_mean(name, known)
@@ -128,6 +128,19 @@ def why_unknown(cluster: str, name: str) -> str:
     return f"--cluster {cluster} has no option {name}{near}" + ("" if near else f"; {', '.join(known)} are known")
 
 
+def gpus_of_job(options: Mapping[str, str | int]) -> int:
+    """The most GPUs that a job with these options is given; 1 where another option says it."""
+    return int(str(options.get("gpus_per_node", "1")).rpartition(":")[2])
+
+
+def with_gpus(options: Mapping[str, str | int], count: int) -> dict[str, str | int]:
+    """The options of a job that computes on so many of the GPUs that it might have."""
+    if "gpus_per_node" not in options:
+        return dict(options)
+    kind = "".join(str(options["gpus_per_node"]).rpartition(":")[:2])
+    return {**options, "gpus_per_node": f"{kind}{count}"}
+
+
 def asks_for_gpu(options: Mapping[str, str | int]) -> bool:
     """Whether a job with these options is given a GPU."""
-    return not str(options.get("gpus_per_node", "0")).endswith("0") or "gpu" in str(options.get("gres", ""))
+    return ("gpus_per_node" in options and gpus_of_job(options) > 0) or "gpu" in str(options.get("gres", ""))

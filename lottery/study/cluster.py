@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 from filelock import Timeout
 
 from lottery.checkpointing.file_system import lock_file
-from lottery.cli.cluster_options import asks_for_gpu
-from lottery.study.executors import local_executor, out_of_reach, outside_of_jobs, slurm_executor
+from lottery.cli.cluster_options import asks_for_gpu, gpus_of_job
+from lottery.study import torchrun
+from lottery.study.executors import ask_for_gpus_, local_executor, out_of_reach, outside_of_jobs, slurm_executor
 from lottery.study.job_states import log_file
 from lottery.study.jobs import Job, Study
 from lottery.study.processes import words_of
@@ -50,7 +51,7 @@ def run_on_cluster(
     With slurm, `jobs` bounds how many are queued or run at a time; with local, `jobs` and `gpus` say how many run at a
     time and where, as for processes. InputError if the cluster cannot be used, or another process submits this study.
     """
-    check_cluster(study, cluster)
+    check_cluster(study, cluster, options)
     number = min(jobs or len(waiting), len(waiting))
     slots = slurm_slots(options, number) if cluster == "slurm" else find_slots(jobs, gpus)
     at_a_time = f"{number if cluster == 'slurm' else len(slots)} at a time, as jobs of {NAMES[cluster]}"
@@ -58,8 +59,9 @@ def run_on_cluster(
         return run_jobs(Cluster(study, folder, cluster, options, at_a_time), waiting, slots)
 
 
-def check_cluster(study: Study, cluster: str) -> None:
-    """InputError without submitit or SLURM's commands, and for a directory whose name they would read otherwise."""
+def check_cluster(study: Study, cluster: str, options: Mapping[str, str | int]) -> None:
+    """InputError without submitit or SLURM's commands, for several GPUs that no run could use, and for a directory
+    whose name they would read otherwise."""
     try:
         import submitit  # noqa: F401
     except ImportError:
@@ -67,6 +69,12 @@ def check_cluster(study: Study, cluster: str) -> None:
     missing = [name for name in NEEDED if cluster == "slurm" and shutil.which(name) is None]
     if missing:
         raise InputError(f"--cluster slurm: there is no SLURM here, whose command {missing[0]} was not found")
+    gpus = gpus_of_job(options)
+    if gpus > 1 and all(torchrun.ranks(job, gpus) == 1 for job in study.jobs):
+        raise InputError(
+            f"--cluster_options gpus_per_node={options['gpus_per_node']}: each run of this study computes on one GPU, "
+            f"since none has shards: with shards = {gpus} in the study file a run would use {gpus}"
+        )
     if letter := next((letter for letter in "%\\" if letter in str(study.save_dir.absolute())), None):
         raise InputError(f"--cluster cannot keep its files in {study.save_dir}: SLURM reads a {letter} otherwise")
     if any(job.save_dir.is_relative_to(study.save_dir / FOLDER) for job in study.jobs):
@@ -122,6 +130,7 @@ class Cluster:
         slurm, executor = name == "slurm", slurm_executor if name == "slurm" else local_executor
         self.study, self.folder, self.name, self.at_a_time = study, folder.absolute(), name, at_a_time
         self.executor, self.interval, self.submitted = executor(folder, options), INTERVALS[name], 0
+        self.options, self.gpus = options, gpus_of_job(options)
         self.submissions = Submissions(study.save_dir, folder, name)
         self.queue: Queue = SlurmQueue() if slurm else LocalQueue(self.folder)
 
@@ -140,9 +149,10 @@ class Cluster:
         """Hand a job to the cluster; submitit's view of it."""
         from lottery.study.cluster_job import ClusterJob
 
-        command = words_of([*job.command, *(slot.flags if job.has_gpu_flag else [])])
         log = log_file(job).absolute()
-        called = ClusterJob(command, log, self.environment(slot), Path.cwd(), PATIENCE[self.name])
+        called = ClusterJob(self.words(job, slot), log, self.environment(slot), Path.cwd(), PATIENCE[self.name])
+        if self.gpus > 1:
+            ask_for_gpus_(self.executor, self.options, torchrun.ranks(job, self.gpus))
         self.executor.update_parameters(job_name=self.submissions.name(job))  # what squeue calls it
         with outside_of_jobs(), out_of_reach(), redirect_stderr(StringIO()):  # where submitit repeats its error
             try:
@@ -152,6 +162,13 @@ class Cluster:
         self.submissions.add(job, handle.job_id)
         self.submitted += 1
         return handle
+
+    def words(self, job: Job, slot: Slot) -> list[str]:
+        """The command of a run: by torchrun on several GPUs, of which each rank takes its own."""
+        count = torchrun.ranks(job, self.gpus)
+        if count > 1:
+            return torchrun.words_of(words_of(job.command), count)
+        return words_of([*job.command, *(slot.flags if job.has_gpu_flag else [])])
 
     def environment(self, slot: Slot) -> dict[str, str | None]:
         """The variables of a run: those of this process in place of submitit's, which give jobs of this machine no

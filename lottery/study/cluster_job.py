@@ -29,13 +29,15 @@ class ClusterJob(Checkpointable):
         self.command, self.log, self.folder, self.patience = list(command), log, folder, patience
         self.environment = dict(environment)
         self.pid: int | None = None
+        self.asked_to_end = False
 
     def __call__(self) -> int:
+        self.asked_to_end = False
         process = self.start()
         signal.signal(signal.SIGTERM, lambda *_: self.terminate())
         status = process.wait()
         self.pid = None
-        if status in ASKED_TO_END:
+        if status in ASKED_TO_END or (status and self.asked_to_end):  # torchrun's status is 1 then
             time.sleep(self.patience)
         return status
 
@@ -60,6 +62,7 @@ class ClusterJob(Checkpointable):
 
     def terminate(self) -> None:
         """Ask the run to save and end, if there is one."""
+        self.asked_to_end = True
         if self.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lottery.cli.cluster_options import with_gpus
 from lottery.study.processes import ROOT
 
 TIMEOUTS = 1000  # times that submitit queues a job again whose time is over
@@ -21,9 +22,6 @@ def slurm_executor(folder: Path, options: Mapping[str, str | int]) -> Any:
     import submitit
 
     own = {name: value for name, value in options.items() if name in SUBMITITS}
-    others = {name: value for name, value in options.items() if name not in SUBMITITS}
-    if others.get("gpus_per_node") == "0":
-        del others["gpus_per_node"]  # which SLURM refuses where it knows of no GPU
     executor = submitit.SlurmExecutor(folder, max_num_timeout=TIMEOUTS, python=python_command())
     executor.update_parameters(
         **own,
@@ -32,9 +30,22 @@ def slurm_executor(folder: Path, options: Mapping[str, str | int]) -> Any:
         wckey=None,
         stderr_to_stdout=True,
         srun_args=[f"--cpus-per-task={options['cpus_per_task']}"],
-        additional_parameters={"requeue": True, **others},
+        additional_parameters=slurm_alone(options),
     )
     return executor
+
+
+def slurm_alone(options: Mapping[str, str | int]) -> dict[str, str | int | bool]:
+    """The options that submitit does not know, by SLURM's names."""
+    others = {name: value for name, value in options.items() if name not in SUBMITITS}
+    if others.get("gpus_per_node") == "0":
+        del others["gpus_per_node"]  # which SLURM refuses where it knows of no GPU
+    return {"requeue": True, **others}
+
+
+def ask_for_gpus_(executor: Any, options: Mapping[str, str | int], count: int) -> None:
+    """The next job is given so many GPUs of SLURM, where they can be counted."""
+    executor.update_parameters(additional_parameters=slurm_alone(with_gpus(options, count)))
 
 
 def local_executor(folder: Path, options: Mapping[str, str | int]) -> Any:

@@ -18,6 +18,7 @@ from lottery.checkpointing.run_settings import RunConfig, not_recorded
 from lottery.checkpointing.script_names import Script
 from lottery.cli.registry import cli_module, read_flags
 from lottery.study.jobs import Job, Study
+from lottery.study.torchrun import without_reports
 from lottery.terminal import counted
 from utils import InputError
 
@@ -169,14 +170,14 @@ def log_file(job: Job) -> Path:
 
 
 def last_lines(log: Path) -> list[str]:
-    """The last lines of a log that are not empty; none if there is no log."""
+    """The last lines of a log that are not empty, torchrun's aside; none if there is no log."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - LOG_TAIL))
             text = file.read().decode(errors="replace")
     except OSError:
         return []
-    return [line for line in text.splitlines() if line.strip()]
+    return [line for line in without_reports(text.splitlines()) if line.strip()]
 
 
 def last_failure(job: Job) -> tuple[str, ...]:

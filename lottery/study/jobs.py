@@ -61,6 +61,11 @@ class Job:
         return self.script.only_makes_ticket
 
     @property
+    def shards(self) -> int:
+        """The parts of its batches, which several GPUs can share out."""
+        return int(self.flags[self.flags.index("--shards") + 1]) if "--shards" in self.flags else 1
+
+    @property
     def has_gpu_flag(self) -> bool:
         return self.script is not Script.ELASTIC
 

@@ -6,7 +6,7 @@ import pytest
 
 import study
 from lottery.cli import study as cli
-from lottery.cli.cluster_options import asks_for_gpu, minutes
+from lottery.cli.cluster_options import asks_for_gpu, gpus_of_job, minutes, with_gpus
 from tests.helpers import ROOT
 
 FILE = str(ROOT / "studies" / "digits.toml")
@@ -32,9 +32,18 @@ def test_what_a_job_has_if_nothing_is_given():
 
 
 @pytest.mark.parametrize("given, gpu", [("gpus_per_node=0", False), ("gpus_per_node=a100:1", True),
+                                        ("gpus_per_node=4", True), ("gpus_per_node=h100:0", False),
                                         ("gres=gpu:1", True), ("gres=disk:1", False)])  # fmt: skip
 def test_whether_a_job_has_a_gpu(given, gpu):
     assert asks_for_gpu(options(given)) == gpu
+
+
+@pytest.mark.parametrize("given, most, two", [("gpus_per_node=4", 4, "2"), ("gpus_per_node=a100:8", 8, "a100:2"),
+                                              ("gpus_per_node=nvidia:a.b:16", 16, "nvidia:a.b:2")])  # fmt: skip
+def test_a_job_may_have_fewer_gpus_than_the_most(given, most, two):
+    found = options(given) if given.count(":") < 2 else {"gpus_per_node": given.partition("=")[2]}
+    assert gpus_of_job(found) == most and with_gpus(found, 2) == found | {"gpus_per_node": two}
+    assert gpus_of_job(options("gres=gpu:1")) == 1 and with_gpus(options("gres=gpu:1"), 1) == options("gres=gpu:1")
 
 
 TIMES = {"90": 90, "90:30": 91, "1:30:00": 90, "2-0": 2880, "1-1:1:1": 1502}
@@ -51,7 +60,7 @@ def test_times_are_those_of_slurm(text, expected):
     ("--cluster slurm --cluster_options timeout_min=9", "no option timeout_min; did you mean time"),
     ("--cluster slurm --cluster_options colour=red", "no option colour; time, .*mail_user are known"),
     ("--cluster slurm --cluster_options nodes=2", "nodes is set by the study itself"),
-    ("--cluster slurm --cluster_options gpus_per_node=2", "gpus_per_node must be 0 or 1, .* got '2'"),
+    ("--cluster slurm --cluster_options gpus_per_node=3", "gpus_per_node must be 0, or a power of two .* got '3'"),
     ("--cluster slurm --cluster_options mem=lots", "mem must be a number with K, M, G or T"),
     ("--cluster slurm --cluster_options time=1", "signal_delay_s 90 ends a run before it begins"),
     ("--cluster slurm --cluster_options time=3,time=4", "has time twice"),

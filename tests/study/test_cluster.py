@@ -5,6 +5,7 @@ Runs are a stand-in script wherever the training is not the point.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from pathlib import Path
 import pytest
 
 import main_imp
-import main_train
 import study
 from lottery.study import cluster, executors, processes, queues
 from lottery.study.job_states import is_done
@@ -24,7 +24,6 @@ from tests.study.samples import SMALL
 
 submitit = pytest.importorskip("submitit")
 STAND_IN = Path(__file__).with_name("stand_in_slurm.sh")
-SCRIPTS = {"main_imp.py": main_imp, "main_train.py": main_train}
 COMMANDS = ("sbatch", "srun", "squeue", "sacct", "scontrol", "scancel")
 
 ONE = SMALL.partition('[methods."random')[0]  # a study of one search
@@ -33,6 +32,7 @@ ONE = SMALL.partition('[methods."random')[0]  # a study of one search
 # asked to end; with a file `broken`, searches with random pruning fail.
 SCRIPT = """
 import json, os, pathlib, shlex, signal, sys, time
+sys.argv += [] if "--gpu" in sys.argv else ["--gpu", "of rank " + os.environ["RANK"]]
 here, run = pathlib.Path(__file__).parent, pathlib.Path(sys.argv[sys.argv.index("--save_dir") + 1])
 print("GPU", os.environ.get("CUDA_VISIBLE_DEVICES"), sys.argv[sys.argv.index("--gpu") + 1], "threads",
       os.environ.get("OMP_NUM_THREADS"), "in", os.getcwd(), flush=True)
@@ -155,6 +155,32 @@ def test_a_job_whose_time_is_over_lets_its_run_save_and_goes_on(written, tmp_pat
     assert "Requeued job 1001" in (folder / "cluster" / "1001_0_log.out").read_text()
 
 
+def test_a_run_with_shards_computes_on_several_gpus(written, tmp_path, slurm, scripts):
+    """By torchrun, on no more GPUs than it has shards; a run without takes one."""
+    text = SMALL.replace("[search]", "[search]\nshards = 2").replace('[methods.IMP]\nscript = "main_imp.py"\n', "")
+    file, folder = written(text), tmp_path / "runs"
+    (scripts / "broken").touch()
+    status, _, err = run(file, folder, "--cluster", "slurm", "--cluster_options", "gpus_per_node=a100:4")
+    assert status == 1 and "exit status 1: main_imp.py: error: it is broken" in err
+    asked = {}
+    for number, name in enumerate(submitted(folder), 1001):
+        asked[name] = re.search("--gpus-per-node=(.*)", (slurm / f"{number}.sh").read_text())[1]
+    assert asked == {"seed_0/dense": "a100:1", "seed_0/random_pruning": "a100:2"}
+    said = (folder / "seed_0" / "random_pruning.log").read_text()
+    assert "GPU 7 of rank 0" in said and "GPU 7 of rank 1" in said
+    assert "GPU 7 0 threads" in (folder / "seed_0" / "dense.log").read_text()
+    told = run_in_process(study, file, "--save_dir", folder, "--dry_run")[1]
+    assert "exit status 1" in told and "it is broken" in told and "torch" not in told
+
+
+def test_gpus_that_no_run_could_use_are_refused(written, tmp_path, slurm):
+    status, _, err = run(
+        written(SMALL), tmp_path / "runs", "--cluster", "slurm", "--cluster_options", "gpus_per_node=4"
+    )
+    assert status == 2 and "each run of this study computes on one GPU, since none has shards" in err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_jobs_outlive_the_study_and_are_not_submitted_twice(written, tmp_path, slurm, scripts):
     file, folder = written(ONE), tmp_path / "runs"
     (scripts / "slow").touch()
@@ -260,9 +286,9 @@ def test_a_line_of_the_record_that_was_torn_is_passed_over(quick, tmp_path):
 
 
 def test_a_study_of_local_jobs_leaves_the_files_of_one_of_processes(written, tmp_path, monkeypatch, quickly):
-    """Real searches; the job of one is warned in the middle of a round, and ends with the bits of an unbroken run."""
-    text = ONE.replace("epochs = 2", "epochs = 60")
-    file = written(text.replace("pruning_times = 2", "pruning_times = 1") + "[retrain]\nprunings = [1]\nepochs = 2\n")
+    """A real search; its job is warned in the middle of a round, and ends with the bits of an unbroken run."""
+    text = ONE.replace("epochs = 2", "epochs = 30")
+    file = written(text.replace("pruning_times = 2", "pruning_times = 1"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir()
@@ -287,7 +313,7 @@ def test_a_study_of_local_jobs_leaves_the_files_of_one_of_processes(written, tmp
     assert "To go on" in (there / "runs" / "seed_0" / "IMP.log").read_text()
     monkeypatch.chdir(here)
     for job in read_study(file, Path("runs")).jobs:
-        assert run_in_process(SCRIPTS[job.script], *job.arguments, "--gpu", -1)[0] == 0
+        assert run_in_process(main_imp, *job.arguments, "--gpu", -1)[0] == 0
         assert_same_files(there / job.save_dir, here / job.save_dir)
 
 
