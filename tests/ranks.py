@@ -69,11 +69,11 @@ def free_port() -> str:
         return str(opened.getsockname()[1])
 
 
-def wait(running: Sequence[Running]) -> list[int]:
+def wait(running: Sequence[Running], longest: float = LONGEST) -> list[int]:
     """The statuses of all once they have ended; those that are left are terminated when one fails."""
     begun = time.monotonic()
     while None in (statuses := [process.poll() for process in running]):
-        assert time.monotonic() - begun < LONGEST, "the ranks never ended"
+        assert time.monotonic() - begun < longest, "the ranks never ended"
         if any(statuses):
             end(running, signal.SIGTERM)
         time.sleep(0.02)

@@ -30,7 +30,9 @@ def differences(a: Path, b: Path) -> list[str]:
 
 
 def unlike(a: Path, b: Path) -> list[str]:
-    """What differs between two files of one name."""
+    """What differs between two files, or directories, of one name."""
+    if a.is_dir() and b.is_dir():
+        return differences(a, b)
     try:
         if a.suffix == ".png":
             return [f"{file} is no whole picture" for file in (a, b) if not whole_picture(file)]
