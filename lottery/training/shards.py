@@ -27,6 +27,7 @@ from models.python_state import generators_seeded
 from utils import InputError, RunError, listed, seed_generators, torch_seed
 
 Backward = Callable[[Tensor, float], Tensor]
+RECEIVED = 2**22  # numbers that ranks exchange at a time: a buffer of 16 MiB
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes of an element -> their sum's terms
 
 
@@ -68,8 +69,9 @@ class Shards:
         self.model, self.trained, self.count, self.device = model, trained, shards, device
         self.own = own_shards(shards)
         sizes = [tensor.numel() for tensor in (*trained, *model.buffers())]
-        depth = len(self.own).bit_length() + (ranks.count() > 1)  # one more row for what other ranks send
-        self.rows = torch.zeros(depth, sum(sizes) + 1, device=device)
+        self.rows = torch.zeros(len(self.own).bit_length(), sum(sizes) + 1, device=device)
+        self.received = self.rows.new_zeros(min(RECEIVED, self.rows.shape[1]) if ranks.count() > 1 else 0)
+        self.reached: set[int] = set()  # the places of the parameters that the loss depends on
         self.gradients = [self.gradients_in(row[:-1].split(sizes)) for row in self.rows]
         self.changes = [row[:-1].split(sizes)[len(trained) :] for row in self.rows]
         self.draws = False  # whether the network draws random numbers
@@ -92,11 +94,12 @@ class Shards:
         before = [buffer.clone() for buffer in self.model.buffers()]
         self.add_up_(self.own, 0, partial(self.compute_, visits, backward, position, before))
         if ranks.count() > 1:
-            ranks.add_up_(self.rows[0], self.rows[-1])
+            for part in self.rows[0].split(RECEIVED):
+                ranks.add_up_(part, self.received[: len(part)])
         for buffer, old, change in zip(self.model.buffers(), before, self.changes[0], strict=True):
             buffer.copy_(old.double() + change.view_as(old))
-        for parameter, gradient in zip(self.trained, self.gradients[0], strict=True):
-            parameter.grad = None if parameter.grad is None else gradient  # None: the loss does not depend on it
+        for place, parameter in enumerate(self.trained):
+            parameter.grad = self.gradients[0][place] if place in self.reached else None
         return self.rows[0, -1].clone()
 
     def add_up_(self, shards: range, row: int, compute_: Callable[[int, int], None]) -> None:
@@ -118,12 +121,35 @@ class Shards:
             buffer.copy_(old)
         for parameter in self.trained:
             parameter.grad = None
-        with self.seeded(torch_seed(*position, shard if share else 0)):
+        with self.seeded(torch_seed(*position, shard if share else 0)), self.taking_(row):
             self.rows[row, -1] = backward(visits[:, places], share)
-        for parameter, gradient in zip(self.trained, self.gradients[row], strict=True):
-            gradient.zero_() if parameter.grad is None else gradient.copy_(parameter.grad)
+        for place, gradient in enumerate(self.gradients[row]):
+            if place not in self.reached:
+                gradient.zero_()
         for buffer, old, change in zip(self.model.buffers(), before, self.changes[row], strict=True):
             change.copy_(changed(old, buffer, share, first=shard == 0).flatten())
+
+    @contextmanager
+    def taking_(self, row: int) -> Iterator[None]:
+        """Within, each gradient that a backward pass computes is moved into a row at once, so that it is in memory once
+        and not twice."""
+
+        def take(place: int, parameter: Tensor) -> None:
+            assert parameter.grad is not None
+            self.gradients[row][place].copy_(parameter.grad)
+            parameter.grad = None
+            self.reached.add(place)
+
+        self.reached.clear()
+        hooks = [
+            parameter.register_post_accumulate_grad_hook(partial(take, place))
+            for place, parameter in enumerate(self.trained)
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     @contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
