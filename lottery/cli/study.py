@@ -90,7 +90,8 @@ def parser() -> Parser:
         metavar="NAME=VALUE",
         help="with --cluster: what each job asks for, with commas or spaces between, such as "
         "partition=gpu,time=240,mem=16G. With slurm a job has an hour (time=60), after which it is queued again and "
-        "goes on, gpus_per_node=1 and cpus_per_task=4 if not given",
+        "goes on, gpus_per_node=1 and cpus_per_task=4 if not given; with gpus_per_node=4 a run with shards has up to "
+        "four GPUs",
     )
     add("--no_report", action="store_true", help="do not make the report")
     return parser
