@@ -42,6 +42,8 @@ VARIANTS = {  # a script and its flags
     "bf16": ("main_imp", f"{TINY} {SEARCH} --precision bf16"),
     "compiled": ("main_train", f"{TINY} --compile on"),
     "pattern": ("main_imp", f"{TINY} --epochs 2 --pattern 2:4 --prune_type rewind_lt --rewind_iteration 3"),
+    "basis": ("main_imp", f"{TINY} {SEARCH} --basis dct"),
+    "svd": ("main_imp", f"{TINY} {SEARCH} --basis svd"),
     "timm": ("main_imp", f"{DIGITS} --arch {VIT} {SEARCH} --optimizer adam --lr 0.001"),
     "attention": ("main_imp", f"{DIGITS} --arch tests.networks:vit_shallow {SEARCH} --prune_also all"),
     "stability": ("main_stability", TINY),
@@ -84,7 +86,7 @@ class Variant:
         """Run the command on so many ranks, of which one is killed after so many seconds: the first status that is not
         0, and what all have said."""
         log = self.folder / "log"
-        log.unlink(missing_ok=True)
+        log.write_text("")
         with started(count, log, [*self.words, "--save_dir", save_dir]) as running:
             if blow:
                 time.sleep(blow[1])
