@@ -61,15 +61,14 @@ def test_what_two_ranks_began_one_process_ends(alone, tmp_path):
     assert_same_files(alone, tmp_path / "run")
 
 
-def test_four_ranks_train_from_files_and_two_go_on_as_one_process_does(tmp_path):
+def test_four_ranks_train_from_files_and_one_process_goes_on(tmp_path):
     """Each reads images of its own. Examples are left out by losses that ranks have seen apart; the last batch has
     fewer shards than there are."""
     words = f"{FILES} --dataset imagenet --data {save_photos(tmp_path / 'photos')}"
     run("train", words, tmp_path / "alone")
     statuses, _ = ranks(4, "main_train.py", f"{words} --workers 0", tmp_path / "ranks", environment=fault("dies", 9))
     assert statuses[1] == -9 and read(tmp_path / "ranks" / "checkpoint.pth.tar")["epoch"] == 1
-    statuses, said = ranks(2, "main_train.py", f"{words} --workers 1", tmp_path / "ranks")
-    assert statuses == [0, 0] and "going on from" in said
+    assert "going on from" in run("train", f"{words} --workers 1", tmp_path / "ranks")
     assert_same_files(tmp_path / "alone", tmp_path / "ranks")
     rows = read(tmp_path / "alone" / "checkpoint.pth.tar")["history"]
     assert len({row["examples"] for row in rows}) > 1, "some examples are left out"
