@@ -14,6 +14,8 @@ from torch.func import functional_call
 
 import pruner
 from dataset import to_input
+from lottery.bases.basis import build_basis
+from lottery.bases.config import BasisConfig
 from lottery.pruning_at_init.criteria import CRITERIA
 from lottery.pruning_at_init.examples import Batches
 from lottery.pruning_at_init.scores import GRASP_TEMPERATURE, SCORES, ScoringInputs, grasp, snip, synflow
@@ -160,6 +162,46 @@ def test_grasp_drops_what_most_hinders_the_gradient_and_keeps_what_it_flows_by(s
         assert sign * (flow(changed(weights, *key, -0.01 * w)) - flow(weights)) > 0
     kept = pruner.drop(whole, found, 1)
     assert not kept[worst[0]].view(-1)[worst[1]] and kept[best[0]].view(-1)[best[1]]
+
+
+def scored_in_a_basis(small, mask, kind):
+    """The coefficients under the mask as variables of a plain loss: their values, the loss at a temperature as a
+    function of them, and the basis. The synthesis of weights from coefficients is part of the loss."""
+    weights = copy_weights(small)
+    basis = build_basis(BasisConfig(kind), {name: weights[name] for name in mask}, 0, {})
+    start = {name: basis.coefficients(weights, [name])[name] * layer for name, layer in mask.items()}
+    variables = {name: values.requires_grad_() for name, values in start.items()}
+
+    def loss(batches, temperature=1.0):
+        at = weights | {name: basis.layers[name].weights(values) for name, values in variables.items()}
+        return losses_at(small, at, batches, temperature).mean()
+
+    return variables, loss, basis
+
+
+@pytest.mark.parametrize("kind", ["dct", "random", "svd"])
+def test_snip_in_a_basis_is_its_formula_for_coefficients(small, sparse, examples, kind):
+    variables, loss, basis = scored_in_a_basis(small, sparse, kind)
+    slopes = torch.autograd.grad(loss(examples), list(variables.values()))
+    found = snip(ScoringInputs(small, copy_weights(small), sparse, examples, basis=basis))
+    for (name, values), slope in zip(variables.items(), slopes, strict=True):
+        torch.testing.assert_close(found[name], (values * slope).detach().abs(), rtol=1e-9, atol=1e-14)
+    assert not torch.allclose(found["conv1.weight"], snip(ScoringInputs(small, copy_weights(small), sparse, examples))
+                              ["conv1.weight"])  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["dct", "random", "svd"])
+def test_grasp_in_a_basis_is_its_formula_for_coefficients(small, sparse, examples, kind):
+    """c (H g) with H and g those of the coefficients that are kept, of which autograd goes through the synthesis."""
+    variables, loss, basis = scored_in_a_basis(small, sparse, kind)
+    every = list(variables.values())
+    slopes = torch.autograd.grad(loss(examples, 200), every, create_graph=True)
+    flow = sum((slope * slope.detach() * sparse[name]).sum() for name, slope in zip(variables, slopes, strict=True))
+    products = torch.autograd.grad(flow, every)
+    found = grasp(ScoringInputs(small, copy_weights(small), sparse, examples, basis=basis))
+    for (name, values), product in zip(variables.items(), products, strict=True):
+        expected = (values * product).detach()
+        torch.testing.assert_close(found[name], expected, rtol=1e-7, atol=1e-9 * float(expected.abs().max()))
 
 
 def test_the_temperature_matters_and_is_grasps_own(small, sparse, examples):
