@@ -73,7 +73,7 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
         mask=mask,
         weights=weights,
         basis=basis_in(content) if mask else None,
-        units=rows(mask) if in_blocks(settings) else None,
+        units=pruned_rows(mask) if in_blocks(settings) else None,
         rewound=rewound,
         untrained=is_untrained(content) and not continues(content),
         continued=recorded_ticket(before)[0] if before and is_untrained(content) and continues(content) else None,
@@ -142,19 +142,25 @@ def expected_kept(content: dict, mask: Mask, checkpoints: RunCheckpoints, rate: 
         return round(settings["density"] * size(mask)) if is_final else None
     if not prunings or not mask or not prunes_previous_mask(settings):
         return None
-    mask = rows(mask) if in_blocks(settings) else mask
+    mask = pruned_rows(mask) if in_blocks(settings) else mask
     at_first = size(mask)
     if settings.get("mask_dir"):
         if (first := checkpoints[0]) is None:
             return None
         given = split_ticket(first["state_dict"])[1]
-        at_first = count(rows(given) if in_blocks(settings) else given) or at_first
+        at_first = count(pruned_rows(given) if in_blocks(settings) else given) or at_first
     return PruningPlan.from_settings(settings, rate).kept(prunings, at_first, size(mask))
 
 
 def in_blocks(settings: Mapping) -> bool:
     """Whether its run pruned whole rows, and counted those."""
     return settings.get("block", SINGLE) != SINGLE
+
+
+def pruned_rows(mask: Mask) -> Mask:
+    """The rows that were pruned as one: of layers, not of the biases and batch norms that an exported mask has as
+    well."""
+    return rows({name: layer for name, layer in mask.items() if layer.ndim > 1})
 
 
 def rewinding_weights(file: Path, content: dict, before: dict | None) -> Weights | None:

@@ -82,10 +82,18 @@ class Basis:
         """Remove from the weights, in place, all coefficients that are not `kept`."""
         for name, layer in kept.items():
             weights[name].copy_(self._layer(name, weights[name]).project(weights[name], layer))
-            if name in self.per_output:
-                outputs = layer.reshape(len(layer), -1).amax(1)
-                for part in self.per_output[name]:
-                    weights[part].mul_(outputs)
+        for part, outputs in self.output_masks(kept).items():
+            if part in weights:  # derivatives are of the prunable weights alone
+                weights[part].mul_(outputs)
+
+    def output_masks(self, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The masks, (out,), of the parameters that go with whole outputs: zero where nothing of an output is kept."""
+        found: dict[str, Tensor] = {}
+        for name, layer in kept.items():
+            outputs = layer.reshape(len(layer), -1).amax(1)
+            for part in self.per_output.get(name, ()):
+                found[part] = found[part] * outputs if part in found else outputs
+        return found
 
     def _layer(self, name: str, weights: Tensor) -> LayerBasis:
         return self.layers.get(name) or LayerBasis(tuple(weights.shape), {})

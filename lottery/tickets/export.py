@@ -7,9 +7,9 @@ from torch import Tensor
 from lottery.checkpointing.version import suite_version
 from lottery.formats.exported_ticket import EXAMPLES, STARTING, TRAINED, UNRECORDED, ExportedTicket
 from lottery.tickets.state_dict_formats import INNER
-from lottery.tickets.ticket_file import TicketFile, check_weight_mask
+from lottery.tickets.ticket_file import TicketFile, weight_mask
 from models.units import NORMALIZATION, owners
-from pruner import Weights, count, size
+from pruner import Mask, Weights, count, size
 from utils import InputError
 
 RECORDED = ("arch", "stem", "dataset", "seed", "script")  # settings that are facts about a ticket
@@ -22,12 +22,13 @@ def exported_ticket(path: Path, trained: bool = False) -> ExportedTicket:
     it. InputError if the file holds no weights of that kind.
     """
     file = TicketFile(path)
-    check_weight_mask(file)
-    weights, (_, mask) = end_weights(file) if trained else starting_weights(file), file.trained
+    whole, mask = weight_mask(file), file.trained[1]
+    weights = end_weights(file) if trained else starting_weights(file)
     facts = recorded_facts(file) | {"weights": kind_of_weights(file, trained), "step": None if trained else file.step}
     facts |= {"prunings": file.content.get("state"), "kept": count(mask), "prunable": size(mask)}
     facts |= {"density": count(mask) / size(mask) if mask else 1.0, "suite_version": suite_version()}
     facts |= {"normalization": normalization} if (normalization := input_normalization(weights)) else {}
+    weights, mask = emitting_nothing(weights, mask, whole), whole
     if is_own_network(weights):
         facts["prefix"] = f"{INNER}."
         weights, mask = plain_names(weights), plain_names(mask)
@@ -49,6 +50,12 @@ def starting_weights(file: TicketFile) -> Weights:
             "checkpoint of a pruning script"
         )
     return file.starting_state
+
+
+def emitting_nothing(weights: Weights, mask: Mask, whole: Mask) -> Weights:
+    """The weights with the parameters at zero that go with pruned outputs, those that `whole` masks and `mask` does
+    not: a reader that masks the weights of layers alone would let a pruned filter emit its batch norm's shift."""
+    return weights | {name: weights[name] * outputs for name, outputs in whole.items() if name not in mask}
 
 
 def kind_of_weights(file: TicketFile, trained: bool) -> str:

@@ -83,7 +83,7 @@ def density(ticket: TicketFacts) -> Seen:
         return None, "dense: no mask"
     units = ticket.mask if ticket.units is None else ticket.units
     kept, all = count(units), size(units)
-    rows = any(units[name].shape != layer.shape for name, layer in ticket.mask.items())
+    rows = any(layer.shape != ticket.mask[name].shape for name, layer in units.items())
     unit = "rows" if rows else "coefficients" if ticket.masks_coefficients else "weights"
     seen = f"{kept:,} of {all:,} {unit} kept, {kept / all:.4f}"
     if ticket.kept is None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from lottery.tickets.state_dict_formats import INNER
-from lottery.tickets.ticket_file import TicketFile, check_weight_mask
+from lottery.tickets.ticket_file import TicketFile, weight_mask
 from models.units import NORMALIZATION, owners
 from pruner import Mask, Weights, apply_
 from utils import InputError
@@ -36,8 +36,7 @@ def plain_ticket(path: str | PathLike, trained: bool = False) -> PlainTicket:
     file = TicketFile(Path(path))
     if trained:
         file.check_trained()
-    check_weight_mask(file)
-    end, mask = file.trained
+    mask, end = weight_mask(file), file.trained[0]
     state = {name: value.clone() for name, value in (end if trained else file.starting_state).items()}
     apply_(state, mask)
     mean, std = (state.pop(f"{NORMALIZATION}.{part}", None) for part in ("mean", "std"))

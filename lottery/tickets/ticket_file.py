@@ -242,6 +242,16 @@ def check_weight_mask(file: TicketFile, single: bool = False) -> None:
         )
 
 
+def weight_mask(file: TicketFile) -> Mask:
+    """Its mask as one of weights; where whole outputs were pruned, with those of the biases and batch norms that go
+    with them. InputError for a mask of coefficients."""
+    check_weight_mask(file)
+    mask = file.trained[1]
+    return mask | {
+        name: outputs.clone() for name, outputs in (file.basis.output_masks(mask) if file.basis else {}).items()
+    }
+
+
 def masks_itself(model: nn.Module) -> bool:
     """Whether the network has tensors NAME_mask of its own."""
     return any(name.endswith("_mask") for name in tensors(model))

@@ -233,3 +233,25 @@ def test_costs_claim_no_savings(found):
     filters = json.loads((found / "filters" / "summary.json").read_text())
     ratios = [masked_flops(filters["flops"], row) for row in filters["rounds"]]
     assert all(after < before for before, after in itertools.pairwise(ratios))
+
+
+@pytest.mark.parametrize("form", ["masked", "prune", "compact", "safetensors"])
+def test_a_pruned_filter_emits_nothing_elsewhere(found, tmp_path, form):
+    """The form holds the masks of biases and batch norms as well, and their starting values are zero."""
+    import convert
+    import verify
+    from lottery.tickets.ticket_file import TicketFile
+
+    file, output = found / "filters" / "2checkpoint.pth.tar", tmp_path / "ticket"
+    assert "of 1,368 prunable weights are kept" in run_to(0, convert, file, "--to", form, "--output", output)
+    status, told, _ = run_in_process(verify, output)
+    assert status == 0 and "15 of 24 rows kept" in told, told
+    source, other = TicketFile(file), TicketFile(output)
+    mask, whole = source.trained[1], other.trained[1]
+    assert set(whole) - set(mask) == {part for parts in source.basis.per_output.values() for part in parts}
+    for conv, norm in (("network.0", "network.1"), ("network.3", "network.4")):
+        gone = ~mask[f"{conv}.weight"].flatten(1).any(1)
+        for part in ("weight", "bias"):
+            assert torch.equal(~whole[f"{norm}.{part}"], gone)
+            assert not other.starting_state[f"{norm}.{part}"][gone].any()
+    assert gone.any()
