@@ -9,12 +9,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from lottery.bases.config import BasisConfig
 from pruner import Mask, Scores
 
 
 def rows(mask: Mask) -> Mask:
     """Which rows of each layer keep anything."""
     return {name: layer.reshape(len(layer), -1).any(1) for name, layer in mask.items()}
+
+
+def units(mask: Mask, config: BasisConfig) -> Mask:
+    """The mask of what is pruned as one: itself, or {name: (out,)} for rows."""
+    return rows(mask) if config.in_blocks else mask
 
 
 def row_magnitude(coefficients: Mapping[str, Tensor], mask: Mask) -> Scores:

@@ -78,6 +78,11 @@ class BasisConfig:
         """Whether whole rows of a layer are pruned as one."""
         return self.block != SINGLE
 
+    @property
+    def units(self) -> str:
+        """What is pruned as one, in a word."""
+        return {"filter": "filters", "row": "rows"}.get(self.block, "coefficients" if self.transforms else "weights")
+
     def describe(self) -> str:
         """In a few words, for the log and reports: "dct (in)", "filters"; empty for single weights."""
         if not self.transforms:

@@ -7,7 +7,8 @@ from lottery.cli.configs import from_flags
 from utils import InputError
 
 
-def add_basis(parser, blocks: bool = True) -> None:
+def add_basis(parser, ranked: str = "ranked by their root mean square") -> None:
+    """`ranked` says, in the help of --block, by what blocks are."""
     group = parser.add_argument_group("sparsity in another basis (docs/methods/bases.md)")
     group.add_argument(
         "--basis",
@@ -24,14 +25,12 @@ def add_basis(parser, blocks: bool = True) -> None:
         help="which axes of the weights it transforms, of out, in and kernel; all if not given, of svd out alone. The "
         "inputs of a first linear layer on images are transformed by height and width",
     )
-    if not blocks:
-        return
     group.add_argument(
         "--block",
         choices=BLOCKS,
         default="weight",
-        help="which coefficients are pruned as one, ranked by their root mean square; rates and densities then count "
-        "such blocks: " + "; ".join(f"{name}: {help}" for name, help in BLOCKS.items()),
+        help=f"which coefficients are pruned as one, {ranked}; rates and densities then count such blocks: "
+        + "; ".join(f"{name}: {help}" for name, help in BLOCKS.items()),
     )
 
 

@@ -61,7 +61,7 @@ def parser() -> Parser:
         "it has trained in a dense network, for one-shot pruning after training",
     )
     _add_criterion(parser.add_argument_group("the criterion"))
-    basis_flags.add_basis(parser, blocks=False)
+    basis_flags.add_basis(parser, "ranked by the root mean square of magnitudes, or the sum of other scores")
     _add_density(parser.add_argument_group("how many weights are kept"))
     looking = " and ".join(name for name, each in CRITERIA.items() if each.looks_at_examples)
     _add_examples(parser.add_argument_group(f"training examples that {looking} look at; all if not given"))

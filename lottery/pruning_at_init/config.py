@@ -51,6 +51,12 @@ class PruningAtInitConfig:
                 f"have: omit --basis {self.basis.basis}"
             )
 
+        if self.basis.in_blocks and self.ranking == "erk":
+            raise InputError(
+                f"--ranking erk divides single weights among layers, --block {self.basis.block} prunes blocks of them: "
+                "give --ranking global or uniform"
+            )
+
     @property
     def starts_trained(self) -> bool:
         """Whether the weights that are scored and written are trained ones."""

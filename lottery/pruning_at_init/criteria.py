@@ -23,6 +23,7 @@ class Criterion(NamedTuple):
     iterations: int | None
     invertible: bool = True  # whether low scores mean anything, so that keeping those is a control
     in_other_bases: bool = True  # whether coefficients in another basis have such scores as well
+    of_block: str = "sum"  # what the scores of a block's weights make its score by: a key of `scores.OF_BLOCK`
     # Where scores below 0 are meaningless: the networks on which there are none, in words.
     nonnegative_for: str = ""
     # Passes, forward and backward, that scoring once takes: over the examples, or of one image where it looks at none.
@@ -36,9 +37,12 @@ CRITERIA = {
         looks_at_examples=False,
         iterations=None,
         invertible=False,
+        of_block="first",
         passes=0,
     ),
-    "magnitude": Criterion("one-shot magnitude", "|w|", looks_at_examples=False, iterations=None, passes=0),
+    "magnitude": Criterion(
+        "one-shot magnitude", "|w|", looks_at_examples=False, iterations=None, of_block="root mean square", passes=0
+    ),
     "snip": Criterion(
         "SNIP",
         "|w dL/dw| of the loss L on examples (Lee et al., ICLR 2019)",

@@ -9,12 +9,13 @@ from pathlib import Path
 from torch import Tensor
 
 from lottery.bases.basis import Basis
+from lottery.bases.blocks import in_whole_rows, of_rows, rows, units
 from lottery.checkpointing.checkpoint import on_cpu
 from lottery.patterns import Pattern, kept_by_pattern, misfit, prune_to_pattern
 from lottery.pruning_at_init.config import PruningAtInitConfig
 from lottery.pruning_at_init.criteria import CRITERIA, RANKINGS, Ranking, kept_by_iteration
 from lottery.pruning_at_init.examples import Batches, ScoredExamples
-from lottery.pruning_at_init.scores import SCORES, ScoringInputs
+from lottery.pruning_at_init.scores import SCORES, ScoringInputs, block_scores
 from lottery.tickets.layer_quotas import keep_highest_by_layer
 from lottery.tickets.load import LoadedTicket
 from lottery.tickets.ticket_file import TicketFile
@@ -55,7 +56,8 @@ def prune_at_init(inputs: PruningInputs) -> Mask:
     config, context, mask = inputs.config, inputs.context, inputs.dense
     weights = {name: value.to(context.device) for name, value in inputs.loaded.ticket.weights.items()}
     basis = inputs.basis and inputs.basis.like(weights)
-    for iteration, kept in enumerate(kept_by_iteration(size(mask), inputs.kept, config.iterations)):
+    number = size(units(mask, config.basis))
+    for iteration, kept in enumerate(kept_by_iteration(number, inputs.kept, config.iterations)):
         random = generator(config.run.seed, round=iteration, purpose=RandomStream.RANDOM_SCORES)
         scores = score(config, context, ScoringInputs(context.model, weights, mask, inputs.batches, random, basis))
         pattern = config.pattern and Pattern.parse(config.pattern)
@@ -69,7 +71,7 @@ def prune_at_init(inputs: PruningInputs) -> Mask:
 
 
 def score(config: PruningAtInitConfig, context: ModelAndData, inputs: ScoringInputs) -> Scores:
-    """The criterion's scores, negated if they are to be inverted.
+    """The criterion's scores, of whole rows where those are pruned as one, negated if they are to be inverted.
 
     InputError for scores that rank nothing, and for a network of the user's own that they cannot be computed of.
     """
@@ -82,6 +84,8 @@ def score(config: PruningAtInitConfig, context: ModelAndData, inputs: ScoringInp
         message = f"--criterion {config.criterion} cannot score {config.model.arch}: {one_line(error)}"
         raise InputError(message) from error
     check_scores(config, scores, inputs.mask)
+    if config.basis.in_blocks:
+        scores = block_scores(scores, CRITERIA[config.criterion].of_block)
     return {name: -layer for name, layer in scores.items()} if config.inverted else scores
 
 
@@ -109,7 +113,10 @@ def negative(scores: Tensor) -> int:
 
 
 def keep_highest(mask: Mask, scores: Scores, number: int, ranking: Ranking) -> Mask:
-    """The mask that keeps the `number` highest-scoring of the weights that `mask` keeps, ranked as `ranking` says."""
+    """The mask that keeps the `number` highest-scoring of the weights that `mask` keeps, ranked as `ranking` says; of
+    its rows where the scores are those of rows, (out,)."""
+    if any(scores[name].shape != layer.shape for name, layer in mask.items()):
+        return of_rows(keep_highest(rows(mask), scores, number, ranking), mask)
     if ranking.layer_share is None:
         return drop(mask, scores, count(mask) - number)
     return keep_highest_by_layer(mask, scores, number, ranking.layer_share)
@@ -131,11 +138,11 @@ def check_layers(config: PruningAtInitConfig, mask: Mask, iteration: int) -> Non
 
 
 def kept_count(config: PruningAtInitConfig, context: ModelAndData) -> int:
-    """How many of the prunable weights the flags ask for; InputError if that is no ticket."""
+    """How many of the prunable weights, or blocks of them, the flags ask for; InputError if that is no ticket."""
     whole = dense(context.model, config.prune_classifier)
-    weights = size(whole)
+    weights, what = size(units(whole, config.basis)), f"prunable {config.basis.units}"
     if config.like:
-        kept, asked = count_like(config.like, context, whole), f"--like {config.like}"
+        kept, asked = count_like(config, context, whole), f"--like {config.like}"
     elif config.pattern:
         kept, asked = kept_by_pattern(whole, Pattern.parse(config.pattern)), f"--pattern {config.pattern}"
         if kept == weights:
@@ -145,20 +152,25 @@ def kept_count(config: PruningAtInitConfig, context: ModelAndData) -> int:
     else:
         kept, asked = weights - round(config.sparsity * weights), f"--sparsity {config.sparsity}"
     if not 0 < kept < weights:
-        raise InputError(f"{asked} keeps {kept:,} of {weights:,} prunable weights: that is no ticket")
+        raise InputError(f"{asked} keeps {kept:,} of {weights:,} {what}: that is no ticket")
     if kept < len(whole) and not config.allow_empty_layers:
         raise InputError(
-            f"{asked} keeps {kept:,} of {weights:,} prunable weights, fewer than there are layers, {len(whole)}: some "
+            f"{asked} keeps {kept:,} of {weights:,} {what}, fewer than there are layers, {len(whole)}: some "
             "would have none left, which --allow_empty_layers permits"
         )
     return kept
 
 
-def count_like(path: Path, context: ModelAndData, whole: Mask) -> int:
-    """How many weights a ticket of this network keeps; a layer that it has no mask for counts as dense."""
+def count_like(config: PruningAtInitConfig, context: ModelAndData, whole: Mask) -> int:
+    """How many weights, or blocks of them, the ticket in `config.like` keeps of this network; a layer that it has no
+    mask for counts as dense."""
+    path: Path = config.like
     mask = TicketFile(path).mask(context.model)
     if strangers := [name for name in mask if name not in whole]:
         raise InputError(
             f"--like {path} has a mask for {strangers[0]}, which is not pruned here: is --prune_classifier missing?"
         )
-    return count(on_cpu(whole) | mask)
+    mask = on_cpu(whole) | mask
+    if config.basis.in_blocks and not in_whole_rows(mask):
+        raise InputError(f"--like {path} keeps parts of rows, --block {config.basis.block} whole ones: give --density")
+    return count(units(mask, config.basis))

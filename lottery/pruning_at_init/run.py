@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lottery.bases.basis import Basis, basis_of_network
+from lottery.bases.blocks import units
 from lottery.checkpointing.checkpoint import on_cpu, split_ticket, write
 from lottery.checkpointing.resume import ResumePoint
 from lottery.checkpointing.run_directory import RunDirectory
@@ -69,7 +70,11 @@ def pruning_settings(inputs: PruningInputs) -> dict:
     layer; the step that its weights stand at; and checksums of weights and PrAC set, if they were given.
     """
     config, ticket = inputs.config, inputs.loaded.ticket
-    contents: dict[str, int | str | None] = {"kept": inputs.kept, "prunable": size(inputs.dense), "step": ticket.step}
+    contents: dict[str, int | str | None] = {
+        "kept": inputs.kept,
+        "prunable": size(units(inputs.dense, config.basis)),
+        "step": ticket.step,
+    }
     contents |= inputs.context.contents | classifier_setting(inputs.context.model)
     if config.ticket.init_dir:
         contents["ticket checksum"] = checksum(ticket)
@@ -110,8 +115,10 @@ def report(inputs: PruningInputs, mask: Mask, resume_point: ResumePoint) -> list
     notes += [*network_notes(context.model, config.prune_classifier), *resume_point.notes]
     notes += pattern_notes(mask, Pattern.parse(config.pattern) if config.pattern else None)
     criterion = f"{config.criterion}, inverted," if config.inverted else config.criterion
+    mask = units(mask, config.basis)
     kept, weights = count(mask), size(mask)
-    what = f"coefficients ({config.basis.describe()})" if inputs.basis else "prunable weights"
+    what = f"{config.basis.units} ({config.basis.describe()})" if config.basis.transforms else config.basis.units
+    what = "prunable weights" if config.basis.is_plain else what
     return [
         *(f"note: {note}" for note in notes),
         *layer_table(mask),

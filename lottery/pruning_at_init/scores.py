@@ -118,6 +118,23 @@ SCORES: dict[str, Callable[[ScoringInputs], Scores]] = {
 }
 
 
+# --- of blocks of weights ---------------------------------------------------------------------------------------------
+
+# From the scores of the weights in each row, (out, size), to those of the rows, (out,). Sums of SNIP, GraSP and SynFlow
+# are what they are of a weight: to first order the loss, or the flow, that goes with all of the row. Magnitudes are
+# compared as a search compares them (lottery/bases/blocks.py), and a random number for each row is one of its own.
+OF_BLOCK: dict[str, Callable[[Tensor], Tensor]] = {
+    "sum": lambda scores: scores.sum(1),
+    "root mean square": lambda scores: scores.square().mean(1).sqrt(),
+    "first": lambda scores: scores[:, 0],
+}
+
+
+def block_scores(scores: Scores, of_block: str) -> Scores:
+    """The scores of whole rows, (out,), by those of their weights."""
+    return {name: OF_BLOCK[of_block](layer.reshape(len(layer), -1)) for name, layer in scores.items()}
+
+
 # --- copies of the network --------------------------------------------------------------------------------------------
 
 

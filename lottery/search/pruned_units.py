@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from lottery.bases.basis import Basis, basis_of_network
-from lottery.bases.blocks import in_whole_rows, row_magnitude, rows
+from lottery.bases.blocks import in_whole_rows, row_magnitude, units
 from lottery.bases.config import SVD, BasisConfig
 from lottery.search.config import SearchConfig
 from lottery.tickets.config import TicketConfig
@@ -47,12 +47,12 @@ class PrunedUnits:
 
     def units(self, mask: Mask) -> Mask:
         """The mask of what is pruned as one: itself, or {name: (out,)} for rows."""
-        return rows(mask) if self.config.in_blocks else mask
+        return units(mask, self.config)
 
     def counts(self, mask: Mask) -> tuple[int, int]:
         """How many units it keeps, and how many there are."""
-        units = self.units(mask)
-        return count(units), size(units)
+        found = self.units(mask)
+        return count(found), size(found)
 
     def magnitude(self, weights: Mapping[str, Tensor], mask: Mask) -> Scores:
         """|c| of each coefficient c of the weights, which are the weights themselves in the canonical basis; of each

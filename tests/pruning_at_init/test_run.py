@@ -11,7 +11,7 @@ import torch
 import main_imp
 import pruner
 from dataset import to_input
-from lottery.checkpointing.checkpoint import read, split_state, write
+from lottery.checkpointing.checkpoint import read, split_state, split_ticket, write
 from lottery.checkpointing.run_settings import RunConfig
 from lottery.cli import init
 from lottery.pruning_at_init.config import PruningAtInitConfig
@@ -427,3 +427,52 @@ def test_a_network_that_cannot_be_scored_is_one_sentence(call, tmp_path):
         "--criterion grasp cannot score tests.networks:flash: RuntimeError: derivative for", err
     )
     assert call("main_init", *words, "--criterion", "snip", "--save_dir", tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_whole_filters_are_kept_by_the_scores_of_all_their_weights(call, capsys, tmp_path, criterion):
+    more = ["--iterations", 5] if criterion == "synflow" else []
+    content, out = find(call, tmp_path, "--criterion", criterion, "--block", "filter", "--density", 0.5, *more)
+    assert re.search(rf"{criterion} keeps 12 of 24 filters of tests.networks:tiny, density 0.5000", out), out
+    mask, weights = mask_in(content), content["state_dict"]
+    kept = {name: layer.flatten(1).any(1) for name, layer in mask.items()}
+    assert all(torch.equal(kept[name], layer.flatten(1).all(1)) for name, layer in mask.items())
+    assert sum(int(rows.sum()) for rows in kept.values()) == 12
+    for conv, norm in (("network.0", "network.1"), ("network.3", "network.4")):
+        assert not weights[f"{norm}.weight"][~kept[f"{conv}.weight"]].any(), "a pruned filter emits nothing"
+    if criterion == "magnitude":
+        means = {name: content["init_weight"][name].square().flatten(1).mean(1) for name in mask}
+        assert min(means[name][rows].min() for name, rows in kept.items() if rows.any()) >= max(
+            means[name][~rows].max() for name, rows in kept.items() if not rows.all()
+        )
+    capsys.readouterr()
+    assert verify([str(tmp_path / "checkpoint.pth.tar")]) == 0
+    assert "12 of 24 rows kept" in capsys.readouterr().out
+
+
+def test_rows_of_coefficients_are_scored_by_the_sum_of_theirs(call, tmp_path):
+    flags = "--criterion snip --basis dct --block row --ranking uniform --density 0.5".split()
+    content, out = find(call, tmp_path / "rows", *flags)
+    assert "keeps 12 of 24 rows (dct, rows)" in out
+    mask = split_ticket(content["state_dict"])[1]
+    assert [int(layer.flatten(1).all(1).sum()) for layer in mask.values()] == [4, 8]
+    config = init.read_config([*DIGITS, *flags, "--save_dir", str(tmp_path / "again")])
+    inputs = read_inputs(config)
+    given = ScoringInputs(inputs.context.model, inputs.loaded.ticket.weights, inputs.dense, inputs.batches)
+    scores = snip(given._replace(basis=inputs.basis.like(given.weights)))
+    for name, layer in mask.items():
+        sums = scores[name].flatten(1).abs().sum(1)
+        assert torch.equal(sums.topk(len(sums) // 2).indices.sort().values, layer.flatten(1).all(1).nonzero()[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--criterion snip --block filter --ranking erk --density 0.5", "give --ranking global or uniform"),
+        ("--criterion snip --block filter --density 0.01", "keeps 0 of 24 prunable filters"),
+        ("--criterion synflow --basis dct --block row --density 0.5", "omit --basis dct"),
+        ("--criterion snip --block row --density 0.5", "give a --basis that transforms out"),
+    ],
+)
+def test_blocks_that_cannot_be_scored_are_refused(call, tmp_path, flags, message):
+    one_sentence(call, "main_init", [*DIGITS, *flags.split()], tmp_path, message)
