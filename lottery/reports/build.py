@@ -14,6 +14,7 @@ from lottery.checkpointing.version import suite_version
 from lottery.reports import drawing
 from lottery.reports.chapters.accuracy import accuracy_parts
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
+from lottery.reports.chapters.bases import basis_parts
 from lottery.reports.chapters.cost import cost_parts
 from lottery.reports.chapters.frontier import frontier_parts
 from lottery.reports.chapters.greedy_channels import channel_parts
@@ -111,6 +112,7 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
         "Cost": chapter(tasks, cost_parts),
         "Accuracy by epoch": chapter(tasks, training_curve_parts),
         "Masks": chapter(tasks, mask_parts),
+        "Bases": chapter(tasks, basis_parts),
         "Overlap of tickets": chapter(tasks, overlap_parts),
         "PrAC sets": chapter(tasks, lambda task: prac_set_parts(task, data)),
         "Pre-training and greedy selection": chapter(neurons, neuron_parts),

@@ -63,6 +63,16 @@ def test_names_of_tables_say_what_is_in_them_and_many_warnings_lead_to_one():
     assert len(named) == 1
 
 
+def test_rows_of_coefficients_along_the_outputs_are_no_dead_filters():
+    layers = {"conv": {"size": 100, "kept": 50, "filters": 8, "dead_filters": 3}}
+    runs = [made("r", IMP | more, [90]) for more in ({}, {"basis": "dct", "basis_axes": ["out", "in"]})]
+    for run in runs:
+        run.rounds = [round_row(0, 90, layers=layers)]
+    (task,), _ = logged(group_by_task, runs)
+    (table,) = [part for part in mask_parts(task) if isinstance(part, Table) and part.name.startswith("dead")]
+    assert [row[0] for row in table.rows] == ["IMP"]
+
+
 def test_distances_without_epochs_come_from_the_row():
     found = Run("r", PRAC, [round_row(0, 90, distances=[0.3, 0.1], interval=None)])
     assert mask_distances(found, found.rounds[0]) == [(1, 0.3), (2, 0.1)]

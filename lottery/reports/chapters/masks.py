@@ -41,7 +41,7 @@ def mask_parts(task: Task) -> list[Part]:
     parts = [part for method in searches for part in distance_parts(task, method)]
     known = [method for method in searches if layer_names(method)]
     parts += layer_density_parts(task, known)
-    parts += dead_parts(task, known)
+    parts += dead_parts(task, [method for method in known if keeps_filters(method)])
     return [*vanishing_parts(searches), *parts]
 
 
@@ -170,6 +170,11 @@ def lines_text(method: Method) -> str:
 
 
 # --- dead filters -----------------------------------------------------------------------------------------------------
+
+
+def keeps_filters(method: Method) -> bool:
+    """Whether a row of its masks is a filter, which it is not of coefficients along the outputs."""
+    return "out" not in (method.settings.get("basis_axes") or ())
 
 
 def dead_filters(method: Method) -> list[tuple[float, float]]:
