@@ -21,7 +21,8 @@ from lottery.results.ticket_runs import FOREIGN, Run
 from pruner import Weights
 from utils import InputError
 
-SHARES = tuple(10 ** (-3 + step / 12) for step in range(37))  # of the coefficients: 0.1 to 100 %
+DIGITS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+SHARES = (*(round(digit * 10**power, 6) for power in (-3, -2, -1) for digit in DIGITS), 1.0)  # of the coefficients
 
 
 class Energy(NamedTuple):
