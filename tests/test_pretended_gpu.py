@@ -246,6 +246,7 @@ def test_a_training_without_validation(tmp_path):
         "--density 0.5 --criterion synflow --iterations 5",
         "--pattern 2:4 --criterion magnitude",
         "--density 0.5 --criterion grasp --iterations 2 --basis haar --basis_axes in kernel",
+        "--density 0.5 --criterion synflow --iterations 2 --block filter --allow_empty_layers",
         "--density 0.5 --criterion snip --iterations 3 --inverted --prac_set {prac}/1checkpoint.pth.tar",
         "--criterion snip --weights trained --ranking erk --init_dir {dense}/model_SA_best.pth.tar "
         "--like {prac}/1checkpoint.pth.tar",
