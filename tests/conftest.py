@@ -1,7 +1,9 @@
 """Fixtures: small networks, images and runs that the tests make themselves."""
 
+import getpass
 import io
 import lzma
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,14 @@ from tests.helpers import GOLDEN, Tiny, run_in_process
 def one_thread():
     """Two busy threads on a loaded machine are slower than one, and results depend on the number."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compiled_code_of_torch():
+    """Code that tests compile is kept where torch does by default, not in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}")
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
