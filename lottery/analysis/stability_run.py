@@ -20,6 +20,7 @@ from lottery.checkpointing.run_settings import run_settings
 from lottery.checkpointing.save_timer import SaveTimer
 from lottery.retraining.config import RetrainingConfig
 from lottery.retraining.run import TicketToTrain, TicketTraining
+from lottery.training.compile_rule import settle_compiling_
 from lottery.training.context import TrainingContext
 from lottery.training.environment import environment_changes
 from lottery.training.progress import Progress
@@ -75,7 +76,9 @@ class StabilityRun:
         with open_run(self.run_config, self.settings, inputs, copies=directories) as resume_point:
             if not resume_point.saved:
                 ranks.from_first(lambda: check_unused(directories))
-            self.context.progress.log(*(f"note: {note}" for note in resume_point.notes))
+            steps = len(self.copy_configs) * self.context.schedule_steps
+            notes = [*settle_compiling_(self.context, resume_point.saved, steps), *resume_point.notes]
+            self.context.progress.log(*(f"note: {note}" for note in notes))
             self.resume(resume_point) if resume_point.saved else self.save()  # from now on the directory is this run's
             for copy in self.copy_configs:
                 self.train(copy)

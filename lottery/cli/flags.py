@@ -78,9 +78,11 @@ def _add_arithmetic(group) -> None:
         "--compile",
         choices=("auto", "on", "off"),
         default="auto",
-        help="auto: on CUDA the whole step is one CUDA graph; on: the network is compiled by torch.compile, too, which "
-        "takes up to a minute at the start; off: every operation on its own. What does not work, or computes "
-        'something else, is not used: the log says so, and each round\'s "step" in summary.json says what was',
+        help="on: the network is compiled by torch.compile, which takes up to a minute where its code is not kept from "
+        "an earlier run; off: every operation on its own; auto: on CUDA the whole step is one CUDA graph (with on, "
+        "too), and on a CPU with AMX a network with convolutions is compiled if enough steps are planned. What does "
+        'not work, or computes something else, is not used: the log says so, and each round\'s "step" in summary.json '
+        "says what was",
     )
     group.add_argument(
         "--tensorboard",

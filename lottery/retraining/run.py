@@ -10,7 +10,6 @@ from lottery.retraining.rules import RULES, recipe_under, takes_trained
 from lottery.tickets.controls import CONTROLS, RandomSource, coincidence, controlled
 from lottery.tickets.load import LoadedTicket, TicketFiles, check_step, load_ticket, own_modules
 from lottery.training.context import TrainingContext
-from lottery.training.recipe import steps_per_epoch
 from lottery.training.single_training import SingleTraining
 from lottery.training.training_run import TrainingRun
 from pruner import Ticket
@@ -36,7 +35,7 @@ def ticket_to_train(config: TicketTrainingConfig, context: TrainingContext) -> T
         loaded.files.check_kept(ticket.mask, context.model, own_modules(context.model, config.ticket.new_classifier))
     first_step = 0
     if config.rewind_lr:
-        check_step(ticket.step, schedule_steps(context), f"--rule {config.rule}" if config.rule else "--rewind_lr")
+        check_step(ticket.step, context.schedule_steps, f"--rule {config.rule}" if config.rule else "--rewind_lr")
         first_step = ticket.step
     return TicketToTrain(loaded, ticket, first_step, [*notes, *rule_notes(config.rule, first_step, context)])
 
@@ -52,11 +51,6 @@ def ticket_or_control(loaded: LoadedTicket, control: str | None, context: Traini
     asked = f"--control {control}: not the ticket itself, but {CONTROLS[control].help}"
     description = [] if CONTROLS[control].fresh else loaded.description
     return found, [*description, *loaded.notes, asked, *coincidence(control, found, loaded.ticket)]
-
-
-def schedule_steps(context: TrainingContext) -> int:
-    """All optimiser steps of the schedule."""
-    return context.recipe.epochs * steps_per_epoch(len(context.training_indices), context.recipe.batch_size)
 
 
 class TicketTraining(SingleTraining):
@@ -84,6 +78,10 @@ class TicketTraining(SingleTraining):
     def notes(self) -> list[str]:
         return [*self.found.notes]
 
+    @property
+    def planned_steps(self) -> int:
+        return super().planned_steps - self.found.first_step
+
     def begin(self) -> TrainingRun:
         ticket = self.context.fill_missing_masks(self.found.ticket)
         self.context.step.load_(ticket)
@@ -95,7 +93,7 @@ def rule_record(rule: str | None, files: TicketFiles, first_step: int, context: 
     if rule is None:
         return None
     weights = "trained" if takes_trained(rule) else "starting"
-    steps = {"first_step": first_step, "steps": schedule_steps(context) - first_step}
+    steps = {"first_step": first_step, "steps": context.schedule_steps - first_step}
     return {"name": rule, "file": str(files.init.path), "weights": weights} | steps
 
 
@@ -103,6 +101,6 @@ def rule_notes(rule: str | None, first_step: int, context: TrainingContext) -> l
     """The rule that the training goes by, if there is one, and how long that is."""
     if rule is None:
         return []
-    steps = schedule_steps(context)
+    steps = context.schedule_steps
     left = f"{steps - first_step:,} steps after step t = {first_step:,} of T = {steps:,}"
     return [f"--rule {rule}: {RULES[rule].help}; {left}"]

@@ -34,9 +34,9 @@ from lottery.search.schedule import build_schedule, rounding_notes
 from lottery.tickets.invariants import TicketFacts, check
 from lottery.tickets.load import LoadedTicket
 from lottery.training.checkpointer import Checkpointer, best_weights
+from lottery.training.compile_rule import settle_compiling_
 from lottery.training.context import TrainingContext
 from lottery.training.loop import Epoch
-from lottery.training.network_notes import network_notes
 from lottery.training.step import copy_weights
 from lottery.training.training_run import TrainingRun, summary, train_epochs
 from models.network_state import tensors
@@ -89,11 +89,11 @@ class ImpSearch:
     def run(self) -> None:
         """Begin or resume, and do all rounds that are left; then, or when it cannot go on, log the table of those that
         are done."""
-        context, notes = self.context, [*self.loaded.description, *self.loaded.notes, *self.examples.notes]
-        notes += [*network_notes(context.model, context.prune_classifier), *self.plan.notes(self.initial_ticket.mask)]
-        notes += rounding_notes(self.schedule, self.reference)
-        run = self.config.training.run
+        context, notes = self.context, log.setup_notes(self.loaded, self.examples, self.context)
+        notes += [*self.plan.notes(self.initial_ticket.mask), *rounding_notes(self.schedule, self.reference)]
+        run, steps = self.config.training.run, self.schedule.steps_of(self.pruning.pruning_times)
         with open_run(run, self.checkpointer.settings, self.inputs) as resume_point, context.progress:
+            notes += settle_compiling_(context, resume_point.saved, steps)
             context.log_setup([*notes, *resume_point.notes])
             self.resume(resume_point) if resume_point.saved else self.begin()
             try:
@@ -202,8 +202,7 @@ class ImpSearch:
 
     def snapshot_steps(self) -> set[int]:
         """The steps of the round after which the weights are wanted."""
-        steps = self.training.recipe.epochs * self.training.steps_per_epoch
-        wanted = set(self.early_stop.comparison_steps(steps))
+        wanted = set(self.early_stop.comparison_steps(self.training.recipe.epochs * self.training.steps_per_epoch))
         return wanted if self.rewinding_step is None else {self.rewinding_step, *wanted}
 
     def epochs(self) -> Iterator[tuple[Epoch, dict]]:

@@ -6,14 +6,23 @@ from pathlib import Path
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.run_settings import RunConfig
 from lottery.search.early_stop import EarlyStop
+from lottery.search.examples import ExampleSelection
+from lottery.tickets.load import LoadedTicket
 from lottery.training.context import TrainingContext
 from lottery.training.costs import Vanilla, cost_lines
+from lottery.training.network_notes import network_notes
 from lottery.training.plots import draw_curves
 from lottery.training.tables import EPOCH_COLUMNS, epoch_cells, retraining_lines, round_lines, round_table
 from lottery.training.training_run import TrainingRun, plan_lines, short_warnings
 from pruner import density
 
 Ledger = tuple[Vanilla, Mapping[str, float]]  # what savings are counted against, and the dense network's FLOPs
+
+
+def setup_notes(loaded: LoadedTicket, examples: ExampleSelection, context: TrainingContext) -> list[str]:
+    """Notes on what the search begins with: its ticket, its examples, and what of the network it does not prune."""
+    about_network = network_notes(context.model, context.prune_classifier)
+    return [*loaded.description, *loaded.notes, *examples.notes, *about_network]
 
 
 def round_begins(training: TrainingRun, rounds: Sequence[dict], planned: int, context: TrainingContext) -> None:

@@ -50,6 +50,11 @@ class Schedule:
         begin = (self.ticket_step or 0) if k == 0 else self.scaled_rewinding_step(examples)
         return recipe, min(begin, (recipe.epochs - 1) * self.steps(examples))
 
+    def steps_of(self, rounds: int) -> int:
+        """Optimiser steps of the first rounds, if none ends early or is on fewer examples than round 0."""
+        planned = (self.round(k, self.initial) for k in range(rounds))
+        return sum(recipe.epochs * self.steps(self.initial) - begin for recipe, begin in planned)
+
     def ends(self, k: int, epochs: int) -> bool:
         """Whether round k ends after so many epochs because that of the run it follows did."""
         return bool(self.end_epochs) and epochs >= self.end_epochs[k]

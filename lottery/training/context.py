@@ -22,7 +22,7 @@ from lottery.training.labelled_images import LabelledImages
 from lottery.training.network_notes import outputs_note, unsaved_note
 from lottery.training.precision import pick_precision
 from lottery.training.progress import Progress
-from lottery.training.recipe import Recipe
+from lottery.training.recipe import Recipe, steps_per_epoch
 from lottery.training.step import Step, copy_weights, load_weights_
 from lottery.training.streamed_images import StreamedImages, streamed_images
 from models import ARCHITECTURES, NORMALIZATIONS, build_model
@@ -69,6 +69,11 @@ class TrainingContext(ModelAndData):
     def counts(self) -> dict[str, int]:
         """How many examples train, validate and test."""
         return {"train": len(self.training_indices), "validation": len(self.split.validation), "test": len(self.test)}
+
+    @property
+    def schedule_steps(self) -> int:
+        """All optimiser steps of the schedule."""
+        return self.recipe.epochs * steps_per_epoch(len(self.training_indices), self.recipe.batch_size)
 
     def dense(self) -> Mask:
         """The mask that keeps every weight that this run may prune."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lottery import ranks
 from lottery.training.batch_selection import BatchSelection
 from lottery.training.captured_graph import CapturedGraph, Update
+from lottery.training.compiled_code import keep_compiled_code
 from lottery.training.optimizers import mean_second_moment, optimizer_state, reset_
 from models.custom import UserNetwork
 from models.python_state import PythonState, generators_kept, python_state, python_state_kept
@@ -70,11 +71,21 @@ class FastStep:
     def __init__(self, step: PlainStep, batch_size: int, compile: str, log: Callable[[str], object]):
         self.step, self.batch_size, self.log = step, batch_size, log
         self.captures = compile != "off" and step.device.type == "cuda"
-        self.compiled = torch.compile(step.model, dynamic=False) if compile == "on" else None
+        self.compiled: Callable[[Tensor], Tensor] | None = None
+        self.settled = compile != "auto" or step.device.type != "cpu"  # whether it is decided if it is to be compiled
         self.variants: dict[int, StepVariant] = {}  # batch size -> variant, most recently used last
         self.failed: dict[str, str] = {}  # variant -> why it is not used
         self.may_change = isinstance(step.model, UserNetwork)
         self.recorded: PythonState | None = None  # when a variant was last chosen
+        if compile == "on":
+            self.compile_network_()
+
+    def compile_network_(self) -> None:
+        """From the next full batch on, use the network compiled. It is compiled when that comes, for its size alone,
+        and stays so whatever values are loaded into its tensors."""
+        keep_compiled_code()
+        self.compiled = torch.compile(self.step.model, dynamic=False)
+        self.forget()
 
     def __call__(self, visits: Tensor) -> None:
         size = visits.shape[1]

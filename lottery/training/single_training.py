@@ -6,6 +6,7 @@ from pathlib import Path
 from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.checkpointing.run_settings import RunConfig
 from lottery.training.checkpointer import Checkpointer
+from lottery.training.compile_rule import settle_compiling_
 from lottery.training.context import TrainingContext
 from lottery.training.costs import Vanilla
 from lottery.training.loop import Epoch
@@ -40,6 +41,11 @@ class SingleTraining:
     def observe(self, epoch: Epoch) -> None:
         """After each epoch, before it is saved."""
 
+    @property
+    def planned_steps(self) -> int:
+        """The optimiser steps of an unbroken run."""
+        return self.context.schedule_steps
+
     def save(self, training: TrainingRun) -> None:
         self.checkpointer.save(training, training.ticket.weights, training.ticket.step)
 
@@ -55,7 +61,8 @@ class SingleTraining:
         """Begin or resume, and train to the end of the schedule; then the curves and the table."""
         context = self.context
         with open_run(self.run_config, self.checkpointer.settings, self.inputs) as resume_point, context.progress:
-            context.log_setup([*self.notes(), *resume_point.notes])
+            compiling = settle_compiling_(context, resume_point.saved, self.planned_steps)
+            context.log_setup([*self.notes(), *compiling, *resume_point.notes])
             if resume_point.saved:
                 training = self.resume(resume_point)
             else:

@@ -32,8 +32,9 @@ class Step:
     weights are zeroed after every step, which gives the kept ones the same trajectory, to the bit, as masked gradients
     would.
 
-    `compile` "auto": on CUDA the step is captured as a graph. "on": the network is compiled by torch.compile as well,
-    on any device. "off": operations run one by one. `log` gets one note if a faster variant cannot be used.
+    `compile` "auto": on CUDA the step is captured as a graph; on a CPU a run may decide to compile the network
+    (compile_rule.py). "on": the network is compiled by torch.compile as well, on any device. "off": operations run one
+    by one. `log` gets one note if a faster variant cannot be used.
 
     A batch is cut into so many `shards` (shards.py). `position`, the epoch's seed and the number of the step in it, is
     what each of several shards draws its random numbers by.

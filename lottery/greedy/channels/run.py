@@ -32,10 +32,11 @@ from lottery.greedy.channels.tables import layer_line, result_table, selection_l
 from lottery.greedy.names import GREEDY
 from lottery.greedy.required_pretraining import first_matches
 from lottery.training.checkpointer import Checkpointer, best_weights
+from lottery.training.compile_rule import settle_compiling_
 from lottery.training.context import TrainingContext
 from lottery.training.evaluation import Evaluator
 from lottery.training.plots import draw_curves
-from lottery.training.recipe import Recipe
+from lottery.training.recipe import Recipe, steps_per_epoch
 from lottery.training.step import copy_weights, load_weights_
 from lottery.training.tables import EPOCH_COLUMNS, epoch_cells
 from lottery.training.training_run import TrainingRun, plan_lines, summary, train_epochs
@@ -87,7 +88,8 @@ class ChannelSelectionRun:
         """Begin or resume, do what is left, and log the table of results. InputError before anything is written."""
         run, inputs = self.config.training.run, [self.config.init_dir]
         with open_run(run, self.checkpointer.settings, inputs) as resume_point, self.context.progress:
-            self.context.log_setup([*self.setup.notes, *resume_point.notes])
+            compiling = settle_compiling_(self.context, resume_point.saved, self.steps_planned)
+            self.context.log_setup([*self.setup.notes, *compiling, *resume_point.notes])
             try:
                 self.resume(resume_point) if resume_point.saved else self.begin()
                 while not self.finished:
@@ -204,7 +206,7 @@ class ChannelSelectionRun:
         """Of all trainings but those after layers."""
         pretraining = 0 if self.setup.given else self.config.training.recipe.epochs
         epochs = pretraining + len(self.setup.rounds) * self.config.fine_tune_epochs
-        return epochs * self.training.steps_per_epoch
+        return epochs * steps_per_epoch(len(self.context.training_indices), self.context.recipe.batch_size)
 
     @property
     def fine_tuning(self) -> Recipe:
