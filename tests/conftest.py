@@ -11,9 +11,8 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dataset import Images
 from lottery.cli.registry import flag_names
-from tests.helpers import GOLDEN, Tiny, run_in_process
+from tests.helpers import GOLDEN, Tiny, grey_images, run_in_process
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -64,12 +63,7 @@ def tiny():
 
 @pytest.fixture
 def images():
-    """40 grey 8x8 images of 3 classes that can be told apart, but not at once."""
-    random = torch.Generator().manual_seed(5)
-    labels = torch.arange(40) % 3
-    pixels = torch.randint(0, 200, (40, 8, 8, 1), generator=random)
-    pixels[:, :, 2:5] += 18 * labels[:, None, None, None]
-    return Images(pixels.to(torch.uint8), labels, padding=1, flips=True)
+    return grey_images()
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import main_PrAC_imp
 import main_train
 import pruner
 import study
+from dataset import Images
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.greedy.channels.slicing import channel_mask, slice_network
 from lottery.reports.comparison.accuracy import accuracy_curves
@@ -57,6 +58,15 @@ class Tiny(nn.Module):
         x = torch.relu(self.bn1(self.conv1(x)))
         x = torch.relu(self.bn2(self.conv2(x)))
         return self.fc(x.mean((2, 3)))
+
+
+def grey_images():
+    """40 grey 8x8 images of 3 classes that can be told apart, but not at once."""
+    random = torch.Generator().manual_seed(5)
+    labels = torch.arange(40) % 3
+    pixels = torch.randint(0, 200, (40, 8, 8, 1), generator=random)
+    pixels[:, :, 2:5] += 18 * labels[:, None, None, None]
+    return Images(pixels.to(torch.uint8), labels, padding=1, flips=True)
 
 
 def network(arch, device="meta", inputs=64, classes=10):

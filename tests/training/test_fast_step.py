@@ -3,19 +3,22 @@
 import copy
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 
 import pruner
 from dataset import Images
 from lottery.training import fast_step
+from lottery.training.evaluation import Evaluator
 from lottery.training.loop import fit
 from lottery.training.recipe import Recipe
 from lottery.training.step import Step, copy_weights
 from pruner import Ticket
-from tests.helpers import Tiny, needs_cuda, pruned_ticket
+from tests.helpers import Tiny, equal_weights, grey_images, needs_cuda, pruned_ticket
 
 RECIPE = Recipe(epochs=3, milestones=(2,), warmup=1, lr=0.05, batch_size=8)
 ADAM = replace(RECIPE, optimizer="adam", lr=0.002, weight_decay=0.0, label_smoothing=0.1, schedule="cosine")
@@ -163,13 +166,64 @@ def test_differences_are_relative_to_the_change():
     assert fast_step.relative_errors([[]], [[]], [[]]) == [0.0]
 
 
-def test_compiling_gives_the_same_training(tiny, images):
-    """The real torch.compile, where it works; a machine without a compiler says so and trains the same."""
-    twin = copy.deepcopy(tiny)
-    one = Recipe(epochs=1, milestones=(), lr=0.05, batch_size=15)
-    fast, notes = losses_and_notes(tiny, images, "on", one)
-    plain, _ = losses_and_notes(twin, images, "off", one)
+# --- the real torch.compile, where there is a compiler; without one a run says so and trains the same -----------------
+
+WHOLE = Recipe(epochs=2, milestones=(), lr=0.05, batch_size=15)
+
+
+@pytest.fixture(scope="module")
+def compiled_step():
+    """A step of a compiled network after an epoch, with what was logged."""
+    return trained_compiled(epochs=1)
+
+
+def trained_compiled(epochs, way="on", done=None):
+    """A step after so many epochs on 30 examples, their losses, and its notes; with `done`, the step of a run that was
+    killed, from where that stood."""
+    torch.manual_seed(3)
+    model, notes = Tiny(), []
+    step = Step(model, grey_images(), WHOLE, compile=way, log=notes.append)
+    step.load_(pruned_ticket(model))
+    if done:
+        step.load_(done.ticket)
+        step.load_momentum_(done.momentum)
+    begin = done.steps if done else 0
+    losses = [e.loss for e in fit(step, torch.arange(30), replace(WHOLE, epochs=epochs), seed=1, done=begin)]
+    return step, losses, notes
+
+
+def test_compiling_gives_the_same_training(compiled_step):
+    _, fast, notes = compiled_step
+    _, plain, _ = trained_compiled(1, "off")
     assert fast == pytest.approx(plain, rel=1e-4) and len(notes) <= 1
+
+
+def test_a_network_is_compiled_once_for_all_rounds(compiled_step):
+    """Rounds with other masks and weights, on sets of other sizes, after evaluations: torch compiles nothing more."""
+    step, _, _ = compiled_step
+    if step.fast_step.used != "compiled":
+        pytest.skip(f"nothing can be compiled here: {step.fast_step.fallback}")
+    before = counters["stats"]["unique_graphs"]
+    assert before > 0
+    for round, examples in enumerate((30, 29, 15, 22, 7)):  # the last has no full batch
+        step.load_(pruned_ticket(step.model, rate=0.1 * (round + 1)))
+        list(fit(step, torch.arange(examples), WHOLE, seed=1, round=round))
+        Evaluator(step.model).accuracy(step.data)
+        assert "compiled" in {variant.name for variant in step.fast_step.variants.values()}
+    assert counters["stats"]["unique_graphs"] == before and step.fast_step.used == "compiled"
+
+
+def test_a_compiled_training_that_goes_on_ends_with_the_bits_of_an_unbroken_one(compiled_step):
+    """The network is compiled anew, as by the process that goes on with a killed run."""
+    whole, losses, _ = trained_compiled(2)
+    first, _, _ = trained_compiled(1)
+    ticket = Ticket(first.mask, copy_weights(first.model))
+    done = SimpleNamespace(ticket=ticket, momentum=[each.clone() for each in first.momentum()], steps=2)
+    torch.compiler.reset()
+    resumed, later, _ = trained_compiled(2, done=done)
+    assert later == losses[1:] and resumed.fast_step.used == whole.fast_step.used
+    assert equal_weights(copy_weights(whole.model), copy_weights(resumed.model))
+    assert all(torch.equal(a, b) for a, b in zip(whole.momentum(), resumed.momentum(), strict=True))
 
 
 # --- bfloat16 ---------------------------------------------------------------------------------------------------------
