@@ -1,4 +1,4 @@
-"""Benchmark of one network: the plain loop, the suite in each precision, the convolutions alone, and lower bounds."""
+"""Benchmark of one network: the plain loop, the authors' of 2021, the suite, the convolutions alone, lower bounds."""
 
 import copy
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks import cases, jobs, prac_epoch
+from benchmarks.authors import Authors
 from benchmarks.convolutions import Alone, Convolution, record
 from benchmarks.floors import Work, floors, work
 from benchmarks.memory import let_suite_keep_memory
@@ -17,6 +18,8 @@ from benchmarks.ours import Ours
 from benchmarks.plain import Plain
 from lottery.training.evaluation import batch_size
 from lottery.training.timing import interleave, rate_report, timed_task
+
+AUTHORS = "the 2021 code's way"
 
 Task = Callable[[], object]
 
@@ -104,13 +107,15 @@ class Contest:
 
 
 def makers(model: nn.Module, problem: cases.Problem, setting: Setting) -> dict[str, Callable[[], Plain | Ours]]:
-    """Who takes part, each still to be made: the plain loop and the suite on copies of one network, under one mask.
+    """Who takes part, each still to be made: the plain loop, the authors' of 2021 and the suite on copies of one
+    network, under one mask.
 
     The suite works as its scripts do by default; on CUDA also operation by operation, and with --compile compiled.
     """
     ticket, recipe, device = cases.pruned_ticket(model), cases.recipe(), setting.device
     made: dict[str, Callable[[], Plain | Ours]] = {
-        "plain": lambda: Plain(copy.deepcopy(model), ticket, problem, recipe, device, setting.workers)
+        "plain": lambda: Plain(copy.deepcopy(model), ticket, problem, recipe, device, setting.workers),
+        AUTHORS: lambda: Authors(copy.deepcopy(model), ticket, problem, recipe, device, setting.workers),
     }
 
     def ours(precision: str, compile: str) -> Ours:

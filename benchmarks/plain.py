@@ -10,6 +10,7 @@ also save, costs it nothing; and its networks are the suite's, in which ReLU wor
 """
 
 import copy
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ class Plain:
     def train_on(self, loader: DataLoader) -> float:
         self.model.train()
         seen, losses, right = 0, 0.0, 0.0
-        for images, labels, indices in loader:
+        for images, labels, indices in self.batches(loader):
             images = images.to(self.device, non_blocking=True)
             labels = labels.to(self.device, non_blocking=True)
             logits = self.model(images)
@@ -101,11 +102,19 @@ class Plain:
             loss.backward()
             self.optimizer.step()
             correct = logits.argmax(1) == labels
-            self.history[indices.numpy(), -1] = correct.cpu().numpy()
+            self.note_right_(indices, correct)
             losses += loss.item() * len(labels)
             right += correct.float().mean().item() * len(labels)
             seen += len(labels)
         return 100 * right / seen
+
+    def batches(self, loader: DataLoader) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+        """An epoch's images, labels and indices, batch by batch."""
+        return loader
+
+    def note_right_(self, indices: Tensor, correct: Tensor) -> None:
+        """Enter into the table which of these examples were right."""
+        self.history[indices.numpy(), -1] = correct.cpu().numpy()
 
     @torch.no_grad()
     def evaluate(self, loader: DataLoader | None = None) -> float:

@@ -24,11 +24,14 @@ from benchmarks import (
     same_training,
     scale_on_paper,
 )
+from benchmarks.authors import Authors
+from benchmarks.contest import AUTHORS
 from benchmarks.convolutions import Alone, record
 from benchmarks.ours import Ours
 from benchmarks.plain import Plain
 from benchmarks.run import main as run
 from benchmarks.straightforward import VARIANTS, float64
+from dataset import to_input
 from lottery.training.recipe import Recipe
 from lottery.training.timing import interleave, rate_report
 from pruner import Ticket
@@ -66,9 +69,9 @@ def problem():
 # --- the plain loop ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def loop(network, problem):
-    return Plain(copy.deepcopy(network), cases.pruned_ticket(network), problem, cases.recipe(), CPU, workers=0)
+@pytest.fixture(params=[Plain, Authors])
+def loop(request, network, problem):
+    return request.param(copy.deepcopy(network), cases.pruned_ticket(network), problem, cases.recipe(), CPU, workers=0)
 
 
 def test_the_plain_loop_trains_under_its_mask(loop, network, problem):
@@ -81,6 +84,18 @@ def test_the_plain_loop_trains_under_its_mask(loop, network, problem):
     assert not torch.equal(before["conv2.weight_orig"], loop.model.conv2.weight_orig)
     assert accuracy == pytest.approx(100 * loop.history[:36, -1].mean())
     assert (loop.history[36:] == -1).all()
+
+
+def test_the_authors_way_takes_the_plain_loops_examples(network, problem, monkeypatch):
+    """Each once, with its own image and label, if images are not augmented; and enters each by itself."""
+    monkeypatch.setattr("benchmarks.authors.AUGMENT", plain.KEEP)
+    authors = Authors(network, cases.pruned_ticket(network), problem, cases.recipe(), CPU, workers=0)
+    images, labels, indices = map(torch.cat, zip(*authors.batches(authors.training), strict=True))
+    assert sorted(indices.tolist()) == list(range(36)) and len(authors.targets) == cases.EXAMPLES
+    assert torch.equal(labels, problem.train.labels[indices])
+    assert torch.equal(images, to_input(problem.train.images[indices]))
+    authors.note_right_(torch.tensor([5, 3]), torch.tensor([True, False]))
+    assert authors.history[[5, 3], -1].tolist() == [1.0, 0.0]
 
 
 def test_the_plain_loops_next_mask_is_ours_and_leaves_it_as_it_was(loop, network):
@@ -218,10 +233,12 @@ def test_peak_memory_is_what_a_job_needs():
 
 def test_a_process_of_its_own_tells_what_training_needs(monkeypatch):
     setting = contest.Setting(CPU, ("fp32",), 16, 1, 0, False)
+    two = {"plain", "ours fp32"}  # each is a process that imports torch
+    monkeypatch.setattr(footprint, "makers", lambda *parts: {who: contest.makers(*parts)[who] for who in sorted(two)})
     peaks = footprint.measure("res20s", setting)
     if None in peaks.values():
         pytest.skip("the system does not tell")
-    assert set(peaks) == {"plain", "ours fp32"}
+    assert set(peaks) == two
     assert all(memory.MEBIBYTE * 200 < peak < memory.MEBIBYTE * 20_000 for peak in peaks.values())
 
 
@@ -319,7 +336,7 @@ def test_a_tiny_run_writes_all_it_measures(tmp_path, capsys, monkeypatch):
     assert result["examples"] == 16 and result["repeats"] == 1
     network = result["networks"]["res20s"]
     for phase in "training", "evaluation":
-        timed = {"plain", "ours fp32", "convolutions fp32"}
+        timed = {"plain", AUTHORS, "ours fp32", "convolutions fp32"}
         assert set(network[phase]) == timed | {"floor, FLOPs fp32", "floor, bytes fp32"}
         assert all(len(network[phase][name]["repeats"]) == 1 for name in timed)
         assert all(row["images_per_second"] > 0 < row["seconds_per_epoch"] for row in network[phase].values())
@@ -331,9 +348,9 @@ def test_a_tiny_run_writes_all_it_measures(tmp_path, capsys, monkeypatch):
         "checkpoint, in memory",
     }
     assert set(result["jobs"]["PrAC set"]["ours"]) == {"seconds", "repeats", "peak_bytes"}
-    assert set(network["epoch"]) == {"plain", "ours fp32", "ours fp32, new best"}
+    assert set(network["epoch"]) == {"plain", AUTHORS, "ours fp32", "ours fp32, new best"}
     assert sum(network["epoch"]["plain"]["parts"].values()) == pytest.approx(network["epoch"]["plain"]["seconds"])
-    assert set(network["memory"]) == {"plain", "ours fp32"}
+    assert set(network["memory"]) == {"plain", AUTHORS, "ours fp32"}
     assert "res20s: a whole epoch" in capsys.readouterr().out
 
 
