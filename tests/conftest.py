@@ -23,9 +23,9 @@ def one_thread():
 
 @pytest.fixture(autouse=True, scope="session")
 def compiled_code_of_torch():
-    """Code that tests compile is kept where torch does by default, not in the user's cache."""
+    """Code that tests compile is kept from one run of them to the next, but not in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}")
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/compiled_by_tests_of_{getpass.getuser()}")
         yield
 
 

@@ -7,6 +7,7 @@ machine empties.
 import hashlib
 import os
 import platform
+import tempfile
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ VARIABLE = "TORCHINDUCTOR_CACHE_DIR"  # torch's own, which has precedence
 def keep_compiled_code() -> Path | None:
     """Have torch keep compiled code in `cache_folder`, for this process and those that it starts; that folder. None
     where the user has chosen one by TORCHINDUCTOR_CACHE_DIR, or where nothing can be written: torch's default holds."""
-    if os.environ.get(VARIABLE):
+    if is_chosen(os.environ.get(VARIABLE)):
         return None
     try:
         folder = cache_folder()
@@ -28,6 +29,14 @@ def keep_compiled_code() -> Path | None:
         return None
     os.environ[VARIABLE] = str(folder)
     return folder
+
+
+def is_chosen(folder: str | None) -> bool:
+    """Whether the variable names a folder that is not torch's default, which torch itself puts there."""
+    if not folder:
+        return False
+    path, temporary = Path(folder).resolve(), Path(tempfile.gettempdir()).resolve()
+    return path.parent != temporary or not path.name.startswith("torchinductor_")
 
 
 def cache_folder() -> Path:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from torch._inductor.codecache import cache_dir
 
 from lottery.training import compiled_code
 from lottery.training.compiled_code import VARIABLE, cache_folder, keep_compiled_code
@@ -29,6 +30,12 @@ def test_the_folder_is_below_the_users_cache_and_made_when_needed(home, monkeypa
 def test_the_users_own_folder_has_precedence(home, monkeypatch):
     monkeypatch.setenv(VARIABLE, "/mine")
     assert keep_compiled_code() is None and os.environ[VARIABLE] == "/mine" and not list(home.iterdir())
+
+
+def test_what_torch_itself_put_into_the_environment_is_not_the_users_choice(home):
+    """torch names its default there as soon as anything asks for it."""
+    assert cache_dir() == os.environ[VARIABLE] and "torchinductor_" in cache_dir()
+    assert keep_compiled_code() is not None and cache_dir() == str(cache_folder())
 
 
 def test_where_nothing_can_be_written_torch_keeps_its_own(home):
