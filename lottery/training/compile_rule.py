@@ -4,7 +4,7 @@ Equal commands on equal hardware must give equal bits, and compiled code rounds 
 from what is known before the first step: the processor, the number format, the network and the steps that are planned.
 
 What compiling gains is memory traffic: batch norm, ReLU and additions, each a pass over the activations, become one.
-Images a second in training, res20s, 32 x 32 pixels, batches of 128, two cores, torch 2.14 and 2.15:
+Images a second in training, res20s, 32 x 32 pixels, batches of 128, two cores:
 
     processor                   precision   plain            compiled
     Intel Xeon with AMX         fp32        670 to 796       891
