@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from lottery.study.jobs import Job
 
-NOTICE = re.compile(r"[WEIC]\d{4} [\d:.]+ \d+ torch/distributed/")  # how torchrun begins to report a failure
+NOTICE = re.compile(r"[WEIC]\d{4} [\d:.]+ \d+ (\S+/)?torch/distributed/")  # how torchrun begins to report a failure
 BORDER = re.compile("={10,}")  # above and below its summary, which it ends with
 SPOKEN = re.compile(r"\w+\.py: |seed \d")  # what a script says as it fails, and as it begins
 

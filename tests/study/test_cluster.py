@@ -19,6 +19,7 @@ import study
 from lottery.study import cluster, executors, processes, queues
 from lottery.study.job_states import is_done
 from lottery.study.study_file import read_study
+from lottery.study.torchrun import without_reports
 from tests.helpers import ROOT, assert_same_files, run_in_process
 from tests.study.samples import SMALL
 
@@ -153,6 +154,18 @@ def test_a_job_whose_time_is_over_lets_its_run_save_and_goes_on(written, tmp_pat
     said = (folder / "seed_0" / "IMP.log").read_text()
     assert said.count("GPU 7") == 2 and said.count("saved") == 1
     assert "Requeued job 1001" in (folder / "cluster" / "1001_0_log.out").read_text()
+
+
+@pytest.mark.parametrize("place", ["", ".venv/lib/python3.11/site-packages/"])
+def test_what_torchrun_reports_is_not_taken_for_what_a_run_says(place):
+    """It names its own files relative to the directory that an environment may lie in."""
+    report = [
+        f"E1129 13:07:26.096000 19096 {place}torch/distributed/elastic/api.py:1002] failed",
+        "=" * 60,
+        "main_imp.py",
+    ]
+    lines = ["main_imp.py: error: it is broken", *report, "=" * 60, "study.py: exit status 1"]
+    assert list(without_reports(lines)) == [lines[0], lines[-1]]
 
 
 def test_a_run_with_shards_computes_on_several_gpus(written, tmp_path, slurm, scripts):
