@@ -14,25 +14,18 @@ from lottery.checkpointing.checkpoint import read, split_state
 from lottery.formats.registry import FORMATS
 from lottery.tickets.plain_ticket import plain_ticket
 from lottery.tickets.ticket_file import TicketFile
+from tests.formats.own_network import NETWORK, own_arch
 from tests.helpers import SETTINGS, assert_same, equal_weights, run, run_in_process
 
 FORMS = [name for name, form in FORMATS.items() if form.masks and name != "open_lth"]  # of any network
-NETWORK = """
-from torch import nn
-
-def net(num_classes):
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
-                         nn.Linear(16, num_classes))
-"""
 
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory):
     """A search of a user's own network: two prunings, rewound to the end of the first epoch."""
     folder = tmp_path_factory.mktemp("search")
-    (folder / "own_net.py").write_text(NETWORK)
     flags = "--dataset digits --epochs 2 --decreasing_lr 1 --batch_size 64 --gpu -1 --pruning_times 2"
-    run("imp", f"{flags} --arch {folder}/own_net.py:net --prune_type rewind_lt --rewind_epoch 0", folder / "imp")
+    run("imp", f"{flags} --arch {own_arch(folder)} --prune_type rewind_lt --rewind_epoch 0", folder / "imp")
     return folder / "imp"
 
 

@@ -8,26 +8,19 @@ from lottery.checkpointing.checkpoint import masked_state
 from lottery.formats import onnx
 from lottery.tickets.ticket_file import TicketFile
 from models import build_model
+from tests.formats.own_network import NETWORK, own_arch
 from tests.helpers import equal_weights, pruned_ticket, run_in_process, with_trained_batchnorm
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 IMAGES = {"classes": 10, "channels": 3, "image_size": 8, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
-NETWORK = """
-from torch import nn
-
-def net(num_classes):
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
-                         nn.Linear(16, num_classes))
-"""
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """A user's own network under a mask, the file of its ticket, and the bytes of its ONNX."""
     folder = tmp_path_factory.mktemp("own")
-    (folder / "own_net.py").write_text(NETWORK)
-    model, file = saved(f"{folder}/own_net.py:net", folder)
+    model, file = saved(own_arch(folder), folder)
     status, _, err = run_in_process(convert, file, "--to", "onnx", "--image_size", 8)
     assert status == 0, err
     return model, file, (folder / "ticket.onnx").read_bytes()
