@@ -27,12 +27,8 @@ class GradualPruning(ScheduledUpdates):
 
     def prune_(self, step: Step, done: int) -> None:
         mask = step.mask
-        number = max(0, count(mask) - self.kept_after(done, size(mask)))
+        number = max(0, count(mask) - self.schedule.kept_after(done, self.initial, self.density, size(mask)))
         self.use_(step, drop(mask, magnitude(step.parameters, mask), number), done)
 
     def epoch_row(self, begin: int) -> dict[str, int | float]:
         return {}
-
-    def kept_after(self, done: int, weights: int) -> int:
-        """How many of so many prunable weights are kept after these steps."""
-        return round(self.schedule.cubic(done, self.initial, self.density) * weights)

@@ -36,10 +36,9 @@ class PruningWithFeedback(ScheduledUpdates):
         """A change of the mask takes the place of no optimiser step."""
         dense = step.dropped.dense()
         if all_finite(list(dense.values())):
-            kept = round(
-                self.schedule.cubic(done, count(self.whole) / size(self.whole), self.density) * size(self.whole)
-            )
-            mask = drop(self.whole, magnitude(dense, self.whole), count(self.whole) - kept)
+            weights, before = size(self.whole), count(self.whole)
+            kept = self.schedule.kept_after(done, before / weights, self.density, weights)
+            mask = drop(self.whole, magnitude(dense, self.whole), before - kept)
             self.use_(step, mask, done)
         return False
 

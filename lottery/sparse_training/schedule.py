@@ -54,6 +54,10 @@ class UpdateSchedule:
         left = 1 - (done - self.first) / (self.last - self.first)
         return final + (initial - final) * left**3
 
+    def kept_after(self, done: int, initial: float, final: float, weights: int) -> int:
+        """How many of so many prunable weights are kept after these steps, along `cubic`."""
+        return round(self.cubic(done, initial, final) * weights)
+
 
 def cosine(fraction: float, done: int, end: int) -> float:
     """The share of the kept weights that is dropped after so many steps: fraction / 2 (1 + cos(pi done / end)), as RigL
