@@ -17,8 +17,8 @@ def convert(config: ConversionConfig) -> None:
 
     ticket = exported_ticket(config.ticket, config.trained)
     config.output.parent.mkdir(parents=True, exist_ok=True)
-    writer(config.to)(ticket, config)
-    print_lines(*size_lines(ticket, config))
+    lines = writer(config.to)(ticket, config) or []
+    print_lines(*size_lines(ticket, config), *lines)
 
 
 def work(argv: Sequence[str] | None) -> None:

@@ -21,8 +21,8 @@ import main_train
 import pruner
 import study
 from dataset import Images
+from lottery.channels.slicing import channel_mask, slice_network
 from lottery.checkpointing.checkpoint import read, split_state
-from lottery.greedy.channels.slicing import channel_mask, slice_network
 from lottery.reports.comparison.accuracy import accuracy_curves
 from lottery.reports.comparison.methods import SEARCH, group_by_task
 from lottery.results.ticket_runs import Run

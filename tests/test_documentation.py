@@ -139,6 +139,8 @@ def stand_ins(tmp_path_factory) -> dict[str, Path]:
     make(main_PrAC_imp, folder / "PrAC", prune_type="rewind_lt", split_file=split)
     make(main_init, folder / "res20s", arch="res20s", criterion="magnitude", density=0.1)
     make(main_init, folder / "projection", arch="res20s_projection", criterion="magnitude", density=0.1)
+    blocks = {"block": "filter", "ranking": "uniform", "density": 0.5, "criterion": "magnitude"}
+    make(main_init, folder / "filters", arch="lenet300", **blocks)
     return {
         "split_file": split,
         "run": folder / "imp",
@@ -147,6 +149,7 @@ def stand_ins(tmp_path_factory) -> dict[str, Path]:
         "trained": folder / "imp" / "0checkpoint.pth.tar",
         "res20s": folder / "res20s" / "checkpoint.pth.tar",
         "projection": folder / "projection" / "checkpoint.pth.tar",  # open_lth has this network
+        "filters": folder / "filters" / "checkpoint.pth.tar",
     }
 
 
@@ -154,12 +157,9 @@ def shortened(command: Command, stand_ins: dict[str, Path], save_dir: Path) -> l
     """The command's words, with flags behind them that make it quick, and stand-ins for its files."""
     script, given = command.program, {word.removeprefix("--") for word in command.words if word.startswith("--")}
     if script == "convert.py":
-        return [
-            stand_ins["trained" if "trained" in given else "projection" if "open_lth" in command.words else "ticket"],
-            *command.words[1:],
-            "--output",
-            save_dir / "out",
-        ]
+        places = {"open_lth": "projection", "sliced": "filters"}
+        place = next((places[word] for word in command.words if word in places), "ticket")
+        return [stand_ins["trained" if "trained" in given else place], *command.words[1:], "--output", save_dir / "out"]
     if script in ("report.py", "verify.py", "main_robustness.py"):
         return on_stand_ins(script, stand_ins, save_dir)
     later = SHORT | ALSO.get(script, {}) | {"split_file": stand_ins["split_file"], "save_dir": save_dir / "run"}

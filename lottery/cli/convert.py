@@ -4,8 +4,8 @@
 
 Takes a checkpoint of any script of this suite or of the 2021 code, or what convert.py wrote, so that forms convert to
 each other. The weights are those that the ticket starts from, or with --trained those at the end of its training.
-Every form but onnx can be given to --init_dir, --mask_dir and verify.py, and trains to the same bits. Prints what was
-written and its size. Exit status 0; 2 for input that cannot be used, 1 if nothing can be written.
+Every form but onnx and sliced can be given to --init_dir, --mask_dir and verify.py, and trains to the same bits.
+Prints what was written and its size. Exit status 0; 2 for input that cannot be used, 1 if nothing can be written.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,13 @@ def parser() -> Parser:
         "--image_size",
         type=positive_int,
         metavar="N",
-        help="with --to onnx: height and width of the images in pixels, by default those that the run recorded",
+        help="with --to onnx and sliced: height and width of the images in pixels, by default those that the run "
+        "recorded",
+    )
+    parser.add_argument(
+        "--sliced",
+        action="store_true",
+        help="with --to onnx: leave out the channels and neurons that emit nothing, as --to sliced does",
     )
     return parser
 
@@ -52,8 +58,10 @@ def read_config(argv: Sequence[str] | None) -> ConversionConfig:
     args = parser().parse_args(argv)
     check_ticket(args.ticket)
     check_packages(args.to)
-    if args.image_size and args.to != "onnx":
-        raise InputError(f"--image_size is of --to onnx: --to {args.to} holds no size of images")
+    if args.image_size and not FORMATS[args.to].builds:
+        raise InputError(f"--image_size is of --to onnx and sliced: --to {args.to} holds no size of images")
+    if args.sliced and args.to != "onnx":
+        raise InputError(f"--sliced is of --to onnx, got --to {args.to}; --to sliced writes such a network for torch")
     args.output = args.output or default_output(args.ticket, args.to, args.trained)
     check_output(args.output)
     return from_flags(ConversionConfig, args)

@@ -13,5 +13,6 @@ class ConversionConfig:
     to: str  # a key of FORMATS
     output: Path
     trained: bool = False  # the weights at the end, not those that the ticket starts from
-    image_size: int | None = None  # of the images of the ONNX network; None: as the run recorded
+    image_size: int | None = None  # of the images of a network that is built; None: as the run recorded
+    sliced: bool = False  # whether the ONNX network lacks channels that emit nothing
     command: str = ""  # as it was typed, for a model card

@@ -32,6 +32,11 @@ def read_content(path: Path) -> dict:
     if safetensors.is_safetensors(path):
         return with_masks(safetensors.read(path))
     stored = checkpoint.read(path)
+    if "kept_channels" in stored:
+        raise InputError(
+            f"{path} is a sliced network, which holds no mask: lottery.channels.slicing.load_sliced loads it, and what "
+            "it was made from is the ticket"
+        )
     if (found := format_of(stored)) not in STORED:
         return with_masks(stored)
     check_version(path, stored["metadata"])

@@ -1,7 +1,7 @@
 """The formats that convert.py writes, by name. Importing this module does not import torch.
 
-A further format is a module of its name in this package, with `write(ticket, config)`, and an entry in `FORMATS`; one
-that can be read back has a branch in `read_content` (reading.py).
+A further format is a module of its name in this package, with `write(ticket, config)`, which may return lines to print,
+and an entry in `FORMATS`; one that can be read back has a branch in `read_content` (reading.py).
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ class Format(NamedTuple):
     help: str
     needs: tuple[str, ...] = ()  # packages that it is written with, beyond requirements.txt
     masks: bool = True  # whether it holds the mask, so that it can be read back as a ticket
+    builds: bool = False  # whether the network is built for it, for images of some size
 
 
 FORMATS = {
@@ -31,7 +32,17 @@ FORMATS = {
         ".hugging_face", "a folder with model.safetensors, config.json and a model card", ("safetensors",)
     ),
     "onnx": Format(
-        ".onnx", "the network with its normalisation, without its mask", ("onnx", "onnxscript"), masks=False
+        ".onnx",
+        "the network with its normalisation, without its mask",
+        ("onnx", "onnxscript"),
+        masks=False,
+        builds=True,
+    ),
+    "sliced": Format(
+        ".sliced.pt",
+        "a smaller dense network, without channels and neurons that emit nothing",
+        masks=False,
+        builds=True,
     ),
     "open_lth": Format(".open_lth", "a directory as open_lth has for a level, if the network is one of its own"),
 }

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lottery.greedy.channels.groups import ChannelGroup
+from lottery.channels.groups import ChannelGroup
 from lottery.greedy.names import RANDOM
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from utils import InputError
 
 if TYPE_CHECKING:  # flags are checked before torch is imported
-    from lottery.greedy.channels.groups import ChannelGroup, ChannelGroups
+    from lottery.channels.groups import ChannelGroup, ChannelGroups
 
 
 class LayerRequest(NamedTuple):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from lottery.greedy.channels.groups import ChannelGroup
+from lottery.channels.groups import ChannelGroup
 
 
 @dataclass(frozen=True)

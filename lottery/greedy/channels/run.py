@@ -12,6 +12,14 @@ from dataclasses import replace
 from torch import nn
 
 from dataset import to_input
+from lottery.channels.slicing import (
+    check_equivalent,
+    export_program,
+    load_sliced,
+    network_arguments,
+    save_sliced,
+    slice_network,
+)
 from lottery.checkpointing.checkpoint import read, write
 from lottery.checkpointing.metrics import write_summary
 from lottery.checkpointing.resume import ResumePoint, open_run
@@ -20,14 +28,6 @@ from lottery.greedy.channels.config import ChannelSelectionConfig
 from lottery.greedy.channels.savings import inference_costs
 from lottery.greedy.channels.selector import LayerSelector
 from lottery.greedy.channels.setup import ChannelSetup, SelectionRound
-from lottery.greedy.channels.slicing import (
-    check_equivalent,
-    export_program,
-    load_sliced,
-    network_arguments,
-    save_sliced,
-    slice_network,
-)
 from lottery.greedy.channels.tables import layer_line, result_table, selection_line, selection_rows
 from lottery.greedy.names import GREEDY
 from lottery.greedy.required_pretraining import first_matches

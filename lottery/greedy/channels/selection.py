@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lottery.channels.groups import ChannelGroup
+from lottery.channels.slicing import broadcast_channels
 from lottery.greedy.channels.config import SelectionConfig
 from lottery.greedy.channels.cut import NetworkCut, SelectionExamples
-from lottery.greedy.channels.groups import ChannelGroup
-from lottery.greedy.channels.slicing import broadcast_channels
 from lottery.greedy.names import AVERAGE
 
 BATCH_MARGIN = 0.95  # share of the accuracy goal that a mini-batch must reach before all examples are evaluated

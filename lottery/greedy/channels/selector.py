@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from dataset import random_subset, to_input
+from lottery.channels.groups import ChannelGroup
+from lottery.channels.slicing import channel_mask
 from lottery.greedy.channels.baselines import Baseline, baseline_channels
 from lottery.greedy.channels.budgets import PlannedLayer
 from lottery.greedy.channels.config import ChannelSelectionConfig
 from lottery.greedy.channels.cut import NetworkCut, SelectionExamples, cut_network
-from lottery.greedy.channels.groups import ChannelGroup
 from lottery.greedy.channels.selection import (
     Goal,
     LayerSelection,
@@ -23,7 +24,6 @@ from lottery.greedy.channels.selection import (
     select_greedily,
 )
 from lottery.greedy.channels.setup import ChannelSetup
-from lottery.greedy.channels.slicing import channel_mask
 from lottery.greedy.names import WHOLE
 from lottery.training.context import TrainingContext
 from lottery.training.loop import finite, fit

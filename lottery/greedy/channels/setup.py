@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, fx
 
 from dataset import random_subset, to_input
+from lottery.channels.groups import find_groups
+from lottery.channels.trace import trace
 from lottery.checkpointing.run_settings import run_settings
 from lottery.greedy.channels.budgets import PlannedLayer, parse_layers, plan_layers
 from lottery.greedy.channels.config import ChannelSelectionConfig
-from lottery.greedy.channels.groups import find_groups
-from lottery.greedy.channels.trace import trace
 from lottery.greedy.names import GREEDY
 from lottery.tickets.load import TicketFiles, checksum
 from lottery.training.context import TrainingContext

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from lottery.channels.groups import find_groups
 from lottery.greedy.channels.baselines import Baseline, baseline_channels, filter_norms
-from lottery.greedy.channels.groups import find_groups
 from tests.helpers import (
     conv3x3,
 )

@@ -2,8 +2,8 @@
 
 import pytest
 
+from lottery.channels.groups import find_groups
 from lottery.greedy.channels.budgets import parse_layers, plan_layers
-from lottery.greedy.channels.groups import find_groups
 from tests.helpers import network
 from utils import InputError
 

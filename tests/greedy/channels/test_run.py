@@ -13,12 +13,12 @@ import torch
 
 import main_channels
 import main_train
+from lottery.channels.groups import find_groups
+from lottery.channels.slicing import channel_mask, load_sliced, relative_difference, slice_network
 from lottery.checkpointing.checkpoint import read, split_state, write
 from lottery.greedy.channels import run as run_module
 from lottery.greedy.channels import selector
-from lottery.greedy.channels.groups import find_groups
 from lottery.greedy.channels.selector import layer_tuning_round
-from lottery.greedy.channels.slicing import channel_mask, load_sliced, relative_difference, slice_network
 from lottery.training.progress import Progress
 from models import build_model
 from tests.helpers import CHANNELS_BESIDE as BESIDE

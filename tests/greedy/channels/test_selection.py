@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lottery.channels.groups import find_groups
+from lottery.channels.trace import trace
 from lottery.greedy.channels.config import SelectionConfig
 from lottery.greedy.channels.cut import SelectionExamples, cut_network
-from lottery.greedy.channels.groups import find_groups
 from lottery.greedy.channels.selection import Goal, accuracy, channel_weights, fold_weights_, select_greedily
-from lottery.greedy.channels.trace import trace
 from tests.helpers import (
     OwnForward,
     Tiny,

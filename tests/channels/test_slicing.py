@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from dataset import to_input
-from lottery.greedy.channels.groups import find_groups
-from lottery.greedy.channels.slicing import (
+from lottery.channels.groups import find_groups
+from lottery.channels.slicing import (
     channel_mask,
     check_equivalent,
     export_program,

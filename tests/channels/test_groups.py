@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lottery.greedy.channels.groups import find_groups
-from lottery.greedy.channels.slicing import relative_difference
-from lottery.greedy.channels.trace import trace
+from lottery.channels.groups import find_groups
+from lottery.channels.slicing import relative_difference
+from lottery.channels.trace import trace
 from models.families import CIFAR_RESNETS, RESNETS, VGGS
 from tests.helpers import OwnForward, conv3x3, masked_and_sliced, network, random_channels
 from utils import InputError

@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lottery.channels.groups import ChannelGroup, Slot, find_all_groups
+from lottery.channels.operations import is_depthwise
 from lottery.checkpointing.atomic_file import write_atomically
 from lottery.checkpointing.checkpoint import read, write
-from lottery.greedy.channels.groups import ChannelGroup, Slot, find_groups, is_depthwise
 from lottery.training.config import ModelConfig
 from lottery.training.precision import matmul_precision
 from lottery.training.step import load_weights_
@@ -137,7 +138,7 @@ def load_sliced(path: Path | str) -> nn.Module:
     if missing := {"state_dict", "kept_channels", "network"} - content.keys():
         raise InputError(f"{path} is no sliced network: it has no {sorted(missing)[0]}")
     model = build_model(**content["network"])
-    groups = find_groups(model).groups
+    groups = find_all_groups(model)
     kept = {
         name: torch.zeros(groups[name].channels, dtype=torch.bool).index_fill_(0, torch.tensor(numbers), True)
         for name, numbers in content["kept_channels"].items()
