@@ -21,8 +21,9 @@ RUNS = {
     "prac_fashion": 225,
     "cheapest_fashion_look": 396,
     "dst_fashion": 225,
+    "dst_digits": 225,
     "basis_digits": 320,
-    "basis_fashion": 165,
+    "basis_fashion": 215,
 }
 
 
