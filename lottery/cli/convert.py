@@ -43,7 +43,7 @@ def parser() -> Parser:
         type=positive_int,
         metavar="N",
         help="with --to onnx and sliced: height and width of the images in pixels, by default those that the run "
-        "recorded",
+        "recorded or those of its data set",
     )
     parser.add_argument(
         "--sliced",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lottery.checkpointing.recorded_flags import run_summary
 from lottery.formats.config import ConversionConfig
 from lottery.formats.exported_ticket import ExportedTicket, suite_names
+from lottery.readers.registry import FIXED_SIZES, IMAGE_SIZES
 from models import build_model
 from models.families import MLPS
 from models.network_state import tensors
@@ -61,14 +62,15 @@ def classes(ticket: ExportedTicket, path: Path) -> int:
 
 
 def image_size(ticket: ExportedTicket, config: ConversionConfig) -> int:
-    """That of the flag or the run, or of the images that the first layer of an MLP takes."""
+    """That of the flag, the run or its data set, or of the images that the first layer of an MLP takes."""
     if ticket.facts["arch"] in MLPS:
         inputs = next(value.shape[1] for value in ticket.weights.values() if value.ndim == 2)
         return isqrt(inputs // len(ticket.facts["normalization"]["mean"]))
-    if size := config.image_size or ticket.settings.get("image_size"):
+    usual = {**IMAGE_SIZES, **FIXED_SIZES}.get(ticket.facts.get("dataset"))
+    if size := config.image_size or ticket.settings.get("image_size") or usual:
         return size
     raise InputError(
-        f"--to {config.to} needs --image_size N, the height and width of the images: the run did not record it"
+        f"--to {config.to} needs --image_size N, the height and width of the images: the run did not record them"
     )
 
 

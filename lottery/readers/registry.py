@@ -53,6 +53,7 @@ NORMALISATION = {
 
 
 IMAGE_SIZES = {"imagenet": 224, "tiny-imagenet": 64}  # pixels, unless --image_size gives others
+FIXED_SIZES = {"cifar10": 32, "cifar100": 32, "fashion-mnist": 28, "mnist": 28, "digits": 8}
 
 
 def check_source(name: str, root: Path | None, image_size: int | None) -> None:

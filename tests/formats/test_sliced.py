@@ -38,7 +38,7 @@ def tickets(tmp_path_factory):
 
 
 def converted(ticket, output, *more):
-    return run_in_process(convert, ticket, "--to", "sliced", "--output", output, "--image_size", 8, *more)
+    return run_in_process(convert, ticket, "--to", "sliced", "--output", output, *more)
 
 
 def masked_network(arch, ticket):
@@ -133,8 +133,8 @@ def test_flags_of_other_forms_are_refused(tickets, tmp_path):
     ticket = tickets["lenet300"]
     status, _, err = run_in_process(convert, ticket, "--to", "masked", "--sliced")
     assert status == 2 and "--sliced is of --to onnx, got --to masked" in err
-    status, _, err = run_in_process(convert, tickets["projections"], "--to", "sliced")
-    assert status == 2 and "--to sliced needs --image_size N" in err
+    status, _, err = run_in_process(convert, ticket, "--to", "masked", "--image_size", 8)
+    assert status == 2 and "--image_size is of --to onnx and sliced: --to masked holds no size of images" in err
 
 
 def test_it_is_no_ticket(tickets, tmp_path):
