@@ -195,7 +195,10 @@ def test_means_are_over_the_seeds_of_one_density_and_one_starting_step(tmp_path)
     assert stability_table([family]).rows[2][-1] == "1 of 2"
     dense, sparse = "100 % of the weights, 1 of 2 stable", "25 % of the weights, 2 of 2 stable"
     sentence = stability_sentence(family, 30)
-    assert sentence == f"IMP, from step 30: {dense}, mean barrier 1.50; {sparse}, mean barrier 0.00."
+    assert sentence == (
+        f"IMP, from step 30: {dense}, mean barrier 1.50, copies' error 10.00 %; {sparse}, mean barrier 0.00, copies' "
+        "error 10.00 %."
+    )
     names = [part.name for part in stability_parts([family]) if hasattr(part, "files")]
     assert names == ["barrier_vs_weights_digits_lenet300", "barrier_vs_rewinding_digits_lenet300"]
 

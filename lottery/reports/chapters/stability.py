@@ -47,9 +47,11 @@ def stability_parts(families: Sequence[Family]) -> list[Part]:
 
 
 def stability_sentence(family: Family, step: int | None) -> str:
-    """How many of a method's runs are stable at each density."""
+    """How many of a method's runs are stable at each density, and how good their copies are: between two networks that
+    have learnt nothing there is no barrier either."""
     clauses = [
-        f"{percent(point.density)} % of the weights, {stable_runs(point)} stable, mean barrier {point.barrier[0]:.2f}"
+        f"{percent(point.density)} % of the weights, {stable_runs(point)} stable, mean barrier {point.barrier[0]:.2f}, "
+        f"copies' error {point.error[0]:.2f} %"
         for point in family.points_at(step)
     ]
     return f"{label(family, step)}: {'; '.join(clauses)}."
@@ -82,7 +84,7 @@ def table_row(family: Family, point: FamilyPoint) -> list:
         len(point.runs),
         *point.barrier,
         *point.mean_and_std(lambda run: run.summary["barrier"]["train_error"]),
-        *point.mean_and_std(lambda run: run.copies_test_error),
+        *point.error,
         point.mean_and_std(lambda run: run.summary["distance"])[0],
         point.mean_and_std(lambda run: run.summary["angle"])[0],
         stable_runs(point),

@@ -40,6 +40,11 @@ class FamilyPoint:
         """Mean and standard deviation of the barrier of test error."""
         return self.mean_and_std(lambda run: run.summary["barrier"]["test_error"])
 
+    @property
+    def error(self) -> tuple[float, float | None]:
+        """Mean and standard deviation of the copies' test error in percent."""
+        return self.mean_and_std(lambda run: run.copies_test_error)
+
 
 @dataclass(eq=False)
 class Family:
