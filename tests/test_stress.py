@@ -2,13 +2,14 @@
 
 import shutil
 import signal
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 
 from lottery.checkpointing.checkpoint import read, write
-from tests.stress import kills
+from tests.stress import fuzz, kills
 from tests.stress.corruption import DAMAGES
 from tests.stress.kills import draw
 from tests.stress.processes import Ended, Job
@@ -103,3 +104,12 @@ def test_blows_are_of_all_kinds_and_within_the_run():
     assert {blow.number for blow in blows} == {signal.SIGKILL, signal.SIGINT, signal.SIGTERM}
     assert all(0 <= blow.after <= (6 if blow.fresh else 2) for blow in blows)
     assert 20 < sum(blow.fresh for blow in blows) < 60 < sum(blow.then is not None for blow in blows) < 220
+
+
+@pytest.mark.parametrize("script", fuzz.SCRIPTS)
+def test_no_flag_is_forgotten(script):
+    """A new one is tried with all others, once it has values to be drawn from."""
+    module = {"main_PrAC_imp": "prac_imp"}.get(script, script.removeprefix("main_"))
+    known = {action.dest for action in import_module(f"lottery.cli.{module}").parser()._actions}
+    drawn = fuzz.SCRIPTS[script].keys()
+    assert known - drawn <= fuzz.UNTRIED and drawn - known <= {"no_such_flag"}

@@ -43,6 +43,7 @@ class Values(NamedTuple):
 
 
 SWITCH = Values(("",))
+RATIO = Values(("0.001", "0.5", "1"), ("0", "1.1", "nan", "x"))
 LARGE = str(10**30)
 SHARED = {
     "epochs": Values(("1", "2", "3"), ("0", "-1", "1.5", "x", "")),
@@ -89,8 +90,19 @@ SHARED = {
     "checkpoint": Values((), ("{ticket}", "nowhere", ".")),
     "split_file": Values(("{split}",), ("nowhere.npy", ".", "{ticket}", "")),
     "val_fraction": Values(("0", "0.1", "0.5"), ("1", "-0.1", "nan", "x", "0.99999")),
-    "init_dir": Values(("{ticket}", "{rewound}"), ("{best}", "{split}", "{old}", "nowhere", ".", "{garbage}")),
-    "mask_dir": Values(("{ticket}", "{best}", "{rewound}"), ("{split}", "{old}", "nowhere", ".", "{garbage}")),
+    "init_dir": Values(
+        ("{ticket}", "{rewound}", "{basis}"), ("{best}", "{split}", "{old}", "nowhere", ".", "{garbage}")
+    ),
+    "mask_dir": Values(
+        ("{ticket}", "{best}", "{rewound}", "{basis}", "{filters}"), ("{split}", "{old}", "nowhere", ".")
+    ),
+    "weights": Values(("{ticket}", "{best}"), ("{split}", "{basis}", "nowhere", "{garbage}")),
+    "normalization": Values(("dataset", "imagenet"), ("none",)),
+    "shards": Values(("1", "2", "4"), ("0", "3", "x", LARGE)),
+    "batch_selection": Values(("infobatch",), ("random",)),
+    "selection_rate": Values(("0.5", "0.999"), ("0", "1", "nan")),
+    "selection_until": RATIO,
+    "deterministic": SWITCH,
     "new_classifier": SWITCH,
     "no_augmentation": SWITCH,
     "rewind_lr": SWITCH,
@@ -109,6 +121,14 @@ PRUNING = SHARED | {
     "eb_arm": Values(("exceed", "none"), ("never",)),
     "prac_set": Values(("{set}", "{PrAC}"), ("nowhere", "{train}", "{ticket}x", "{best}x", ".")),
     "prac_epochs": Values(("scaled", "fixed"), ("none",)),
+    "densities": Values(("0.5", "0.5,0.2", "0.9,0.001", "1e-9"), ("0.2,0.5", "1", "0", "0.5,,0.2", "x")),
+    "pattern": Values(("2:4", "1:2"), ("4:2", "0:4", "x")),
+    "prune_also": Values(("all",), ("bn1.weight", "x", "")),
+    "between": Values(("rewind", "continue"), ("none",)),
+    "basis": Values(("canonical", "dct", "haar", "hadamard", "random", "svd"), ("fourier",)),
+    "basis_axes": Values(("out", "in", "kernel", "out in"), ("height", "")),
+    "block": Values(("weight", "filter", "row"), ("layer",)),
+    "vanilla_epochs": Values(("1", "3", LARGE), ("0", "x")),
 }
 RUN = Values(("{PrAC}",), ("{train}", "{folder}", "{ticket}", "nowhere"))
 TRAINING = SHARED | {
@@ -118,9 +138,11 @@ TRAINING = SHARED | {
     "save_model": SWITCH,
 }
 AT_ONCE = (
-    "seed gpu stem image_size arch dataset data overwrite split_file val_fraction init_dir prac_set prune_classifier "
-    "batch_size"
+    "seed gpu stem image_size data_in augmentation workers normalization arch dataset data overwrite split_file "
+    "val_fraction init_dir weights prac_set prune_classifier batch_size deterministic basis basis_axes block pattern"
 )
+DST_TOO = "prune_type rewind_epoch rewind_iteration prune_classifier prune_also"
+UNTRIED = {"help", "version", "save_dir", "tensorboard", "checkpoint"}  # flags that need not be drawn
 SCRIPTS = {
     "main_imp": PRUNING | {"random_prune": SWITCH, "steps_of": RUN},
     "main_PrAC_imp": PRUNING
@@ -131,7 +153,8 @@ SCRIPTS = {
         "data_rate": Values(("0.2", "0.9999", "1e-9"), ("0", "1", "nan")),
         "cep": Values(("trained", "pruned", "none"), ("all",)),
         "like_run": RUN,
-        "members": Values(("random", "easy", "el2n", "cet", "cep"), ("all",)),
+        "members": Values(("random", "easy", "el2n", "cet", "cep", "ccs"), ("all",)),
+        "ccs_beta": Values(("0", "0.5", "0.999"), ("1", "-0.1", "nan")),
     },
     "main_train": TRAINING,
     "main_stability": {name: values for name, values in TRAINING.items() if name not in ("order_seed", "checkpoint")}
@@ -151,6 +174,18 @@ SCRIPTS = {
         "score_examples": Values(("1", "64", LARGE), ("0", "x")),
         "inverted": SWITCH,
         "allow_empty_layers": SWITCH,
+        "like": Values(("{ticket}", "{basis}", "{filters}"), ("{split}", "nowhere")),
+    },
+    "main_dst": {name: PRUNING[name] for name in (*SHARED, *DST_TOO.split()) if name != "rewind_lr"}
+    | {
+        "method": Values(("static", "set", "rigl", "gmp", "acdc", "dpf"), ("grow",)),
+        "density": Values(("0.5", "0.1", "0.01", "1e-9", "1"), ("0", "1.1", "nan")),
+        "distribution": Values(("uniform", "erk"), ("global",)),
+        "update_from": Values(("0", "0.3", "0.999"), ("1", "-0.1", "x")),
+        "update_until": RATIO,
+        "update_every": Values(("1", "5", LARGE), ("0", "x")),
+        "drop_fraction": RATIO,
+        "drop": Values(("magnitude", "sign"), ("gradient",)),
     },
 }
 BASE = "--dataset digits --arch tests.networks:tiny --gpu -1".split()
@@ -161,6 +196,7 @@ SHORT = {
     "main_train": TRAINED,
     "main_stability": [*TRAINED, "--points", "3"],
     "main_init": "--criterion magnitude --density 0.5".split(),
+    "main_dst": [*TRAINED, *"--method rigl --density 0.2".split()],
 }
 
 
@@ -253,7 +289,7 @@ def commands():
             values = known[name]
             bad = values.bad and (not values.good or draw(st.integers(0, 19)) == 19)
             value = draw(st.sampled_from(values.bad if bad else values.good))
-            words += [f"--{name}", value] if value or name in VALUED else [f"--{name}"]
+            words += [f"--{name}", *value.split(" ")] if value or name in VALUED else [f"--{name}"]
         return Command(script, tuple(words), draw(files), draw(files), draw(st.integers(0, 9)) == 9)
 
     return command()
@@ -298,6 +334,10 @@ class Bench:
             answer = call(Job(script, (*BASE, *SHORT[script], "--save_dir", str(self.folder / name))))
             if answer.status:
                 raise RunError(f"a plain run of {script}.py failed: {answer.err}")
+        for name, block in (("basis", "--basis dct"), ("filters", "--block filter --ranking uniform")):
+            words = (*BASE, *SHORT["main_init"], *block.split(), "--save_dir", str(self.folder / name))
+            if (answer := call(Job("main_init", words))).status:
+                raise RunError(f"a plain run of main_init.py failed: {answer.err}")
         packed = ROOT / "tests" / "golden" / "reference_imp.pth.tar.xz"
         (self.folder / "old.pth.tar").write_bytes(lzma.decompress(packed.read_bytes()))
         (self.folder / "garbage").write_bytes(np.random.default_rng(0).bytes(5000))
@@ -308,6 +348,8 @@ class Bench:
             "ticket": PrAC / "2checkpoint.pth.tar",
             "best": PrAC / "1model_SA_best.pth.tar",
             "rewound": PrAC / "1checkpoint.pth.tar",
+            "basis": self.folder / "basis" / "checkpoint.pth.tar",
+            "filters": self.folder / "filters" / "checkpoint.pth.tar",
             "old": self.folder / "old.pth.tar",
             "garbage": self.folder / "garbage",
         }
