@@ -9,14 +9,14 @@ The first linear layer of a network on images sees its inputs as (channels, heig
 transform height and width instead of one long axis of pixels.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lottery.bases.config import SVD, BasisConfig
+from lottery.bases.config import KEPT, SVD, BasisConfig
 from lottery.bases.matrices import dct, haar, hadamard, left_singular_vectors, random_rotation
 from lottery.bases.outputs import output_parameters
 from utils import InputError, RandomStream, generator
@@ -28,10 +28,14 @@ FIXED = {"dct": dct, "haar": haar, "hadamard": hadamard}  # matrices that follow
 @dataclass(frozen=True)
 class LayerBasis:
     """The basis of one layer: the shape that its weights are seen in, and for each axis of this shape that is
-    transformed an orthonormal matrix, (n, n), float64 on the CPU unless `Basis.like` says otherwise."""
+    transformed an orthonormal matrix, (n, n), float64 on the CPU unless `Basis.like` says otherwise.
+
+    `number` is that of the layer among all prunable ones, which random matrices are drawn by.
+    """
 
     view: tuple[int, ...]
     matrices: dict[int, Tensor]
+    number: int = 0
 
     def coefficients(self, weights: Tensor) -> Tensor:
         """B w, in the shape of the weights."""
@@ -131,28 +135,33 @@ class Basis:
         layers = {
             name: {"view": list(layer.view), "axes": list(layer.matrices)}
             | ({"matrices": dict(layer.matrices)} if stores else {})
-            for name, layer in self.layers.items()
+            | ({"number": layer.number} if layer.number != place else {})
+            for place, (name, layer) in enumerate(self.layers.items())
         }
         found = {"basis": config.basis, "basis_axes": list(config.basis_axes or ()), "block": config.block}
         per_output = {name: list(parts) for name, parts in self.per_output.items()}
         return found | {"seed": self.seed, "layers": layers, "per_output": per_output}
 
     @classmethod
-    def from_record(cls, record: Mapping) -> "Basis":
-        """The inverse of `record`."""
+    def from_record(cls, record: Mapping, masked: Sequence[str] = ()) -> "Basis":
+        """The inverse of `record`. `masked` are all layers with a mask, in the network's order: older records do not
+        have the numbers of layers behind one that is not transformed."""
         config = BasisConfig(record["basis"], tuple(record["basis_axes"]) or None, record["block"])
         makes = _Matrices(config.basis, record["seed"])
         layers = {}
-        for number, (name, layer) in enumerate(record["layers"].items()):
-            view, axes = tuple(layer["view"]), layer["axes"]
+        places = {name: place for place, name in enumerate(masked or record["layers"])}
+        for name, layer in record["layers"].items():
+            view, axes, number = tuple(layer["view"]), layer["axes"], layer.get("number", places[name])
             matrices = layer.get("matrices") or {axis: makes(view[axis], number, axis) for axis in axes}
-            layers[name] = LayerBasis(view, matrices)
+            layers[name] = LayerBasis(view, matrices, number)
         return cls(config, record["seed"], layers, {name: tuple(all) for name, all in record["per_output"].items()})
 
     def arrays(self) -> list[np.ndarray]:
         """What tells it from another basis, for a checksum."""
         words = [(name, layer.view, list(layer.matrices)) for name, layer in sorted(self.layers.items())]
-        found = [np.frombuffer(repr((self.config.basis, self.seed, words)).encode(), dtype=np.uint8)]
+        numbers = [layer.number for layer in self.layers.values()] if self.config.basis == "random" else []
+        drawn = (numbers,) if numbers != list(range(len(numbers))) else ()  # left out where they go without saying
+        found = [np.frombuffer(repr((self.config.basis, self.seed, words, *drawn)).encode(), dtype=np.uint8)]
         stored = [layer.matrices for _, layer in sorted(self.layers.items())] if self.stored_numbers else []
         return found + [matrix.cpu().numpy() for matrices in stored for matrix in matrices.values()]
 
@@ -166,7 +175,11 @@ def same_basis(a: Basis | None, b: Basis | None) -> bool:
 
 def basis_in(content: Mapping) -> Basis | None:
     """The basis that the mask in a checkpoint is one of; None for a mask of single weights."""
-    return Basis.from_record(content["basis"]) if content.get("basis") else None
+    if not content.get("basis"):
+        return None
+    state = content["state_dict"]
+    names = [name.removesuffix(KEPT) for name in state if name.endswith(KEPT)]
+    return Basis.from_record(content["basis"], [name for name in names if f"{name}_orig" in state])
 
 
 # --- made for a network -----------------------------------------------------------------------------------------------
@@ -189,11 +202,11 @@ def build_basis(
     for number, (name, value) in enumerate(weights.items()):
         view, axes = _view(config, name, tuple(value.shape), images)
         if config.basis == SVD:
-            layers[name] = LayerBasis(view, {0: left_singular_vectors(value)})
+            layers[name] = LayerBasis(view, {0: left_singular_vectors(value)}, number)
             continue
         _check_sizes(config, name, [view[axis] for axis in axes])
         if axes:
-            layers[name] = LayerBasis(view, {axis: makes(view[axis], number, axis) for axis in axes})
+            layers[name] = LayerBasis(view, {axis: makes(view[axis], number, axis) for axis in axes}, number)
     if config.transforms and not any(layer.matrices for layer in layers.values()):
         raise InputError(
             f"--basis {config.basis} --basis_axes {' '.join(config.basis_axes or ())} transforms nothing of this "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from utils import InputError
 
 CANONICAL, SVD, SINGLE = "canonical", "svd", "weight"
+KEPT = "_kept"  # the ending of the name of a mask of coefficients in a file
 OF_A_RUN = ("random", SVD)  # bases that differ from run to run
 BASES = {
     CANONICAL: "the weights themselves",

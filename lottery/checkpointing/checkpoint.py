@@ -22,12 +22,12 @@ from torch import Tensor
 
 from lottery import ranks
 from lottery.bases.basis import Basis
+from lottery.bases.config import KEPT
 from lottery.checkpointing.atomic_file import DamagedFile, verify_checksum, write_atomically
 from pruner import Mask, Weights
 from utils import InputError
 
 FORMAT = 2  # of the keys that only this code reads; raised when older files can no longer be resumed
-KEPT = "_kept"  # the ending of the name of a mask of coefficients
 
 # --- files ------------------------------------------------------------------------------------------------------------
 

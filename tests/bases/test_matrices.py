@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import pruner
-from lottery.bases.basis import Basis, build_basis, layers_on_images
+from lottery.bases.basis import Basis, basis_in, build_basis, layers_on_images, same_basis
 from lottery.bases.blocks import in_whole_rows, of_rows, row_magnitude, rows
 from lottery.bases.config import BasisConfig
 from lottery.bases.matrices import dct, haar, hadamard, left_singular_vectors, random_rotation
@@ -131,6 +131,27 @@ def test_a_record_gives_the_same_basis(kind):
         assert all(torch.equal(again.layers[name].matrices[axis], value) for axis, value in layer.matrices.items())
     assert [each.tobytes() for each in again.arrays()] == [each.tobytes() for each in found.arrays()]
     assert found.stored_numbers == (36 + 25 + 16 + 4 if kind == "svd" else 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_that_are_not_transformed_do_not_shift_those_behind_them(kind):
+    weights = gaussian({"fc": (4, 6), "conv": (4, 6, 3, 3), "point": (4, 6, 1, 1), "last": (4, 6, 3, 3)})
+    axes = ("out",) if kind == "svd" else ("out", "in") if kind == "hadamard" else ("kernel",)
+    weights = {name: value[:, :4] for name, value in weights.items()} if kind == "hadamard" else weights
+    found = basis(kind, weights, axes)
+    older = found.record()
+    for layer in older["layers"].values():
+        layer.pop("number", None)
+    state = {f"{name}{ending}": value for name, value in weights.items() for ending in ("_orig", "_kept")}
+    content = {"basis": older, "state_dict": state | {"fifth_kept": None}}
+    for again in (Basis.from_record(found.record()), basis_in(content)):
+        for name, layer in found.layers.items():
+            assert all(torch.equal(again.layers[name].matrices[axis], value) for axis, value in layer.matrices.items())
+        assert same_basis(again, found)
+    if kind == "random":
+        assert found.record()["layers"]["last"]["number"] == 3
+        shifted = Basis.from_record(older)
+        assert not same_basis(shifted, found), "read without the names of all layers it is another basis"
 
 
 def test_a_random_basis_follows_from_its_seed_and_differs_between_layers():
