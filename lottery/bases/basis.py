@@ -14,11 +14,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lottery.bases.config import KEPT, SVD, BasisConfig
 from lottery.bases.matrices import dct, haar, hadamard, left_singular_vectors, random_rotation
-from lottery.bases.outputs import output_parameters
 from utils import InputError, RandomStream, generator
 
 LONGEST = 8192  # of a transformed axis, whose matrix has the square of it
@@ -64,7 +63,7 @@ class Basis:
     transforms no axis, is in the canonical basis.
 
     `seed` is what a random one was drawn from. `per_output` names, by the weights of a layer, the parameters with one
-    number for each of its outputs that go where a whole filter is pruned (outputs.py).
+    number for each of its outputs that go where a whole filter is pruned (lottery/channels/outputs.py).
     """
 
     config: BasisConfig
@@ -182,7 +181,7 @@ def basis_in(content: Mapping) -> Basis | None:
     return Basis.from_record(content["basis"], [name for name in names if f"{name}_orig" in state])
 
 
-# --- made for a network -----------------------------------------------------------------------------------------------
+# --- made for weights -----------------------------------------------------------------------------------------------
 
 
 def build_basis(
@@ -213,24 +212,6 @@ def build_basis(
             "network, whose layers have no such axis of more than one place"
         )
     return Basis(config, seed, layers, dict(per_output or {}))
-
-
-def basis_of_network(
-    config: BasisConfig, model: nn.Module, weights: Mapping[str, Tensor], seed: int, images: Tensor
-) -> Basis:
-    """The basis of these prunable `weights` of a network that sees images, (N, H, W, C)."""
-    height, width, channels = images.shape[1:]
-    on_images = layers_on_images(model, (channels, height, width))
-    per_output = output_parameters(model, weights) if config.block == "filter" else {}
-    return build_basis(config, weights, seed, on_images, per_output)
-
-
-def layers_on_images(model: nn.Module, image: tuple[int, int, int]) -> dict[str, tuple[int, int, int]]:
-    """The first layer with weights of a network, if it is a linear one that sees whole images, (C, H, W)."""
-    layers = ((name, each) for name, each in model.named_modules() if isinstance(each, nn.Conv2d | nn.Linear))
-    name, first = next(layers, ("", None))
-    sees_images = isinstance(first, nn.Linear) and first.in_features == image[0] * image[1] * image[2]
-    return {f"{name}.weight": image} if sees_images else {}
 
 
 def _view(

@@ -19,6 +19,7 @@ from torch import fx, nn
 from lottery.channels.operations import (
     ADDED,
     ADDITIONS,
+    FLAT,
     LAST,
     MAP,
     PASSED,
@@ -113,6 +114,7 @@ class GroupFinder:
 
     def __init__(self, operations: ChannelOperations, streams: bool = False):
         self.operations, self.streams = operations, streams
+        self.channels = 0
         self.values: list[fx.Node] = []  # that hold the channels
         self.forms: dict[fx.Node, str] = {}
         self.producers: list[str] = []
@@ -122,6 +124,7 @@ class GroupFinder:
     def group(self, producer: fx.Node) -> ChannelGroup:
         """The channels that a layer outputs; NotDroppable, with the reason, if they form no group."""
         module = self.operations.module(producer)
+        self.channels = len(module.weight)
         self.add(producer, LAST if isinstance(module, nn.Linear) else MAP)
         self.check_producer(producer)
         for value in self.values:  # which grows within the loop
@@ -132,7 +135,7 @@ class GroupFinder:
             raise NotDroppable("nothing reads its channels")
         once = (tuple(dict.fromkeys(each)) for each in (self.producers, self.passed, self.readers))
         producers, passed, readers = once
-        return ChannelGroup(producers, len(module.weight), passed, readers)
+        return ChannelGroup(producers, self.channels, passed, readers)
 
     def add(self, value: fx.Node, form: str) -> None:
         if value not in self.forms:
@@ -160,8 +163,17 @@ class GroupFinder:
             raise NotDroppable("it is depth-wise: its channels are those of the convolution before it")
         if isinstance(module, nn.Conv2d) and module.groups > 1:
             raise NotDroppable(f"it works on {module.groups} groups of channels, which must stay equally large")
-        if len(module.weight) == 1:
+        if self.channels == 1:
             raise NotDroppable("it has one channel only")
+        if len(module.weight) != self.channels:
+            raise NotDroppable(f"its channels are added to those of {node.target}, which has another number of them")
+
+    def check_passed(self, node: fx.Node, form: str) -> None:
+        """NotDroppable for a batch norm over another axis, such as that of tokens."""
+        module = self.operations.module(node)
+        entries = module.out_channels if isinstance(module, nn.Conv2d) else module.num_features
+        if form != FLAT and entries != self.channels:
+            raise NotDroppable(f"{node.target} normalises another axis than that of its channels")
 
     def follow_on(self, value: fx.Node) -> None:
         """Note the layers that read a value, or that it passes, and the values that come out of these."""
@@ -172,6 +184,7 @@ class GroupFinder:
             if role == READER:
                 self.readers.append(user.target)
             if role == PASSED:
+                self.check_passed(user, self.forms[value])
                 self.passed.append(user.target)
             if after is not None:
                 self.add(user, after)

@@ -64,7 +64,7 @@ class ChannelOperations:
         """The role of `user` for the channels in `value`, and the form in which they leave it, None if they do not."""
         if user.op == "output":
             raise NotDroppable("its channels are the network's output")
-        if user.target in ADDITIONS:
+        if user.target in ADDITIONS and not user.kwargs:
             return ADDED, form
         if user.target in CONCATENATIONS:
             raise NotDroppable("its channels are joined with others")

@@ -139,6 +139,11 @@ def load_sliced(path: Path | str) -> nn.Module:
         raise InputError(f"{path} is no sliced network: it has no {sorted(missing)[0]}")
     model = build_model(**content["network"])
     groups = find_all_groups(model)
+    if unknown := content["kept_channels"].keys() - groups.keys():
+        arch = content["network"]["arch"]
+        raise InputError(
+            f"{path} does not fit the network {arch}, which has no channels {sorted(unknown)[0]} to leave out"
+        )
     kept = {
         name: torch.zeros(groups[name].channels, dtype=torch.bool).index_fill_(0, torch.tensor(numbers), True)
         for name, numbers in content["kept_channels"].items()

@@ -32,7 +32,7 @@ def write(ticket: ExportedTicket, config: ConversionConfig) -> None:
     """InputError if the network cannot be built or is no network that ONNX has; RunError if its logits differ."""
     model, images = network(ticket, config), random_images(ticket, config, IMAGES)
     if config.sliced:
-        model = sliced(model, images, config.ticket).network
+        model = sliced(model, ticket, images, config.ticket).network
     content = exported(model, images[:1], config.ticket)
     if find_spec("onnxruntime"):
         compare(model, images, content, config.ticket)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lottery.bases.basis import Basis, basis_of_network
+from lottery.bases.basis import Basis
 from lottery.bases.blocks import units
 from lottery.checkpointing.checkpoint import on_cpu, split_ticket, write
 from lottery.checkpointing.resume import ResumePoint
@@ -20,6 +20,7 @@ from lottery.pruning_at_init.examples import select_examples
 from lottery.pruning_at_init.pruning import PruningInputs, kept_count
 from lottery.terminal import Column, table_lines
 from lottery.tickets.load import LoadedTicket, checksum, load_ticket
+from lottery.tickets.network_basis import basis_of_network
 from lottery.tickets.save import seen_examples, ticket_checkpoint
 from lottery.training.context import ModelAndData, build_model_and_data
 from lottery.training.devices import pick_device

@@ -1,14 +1,15 @@
 """What a search prunes: weights, or their coefficients in another basis; each by itself, or whole rows of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from lottery.bases.basis import Basis, basis_of_network
+from lottery.bases.basis import Basis
 from lottery.bases.blocks import in_whole_rows, row_magnitude, units
 from lottery.bases.config import SVD, BasisConfig
 from lottery.search.config import SearchConfig
-from lottery.tickets.config import TicketConfig
+from lottery.tickets.given_masks import check_pruned_layers
+from lottery.tickets.network_basis import basis_of_network
 from lottery.training.context import TrainingContext
 from pruner import Mask, Scores, Ticket, Weights, count, magnitude, size
 from utils import InputError
@@ -26,7 +27,7 @@ class PrunedUnits:
     def __init__(self, config: SearchConfig, context: TrainingContext, given: Ticket):
         self.config, self.context, self.names = config.basis, context, list(context.dense())
         if given.mask:
-            _check_layers(config.ticket, given.mask, self.names)
+            check_pruned_layers(config.ticket.mask_dir, given.mask, self.names)
             _check_basis(config.basis, given)
         self.known: Basis | None = None
         if given.basis or not (self.config.is_plain or self.config.basis == SVD):
@@ -62,15 +63,6 @@ class PrunedUnits:
             basis = self.on_device if self.known else self._built(weights)  # svd: of the weights as they are
             values = basis.coefficients(weights, mask)
         return row_magnitude(values, mask) if self.config.in_blocks else magnitude(values, mask)
-
-
-def _check_layers(config: TicketConfig, mask: Mask, names: Sequence[str]) -> None:
-    """InputError if the given mask decides about weights that the search leaves alone."""
-    if unknown_layers := [name for name in mask if name not in names]:
-        raise InputError(
-            f"--mask_dir {config.mask_dir} has a mask for {unknown_layers[0]}, which this search does not prune: is "
-            "--prune_classifier or --prune_also missing?"
-        )
 
 
 def _check_basis(config: BasisConfig, ticket: Ticket) -> None:

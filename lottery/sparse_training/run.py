@@ -14,6 +14,7 @@ from lottery.sparse_training.pruning_with_feedback import PruningWithFeedback
 from lottery.sparse_training.schedule import interval_before, update_schedule
 from lottery.sparse_training.scheduled_updates import FixedMask, ScheduledUpdates, mean_kept
 from lottery.terminal import counted
+from lottery.tickets.given_masks import check_pruned_layers
 from lottery.tickets.layer_quotas import DISTRIBUTIONS
 from lottery.tickets.load import LoadedTicket
 from lottery.tickets.ticket_file import check_weight_mask
@@ -38,6 +39,7 @@ class SparseTraining(SingleTraining):
         self.config, self.loaded, self.method = config, loaded, METHODS[config.method]
         if loaded.ticket.basis:
             check_weight_mask(loaded.files.mask, single=True)
+        check_pruned_layers(config.ticket.mask_dir, loaded.ticket.mask, list(context.dense()))
         self.initial = context.fill_missing_masks(loaded.ticket)
         self.steps_per_epoch = steps_per_epoch(len(context.training_indices), context.recipe.batch_size)
         self.steps = context.recipe.epochs * self.steps_per_epoch

@@ -68,3 +68,12 @@ def dense_note(path: Path, whole: Sequence[str]) -> list[str]:
         return [f"{path} has no mask for {whole[0]}, which is prunable: it is kept whole"]
     more = f"{whole[0]} and {len(whole) - 1} more"
     return [f"{path} has no mask for {more} of the prunable layers: they are kept whole"]
+
+
+def check_pruned_layers(path: Path | None, mask: Mask, names: Sequence[str]) -> None:
+    """InputError if the given mask decides about weights that a search leaves alone, which prunes those of `names`."""
+    if others := [name for name in mask if name not in names]:
+        raise InputError(
+            f"--mask_dir {path} has a mask for {others[0]}, which this search does not prune: is --prune_classifier or "
+            "--prune_also missing?"
+        )

@@ -5,11 +5,10 @@ import pytest
 import torch
 
 import pruner
-from lottery.bases.basis import Basis, basis_in, build_basis, layers_on_images, same_basis
+from lottery.bases.basis import Basis, basis_in, build_basis, same_basis
 from lottery.bases.blocks import in_whole_rows, of_rows, row_magnitude, rows
 from lottery.bases.config import BasisConfig
 from lottery.bases.matrices import dct, haar, hadamard, left_singular_vectors, random_rotation
-from tests.helpers import network
 from utils import InputError
 
 SHAPES = {"fc": (6, 10), "conv": (5, 3, 3, 3), "pixels": (4, 24), "volume": (2, 3, 2, 2, 5)}
@@ -111,12 +110,6 @@ def test_only_the_chosen_axes_are_transformed():
     kernel = basis("dct", weights, ("kernel",)).coefficients(weights, weights)
     assert torch.allclose(kernel["conv"], torch.einsum("ij,vw,ocjw->ociv", dct(3), dct(3), weights["conv"]))
     assert torch.equal(kernel["fc"], weights["fc"])
-
-
-def test_the_first_layer_of_a_network_on_images_sees_pixels():
-    assert layers_on_images(network("lenet300"), (1, 8, 8)) == {"fc1.weight": (1, 8, 8)}
-    assert layers_on_images(network("lenet300"), (1, 28, 28)) == {}
-    assert layers_on_images(network("res20s"), (3, 8, 8)) == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -121,7 +121,7 @@ def test_where_nothing_can_be_left_out_nothing_is_written(tickets, tmp_path):
 
 
 def test_another_network_is_not_written(tickets, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "emitting_channels", lambda _, groups, __: {
+    monkeypatch.setattr(module, "emitting_channels", lambda _, groups, *__: {
         group.producer: torch.arange(group.channels) > 100 for group in groups
     })  # fmt: skip
     status, _, err = converted(tickets["lenet300"], tmp_path / "small.pt")

@@ -4,6 +4,7 @@ import copy
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -334,6 +335,17 @@ def test_it_may_begin_with_a_ticket(found, tmp_path):
     assert all((before[name] | ~after[name]).all() for name in after)
     out = run_to(2, main_dst, *flags.replace("0.05", "0.5").split(), "--save_dir", tmp_path / "none")
     assert "--density 0.5 would keep" in out and not (tmp_path / "none").exists()
+
+
+def test_a_mask_of_what_it_leaves_alone_is_refused(tmp_path):
+    np.savez(tmp_path / "mask.npz", **{"fc1.weight": np.arange(300 * 64).reshape(300, 64) % 2,
+                                       "fc3.weight": np.arange(1000).reshape(10, 100) % 2})  # fmt: skip
+    flags = f"--dataset digits --arch lenet300 --epochs 2 --decreasing_lr 1 --mask_dir {tmp_path / 'mask.npz'}"
+    flags = f"{flags} --method gmp --density 0.1"
+    out = run_to(2, main_dst, *flags.split(), "--save_dir", tmp_path / "run")
+    assert "has a mask for fc3.weight, which this search does not prune: is --prune_classifier" in out
+    assert not (tmp_path / "run").exists()
+    run_to(0, main_dst, *flags.split(), "--prune_classifier", "--save_dir", tmp_path / "run")
 
 
 def test_from_initialisation(tmp_path):
