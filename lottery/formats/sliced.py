@@ -47,8 +47,8 @@ def sliced(model: nn.Module, ticket: ExportedTicket, images: Tensor, path: Path)
     losing = {name: channels for name, channels in kept.items() if not channels.all()}
     if not losing:
         raise InputError(
-            f"{path} has no channel or neuron that can be left out: one that is pruned as a whole, emits nothing and can "
-            "be followed to the layers that read it; --block filter and main_channels.py make such tickets"
+            f"{path} has no channel or neuron that can be left out: one that is pruned as a whole, emits nothing and "
+            "can be followed to the layers that read it; --block filter and main_channels.py make such tickets"
         )
     small = slice_network(model, [groups[name] for name in losing], losing)
     try:
