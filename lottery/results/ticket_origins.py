@@ -39,13 +39,17 @@ def prunings(run: Run | StabilityRun) -> int | None:
     return found_ticket(run).get("prunings")
 
 
-def density_at_init(run: Run | StabilityRun) -> float | None:
-    """The density of a ticket that was pruned at initialization, in whatever network; None for any other ticket.
+def found_density(run: Run | StabilityRun) -> float | None:
+    """The density of a ticket whose script prunes to one, main_init.py or main_dst.py, in whatever network; None for a
+    ticket found by prunings.
 
     Rounded to three digits, since the same fraction of the weights of two networks is not quite the same number.
     """
     settings = found_ticket(run).get("settings") or {}
-    return float(f"{settings['kept'] / settings['prunable']:.3g}") if settings.get("script") == Script.INIT else None
+    script = settings.get("script")
+    if script == Script.INIT:
+        return float(f"{settings['kept'] / settings['prunable']:.3g}")
+    return float(f"{settings['density']:.3g}") if script == Script.DST else None
 
 
 def found_ticket(run: Run | StabilityRun) -> Mapping:

@@ -83,8 +83,8 @@ def training_jobs(
 
 def retrain_controls(content: Mapping, method: str, prunings: int | None) -> list[str]:
     """The controls that [retrain] asks for of a method's ticket after so many prunings."""
-    part = content["retrain"]
-    wanted = part.get("control_prunings", trained_tickets(content["methods"][method], content))
+    part, trained = content["retrain"], trained_tickets(content["methods"][method], content)
+    wanted = [each for each in part.get("control_prunings", trained) if each in trained]
     if method not in part.get("control_methods", [method]) or (prunings is not None and prunings not in wanted):
         return []
     return ticket_controls(part.get("controls", []), is_first=prunings is None or prunings == wanted[0])

@@ -9,6 +9,7 @@ from typing import Protocol
 
 LOOK_INTERVAL = 30.0  # seconds between two questions to SLURM, whose controller serves all users
 ABSENCE = 60.0  # seconds for which a job must be missing, since shared disks show its result later
+GOES_ON = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "REQUEUED", "RESIZING", "COMPLETING")  # states in sacct
 
 
 class Queue(Protocol):
@@ -29,11 +30,12 @@ class Queue(Protocol):
 
 class SlurmQueue:
     """The jobs of this user in SLURM, by `squeue`, which needs no accounting; where that fails, the last answer holds,
-    and every job counts as queued while there is none."""
+    and every job counts as queued while there is none. A job is over when an answer lacks it that was given `ABSENCE`
+    after it was first found missing: one that was submitted meanwhile is in that answer."""
 
     def __init__(self) -> None:
         self.numbers: set[str] | None = None
-        self.asked = float("-inf")
+        self.asked = self.answered = float("-inf")
         self.missed: dict[str, float] = {}  # when a job was first missing
 
     def holds(self, number: str) -> bool:
@@ -44,15 +46,22 @@ class SlurmQueue:
         if self.holds(number):
             self.missed.pop(number, None)
             return False
-        now = time.monotonic()
-        return now - self.missed.setdefault(number, now) >= ABSENCE
+        missing_since = self.missed.setdefault(number, time.monotonic())
+        if self.answered - missing_since < ABSENCE:
+            return False
+        if self.last_state(number).startswith(GOES_ON):
+            del self.missed[number]
+            return False
+        return True
 
     def look(self) -> None:
         """Ask SLURM, unless it has just been asked."""
         if time.monotonic() - self.asked < LOOK_INTERVAL:
             return
         answer = answer_of(["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%A"])
-        self.numbers, self.asked = self.numbers if answer is None else set(answer.split()), time.monotonic()
+        self.asked = time.monotonic()
+        if answer is not None:
+            self.numbers, self.answered = set(answer.split()), self.asked
 
     def last_state(self, number: str) -> str:
         answer = answer_of(["sacct", "-X", "-n", "-P", "-o", "State", "-j", number])

@@ -38,6 +38,7 @@ from lottery.study.jobs import Study
 from lottery.study.planning import plan_jobs, trained_tickets
 from utils import InputError, read_toml
 
+NO_FOLDERS = ("", ".", "..", "report")  # of a method
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic", "stability")
 METHOD_SCRIPTS = (*SEARCHES, Script.DST, Script.GREEDY, Script.CHANNELS, Script.INIT)
 # Flags that say the rounds of a search, and those that they are given instead of.
@@ -52,8 +53,16 @@ def read_study(path: Path, save_dir: Path | None = None) -> Study:
     """The study in a file; InputError unless it is one."""
     content = read_toml(path)
     check_parts(path, content)
-    folder = save_dir or expand_home(content.get("save_dir", f"runs/{path.stem}"))
+    folder = save_dir or expand_home(given_save_dir(path, content))
     return Study(folder, tuple(plan_jobs(content, folder)))
+
+
+def given_save_dir(path: Path, content: Mapping) -> str:
+    """Where the study says that its runs go, or runs/NAME; InputError for what is no path."""
+    found = content.get("save_dir", f"runs/{path.stem}")
+    if not isinstance(found, str) or not found:
+        raise InputError(f"{path}: save_dir must be a path in quotation marks, got {found!r}")
+    return found
 
 
 def check_parts(path: Path, content: Mapping) -> None:
@@ -170,7 +179,7 @@ def check_elastic(path: Path, content: Mapping) -> None:
     if not any_trained(content["methods"].values(), content):
         raise InputError(f"{path}: [elastic] transfers the tickets of prunings in [retrain], which has none")
     right = isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
-    if not right or not all(pair[0] != pair[1] and set(pair) <= set(archs) for pair in pairs):
+    if not right or not all(pair[0] != pair[1] and all(each in archs for each in pair) for pair in pairs):
         raise InputError(
             f"{path}: pairs must be a list of two different networks each of arch in [grid], got {pairs!r}"
         )
@@ -201,6 +210,11 @@ def check_methods(path: Path, methods: Mapping) -> None:
             known = f"one of {', '.join(leading)}" if leading else f"a method of {Script.PRAC_IMP}, but there is none"
             raise InputError(f"{path}: method {name} can be like {known}, got {other!r}")
     folders = [directory_name(name) for name in methods]
+    if unusable := [name for name, folder in zip(methods, folders, strict=True) if folder in NO_FOLDERS]:
+        raise InputError(
+            f"{path}: a method's runs lie in a directory of its name, of letters from a to z, digits, dots and dashes, "
+            f"which {unusable[0]!r} does not give; reports are in report"
+        )
     if "dense" in folders or len(set(folders)) < len(folders):
         raise InputError(f"{path}: methods need different names, and none may be dense: {', '.join(methods)}")
 

@@ -1,8 +1,12 @@
 """The table of elastic tickets, controls and tickets trained by a rule, by hand."""
 
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
+from lottery.reports.comparison.accuracy import accuracy_points
 from lottery.reports.comparison.methods import group_by_task
 from tests.helpers import IMP, SNIP, control, deep, elastic_ticket, init_ticket, logged, made, retrained, seeds
+from tests.reports.test_sparse_training import DST, ticket
+
+RIGL = DST | {"method": "rigl", "distribution": "erk", "drop": None}
 
 
 def test_the_table_of_elastic_tickets_and_controls_by_hand():
@@ -55,3 +59,39 @@ def test_tickets_pruned_at_init_their_controls_and_elastic_ones_by_density():
         ["SNIP, re-initialised", None, "80.00 at 25.00 % (1)", None],
         ["SNIP of flat, elastic (append)", None, None, "70.00 at 28.00 % (1)"],
     ]
+
+
+def test_tickets_of_sparse_trainings_and_their_controls_by_density():
+    found = {density: RIGL | {"density": density} for density in (0.25, 0.5)}
+    runs = [ticket(settings, 90 + 10 * density, density) for density, settings in found.items()]
+    controls = [ticket(settings, 80 + 10 * density, density) for density, settings in found.items()]
+    for each in controls:
+        each.settings = each.settings | {"control": "random_mask"}
+    _, _, table, *_ = altered_ticket_parts(logged(group_by_task, runs + controls)[0], 0.5)
+    assert [row[2] for row in table.rows[1:]] == [
+        "95.00 at 50.00 % (1)", "85.00 at 50.00 % (1)", "92.50 at 25.00 % (1)", "82.50 at 25.00 % (1)"]  # fmt: skip
+
+
+def test_elastic_tickets_of_sparse_trainings_are_not_averaged_over_densities():
+    far = [elastic_ticket(IMP, 0.28, 70.0, k=None), elastic_ticket(IMP, 0.55, 73.0, k=None)]
+    for each, density in zip(far, (0.25, 0.5), strict=True):
+        each.summary["ticket"]["source"]["settings"] = RIGL | {"density": density, "seed": 0, "arch": "flat"}
+    (task,), _ = logged(group_by_task, far)
+    (method,) = task.methods
+    assert [(point.density, point.values) for point in accuracy_points(method)] == [(0.55, {0: 73}), (0.28, {0: 70})]
+
+
+def test_tickets_of_whole_filters_are_one_point_for_all_seeds():
+    """Filters of several sizes: each seed has a density of its own after as many prunings."""
+    search, runs = IMP | {"block": "filter"}, []
+    for seed, density in enumerate((0.24, 0.26)):
+        runs.append(retrained(search, 2, 90 + seed, seed, seed))
+        runs[-1].rounds = [row | {"density": density} for row in runs[-1].rounds]
+        runs.append(retrained(search, 2, 80 + seed, seed, seed))
+        runs[-1].rounds = [row | {"density": density} for row in runs[-1].rounds]
+        runs[-1].settings = runs[-1].settings | {"control": "random_mask"}
+    (task,), _ = logged(group_by_task, runs)
+    own = accuracy_points(next(method for method in task.methods if not method.base))
+    assert [(point.density, point.values, point.prunings) for point in own] == [(0.25, {0: 90, 1: 91}, 2)]
+    _, _, table, *_ = altered_ticket_parts([task], 0.5)
+    assert [row[2] for row in table.rows[1:]] == ["90.50 ± 0.71 at 25.00 % (2)", "80.50 ± 0.71 at 25.00 % (2)"]

@@ -275,10 +275,47 @@ def test_a_queue_that_does_not_answer_holds_every_job(monkeypatch, quickly):
     answers = iter([None, "1001\n1002\n", None, "1002\n", "1002\n", "1002\n"])
     monkeypatch.setattr(queues, "answer_of", lambda command: next(answers))
     monkeypatch.setattr(queues, "LOOK_INTERVAL", 0)
-    monkeypatch.setattr(queues, "ABSENCE", 0)
     queue = queues.SlurmQueue()
     assert [queue.holds(number) for number in ("9", "1001", "1001", "1001", "1002")] == [True, True, True, False, True]
-    assert queue.is_over("1001")
+
+
+class Slurm:
+    """A queue whose clock, answers of squeue and states in sacct are set."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.queued, self.states = 0.0, "", {}
+        monkeypatch.setattr(queues.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(queues, "answer_of", self.answer)
+        self.queue = queues.SlurmQueue()
+
+    def answer(self, command):
+        return self.queued if command[0] == "squeue" else self.states.get(command[-1])
+
+    def is_over(self, number, now, queued):
+        self.now, self.queued = now, queued
+        return self.queue.is_over(number)
+
+
+def test_a_job_is_over_once_an_answer_lacks_it_a_while_after_it_was_first_missing(monkeypatch):
+    slurm = Slurm(monkeypatch)
+    answers = [(0, "1000\n"), (40, ""), (80, ""), (99, ""), (125, "")]
+    assert [slurm.is_over("1000", now, queued) for now, queued in answers] == [False] * 4 + [True]
+
+
+def test_a_job_that_was_submitted_after_the_last_answer_is_not_over(monkeypatch):
+    slurm = Slurm(monkeypatch)
+    assert not slurm.is_over("1000", 0, "1000\n")
+    assert not any(slurm.is_over("1001", now, None) for now in range(5, 600, 5)), "squeue does not answer"
+    assert not slurm.is_over("1001", 640, "1000\n1001\n")
+    assert not any(slurm.is_over("1001", now, None) for now in range(650, 900, 5))
+
+
+def test_a_job_that_still_runs_by_the_accounts_is_not_over(monkeypatch):
+    slurm = Slurm(monkeypatch)
+    slurm.states["1000"] = "RUNNING\n"
+    assert not any(slurm.is_over("1000", now, "") for now in range(0, 600, 5))
+    slurm.states["1000"] = "CANCELLED by 1\n"
+    assert any(slurm.is_over("1000", now, "") for now in range(600, 800, 5))
 
 
 def test_a_line_of_the_record_that_was_torn_is_passed_over(quick, tmp_path):

@@ -109,6 +109,16 @@ def test_controls_of_some_tickets_only(written):
     assert {"IMP_ticket_1", "random_pruning_ticket_1", "random_pruning_ticket_2"} <= set(names)
 
 
+def test_the_maskless_control_is_trained_with_the_first_ticket_that_a_method_has(written):
+    controlled = 'prunings = [1, 2]\ncontrols = ["reinit", "dense"]\ncontrol_prunings = [1, 2]'
+    own = ("[methods.IMP]\n", "[methods.IMP]\nprunings = [2]\n")
+    found = read_study(written(QUICK, ("prunings = [1, 2]", controlled), own))
+    names = [job.save_dir.name for job in found.jobs if job.save_dir.parent.name == "seed_0"]
+    altered = [name for name in names if name.endswith(("_reinit", "_dense"))]
+    assert {"IMP_ticket_2_reinit", "IMP_ticket_2_dense", "random_pruning_ticket_1_dense"} <= set(altered)
+    assert "random_pruning_ticket_2_dense" not in altered and "IMP_ticket_1" not in names
+
+
 def test_rules_train_what_a_ticket_was_pruned_from(written, tmp_path):
     """The checkpoint of the round before has the weights. Rules take the place of --rewind_lr."""
     changes = ("prunings = [1, 2]", 'prunings = [2]\nrewind_lr = true\nrules = ["lr_rewinding", "fine_tuning"]')

@@ -7,6 +7,7 @@ from lottery.study.job_checks import check_jobs
 from lottery.study.study_file import read_study
 from tests.helpers import check_refusal
 from tests.study.samples import AT_ONCE, ELASTIC, QUICK
+from utils import InputError
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,8 @@ def test_what_no_rule_can_train_is_one_sentence(written, tmp_path, capsys, old, 
         ("[elastic]", "[elastic]\npairs = [['mlp2', 'mlp2']]", "two different networks each of arch"),
         ("[elastic]", "[elastic]\npairs = ['mlp2', 'mlp3']", "two different networks each of arch"),
         ("[elastic]", "[elastic]\npairs = 3", "two different networks each of arch"),
+        ("[elastic]", "[elastic]\npairs = [[['mlp2'], 'mlp3']]", "two different networks each of arch"),
+        ("[elastic]", "[elastic]\npairs = [[{a = 1}, 'mlp3']]", "two different networks each of arch"),
         ("[elastic]", "[elastic]\ncontrols = 'reinit'", "controls must be a list"),
         (
             "[elastic]",
@@ -145,3 +148,17 @@ def test_densities_without_the_rounds_of_all_searches_are_planned(written, tmp_p
 )
 def test_prunings_of_a_method_are_of_a_search_whose_tickets_are_trained(written, tmp_path, capsys, old, new, message):
     check_refusal(written(QUICK, (old, new)), tmp_path / "runs", message, capsys)
+
+
+@pytest.mark.parametrize("name", ["彩票", "..", ".", "report", "/"])
+def test_a_name_that_gives_no_directory_of_its_own_is_refused(written, tmp_path, name, capsys):
+    file = written(QUICK, ("[methods.IMP]", f'[methods."{name}"]'))
+    check_refusal(file, tmp_path / "runs", "lie in a directory of its name", capsys)
+
+
+@pytest.mark.parametrize("save_dir", ["3", "true", "['a']", "''"])
+def test_a_save_dir_that_is_no_path_is_refused(tmp_path, save_dir):
+    file = tmp_path / "study.toml"
+    file.write_text(f"save_dir = {save_dir}\n[methods.IMP]\nscript = 'main_imp.py'\n")
+    with pytest.raises(InputError, match="save_dir must be a path in quotation marks"):
+        read_study(file)

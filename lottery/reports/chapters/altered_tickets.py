@@ -74,13 +74,13 @@ def ticket_rows(curves: Curves) -> Rows:
 
 
 def pruning_stage(point: Point) -> tuple[int | None, float | None]:
-    """How far tickets were pruned in their source network: prunings, or density if pruned at initialization."""
-    return point.prunings, point.density_at_init
+    """How far tickets were pruned in their source network: prunings, or the density that was asked for."""
+    return point.prunings, point.found_density
 
 
 def _row(curve: Curve, point: Point) -> Row:
     method = curve.method
-    base, prunings, sparser = method.base or method.search, point.prunings or 0, -(point.density_at_init or 0)
+    base, prunings, sparser = method.base or method.search, point.prunings or 0, -(point.found_density or 0)
     return Row(prunings, sparser, method.is_elastic, base, method.base is not None, method.name)
 
 

@@ -18,11 +18,11 @@ PLAIN, ELASTIC, CONTROL = line_style(0), line_style(1), line_style(2)
 
 
 class Row(NamedTuple):
-    """A kind of ticket. Rows sort by these fields: by prunings, or from dense to sparse for tickets pruned at
-    initialization; elastic tickets last, and each control after what it is a control of."""
+    """A kind of ticket. Rows sort by these fields: by prunings, or from dense to sparse for tickets of one pruning;
+    elastic tickets last, and each control after what it is a control of."""
 
     prunings: int
-    sparser: float  # minus the density, of tickets pruned at initialization
+    sparser: float  # minus the density, of tickets pruned to one
     is_elastic: bool
     base: str
     is_control: bool

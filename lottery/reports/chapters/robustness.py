@@ -4,11 +4,10 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from lottery.reports.comparison.accuracy import rounded
+from lottery.reports.comparison.accuracy import ticket_stage
 from lottery.reports.comparison.methods import DENSE, SEARCH, Method, Task
 from lottery.reports.comparison.statistics import spread
 from lottery.reports.document import Column, Paragraph, Part, Table
-from lottery.results.ticket_origins import density_at_init, prunings
 
 KINDS = {SEARCH: "search", DENSE: "dense"}  # all others: retrained
 EXPLAINED = (
@@ -32,15 +31,12 @@ def robustness_parts(task: Task) -> list[Part]:
 
 
 def robustness_rows(method: Method) -> Iterator[list]:
-    """From dense to sparse. Elastic tickets are grouped by the tickets they were made of, since each seed has a density
-    of its own."""
+    """From dense to sparse; tickets of several seeds are grouped as `ticket_stage` has them."""
     together: dict[tuple, list[Mapping]] = defaultdict(list)
     for run in method.runs:
         for record in run.robustness:
             for row in record["rounds"]:
-                source = prunings(run), density_at_init(run)
-                ticket = source if method.is_elastic else rounded(row["density"])
-                together[ticket, attack_text(record["attack"], row["examples"])].append(row)
+                together[ticket_stage(method, run, row), attack_text(record["attack"], row["examples"])].append(row)
     for (_, attack), found in sorted(together.items(), key=lambda item: (item[0][1], -item[1][0]["density"])):
         density = statistics.fmean(row["density"] for row in found)
         measured = [value for name in NAMES for value in spread(row[name] for row in found)]

@@ -3,13 +3,14 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lottery.bases.config import SINGLE
 from lottery.reports.comparison.grouping import differing
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Method, Task
 from lottery.reports.comparison.statistics import Interval, holds, last_before_failure, paired, spread
-from lottery.results.ticket_origins import density_at_init, prunings, search_seed
+from lottery.results.ticket_origins import found_density, prunings, search_seed
 from lottery.results.ticket_runs import Run
 from lottery.tickets.controls import is_maskless
 
@@ -28,7 +29,7 @@ class Point:
     density: float
     values: Seeds
     prunings: int | None = None  # of retrained tickets, in the network they were found in
-    density_at_init: float | None = None  # of tickets pruned at initialization, in the network they were found in
+    found_density: float | None = None  # of tickets that were pruned to one density, in their network
     imp_density: float | None = None
     against_dense: Interval | None = None
     against_imp: Interval | None = None
@@ -136,16 +137,29 @@ def last_supported(differences: Sequence[tuple[float, Interval | None]], margin:
 def accuracy_points(method: Method) -> list[Point]:
     """The method's densities from dense to sparse, with the accuracy of each seed; several of one seed are averaged.
 
-    Elastic tickets are grouped by the tickets they were made of, since each seed has a density of its own.
+    Where each seed has a density of its own, tickets are grouped by how far they were pruned.
     """
     together: dict[float | tuple, list[tuple[Run, dict]]] = defaultdict(list)
     for run in method.runs:
         for row in run.rounds:
             if row["test"] is not None:
-                source = prunings(run), density_at_init(run)
-                together[source if method.is_elastic else rounded(row["density"])].append((run, row))
+                together[ticket_stage(method, run, row)].append((run, row))
     points = [_point(found, pairing_seeds(method)) for found in together.values()]
     return sorted(points, key=lambda point: -point.density)
+
+
+def ticket_stage(method: Method, run: Run, row: Mapping) -> float | tuple:
+    """What tickets of several seeds have in common that belong together: their density, or how far they, or those that
+    elastic ones were made of, were pruned."""
+    if not has_own_densities(method):
+        return rounded(row["density"])
+    return (row["round"], None) if run.is_search else (prunings(run), found_density(run))
+
+
+def has_own_densities(method: Method) -> bool:
+    """Whether the densities of its tickets differ a little from seed to seed: of elastic tickets, and where whole
+    blocks are pruned, which are of several sizes."""
+    return method.is_elastic or method.search_settings.get("block", SINGLE) != SINGLE
 
 
 def _point(found: Sequence[tuple[Run, dict]], seeds: dict[int, int | str]) -> Point:
@@ -154,7 +168,7 @@ def _point(found: Sequence[tuple[Run, dict]], seeds: dict[int, int | str]) -> Po
         tests[seeds[id(run)]].append(row["test"])
     density = rounded(statistics.fmean(row["density"] for _, row in found))
     values = {seed: statistics.fmean(accuracies) for seed, accuracies in sorted(tests.items(), key=str)}
-    return Point(density, values, prunings(found[0][0]), density_at_init(found[0][0]))
+    return Point(density, values, prunings(found[0][0]), found_density(found[0][0]))
 
 
 def rounded(density: float) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from lottery.bases.config import SINGLE
 from lottery.checkpointing.script_names import Script
 from lottery.pruning_at_init.criteria import CRITERIA
 from lottery.reports.comparison.methods import TICKETS, Method
@@ -25,6 +26,8 @@ from lottery.training.costs import (
     training_flops,
 )
 from lottery.training.recipe import steps_per_epoch
+from pruner import density
+from utils import InputError
 
 
 def evaluation_flops(run: Run, row: Mapping) -> float | None:
@@ -132,8 +135,18 @@ class SearchCosts:
         last, kept = rounds[-1]["density"], rounds[-1]["kept"]
         if self.run.script == Script.DST:  # the mask that it trained under in the end is its ticket's
             return last
+        if self.run.settings.get("block", SINGLE) != SINGLE and (found := mask_density(self.run, k)):
+            return found  # rates count blocks, not weights
         plan = PruningPlan.from_settings(self.run.settings, RATE)
         return last * plan.kept_next(k - 1, kept, round(kept / last)) / kept
+
+
+def mask_density(run: Run, k: int) -> float | None:
+    """Of the ticket after k prunings, from its file; None where that is not there any more."""
+    try:
+        return density(run.mask(k))
+    except InputError:
+        return None
 
 
 def training_row(run: Run) -> Mapping:

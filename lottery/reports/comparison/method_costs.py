@@ -25,7 +25,8 @@ class MethodCost:
 
     @property
     def density(self) -> float:
-        return self.by_seed[0].density
+        """The mean over seeds, which differ where whole blocks are pruned."""
+        return rounded(statistics.fmean(cost.density for cost in self.by_seed))
 
     def mean(self, value: Callable[[TicketCost], float | None]) -> float | None:
         """The mean over seeds; None if one of them did not record it."""

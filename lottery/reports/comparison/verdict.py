@@ -8,7 +8,7 @@ or above minus a margin if it says "as good as". There is no verdict from fewer 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lottery.reports.comparison.accuracy import Curve, Point, has_training_seeds, rounded
+from lottery.reports.comparison.accuracy import Curve, Point, has_own_densities, has_training_seeds, rounded
 from lottery.reports.comparison.set_controls import SET_CONTROLS
 from lottery.reports.comparison.statistics import Interval, holds, paired
 from lottery.tickets.controls import is_maskless
@@ -119,6 +119,6 @@ def paired_differences(curve: Curve, reference: Curve) -> Differences:
 
 
 def _pairing_key(curve: Curve, point: Point) -> tuple | float:
-    """What a ticket and its control share: their density; for elastic tickets, where each seed has a density of its
-    own, how far their source was pruned."""
-    return (point.prunings, point.density_at_init) if curve.method.is_elastic else rounded(point.density)
+    """What a ticket and its control share: their density; where each seed has a density of its own, how far they, or
+    those that they were made of, were pruned."""
+    return (point.prunings, point.found_density) if has_own_densities(curve.method) else rounded(point.density)
