@@ -117,6 +117,11 @@ def size(mask: Mask) -> int:
     return sum(layer.numel() for layer in mask.values())
 
 
+def whole(mask: Mask) -> Mask:
+    """The mask that drops nothing of what this one decides about."""
+    return {name: torch.ones_like(layer) for name, layer in mask.items()}
+
+
 def density(mask: Mask) -> float:
     """Share of the prunable weights that are kept; sparsity is 1 - density."""
     return count(mask) / size(mask)

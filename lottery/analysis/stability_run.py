@@ -71,9 +71,8 @@ class StabilityRun:
     def run(self) -> None:
         """Begin or resume, train what is not yet trained, measure what is not yet measured. InputError, before anything
         is trained, where a directory holds another run."""
-        inputs = [self.config.ticket.init_dir, self.config.ticket.mask_dir]
         directories = [RunDirectory(copy.training.run.save_dir) for copy in self.copy_configs]
-        with open_run(self.run_config, self.settings, inputs, copies=directories) as resume_point:
+        with open_run(self.run_config, self.settings, self.config.ticket.files, copies=directories) as resume_point:
             if not resume_point.saved:
                 ranks.from_first(lambda: check_unused(directories))
             steps = len(self.copy_configs) * self.context.schedule_steps

@@ -69,14 +69,15 @@ def foreign_files(folder: Path) -> list[Path]:
 
 
 def is_worth_keeping(directory: RunDirectory) -> bool:
-    """Whether deleting this run would lose work: it has a checkpoint with progress, or records without a checkpoint.
+    """Whether deleting this run would lose work: it has a checkpoint with progress, or records, networks or weights
+    without a checkpoint.
 
     A second --overwrite soon after the first must not replace the backup of a finished run by one that has done
     nothing.
     """
     files = directory.checkpoints()
     if not files:
-        return directory.summary.exists()
+        return any(file.suffix in (".json", ".tar", ".pt") for file in directory.files())
     return len(files) > 1 or not _has_only_begun(files[0])
 
 

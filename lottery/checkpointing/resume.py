@@ -1,8 +1,7 @@
 """Decide whether a run starts afresh or resumes, and refuse what a command may not resume or overwrite."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -152,7 +151,7 @@ def prepare_directory(
         for each in (directory, *copies):
             for file in each.files():
                 file.unlink()
-            shutil.rmtree(each.tensorboard, ignore_errors=True)
+            remove_events(each.tensorboard)
     if resume_point.clear:
         overwrite_flag.mark_done()
     if resume_point.elsewhere:
@@ -162,6 +161,14 @@ def prepare_directory(
             write(directory.best(round), read(best))
         write(directory.checkpoint(round), resume_point.saved)
     return resume_point
+
+
+def remove_events(tensorboard: Path) -> None:
+    """Delete TensorBoard's files of a run, and their directory if it holds nothing else."""
+    for file in tensorboard.glob("events.out.tfevents.*"):
+        file.unlink()
+    with suppress(OSError):
+        tensorboard.rmdir()
 
 
 def _check_own(source: Path, settings: Mapping) -> dict:

@@ -19,7 +19,10 @@ OTHERWISE = {
 def with_retraining(args: Namespace, parser: Parser) -> Namespace:
     """The flags of a script that finds tickets, with the words that train one under its data, network and recipe."""
     kept = train.parser().flag_names - OTHERWISE
-    return Namespace(**vars(args), retraining=("python", train_script(), *words_of(kept, args.command_line, parser)))
+    if whole := getattr(args, "vanilla_epochs", None):
+        kept -= {"epochs"}
+    words = words_of(kept, args.command_line, parser) + (["--epochs", str(whole)] if whole else [])
+    return Namespace(**vars(args), retraining=("python", train_script(), *words))
 
 
 def train_script() -> str:

@@ -12,7 +12,7 @@ from lottery.tickets.load import LoadedTicket, TicketFiles, check_step, load_tic
 from lottery.training.context import TrainingContext
 from lottery.training.single_training import SingleTraining
 from lottery.training.training_run import TrainingRun
-from pruner import Ticket
+from pruner import Mask, Ticket, whole
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class TicketTraining(SingleTraining):
             run,
             run_settings(run.script, config, contents=contents),
             about,
-            inputs=[ticket.init_dir, ticket.mask_dir],
+            inputs=ticket.files,
         )
 
     def notes(self) -> list[str]:
@@ -81,6 +81,10 @@ class TicketTraining(SingleTraining):
     @property
     def planned_steps(self) -> int:
         return super().planned_steps - self.found.first_step
+
+    @property
+    def dense_mask(self) -> Mask:
+        return whole(self.found.ticket.mask) or super().dense_mask
 
     def begin(self) -> TrainingRun:
         ticket = self.context.fill_missing_masks(self.found.ticket)

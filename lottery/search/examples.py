@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from lottery.search.config import SearchConfig
+from lottery.search.schedule import Schedule
 from lottery.tickets.prac_set_files import check_sets, read_sets, set_notes
 from lottery.training.checkpointer import best_weights
 from lottery.training.context import TrainingContext
@@ -78,6 +80,9 @@ class ExampleSelection(Protocol):
     def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
         """The sorted set of round k + 1, and entries for the round's summary."""
 
+    def set_to_begin(self, k: int, saved: Tensor) -> Tensor:
+        """The set of round k, which is to begin, where a checkpoint holds `saved` as that."""
+
     def describe(self) -> str:
         """The flags that made the sets, and which of them would make larger ones, for an error message."""
 
@@ -101,7 +106,13 @@ class FixedSets:
     def observe(self, indices: Tensor, right: Tensor) -> None: ...
 
     def next(self, end: RoundEnd) -> tuple[Tensor, dict]:
-        return self.sets[min(end.k + 1, len(self.sets) - 1)], {}
+        return self.set_of(end.k + 1), {}
+
+    def set_of(self, k: int) -> Tensor:
+        return self.sets[min(k, len(self.sets) - 1)]
+
+    def set_to_begin(self, k: int, saved: Tensor) -> Tensor:
+        return self.set_of(k)
 
     def describe(self) -> str:
         return "given"
@@ -110,6 +121,17 @@ class FixedSets:
         return {}
 
     def load_state_dict(self, state: dict) -> None: ...
+
+
+def take_set_to_begin_(saved: dict, examples: ExampleSelection, schedule: Schedule) -> None:
+    """In a checkpoint of a round that is to begin, take the set that is known for it now, and where the round then
+    begins: a search that is given more rounds than before may have a set that it did not read then."""
+    k, before = saved["state"], saved["sequence"]
+    if saved["history"]:
+        return
+    found = examples.set_to_begin(k, before).to(before.device, before.dtype)
+    if not torch.equal(found, before):
+        saved |= {"sequence": found, "first_step": schedule.round(k, len(found))[1]}
 
 
 def given_sets(config: SearchConfig, context: TrainingContext) -> FixedSets:

@@ -26,7 +26,7 @@ from lottery.checkpointing.resume import ResumePoint, open_run
 from lottery.search import log
 from lottery.search.config import SearchConfig
 from lottery.search.early_stop import EarlyStop
-from lottery.search.examples import ExampleSelection, round_end
+from lottery.search.examples import ExampleSelection, round_end, take_set_to_begin_
 from lottery.search.pruned_units import PrunedUnits
 from lottery.search.pruning_plan import PruningPlan, pruned
 from lottery.search.reference_run import ReferenceRun
@@ -118,8 +118,7 @@ class ImpSearch:
     @property
     def inputs(self) -> list[Path | None]:
         """The files and directories that the search reads."""
-        ticket = self.config.ticket
-        return [self.config.prac_set, ticket.init_dir, ticket.mask_dir, self.reference.path if self.reference else None]
+        return [*self.config.ticket.files, self.config.prac_set, self.reference.path if self.reference else None]
 
     # --- the rounds ---------------------------------------------------------------------------------------------------
 
@@ -282,6 +281,7 @@ class ImpSearch:
     def resume(self, resume_point: ResumePoint) -> None:
         """The search as it was saved."""
         saved = resume_point.saved
+        take_set_to_begin_(saved, self.examples, self.schedule)
         self.rounds, self.rewound = saved["rounds"], saved["init_weight"]
         recipe, _ = self.schedule.round(saved["state"], len(saved["sequence"]))
         self.training = self.checkpointer.resume(resume_point, recipe, self.rounds)

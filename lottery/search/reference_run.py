@@ -24,6 +24,8 @@ RECIPE = tuple(
     "lr momentum weight_decay no_augmentation rate densities pattern between random_prune prune_classifier seed".split()
 )
 RECIPE += ("arch", "stem", "network", "optimizer", "nesterov", "label_smoothing", "augmentation")
+RECIPE += ("precision", "normalization", "image_size", "prune_also", "new_classifier", "shards")
+RECIPE += ("ticket checksum", "weights checksum")
 RECIPE += ("batch_selection", "selection_rate", "selection_until", "basis", "basis_axes", "block")
 STEP_SIZE = ("batch_size",)
 # Settings that made the sets of a run and ended its rounds: a control records those of the run.

@@ -25,7 +25,7 @@ from lottery.training.recipe import steps_per_epoch
 from lottery.training.single_training import SingleTraining
 from lottery.training.tables import retraining_lines
 from lottery.training.training_run import TrainingRun, summary, train_epochs
-from pruner import Mask, Ticket, Weights, count, density, size
+from pruner import Mask, Ticket, Weights, count, density, size, whole
 from utils import InputError
 
 
@@ -57,7 +57,7 @@ class SparseTraining(SingleTraining):
             run,
             run_settings(run.script, config, contents=contents),
             run.about(config.training.data.data) | {"ticket": loaded.origin},
-            inputs=[config.ticket.init_dir, config.ticket.mask_dir],
+            inputs=config.ticket.files,
         )
 
     def check(self) -> None:
@@ -93,6 +93,10 @@ class SparseTraining(SingleTraining):
         self.updates.begin_(self.context.step)
         ticket = Ticket(self.initial.mask, self.rewound or {}, self.rewinding_step)
         return TrainingRun(ticket, self.context.training_indices, self.context.recipe)
+
+    @property
+    def dense_mask(self) -> Mask:
+        return whole(self.initial.mask)
 
     def resume(self, resume_point: ResumePoint) -> TrainingRun:
         self.rewound = resume_point.saved["init_weight"]

@@ -20,5 +20,10 @@ class TicketConfig:
     weights: Annotated[Path | None, NOT_RECORDED] = None  # pre-trained, instead of drawn; recorded by their checksum
 
     @property
+    def files(self) -> list[Path | None]:
+        """The files that are read."""
+        return [self.init_dir, self.mask_dir, self.weights]
+
+    @property
     def given(self) -> bool:
         return bool(self.init_dir or self.mask_dir)

@@ -201,7 +201,6 @@ def _shuffled(layer: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def _whole(mask: Mask) -> Mask:
-    """The mask that drops nothing of what this one decides about."""
-    import torch
+    from pruner import whole
 
-    return {name: torch.ones_like(layer) for name, layer in mask.items()}
+    return whole(mask)

@@ -127,6 +127,8 @@ def check_step(step: int | None, steps: int, asked: str = "--rewind_lr") -> None
             f"{asked}: --init_dir does not say after how many optimiser steps its weights stand; a checkpoint that "
             "a pruning script of this suite made with --prune_type lt or rewind_lt does"
         )
+    if not isinstance(step, int) or step < 0:
+        raise InputError(f"{asked}: --init_dir says that its weights stand after step {step!r}, which is none")
     if step >= steps:
         raise InputError(
             f"{asked} would begin after step {step}, where the ticket stands; this training has only {steps} "

@@ -55,7 +55,7 @@ def _read_set(path: Path) -> GivenSet:
     content = read(path)
     if "sequence" not in content:
         raise InputError(f"--prac_set {path} holds no PrAC set: give a .npy file or a checkpoint of main_PrAC_imp.py")
-    settings = content.get("settings", {})
+    settings = content.get("settings") or {}
     return GivenSet(path, np.sort(read_sequence(content, path)), settings if "data checksum" in settings else None)
 
 

@@ -151,10 +151,13 @@ class Checkpointer:
             values["losses"] = selection.losses
         return CheckpointState(training.round, training.ticket.mask, values | more, training.ticket.basis)
 
-    def resume(self, resume_point: ResumePoint, recipe: Recipe, rounds: Sequence[dict] = ()) -> TrainingRun:
+    def resume(
+        self, resume_point: ResumePoint, recipe: Recipe, rounds: Sequence[dict] = (), dense: Mask | None = None
+    ) -> TrainingRun:
         """The training as it was saved, its weights, mask and momentum in the step; the records are brought to where it
-        stands, after these finished `rounds`. Logs from where it goes on."""
-        training = restore_training(resume_point, recipe, self.context)
+        stands, after these finished `rounds`. `dense` is the mask where the file holds none, by default that of the
+        network. Logs from where it goes on."""
+        training = restore_training(resume_point, recipe, self.context, dense or self.context.dense())
         if ranks.is_first():
             kept = density(training.ticket.mask)
             self.metrics.resume(training.round or 0, kept, training.history, rounds, read_history=self.read_history)
@@ -194,11 +197,16 @@ class Checkpointer:
         return forward_flops(self.context.model, to_input(self.context.train.at(slice(1))))
 
 
-def restore_training(resume_point: ResumePoint, recipe: Recipe, context: TrainingContext) -> TrainingRun:
-    """The training as it was saved, its weights, mask and momentum in the step; logs from where it goes on."""
+def restore_training(resume_point: ResumePoint, recipe: Recipe, context: TrainingContext, dense: Mask) -> TrainingRun:
+    """The training as it was saved, its weights, mask and momentum in the step; logs from where it goes on.
+
+    Its mask has the layers in the order of `dense`, since what is drawn for one layer after another follows that order;
+    a file has them in the order of the network's parameters.
+    """
     saved = resume_point.saved
     (weights, mask), basis = split_ticket(saved["state_dict"]), basis_in(saved)
-    mask = {name: layer.to(context.device) for name, layer in mask.items()} or context.dense()
+    mask = {name: layer.to(context.device) for name, layer in mask.items()}
+    mask = {name: mask[name] for name in dense if name in mask} | mask or dense
     context.step.load_(Ticket(mask, weights, basis=basis), masked=True)
     if saved.get("momentum") is not None:
         context.step.load_momentum_(saved["momentum"])

@@ -13,6 +13,7 @@ from lottery.training.loop import Epoch
 from lottery.training.plots import draw_curves
 from lottery.training.tables import EPOCH_COLUMNS, epoch_cells, measured_at, round_table
 from lottery.training.training_run import TrainingRun, plan_lines, short_warnings, summary, train_epochs
+from pruner import Mask
 
 
 class SingleTraining:
@@ -46,6 +47,11 @@ class SingleTraining:
         """The optimiser steps of an unbroken run."""
         return self.context.schedule_steps
 
+    @property
+    def dense_mask(self) -> Mask:
+        """The layers that are masked, all weights kept."""
+        return self.context.dense()
+
     def save(self, training: TrainingRun) -> None:
         self.checkpointer.save(training, training.ticket.weights, training.ticket.step)
 
@@ -72,7 +78,7 @@ class SingleTraining:
             self.finish(training)
 
     def resume(self, resume_point: ResumePoint) -> TrainingRun:
-        training = self.checkpointer.resume(resume_point, self.context.recipe)
+        training = self.checkpointer.resume(resume_point, self.context.recipe, dense=self.dense_mask)
         if training.finished:
             self.context.progress.log("this training is finished; its result again:")
         return training
