@@ -123,6 +123,8 @@ class TargetLoader:
 
 def attack_all(targets: Sequence[AttackTarget], config: RobustnessConfig, device: torch.device) -> None:
     """Attack every network, and log a table of accuracies."""
+    for target in targets:
+        recorded_attacks(target.run)
     progress = Progress(print_freq=1)
     progress.begin(0)
     batches = sum(len(target.rows) * target.batches(config.attack.examples) for target in targets)
@@ -132,13 +134,22 @@ def attack_all(targets: Sequence[AttackTarget], config: RobustnessConfig, device
             attack_run(target, config, device, progress)
 
 
+def recorded_attacks(run: Run) -> list[dict]:
+    """The attacks on a run so far; InputError if their file is damaged, since a new one would replace it."""
+    file = RunDirectory(run.path).robustness
+    found = read_attacks(file)
+    if found is None:
+        raise InputError(f"{file} is damaged: move it away or delete it, and its attacks can be made again")
+    return found
+
+
 def attack_run(target: AttackTarget, config: RobustnessConfig, device: torch.device, progress: Progress) -> None:
     """Attack each network of a run that has not been attacked like this before.
 
     robustness.json is written after each network; what it holds of other attacks is kept.
     """
     attack, file = config.attack.record(), RunDirectory(target.run.path).robustness
-    before = read_attacks(file) or []
+    before = recorded_attacks(target.run)
     others = [entry for entry in before if entry["attack"] != attack]
     rows = {row["round"]: row for entry in before if entry["attack"] == attack for row in entry["rounds"]}
     indices = attacked_examples(config.attack, len(target.test), device)

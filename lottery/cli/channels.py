@@ -12,6 +12,7 @@ ticket for main_train.py, {k}sliced.pt the network without its dropped channels.
 import zipfile
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Container, Sequence
+from pathlib import Path
 
 from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags
@@ -200,9 +201,18 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
         raise InputError(f"--export {args.export} cannot be written: its directory does not exist")
     if args.export and args.export.is_dir():
         raise InputError(f"--export {args.export} is a directory, a file is needed")
-    if args.export and args.export.exists() and not zipfile.is_zipfile(args.export):
+    if args.export and args.export.exists() and not is_exported_program(args.export):
         raise InputError(f"--export {args.export} would replace a file that is no exported program: give another name")
     return args
+
+
+def is_exported_program(file: Path) -> bool:
+    """Whether torch.export wrote this file; checkpoints and arrays are archives, too."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    return bool(names & {"archive_format", "serialized_exported_program.json"})  # of newer and older versions of torch
 
 
 def read_config(argv: Sequence[str] | None) -> ChannelSelectionConfig:

@@ -1,6 +1,7 @@
 """Files of numpy.savez: arrays by name, weights or masks of people who do not use torch."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def read(path: Path) -> dict[str, Tensor]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: _tensor(path, name, arrays) for name in arrays.files}
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DamagedFile(f"{path} is no file of numpy.savez, or a damaged one: {error}") from None
 
 

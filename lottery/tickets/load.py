@@ -198,7 +198,7 @@ class TicketFiles(NamedTuple):
             (weights, _, notes), step = self.init.trained_weights(model, spared), self.init.step
         elif self.init:
             (weights, notes), step = self.init.starting_weights(model, spared), self.init.step
-        mask = self.mask.mask(model, spared) if self.mask else {}
+        mask = self.final_mask(model, spared) if self.mask else {}
         notes += self.mask.mask_notes(model, spared) if self.mask else []
         if self.init and trained and self.trained_under(mask, model, spared):
             notes.append(
@@ -214,6 +214,17 @@ class TicketFiles(NamedTuple):
         ]
         basis = self.mask.basis_for(model, spared) if self.mask and mask else None
         return Ticket(mask, weights, step, basis), list(dict.fromkeys(notes))
+
+    def final_mask(self, model: nn.Module, spared: Sequence[str]) -> Mask:
+        """The mask of its file; InputError for one that was still changing when a training under it was saved."""
+        assert self.mask is not None
+        history = self.mask.content.get("history") or [{}]
+        if self.mask.settings.get("script") == Script.DST and not history[-1].get("final", True):
+            raise InputError(
+                f"the mask in {self.mask.path} is not final: its training stands at epoch {len(history)} and would "
+                "change it again; let it go on to its end"
+            )
+        return self.mask.mask(model, spared)
 
     def trained_under(self, mask: Mask, model: nn.Module, spared: Sequence[str]) -> bool:
         """Whether the trained weights of `init` were trained under this mask, rather than before it was pruned."""

@@ -132,7 +132,9 @@ def test_what_was_attacked_is_not_attacked_again_but_differently_it_is(call, sea
     assert [row["round"] for row in records(search, -2)["rounds"]] == [0, 1], "what another attack gave is kept"
     assert call("main_robustness", search, *few)[0] == 0 and len(asked) == 3
     (search / "robustness.json").write_text("{")
-    assert call("main_robustness", search, *few, "--rounds", 0)[0] == 0 and len(asked) == 4
+    status, _, err = call("main_robustness", search, *few, "--rounds", 0)
+    assert status == 2 and "robustness.json is damaged: move it away or delete it" in err and len(asked) == 3
+    assert (search / "robustness.json").read_text() == "{", "what is left of other attacks stays"
 
 
 def test_the_report_shows_means_by_density(call, tmp_path):

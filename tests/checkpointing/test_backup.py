@@ -334,3 +334,36 @@ def test_the_command_that_goes_on_overwrites_only_what_has_not_been_set_aside(
     words = [*COMMANDS[main_imp].split(), "--seed", 1, "--overwrite", "--save_dir", tmp_path / "a"]
     status, _, err = run_in_process(main_imp, *words)
     assert status == 130 and ("--overwrite" in err) == keeps
+
+
+def test_what_is_left_of_a_run_without_its_checkpoint_is_kept(tmp_path):
+    run(main_train, tmp_path / "a")
+    (tmp_path / "a" / "checkpoint.pth.tar").unlink()
+    (tmp_path / "a" / "summary.json").unlink()
+    before = content(tmp_path / "a")
+    assert "model_SA_best.pth.tar" in before
+    run(main_train, tmp_path / "a", "--overwrite")
+    assert content(tmp_path / "a.old") == before
+
+
+def test_other_files_beside_those_of_tensorboard_stay(tmp_path):
+    other, own = (tmp_path / "a" / "tensorboard" / name for name in ("other/notes.txt", "events.out.tfevents.1.x"))
+    other.parent.mkdir(parents=True)
+    other.write_text("mine")
+    own.write_text("of a run")
+    (tmp_path / "a" / "metrics.jsonl").write_text("")
+    run(main_train, tmp_path / "a", "--overwrite")
+    assert other.read_text() == "mine" and not own.exists() and not (tmp_path / "a.old").exists()
+
+
+@pytest.mark.parametrize("script", [main_train, main_imp, main_stability])
+def test_weights_that_the_new_run_reads_are_not_replaced(tmp_path, script):
+    run(main_train, tmp_path / "a")
+    run(main_train, tmp_path / "a", "--seed", 1, "--overwrite")
+    before = content(tmp_path / "a.old")
+    if script is not main_train:
+        shutil.rmtree(tmp_path / "a")
+        run(script, tmp_path / "a")
+    weights = tmp_path / "a.old" / "model_SA_best.pth.tar"
+    said = run(script, tmp_path / "a", "--seed", 2, "--overwrite", "--weights", weights, expect=2)
+    assert str(weights) in said and content(tmp_path / "a.old") == before

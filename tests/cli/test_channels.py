@@ -103,6 +103,7 @@ BAD = [
     (f"{EPOCH} --export nowhere/x.pt2", "--export nowhere/x.pt2 cannot be written: its directory does not exist"),
     (f"{EPOCH} --export .", "is a directory, a file is needed"),
     (f"{EPOCH} --export {ROOT}/LICENSE", "would replace a file that is no exported program"),
+    (f"{EPOCH} --export DENSE", "would replace a file that is no exported program"),
     (f"{EPOCH} --baselines best", "--baselines: must be random or magnitude, or both with a comma between, got 'best'"),
     (f"{EPOCH} --baselines random,random", "--baselines: must be random or magnitude, .* got 'random,random'"),
     (f"{EPOCH} --fine_tune_epochs -1", "from 0 up, got -1"),

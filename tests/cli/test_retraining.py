@@ -33,6 +33,11 @@ def test_the_printed_command_trains_the_ticket_with_the_searchs_recipe(tmp_path)
     assert status == 0 and "density 0.8000" in out, err
 
 
+def test_tickets_of_short_rounds_are_trained_for_as_long_as_their_cost_counts():
+    words = "--epochs 2 --schedule linear --vanilla_epochs 20 --save_dir x".split()
+    assert " ".join(imp.read_config(words).training.run.retraining).endswith("--schedule linear --epochs 20")
+
+
 def test_what_is_the_searchs_own_is_left_out():
     words = (
         f"{COMMON} --prune_type lt --new_classifier --init_dir utils.py --eb_eps=0.1 --batch_selection infobatch "

@@ -3,6 +3,7 @@
 import pytest
 
 from lottery.checkpointing.checkpoint import read
+from lottery.checkpointing.metrics import read_summary
 from tests.helpers import (
     REWIND,
     SETTINGS,
@@ -48,3 +49,17 @@ def test_a_ticket_that_does_not_say_where_it_stands_cannot_go_on_from_there(tmp_
               tmp_path / "new", expect=2)  # fmt: skip
     assert "does not say after how many optimiser steps" in out
     assert not (tmp_path / "new").exists()
+
+
+def test_a_dense_control_that_is_given_again_counts_the_same_layers(tmp_path):
+    """Its mask of ones is in no file; the classifier's is one of them."""
+    quick = f"{SETTINGS} --epochs 2"
+    run("imp", f"{quick} --pruning_times 1 --prune_type lt --prune_classifier", tmp_path / "search")
+    ticket = tmp_path / "search/1checkpoint.pth.tar"
+    flags = f"{quick} --init_dir {ticket} --mask_dir {ticket} --control dense"
+    found = []
+    for _ in range(2):
+        run("train", flags, tmp_path / "dense")
+        found.append(read_summary(tmp_path / "dense/summary.json")["rounds"][-1])
+    assert found[0]["layers"] == found[1]["layers"] and found[0]["kept"] == found[1]["kept"]
+    assert len(found[0]["layers"]) == 3

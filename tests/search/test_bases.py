@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+import main_channels
 import pruner
 from lottery.bases.basis import basis_in
 from lottery.checkpointing.checkpoint import read, split_state, split_ticket
@@ -255,3 +256,10 @@ def test_a_pruned_filter_emits_nothing_elsewhere(found, tmp_path, form):
             assert torch.equal(~whole[f"{norm}.{part}"], gone)
             assert not other.starting_state[f"{norm}.{part}"][gone].any()
     assert gone.any()
+
+
+def test_channels_are_not_selected_under_a_mask_of_coefficients(found, tmp_path):
+    file = found / "dct" / "1model_SA_best.pth.tar"
+    flags = f"--dataset digits --arch tests.networks:tiny --batch_size 64 --init_dir {file} --select_examples 64"
+    out = run_to(2, main_channels, *flags.split(), "--save_dir", tmp_path / "run")
+    assert "has a mask of coefficients (dct), a mask of single weights is needed here" in " ".join(out.split())

@@ -21,6 +21,7 @@ from tests.helpers import (
     checkpoints,
     like_run,
     logged,
+    run,
     run_killed,
 )
 
@@ -240,6 +241,13 @@ def test_the_forward_passes_of_a_control_are_in_its_books(controls):
         "cep": [1293, 1293],
         "ccs": [1293, 0],
     }
+
+
+@pytest.mark.parametrize("more", ["--precision bf16", "--normalization imagenet", "--weights {}/0checkpoint.pth.tar"])
+def test_a_control_differs_from_its_run_in_nothing_but_its_members(controls, tmp_path, more):
+    flags = f"{like_run(controls / 'PrAC', 'random')} {more.format(controls / 'PrAC')}"
+    out = " ".join(run("PrAC", flags, tmp_path / "run", expect=2).split())
+    assert "would differ from this run in more than its members" in out
 
 
 @pytest.mark.parametrize("kind", ["el2n", "cep", "ccs", "steps"])

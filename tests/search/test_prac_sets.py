@@ -196,6 +196,16 @@ def test_a_given_set_is_searched_on_again(runs, tmp_path):
     assert checkpoints(tmp_path / "imp")[-1]["rounds"][1]["forward_passes"] == 0
 
 
+def test_a_round_that_is_added_later_has_its_own_given_set(runs, tmp_path):
+    flags = f"{REWIND} --prac_epochs fixed --prac_set {runs / 'PrAC'}"
+    run("imp", f"{flags} --pruning_times 2", tmp_path / "whole")
+    for rounds in (1, 2):
+        run("imp", f"{flags} --pruning_times {rounds}", tmp_path / "extended")
+    sizes = [len(saved["sequence"]) for saved in checkpoints(runs / "PrAC")[:2]]
+    assert [row["set"] for row in checkpoints(tmp_path / "extended")[-1]["rounds"]] == sizes and sizes[0] != sizes[1]
+    assert all(map(pruner.same, masks(tmp_path / "whole"), masks(tmp_path / "extended")))
+
+
 def test_a_set_from_a_file_is_used_from_round_0_on(runs, tmp_path):
     chosen = checkpoints(runs / "PrAC")[1]["sequence"].numpy()
     np.save(tmp_path / "set.npy", chosen)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import main_dst
+import main_train
 import verify
 from lottery.checkpointing.checkpoint import read, split_state, write
 from lottery.checkpointing.metrics import read_summary
@@ -374,3 +375,12 @@ BAD = [
 @pytest.mark.parametrize("words, message", BAD, ids=[words for words, _ in BAD])
 def test_bad_input_is_one_sentence(tmp_path, words, message):
     one_sentence(lambda _, *given: run_in_process(main_dst, *given), "main_dst", words.split(), tmp_path, message)
+
+
+def test_the_mask_of_a_training_that_goes_on_is_no_ticket_yet(found, tmp_path):
+    content = read(found / "checkpoint.pth.tar")
+    content["history"][-1]["final"] = False
+    write(tmp_path / "checkpoint.pth.tar", content)
+    given = f"--init_dir {tmp_path}/checkpoint.pth.tar --mask_dir {tmp_path}/checkpoint.pth.tar"
+    out = run_to(2, main_train, *f"{SHORT} {given}".split(), "--save_dir", tmp_path / "run")
+    assert "is not final: its training stands at epoch" in out and not (tmp_path / "run").exists()

@@ -11,7 +11,9 @@ from torch.nn.utils import prune as torch_prune
 
 import main_train
 import verify
+from lottery.checkpointing.atomic_file import DamagedFile
 from lottery.checkpointing.checkpoint import masked_state
+from lottery.formats import npz
 from lottery.tickets.load import TicketFiles
 from lottery.tickets.ticket_file import TicketFile
 from lottery.training.step import copy_weights
@@ -233,3 +235,13 @@ def test_a_network_trains_under_it(tmp_path):
     weights, mask = TicketFile(tmp_path / "run/checkpoint.pth.tar").trained
     assert not weights["fc1.weight"].any() and mask["fc2.weight"].sum() == 100
     assert masked_state(weights, mask).keys() >= {"fc2.weight_mask"}
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_archive_is_told_in_a_sentence(tmp_path, save):
+    save(tmp_path / "mask.npz", a=np.random.default_rng(0).random((30, 30)) < 0.5, b=np.arange(900))
+    content = bytearray((tmp_path / "mask.npz").read_bytes())
+    content[100:300] = bytes(255 - byte for byte in content[100:300])
+    (tmp_path / "mask.npz").write_bytes(content)
+    with pytest.raises(DamagedFile, match=r"no file of numpy\.savez, or a damaged one"):
+        npz.read(tmp_path / "mask.npz")

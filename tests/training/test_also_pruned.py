@@ -60,6 +60,15 @@ def test_a_killed_search_ends_as_an_unbroken_one_and_its_ticket_is_trained(monke
     assert pruner.same(kept, mask) and not any(weights[name][~layer].any() for name, layer in mask.items())
 
 
+def test_what_is_drawn_layer_by_layer_does_not_depend_on_when_a_search_was_extended(tmp_path):
+    """A mask is read in the order of the network's parameters, and drawn in that of the layers that are pruned."""
+    flags = f"{VIT} --prune_also all --random_prune --rate 0.4"
+    run("imp", f"{flags} --pruning_times 2", tmp_path / "whole")
+    for rounds in (1, 2):
+        run("imp", f"{flags} --pruning_times {rounds}", tmp_path / "extended")
+    assert all(map(pruner.same, masks(tmp_path / "whole"), masks(tmp_path / "extended")))
+
+
 def test_going_on_needs_the_same_names(tmp_path):
     run("imp", SEARCH, tmp_path)
     out = run("imp", SEARCH.replace(" --prune_also all", ""), tmp_path, expect=2)

@@ -14,6 +14,7 @@ from lottery.greedy.channels.budgets import PlannedLayer, parse_layers, plan_lay
 from lottery.greedy.channels.config import ChannelSelectionConfig
 from lottery.greedy.names import GREEDY
 from lottery.tickets.load import TicketFiles, checksum
+from lottery.tickets.ticket_file import check_weight_mask
 from lottery.training.context import TrainingContext
 from lottery.training.precision import matmul_precision
 from lottery.training.recipe import steps_per_epoch
@@ -83,6 +84,7 @@ def given_weights(files: TicketFiles, context: TrainingContext) -> tuple[Ticket 
     """The trained network of --init_dir under its mask, None if there is none, and notes on it."""
     if not files.init:
         return None, []
+    check_weight_mask(files.init, single=True)
     weights, mask, notes = files.init.trained_weights(context.model)
     contents = context.contents
     notes += files.init.check_data(contents["data checksum"], contents["split checksum"], context.split.validation)
