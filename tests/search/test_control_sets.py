@@ -243,7 +243,7 @@ def test_the_forward_passes_of_a_control_are_in_its_books(controls):
     }
 
 
-@pytest.mark.parametrize("more", ["--precision bf16", "--normalization imagenet", "--weights {}/0checkpoint.pth.tar"])
+@pytest.mark.parametrize("more", ["--precision bf16", "--weights {}/0checkpoint.pth.tar"])
 def test_a_control_differs_from_its_run_in_nothing_but_its_members(controls, tmp_path, more):
     flags = f"{like_run(controls / 'PrAC', 'random')} {more.format(controls / 'PrAC')}"
     out = " ".join(run("PrAC", flags, tmp_path / "run", expect=2).split())
