@@ -23,7 +23,7 @@ RUNS = {
     "dst_fashion": 225,
     "dst_digits": 225,
     "basis_digits": 320,
-    "basis_fashion": 215,
+    "basis_fashion": 185,
 }
 
 
