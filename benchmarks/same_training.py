@@ -32,7 +32,12 @@ def parser() -> flags.Parser:
     add("--seeds", type=flags.count_from_0, default=40, help="how many seeds, from 0 up, are trained to the end")
     add("--loss_seeds", type=flags.count_from_0, default=5, help="of how many the first losses are compared")
     add("--loss_lr", type=flags.positive, default=LR, help="learning rate of the first losses")
-    add("--variants", type=names, default=DEFAULT, help="which, with commas between; on CUDA also ours-tf32")
+    add(
+        "--variants",
+        type=names,
+        default=DEFAULT,
+        help="which, with commas between; also ours-fp32-compiled, ours-bf16-compiled and, on CUDA, ours-tf32",
+    )
     add("--epochs", type=flags.positive_int, default=20, help="of a training; the learning rate drops at 1/2 and 3/4")
     flags.add_gpu(parser)
     add("--output", type=flags.path, metavar="FILE.json", help="where every value is kept")
@@ -48,7 +53,8 @@ def work(argv: list[str] | None) -> None:
     from lottery.training.precision import supported_precisions
 
     device = pick_device(args.gpu)
-    elsewhere = {"ours-tf32", "ours-bf16"} - {f"ours-{precision}" for precision in supported_precisions(device)}
+    unsupported = {"tf32", "bf16"} - set(supported_precisions(device))
+    elsewhere = {name for name in VARIANTS for precision in unsupported if name.startswith(f"ours-{precision}")}
     check_names(args.variants, [name for name in VARIANTS if name not in elsewhere], "--variants")
     book = Book(args, settings(args, device.type), report.circumstances(device))
     data = digits.read(device)

@@ -19,6 +19,7 @@ from lottery.training.precision import matmul_precision
 from lottery.training.recipe import Recipe, batches
 from lottery.training.step import Step
 from pruner import Ticket
+from utils import RunError
 
 
 class Straightforward:
@@ -74,12 +75,17 @@ class Straightforward:
 
 
 class Suite:
-    """The suite's `Step`, driven by its `fit`, and its `Evaluator`; as its scripts have them, in one precision."""
+    """The suite's `Step`, driven by its `fit`, and its `Evaluator`; as its scripts have them, in one precision.
 
-    def __init__(self, model: nn.Module, data: Images, ticket: Ticket, recipe: Recipe, precision: str):
-        self.data, self.recipe = data, recipe
+    With `compile` "on" RunError after a training that did not use the compiled network, which would be no comparison.
+    """
+
+    def __init__(
+        self, model: nn.Module, data: Images, ticket: Ticket, recipe: Recipe, precision: str, compile: str = "auto"
+    ):
+        self.data, self.recipe, self.compile = data, recipe, compile
         self.model = model.to(data.images.device, memory_format=torch.channels_last)
-        self.step = Step(self.model, data, recipe, precision=precision, compile="auto")
+        self.step = Step(self.model, data, recipe, precision=precision, compile=compile)
         self.step.load_(ticket)
         self.evaluator = Evaluator(self.model, precision=precision)
 
@@ -91,6 +97,8 @@ class Suite:
         for _ in fit(self.step, indices, self.recipe, seed=seed, tick=lambda: sums.append(self.step.loss_sum.item())):
             losses += [(after - before) / n for (before, after), n in zip(pairwise([0.0, *sums]), sizes, strict=True)]
             sums.clear()
+        if self.compile == "on" and "compiled" not in self.step.fast_step.used:
+            raise RunError(f"the network was not trained compiled: {self.step.fast_step.fallback}")
         return losses
 
     def accuracy(self, test: Images) -> float:
@@ -105,8 +113,8 @@ def emulated_tf32(model: nn.Module, data: Images, ticket: Ticket, recipe: Recipe
     return Straightforward(round_products_(model), data, ticket, recipe)
 
 
-def suite(precision: str) -> Maker:
-    return lambda model, data, ticket, recipe: Suite(model, data, ticket, recipe, precision)
+def suite(precision: str, compile: str = "auto") -> Maker:
+    return lambda model, data, ticket, recipe: Suite(model, data, ticket, recipe, precision, compile)
 
 
 def float64(model: nn.Module, data: Images, ticket: Ticket, recipe: Recipe) -> Straightforward:
@@ -118,6 +126,8 @@ VARIANTS: dict[str, Maker] = {
     BASE: Straightforward,
     "ours-fp32": suite("fp32"),
     "ours-bf16": suite("bf16"),
+    "ours-fp32-compiled": suite("fp32", "on"),
+    "ours-bf16-compiled": suite("bf16", "on"),
     "emulated-tf32": emulated_tf32,
     "ours-tf32": suite("tf32"),  # needs CUDA
 }

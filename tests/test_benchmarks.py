@@ -285,7 +285,9 @@ def test_emulated_products_round_every_factor():
 # --- the same training ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["straightforward-fp32", "ours-fp32", "emulated-tf32", "ours-bf16"])
+@pytest.mark.parametrize(
+    "name", ["straightforward-fp32", "ours-fp32", "ours-fp32-compiled", "emulated-tf32", "ours-bf16"]
+)
 def test_variants_train_the_same_at_first(name, network, problem):
     recipe = Recipe(epochs=2, milestones=(1,), lr=1e-4, batch_size=16)
     mask = cases.pruned_ticket(network).mask
