@@ -36,6 +36,14 @@ def parser() -> Parser:
         help="points of test accuracy by which a ticket may fall short and still count as winning or equal",
     )
     parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="METHOD",
+        help="also compare all methods with this one, seed by seed; its name is that in the report, such as "
+        "'static, ERK'. May be given several times",
+    )
+    parser.add_argument(
         "--data", type=path, metavar="DIR", help="directory of the images, if not where the runs had it"
     )
     return parser

@@ -1,5 +1,6 @@
 """Make a report: read the runs, compare them, write the chapters."""
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from lottery.checkpointing.script_names import Script
 from lottery.checkpointing.version import suite_version
 from lottery.reports import drawing
 from lottery.reports.chapters.accuracy import accuracy_parts
+from lottery.reports.chapters.against import against_parts
 from lottery.reports.chapters.altered_tickets import altered_ticket_parts
 from lottery.reports.chapters.bases import basis_parts
 from lottery.reports.chapters.cost import cost_parts
@@ -27,6 +29,7 @@ from lottery.reports.chapters.run_list import run_list_parts
 from lottery.reports.chapters.stability import stability_parts
 from lottery.reports.chapters.summary import also_compared, summary_parts
 from lottery.reports.chapters.training_curves import training_curve_parts
+from lottery.reports.comparison.against import check_names
 from lottery.reports.comparison.methods import Task, group_by_task
 from lottery.reports.comparison.stability_families import Family, group_by_family
 from lottery.reports.comparison.sweeps import Sweep, group_by_sweep
@@ -85,8 +88,9 @@ def make_report(config: ReportConfig) -> None:
         group_by_family([run for run in runs if isinstance(run, StabilityRun)], log),
         [run for run in runs if run.repeats],
     )
+    check_names(config.against, comparison.tasks)
     with drawing.in_processes():
-        report = compose_report(comparison, notes, config.margin, config.data)
+        report = compose_report(comparison, notes, config)
     for paragraph in report.all(Paragraph):
         if paragraph.warns:
             print_note(paragraph.text)
@@ -97,14 +101,18 @@ def print_note(note: str) -> None:
     print_lines(f"report.py: note: {note}", stream=sys.stderr)
 
 
-def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, data: Path | None) -> Report:
+def compose_report(comparison: Comparison, notes: Sequence[str], config: ReportConfig) -> Report:
     """All chapters that have content."""
+    margin, data = config.margin, config.data
     tasks, sweeps, families = comparison.tasks, comparison.sweeps, comparison.families
     neurons, channels = comparison.sweeps_by(Script.GREEDY), comparison.sweeps_by(Script.CHANNELS)
     chapters: dict[str, list[Part]] = {
         "Summary": [*chapter(tasks, lambda task: summary_parts(task, margin)), *also_compared(sweeps, families)],
         "Notes": [Listing(notes)] if notes else [],
         "Accuracy": chapter(tasks, lambda task: accuracy_parts(task, margin)),
+        f"Differences from {' and '.join(config.against)}": chapter(
+            tasks, lambda task: against_parts(task, config.against, margin)
+        ),
         "Elastic tickets, controls and rules": altered_ticket_parts(tasks, margin),
         "Stability": stability_parts(families),
         "Robustness": chapter(tasks, robustness_parts),
@@ -129,7 +137,7 @@ def compose_report(comparison: Comparison, notes: Sequence[str], margin: float, 
 
 
 def anchor(title: str) -> str:
-    return title.lower().replace(",", "").replace(" ", "-")
+    return re.sub(r"\W+", "-", title.lower()).strip("-")
 
 
 def chapter(subjects: Sequence[Task | Sweep], parts: Callable[..., list[Part]]) -> list[Part]:

@@ -8,6 +8,7 @@ import pytest
 
 from lottery.reports.build import Comparison, compose_report
 from lottery.reports.comparison.methods import group_by_task
+from lottery.reports.config import ReportConfig
 from lottery.reports.document import (
     Beside,
     Column,
@@ -108,7 +109,7 @@ def long_named_report():
         run.summary = run.summary | {"command": f"python main_imp.py --save_dir {run.name}"}
         run.settings = run.settings | SETTINGS
     tasks, _ = logged(group_by_task, runs)
-    report = compose_report(Comparison(tasks, [], []), [f"{LONG}/{SOLID} is left out."], 0.5, None)
+    report = compose_report(Comparison(tasks, [], []), [f"{LONG}/{SOLID} is left out."], ReportConfig([]))
     report.sections += made_up_sections()
     return report
 
