@@ -450,3 +450,18 @@ class Quantised(Plain):
     def __init__(self, num_classes: int = 10):
         super().__init__(num_classes)
         self._register_state_dict_hook(lambda module, state, prefix, _: state.update({f"{prefix}packed": torch.qint8}))
+
+
+class LeavesOut(nn.Module):
+    """Leaves out a layer at random while it trains, as stochastic depth does."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.features = tiny(num_classes)[:-1]
+        self.sometimes, self.fc = nn.Linear(16, 16), nn.Linear(16, num_classes)
+
+    def forward(self, x):
+        x = self.features(x)
+        if not self.training or torch.rand(()) < 0.5:
+            x = x + self.sometimes(x)
+        return self.fc(x)

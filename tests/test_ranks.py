@@ -43,6 +43,13 @@ def test_two_ranks_search_as_one_process_does_and_one_speaks(alone, tmp_path):
     assert said.count("main_train.py") == 1
 
 
+def test_two_ranks_of_which_one_uses_a_layer_train_as_one_process_does(tmp_path):
+    flags = "--dataset digits --arch tests.networks:LeavesOut --epochs 2 --batch_size 215 --shards 2 --gpu -1"
+    run("train", flags, tmp_path / "alone")
+    assert ranks(2, "main_train.py", flags, tmp_path / "both").statuses == [0, 0]
+    assert_same_files(tmp_path / "alone", tmp_path / "both")
+
+
 def test_a_rank_is_killed_and_all_are_started_again(alone, tmp_path):
     """In the second round. The --overwrite of the command is carried out once."""
     (tmp_path / "run").mkdir()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lottery.checkpointing.script_names import Script
 from lottery.cli import train
+from lottery.cli.configs import recipe
 from lottery.cli.parser import Parser
 
 # Flags of main_train.py, too, that are another run's own, or would not train the ticket by the whole schedule on all
@@ -14,15 +15,28 @@ OTHERWISE = {
     *("save_dir", "init_dir", "mask_dir", "weights", "new_classifier", "resume", "checkpoint", "overwrite", "version"),
     *("batch_selection", "selection_rate", "selection_until"),
 }
+OF_LENGTH = {"epochs", "decreasing_lr", "warmup"}
 
 
 def with_retraining(args: Namespace, parser: Parser) -> Namespace:
     """The flags of a script that finds tickets, with the words that train one under its data, network and recipe."""
     kept = train.parser().flag_names - OTHERWISE
-    if whole := getattr(args, "vanilla_epochs", None):
-        kept -= {"epochs"}
-    words = words_of(kept, args.command_line, parser) + (["--epochs", str(whole)] if whole else [])
+    if "epochs" not in parser.flag_names:
+        kept -= {"batch_size"}  # of main_init.py, which trains nothing: the examples that are scored at a time
+    whole = getattr(args, "vanilla_epochs", None)
+    words = words_of(kept - (OF_LENGTH if whole else set()), args.command_line, parser)
+    words += longer(args, whole, parser) if whole else []
     return Namespace(**vars(args), retraining=("python", train_script(), *words))
+
+
+def longer(args: Namespace, epochs: int, parser: Parser) -> list[str]:
+    """The words for so many epochs; milestones and a warm-up that were given stand at the same shares of these."""
+    scaled = recipe(args).scaled(epochs, args.epochs)
+    given = words_of({"decreasing_lr", "warmup"}, args.command_line, parser)
+    words = {action.dest for word in given if (action := parser.flag(word))}
+    milestones = [f"--decreasing_lr={','.join(map(str, scaled.milestones))}"] if "decreasing_lr" in words else []
+    warmup = [f"--warmup={scaled.warmup}"] if "warmup" in words else []
+    return ["--epochs", str(epochs), *milestones, *warmup]
 
 
 def train_script() -> str:

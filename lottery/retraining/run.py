@@ -13,6 +13,7 @@ from lottery.training.context import TrainingContext
 from lottery.training.single_training import SingleTraining
 from lottery.training.training_run import TrainingRun
 from pruner import Mask, Ticket, whole
+from utils import InputError
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,13 @@ def ticket_to_train(config: TicketTrainingConfig, context: TrainingContext) -> T
         loaded.files.check_kept(ticket.mask, context.model, own_modules(context.model, config.ticket.new_classifier))
     first_step = 0
     if config.rewind_lr:
-        check_step(ticket.step, context.schedule_steps, f"--rule {config.rule}" if config.rule else "--rewind_lr")
+        asked = f"--rule {config.rule}" if config.rule else "--rewind_lr"
+        if loaded.files.init and loaded.files.init.starts_trained and not takes_trained(config.rule):
+            raise InputError(
+                f"{loaded.files.init.path} has trained weights to start from, and not those of step t, with which "
+                f"{asked} begins: --rule lr_rewinding trains them at the same learning rates"
+            )
+        check_step(ticket.step, context.schedule_steps, asked)
         first_step = ticket.step
     return TicketToTrain(loaded, ticket, first_step, [*notes, *rule_notes(config.rule, first_step, context)])
 

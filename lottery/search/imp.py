@@ -172,7 +172,7 @@ class ImpSearch:
         passes = end.forward_passes * len(self.context.training_indices)
         self.training.add_elapsed()  # pruning and choosing examples count as well
         report |= {"next_in_set": overlap(indices, self.training.indices)}
-        self.rounds.append(summary(self.training, self.context, passes) | self.early_stop.summary() | report)
+        self.rounds.append(summary(self.training, self.context, passes, final) | self.early_stop.summary() | report)
         log.round_ends(self.training, self.rounds, self.early_stop, self.ledger, self.context)
         weights = final if self.pruning.between == "continue" else ticket.weights
         self.new_round(k + 1, ticket, weights, indices, before=self.training.ticket.mask)

@@ -62,7 +62,8 @@ class Schedule:
     def scaled_rewinding_step(self, examples: int) -> int:
         """The rewinding point in the schedule of a set of so many examples; whole epochs if it is given in epochs."""
         if self.rewind_iteration is None and self.prune_type == "rewind_lt":
-            return self.epoch_scale(examples) * (self.rewind_epoch + 1) // self.whole * self.steps(examples)
+            epochs = self.epoch_scale(examples) * (self.rewind_epoch + 1) // self.epoch_scale(self.initial)
+            return epochs * self.steps(examples)
         steps = self.epoch_scale(examples) * self.steps(examples)
         return self.rewinding_step * steps // (self.epoch_scale(self.initial) * self.steps(self.initial))
 

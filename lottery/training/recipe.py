@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from lottery.checkpointing.run_settings import RecordedAs
+from utils import InputError
 
 SCHEDULES = ("step", "linear", "cosine")
 DEFAULT_LR = {"sgd": 0.1, "adam": 0.001}  # optimiser -> the learning rate of --lr where none is given
@@ -25,6 +26,7 @@ class Recipe:
     `optimizer` "sgd" is SGD with `momentum`, which `nesterov` applies ahead of the step; "adam" is Adam (Kingma & Ba,
     ICLR 2015) with `momentum` as its beta1 and 0.999 as its beta2. `weight_decay` is added to the gradient of every
     parameter. `label_smoothing` a of K classes trains towards (1 - a) one_hot + a / K (Szegedy et al., CVPR 2016).
+    InputError for batches of a single example, of which batch norm has no statistics.
     """
 
     epochs: int = 182
@@ -44,6 +46,8 @@ class Recipe:
     selection_until: float = SELECTION_UNTIL  # this fraction of all
 
     def __post_init__(self):
+        if self.batch_size < 2:
+            raise InputError(f"batch_size must be at least 2, got {self.batch_size}")
         if self.schedule != "step":  # equal trainings are equal recipes, and record the same
             object.__setattr__(self, "milestones", ())
 

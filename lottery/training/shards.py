@@ -71,7 +71,8 @@ class Shards:
         sizes = [tensor.numel() for tensor in (*trained, *model.buffers())]
         self.rows = torch.zeros(len(self.own).bit_length(), sum(sizes) + 1, device=device)
         self.received = self.rows.new_zeros(min(RECEIVED, self.rows.shape[1]) if ranks.count() > 1 else 0)
-        self.reached: set[int] = set()  # the places of the parameters that the loss depends on
+        self.reached: set[int] = set()  # the places of the parameters that the loss of a shard depends on
+        self.used: set[int] = set()  # those that the loss of any shard of the batch depends on
         self.gradients = [self.gradients_in(row[:-1].split(sizes)) for row in self.rows]
         self.changes = [row[:-1].split(sizes)[len(trained) :] for row in self.rows]
         self.draws = False  # whether the network draws random numbers
@@ -92,14 +93,16 @@ class Shards:
         which a network draws random numbers by.
         """
         before = [buffer.clone() for buffer in self.model.buffers()]
+        self.used.clear()
         self.add_up_(self.own, 0, partial(self.compute_, visits, backward, position, before))
         if ranks.count() > 1:
             for part in self.rows[0].split(RECEIVED):
                 ranks.add_up_(part, self.received[: len(part)])
         for buffer, old, change in zip(self.model.buffers(), before, self.changes[0], strict=True):
             buffer.copy_(old.double() + change.view_as(old))
+        used = self.used_by_any_rank()
         for place, parameter in enumerate(self.trained):
-            parameter.grad = self.gradients[0][place] if place in self.reached else None
+            parameter.grad = self.gradients[0][place] if place in used else None
         return self.rows[0, -1].clone()
 
     def add_up_(self, shards: range, row: int, compute_: Callable[[int, int], None]) -> None:
@@ -126,8 +129,17 @@ class Shards:
         for place, gradient in enumerate(self.gradients[row]):
             if place not in self.reached:
                 gradient.zero_()
+        self.used |= self.reached
         for buffer, old, change in zip(self.model.buffers(), before, self.changes[row], strict=True):
             change.copy_(changed(old, buffer, share, first=shard == 0).flatten())
+
+    def used_by_any_rank(self) -> set[int]:
+        """Places of the parameters that the loss of the batch depends on: a network may leave out a layer at random,
+        in some shards alone."""
+        if ranks.count() == 1:
+            return self.used
+        flags = torch.tensor([place in self.used for place in range(len(self.trained))], dtype=torch.uint8)
+        return set(ranks.maximum_(flags).nonzero().flatten().tolist())
 
     @contextmanager
     def taking_(self, row: int) -> Iterator[None]:

@@ -18,7 +18,7 @@ from lottery.terminal import counted
 from lottery.training.context import TrainingContext
 from lottery.training.loop import Epoch, MaskUpdates, finite, fit
 from lottery.training.recipe import Recipe, steps_per_epoch
-from pruner import Ticket, count, density, empty_layers, layer_counts, whole_density
+from pruner import Ticket, Weights, count, density, empty_layers, layer_counts, whole_density
 from utils import RunError
 
 STEP_FIELDS = ("step", "step_fallback", "folded")  # keys of `step_fields`
@@ -173,8 +173,11 @@ def step_fields(context: TrainingContext) -> dict[str, str | bool | None]:
 # --- results --------------------------------------------------------------------------------------------------
 
 
-def summary(training: TrainingRun, context: TrainingContext, forward_passes: int = 0) -> dict:
-    """The network's row in summary.json, the table and the costs, with the extra forward passes it took."""
+def summary(
+    training: TrainingRun, context: TrainingContext, forward_passes: int = 0, weights: Weights | None = None
+) -> dict:
+    """The network's row in summary.json, the table and the costs, with the extra forward passes it took. `weights` are
+    those that it ended with, where the network may have others by now."""
     mask, best = training.ticket.mask, training.best
     return {
         "round": training.round or 0,
@@ -182,7 +185,7 @@ def summary(training: TrainingRun, context: TrainingContext, forward_passes: int
         "sparsity": 1 - density(mask),
         "whole_density": whole_density(mask, context.model.parameters()),
         "kept": count(mask),
-        "layers": layers_under(training.ticket, context),
+        "layers": layers_under(training.ticket, context, weights),
         "set": len(training.indices),
         "class_counts": class_counts(context.train.labels, training.indices),
         "validation": best["validation"],
@@ -203,11 +206,12 @@ def summary(training: TrainingRun, context: TrainingContext, forward_passes: int
     }
 
 
-def layers_under(ticket: Ticket, context: TrainingContext) -> dict[str, dict[str, int]]:
-    """`layer_counts` of the mask; in another basis beside the coefficients kept the weights that are not zero now."""
+def layers_under(ticket: Ticket, context: TrainingContext, weights: Weights | None) -> dict[str, dict[str, int]]:
+    """`layer_counts` of the mask; in another basis beside the coefficients kept how many weights are not zero."""
     layers = layer_counts(ticket.mask)
     if ticket.masks_coefficients:
-        numbers = torch.stack([context.step.parameters[name].count_nonzero() for name in layers]).tolist()
+        weights = context.step.parameters if weights is None else weights
+        numbers = torch.stack([weights[name].count_nonzero() for name in layers]).tolist()
         layers = {name: layers[name] | {"nonzero": number} for name, number in zip(layers, numbers, strict=True)}
     return layers
 

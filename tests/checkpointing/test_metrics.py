@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from lottery.checkpointing import metrics as records
 from lottery.checkpointing.checkpoint import read
@@ -102,13 +103,49 @@ def test_flops_are_counted_by_hand(tiny, images):
     }
 
 
-def test_products_outside_of_layers_are_other(tiny, images):
+def test_products_of_activations_are_other(tiny, images):
     class More(type(tiny)):
         def forward(self, x):
-            return super().forward(x) @ self.fc.weight
+            logits = super().forward(x)
+            return logits @ logits.T @ logits
 
     tiny.__class__ = More
-    assert forward_flops(tiny, images.images[:5].permute(0, 3, 1, 2).float())[OTHER] == 2 * 3 * 6
+    assert forward_flops(tiny, images.images[:5].permute(0, 3, 1, 2).float())[OTHER] == 2 * 2 * 5 * 3
+
+
+class Attends(nn.Module):
+    """A layer of a transformer on four tokens of eight numbers, and two weights that no Conv2d or Linear layer has."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.conv = nn.Conv1d(4, 5, 3, padding=1)
+        self.own = nn.Parameter(torch.ones(40, 3))
+
+    def forward(self, x):
+        return self.conv(self.encoder(x.flatten(1, 2))).flatten(1) @ self.own
+
+
+def test_flops_belong_to_the_weights_in_whatever_layer():
+    """Attention calls its layers' weights itself, and outside training as one operation that has no count."""
+    products = {
+        "encoder.self_attn.in_proj_weight": 4 * 8 * 24,
+        "encoder.self_attn.out_proj.weight": 4 * 8 * 8,
+        "encoder.linear1.weight": 4 * 8 * 16,
+        "encoder.linear2.weight": 4 * 16 * 8,
+        "conv.weight": 4 * 5 * 3 * 8,
+        "own": 40 * 3,
+        OTHER: 2 * 4 * 4 * 8,  # of queries and keys, and with values
+    }
+    fused = torch.backends.mha.get_fastpath_enabled()
+    assert forward_flops(Attends(), torch.ones(3, 1, 4, 8)) == {name: 2 * count for name, count in products.items()}
+    assert torch.backends.mha.get_fastpath_enabled() == fused
+
+
+def test_weights_that_are_computed_belong_to_their_layer(tiny, images):
+    nn.utils.parametrizations.weight_norm(tiny.fc)
+    found = forward_flops(tiny, images.images[:5].permute(0, 3, 1, 2).float())
+    assert found["fc.weight"] == 2 * 6 * 3 and OTHER not in found
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------

@@ -38,6 +38,20 @@ def test_tickets_of_short_rounds_are_trained_for_as_long_as_their_cost_counts():
     assert " ".join(imp.read_config(words).training.run.retraining).endswith("--schedule linear --epochs 20")
 
 
+def test_their_learning_rate_drops_at_the_same_shares_of_that():
+    words = "--epochs 6 --decreasing_lr 3,5 --warmup 1 --vanilla_epochs 40 --save_dir x".split()
+    printed = imp.read_config(words).training.run.retraining
+    found = train.read_config([*printed[2:], "--save_dir", "y"]).training.recipe
+    assert (found.epochs, found.milestones, found.warmup) == (40, (20, 33), 6)
+    plain = imp.read_config("--epochs 6 --decreasing_lr= --vanilla_epochs 40 --save_dir x".split()).training.run
+    assert plain.retraining[2:] == ("--epochs", "40", "--decreasing_lr=")
+
+
+def test_how_many_examples_are_scored_at_a_time_says_nothing_of_training():
+    words = "--dataset digits --criterion snip --density 0.5 --batch_size 10 --save_dir x".split()
+    assert init.read_config(words).run.retraining[2:] == ("--dataset", "digits")
+
+
 def test_what_is_the_searchs_own_is_left_out():
     words = (
         f"{COMMON} --prune_type lt --new_classifier --init_dir utils.py --eb_eps=0.1 --batch_selection infobatch "

@@ -255,6 +255,10 @@ def test_trained_weights_scored_by_magnitude_are_the_ticket_of_a_pruning(search,
         assert call("main_train", *tune, mask, "--init_dir", start, "--save_dir", tmp_path / name)[0] == 0
     made, pruned = (read(tmp_path / name / "checkpoint.pth.tar")["state_dict"] for name in ("made", "pruned"))
     assert all(torch.equal(value, pruned[name]) for name, value in made.items())
+    rewound = [*DIGITS, *QUICK, "--init_dir", file, "--mask_dir", file, "--save_dir", tmp_path / "rewound"]
+    for rule in (["--rewind_lr"], ["--rule", "weight_rewinding"]):
+        status, _, err = call("main_train", *rewound, *rule)
+        assert status == 2 and "has trained weights to start from, and not those of step t" in err
 
 
 def test_snip_of_trained_weights_is_another_mask_than_of_starting_ones(search, call, tmp_path):

@@ -1,6 +1,7 @@
 """Searches in another basis: their masks are of coefficients, and all else holds as of any search."""
 
 import itertools
+import json
 
 import pytest
 import torch
@@ -215,6 +216,16 @@ def test_what_does_not_go_together_is_refused(tmp_path, flags, message):
     one_sentence(call, "main_imp", words, tmp_path, message)
 
 
+def test_weights_that_are_not_zero_are_those_of_the_round(tmp_path):
+    """Not of the next one, whose mask is on the network by then to find what it misjudges."""
+    run("PrAC", f"{FLAGS} --rate 0.8 --basis haar --basis_axes in kernel --cep pruned", tmp_path)
+    row = json.loads((tmp_path / "summary.json").read_text())["rounds"][1]
+    state = read(tmp_path / "1checkpoint.pth.tar")["state_dict"]
+    numbers = {name: layer["nonzero"] for name, layer in row["layers"].items()}
+    assert numbers == {name: state[f"{name}_orig"].count_nonzero() for name in numbers}
+    assert sum(numbers.values()) > sum(layer["kept"] for layer in row["layers"].values())
+
+
 def test_adam_cannot_train_a_ticket_in_a_basis(found, tmp_path):
     file = found / "dct" / "2checkpoint.pth.tar"
     out = run("train", f"{TRAINING} --init_dir {file} --mask_dir {file} --optimizer adam", tmp_path, expect=2)
@@ -222,8 +233,6 @@ def test_adam_cannot_train_a_ticket_in_a_basis(found, tmp_path):
 
 
 def test_costs_claim_no_savings(found):
-    import json
-
     summary = json.loads((found / "dct" / "summary.json").read_text())
     first, second = summary["rounds"]
     assert all(layer["nonzero"] == layer["size"] for layer in second["layers"].values())

@@ -52,6 +52,15 @@ def test_rewinding_the_learning_rate_begins_where_the_weights_stood(examples, ep
     assert schedule(rewind_lr=True).round(0, examples)[1] == 0
 
 
+@pytest.mark.parametrize("examples, epochs", [(20_000, 3), (10_000, 1), (40_000, 6)])
+def test_a_search_that_begins_on_a_smaller_set_rewinds_within_the_schedule_of_that(examples, epochs):
+    """Its weights stand after three of the 80 epochs on 20 000 examples, wherever those of all the data would."""
+    given = schedule(rewind_lr=True, initial=20_000)
+    assert given.round(1, examples)[1] == epochs * steps_per_epoch(examples, 128)
+    if examples == 20_000:
+        assert given.round(1, examples)[1] == given.rewinding_step
+
+
 def test_an_iteration_may_lie_in_mid_epoch():
     """On a smaller set it stands at the same share of the steps that as many epochs of it have."""
     assert at(1000, rewind_lr=True).round(1, 45_000)[1] == 1000

@@ -377,10 +377,14 @@ def test_bad_input_is_one_sentence(tmp_path, words, message):
     one_sentence(lambda _, *given: run_in_process(main_dst, *given), "main_dst", words.split(), tmp_path, message)
 
 
-def test_the_mask_of_a_training_that_goes_on_is_no_ticket_yet(found, tmp_path):
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_the_mask_of_a_training_that_goes_on_is_no_ticket_yet(found, tmp_path, epochs):
+    """Nor is that of one which was ended in its first epoch."""
     content = read(found / "checkpoint.pth.tar")
-    content["history"][-1]["final"] = False
+    content["history"] = content["history"][:epochs]
+    for row in content["history"]:
+        row["final"] = False
     write(tmp_path / "checkpoint.pth.tar", content)
     given = f"--init_dir {tmp_path}/checkpoint.pth.tar --mask_dir {tmp_path}/checkpoint.pth.tar"
     out = run_to(2, main_train, *f"{SHORT} {given}".split(), "--save_dir", tmp_path / "run")
-    assert "is not final: its training stands at epoch" in out and not (tmp_path / "run").exists()
+    assert f"is not final: its training stands at epoch {epochs} " in out and not (tmp_path / "run").exists()

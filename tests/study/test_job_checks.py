@@ -21,7 +21,7 @@ RUNS = {
     "prac_fashion": 225,
     "cheapest_fashion_look": 396,
     "dst_fashion": 225,
-    "dst_digits": 225,
+    "dst_digits": 105,
     "basis_digits": 320,
     "basis_fashion": 185,
 }

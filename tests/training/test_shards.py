@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dataset import Images
+from dataset import Images, to_input
 from lottery.training.loop import fit
 from lottery.training.recipe import Recipe
 from lottery.training.shards import changed, check_same, checksums, cut, join_parts, own_places
@@ -133,6 +133,49 @@ def test_each_shard_draws_by_a_seed_of_its_own(images):
     assert first == again and len(set(first)) == 2 * 2 * 2
     trained(model, images, shards=2, n=32, seed=2)
     assert not set(seen[other:]) & set(first)
+
+
+class LeavesOut(nn.Module):
+    """Uses a layer at random, as stochastic depth does; `used` has for each forward pass whether it did."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.used = nn.Linear(64, 3), []
+        self.sometimes = nn.Linear(3, 3)
+
+    def forward(self, images):
+        x = self.fc(images.flatten(1))
+        self.used.append(bool(torch.rand(()) < 0.5))
+        return self.sometimes(x) if self.used[-1] else x
+
+
+def test_a_layer_that_only_some_shards_use_is_trained_by_those(images):
+    """Of two shards of eight images each gives half of the gradient of its own mean loss."""
+    model = LeavesOut()
+    step = Step(model, images, RECIPE, shards=2)
+    visits = torch.stack([torch.arange(16), *[torch.zeros(16, dtype=torch.int64)] * 3])
+    seen = set()
+    for seed in range(12):
+        model.used.clear()
+        step.position = (seed, 0)
+        step.differentiate(visits, model)
+        used, found = list(model.used), copy_gradients(model.sometimes)
+        seen.add(tuple(used))
+        if not any(used):
+            assert found is None
+            continue
+        expected = torch.zeros(3, 3)
+        for part, uses in zip((slice(0, 8), slice(8, 16)), used, strict=True):
+            if uses:
+                logits = model.sometimes(model.fc(to_input(images.training_images(visits[:, part])).flatten(1)))
+                loss = nn.functional.cross_entropy(logits, images.labels[visits[0, part]])
+                expected += torch.autograd.grad(loss, model.sometimes.weight)[0] / 2
+        assert torch.allclose(found, expected, atol=1e-6)
+    assert {(True, False), (False, True), (False, False)} <= seen
+
+
+def copy_gradients(layer):
+    return None if layer.weight.grad is None else layer.weight.grad.clone()
 
 
 def test_dropped_weights_stay_zero_and_momentum_goes_on(tiny, images):
