@@ -19,7 +19,7 @@ RUNS = {
     "controls_cifar": 180,
     "sets_cifar": 180,
     "prac_fashion": 225,
-    "cheapest_fashion_look": 396,
+    "cheapest_fashion_look": 364,
     "dst_fashion": 225,
     "dst_digits": 105,
     "basis_digits": 320,
