@@ -152,18 +152,23 @@ def chapter(subjects: Sequence[Task | Sweep], parts: Callable[..., list[Part]]) 
 
 def write_report(report: Report, folder: Path) -> None:
     """Write the report's files, each atomically; other files in the folder stay."""
-    contents = {"report.html": html(report).encode(), "report.md": markdown(report).encode()}
+    contents = {"report.html": encoded(html(report)), "report.md": encoded(markdown(report))}
     for figure in report.all(Figure):
         contents |= {f"figures/{figure.name}.{kind}": content for kind, content in figure.files._asdict().items()}
     for table in report.all(Table):
         contents[f"tables/{table.name}.csv"] = table.csv()
         if table.is_shown:
-            contents[f"tables/{table.name}.tex"] = latex(table).encode()
+            contents[f"tables/{table.name}.tex"] = encoded(latex(table))
     for part in ("figures", "tables"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         write_atomically(folder / name, partial(_write, content), durable=False)
     print_lines(f"{folder / 'report.html'}, the same in report.md; pictures in figures/, all numbers in tables/")
+
+
+def encoded(text: str) -> bytes:
+    """A command on record may name files whose bytes are no UTF-8, which are spelled out."""
+    return text.encode(errors="backslashreplace")
 
 
 def _write(content: bytes, file) -> None:

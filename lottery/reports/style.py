@@ -52,6 +52,7 @@ SETTINGS = {
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
     "svg.hashsalt": "report",
+    "text.parse_math": False,  # names of runs and classes may have dollar signs
     "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.h_pad": 0.06,

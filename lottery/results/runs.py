@@ -46,7 +46,7 @@ def read_runs(paths: Iterable[Path], log: Log) -> list[AnyRun]:
         except (InputError, OSError) as error:
             log(f"{error}; left out.")
     for run, name in zip(runs, short_names([run.path for run in runs]), strict=True):
-        run.name = name
+        run.name = printable(name)
     find_tickets_([run for run in runs if isinstance(run, Run)])
     left_out = [left_out_note(script, found) for script, found in empty.items()]
     for note in [*left_out, *unfinished_notes(unfinished), *progress_notes(runs), *shared_notes(runs)]:
@@ -104,6 +104,11 @@ def short_names(paths: Sequence[Path]) -> list[str]:
         return [path.resolve().name for path in paths]
     shared = os.path.commonpath([path.resolve().parent for path in paths])
     return [os.path.relpath(path.resolve(), shared) for path in paths]
+
+
+def printable(name: str) -> str:
+    """The name of a file in which bytes that are no UTF-8 are spelled out, so that it can be written and drawn."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def left_out_note(script: str, paths: Sequence[Path]) -> str:

@@ -21,6 +21,7 @@ from lottery.study import torchrun
 from lottery.study.executors import ask_for_gpus_, local_executor, out_of_reach, outside_of_jobs, slurm_executor
 from lottery.study.job_states import log_file
 from lottery.study.jobs import Job, Study
+from lottery.study.lines import append_line
 from lottery.study.processes import words_of
 from lottery.study.queues import LocalQueue, Queue, SlurmQueue
 from lottery.study.runner import Runner, RunningJob
@@ -56,7 +57,9 @@ def run_on_cluster(
     slots = slurm_slots(options, number) if cluster == "slurm" else find_slots(jobs, gpus)
     at_a_time = f"{number if cluster == 'slurm' else len(slots)} at a time, as jobs of {NAMES[cluster]}"
     with submitting(study.save_dir / FOLDER) as folder:
-        return run_jobs(Cluster(study, folder, cluster, options, at_a_time), waiting, slots)
+        found = Cluster(study, folder, cluster, options, at_a_time)
+        found.check_queued(waiting)
+        return run_jobs(found, waiting, slots)
 
 
 def check_cluster(study: Study, cluster: str, options: Mapping[str, str | int]) -> None:
@@ -134,12 +137,28 @@ class Cluster:
         self.submissions = Submissions(study.save_dir, folder, name)
         self.queue: Queue = SlurmQueue() if slurm else LocalQueue(self.folder)
 
+    def check_queued(self, jobs: Sequence[Job]) -> None:
+        """InputError for one that is queued or runs with other flags, since the study file was changed."""
+        changed = [job for job in jobs if self.submissions.has_other_flags(job) and self.queued(job)]
+        if changed:
+            old = [str(self.queued(job)) for job in changed]
+            end = "scancel" if self.name == "slurm" else "kill"
+            raise InputError(
+                f"{counted(len(old), 'run')} of this study, {self.submissions.name(changed[0])} the first, "
+                f"{'is' if len(old) == 1 else 'are'} queued or running with other flags than the study file now gives: "
+                f"wait for the old jobs with the old file, or end them: {end} {' '.join(old)}"
+            )
+
+    def queued(self, job: Job) -> str | None:
+        """The number under which a job is queued or runs; None if it does not."""
+        number = self.submissions.number(job)
+        return number if number is not None and self.queue.holds(number) else None
+
     def start(self, job: Job, slot: Slot) -> RunningJob:
         """Submit a job, unless it is queued or runs already."""
         log_file(job).parent.mkdir(parents=True, exist_ok=True)
-        number = self.submissions.number(job)
-        found = number is not None and self.queue.holds(number)
-        return RunningJob(job, slot, Submitted(self, job, slot, self.handle(number) if found else None))
+        number = self.queued(job)
+        return RunningJob(job, slot, Submitted(self, job, slot, self.handle(number) if number else None))
 
     def handle(self, number: str) -> Any:
         """submitit's view of a job that was submitted before."""
@@ -238,8 +257,7 @@ class Submitted:
         """Status 1, with the reason in the log of the run."""
         output = self.handle.paths.stdout
         wrote = f"wrote {output}" if output.exists() else "wrote nothing"
-        with log_file(self.job).open("a") as log:
-            log.write(f"study.py: error: {why}; job {self.number} {wrote}\n")
+        append_line(log_file(self.job), f"study.py: error: {why}; job {self.number} {wrote}")
         return 1
 
     def terminate(self) -> None:

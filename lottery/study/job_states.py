@@ -3,6 +3,7 @@
 Everything here reads; nothing is written, locked or repaired.
 """
 
+import json
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ from pathlib import Path
 from lottery.checkpointing.file_system import is_locked
 from lottery.checkpointing.metrics import read_metrics, read_summary
 from lottery.checkpointing.run_directory import LOCK, RunDirectory
-from lottery.checkpointing.run_settings import RunConfig, not_recorded
+from lottery.checkpointing.run_settings import RunConfig, not_recorded, with_values_before
 from lottery.checkpointing.script_names import Script
 from lottery.cli.registry import cli_module, read_flags
 from lottery.study.jobs import Job, Study
@@ -24,6 +25,7 @@ from utils import InputError
 
 UNKNOWN = object()  # a flag that the other command does not have
 NOT_COMPARED = {"command_line", "gpu", *not_recorded(RunConfig)}  # where a run lies and computes, how it shows itself
+EXTENDED = ("pruning_times", "densities")  # settings of a search that may be given more rounds
 LOG_TAIL = 65536  # bytes at the end of a log that are looked at
 FAILED = re.compile(r"study\.py: exit status (-?\d+)")  # the last line of the log of a run that failed
 REFUSED = re.compile(r"(main_\w+|study)\.py: error: .*")  # the same, in logs that lack that line
@@ -85,7 +87,19 @@ def relative_name(other: Job, job: Job) -> str:
 def is_done(job: Job) -> bool:
     """Whether the records in a job's directory say that its command has finished, wherever and on whatever device."""
     record = read_record(job)
-    return bool(record.get("finished")) and differing_flags(job, record) == []
+    return bool(record.get("finished")) and differing_flags(job, record) == [] and not of_another_search(job, record)
+
+
+def of_another_search(job: Job, record: Mapping) -> list[str]:
+    """The settings in which the search that a job's ticket came from differs from the one in the directory of the job
+    before it, which was made anew since. More rounds are no difference, nor is a search that is no longer there."""
+    ticket, before = record.get("ticket"), job.after
+    then = ticket.get("settings") if isinstance(ticket, Mapping) else None
+    if not then or before is None or then.get("script") != before.script:
+        return []
+    now = json.loads(json.dumps(read_record(before).get("settings") or {}, default=str))  # as a summary has them
+    then, now = with_values_before(then), with_values_before(now)
+    return [name for name in then if name in now and then[name] != now[name] and name not in EXTENDED]
 
 
 def unfinished(study: Study) -> list[Job]:
@@ -158,6 +172,8 @@ def other_flags(job: Job) -> tuple[str, ...]:
     names = differing_flags(job, record) if record else []
     if names is None:
         return ("by another command",)
+    if not names and (others := of_another_search(job, record)):
+        return (f"of a ticket found with other {', '.join(others)}",)
     return (f"made with other {', '.join(f'--{name}' for name in names)}",) if names else ()
 
 

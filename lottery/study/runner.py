@@ -9,6 +9,7 @@ from typing import Protocol
 from lottery.study import processes
 from lottery.study.job_states import last_lines, log_file
 from lottery.study.jobs import Job, Study
+from lottery.study.lines import append_line
 from lottery.study.log import StudyLog
 from lottery.study.slots import Slot
 
@@ -117,6 +118,5 @@ def record_failure(log: Path, status: int) -> str:
     """The exit status and the last line of the log, which says why the job failed. The status is appended to the log,
     where a dry run finds it."""
     lines = last_lines(log)
-    with log.open("a") as file:
-        file.write(f"study.py: exit status {status}\n")
+    append_line(log, f"study.py: exit status {status}")
     return f"exit status {status}: {lines[-1] if lines else 'no output'}"

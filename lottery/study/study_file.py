@@ -39,6 +39,7 @@ from lottery.study.planning import plan_jobs, trained_tickets
 from utils import InputError, read_toml
 
 NO_FOLDERS = ("", ".", "..", "report")  # of a method
+OTHER_THINGS = (".old", ".log")  # what --overwrite replaced, and logs, lie beside the runs
 PARTS = ("save_dir", "common", "grid", "search", "methods", "retrain", "elastic", "stability")
 METHOD_SCRIPTS = (*SEARCHES, Script.DST, Script.GREEDY, Script.CHANNELS, Script.INIT)
 # Flags that say the rounds of a search, and those that they are given instead of.
@@ -210,10 +211,14 @@ def check_methods(path: Path, methods: Mapping) -> None:
             known = f"one of {', '.join(leading)}" if leading else f"a method of {Script.PRAC_IMP}, but there is none"
             raise InputError(f"{path}: method {name} can be like {known}, got {other!r}")
     folders = [directory_name(name) for name in methods]
-    if unusable := [name for name, folder in zip(methods, folders, strict=True) if folder in NO_FOLDERS]:
+    if unusable := [
+        name
+        for name, folder in zip(methods, folders, strict=True)
+        if folder in NO_FOLDERS or folder.endswith(OTHER_THINGS)
+    ]:
         raise InputError(
             f"{path}: a method's runs lie in a directory of its name, of letters from a to z, digits, dots and dashes, "
-            f"which {unusable[0]!r} does not give; reports are in report"
+            f"which {unusable[0]!r} does not give; reports are in report, and names that end in .old or .log are others"
         )
     if "dense" in folders or len(set(folders)) < len(folders):
         raise InputError(f"{path}: methods need different names, and none may be dense: {', '.join(methods)}")

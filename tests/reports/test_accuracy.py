@@ -188,6 +188,31 @@ def test_a_cheaper_imp_is_compared_with_the_most_thorough_one():
     assert not any("thorough" in sentence.text for sentence in marker_sentences(TICKETS, [thorough]))
 
 
+def test_augmented_trainings_are_compared_with_augmented_ones():
+    """Both searches record --augmentation crop; only one of them used it."""
+    plain, augmented = ({"augmentation": "crop", "no_augmentation": each} for each in (True, False))
+    runs = []
+    for seed in range(5):
+        runs += [made("d", TRAIN | plain | {"init_dir": False, "mask_dir": False}, [80 + seed], seed)]
+        runs += [made("d", TRAIN | augmented | {"init_dir": False, "mask_dir": False}, [90 + seed], seed)]
+        ticket = retrained(IMP | augmented, 1, 88 + seed, seed, seed)
+        ticket.settings = ticket.settings | augmented
+        runs.append(ticket)
+    (curve,) = curves(runs, TICKETS).values()
+    assert curve.points[0].against_dense.mean == -2 and curve.winning is None
+
+
+def test_tickets_are_compared_with_the_imp_whose_search_is_most_like_theirs():
+    """Tickets are trained alike, wherever their searches rewound to."""
+    lt, rewound = ({"prune_type": each} for each in ("lt", "rewind_lt"))
+    runs = []
+    for seed in range(5):
+        runs += [retrained(IMP | lt, 1, 80 + seed, seed, seed), retrained(IMP | rewound, 1, 89 + seed, seed, seed)]
+        runs.append(retrained(IMP | rewound | {"random_prune": True}, 1, 85 + seed, seed, seed))
+    (random,) = (curve for name, curve in curves(runs, TICKETS).items() if "random pruning" in name)
+    assert random.points[0].against_imp.mean == -4
+
+
 def test_the_reference_has_tickets_of_the_same_densities():
     """A more thorough search that prunes to other densities says nothing about these."""
     tests = ((IMP, 90), (IMP | {"epochs": 1}, 88), (PRAC, 89))

@@ -10,7 +10,7 @@ from lottery.reports.comparison.against import check_names, standing
 from lottery.reports.comparison.methods import group_by_task
 from lottery.reports.comparison.statistics import Interval
 from lottery.reports.document import Listing, Paragraph, Table
-from tests.helpers import IMP, PRAC, init_ticket, logged, retrained, run
+from tests.helpers import IMP, PRAC, init_ticket, logged, made, retrained, run
 from tests.helpers import REPORTED as QUICK
 from utils import InputError
 
@@ -50,6 +50,44 @@ def test_all_methods_are_compared_with_one_that_is_no_reference_otherwise():
         ("IMP", 50.0, 5, 2.0, "better"),
         ("IMP, random pruning", 50.0, 4, -3.0, None),
     ]
+
+
+def test_densities_that_differ_by_rounding_are_one():
+    others = tickets(IMP | {"random_prune": True}, 92)
+    for ticket in others:
+        ticket.rounds[0] |= {"density": 0.5001, "sparsity": 0.4999}
+    (table,) = against_parts(task_of(tickets(PRAC, 90) + others), ["PrAC"], 0.5)
+    assert [row[0] for row in table.rows] == ["IMP, random pruning"]
+
+
+def blocks(search, densities, test):
+    """Searches that prune filters, and so to densities of their own, and their tickets: two points lower each round."""
+    for seed in range(5):
+        settings = search | {"block": "filter"}
+        tests = [test - 2 * k + seed / 2 for k in range(len(densities))]
+        found = made("runs", settings, tests, seed)
+        for each, density in zip(found.rounds, densities, strict=True):
+            each |= {"density": density + seed / 1000 * (density < 1), "sparsity": 1 - density}
+        yield found
+        for k in range(1, len(densities)):
+            ticket = retrained(settings, k, tests[k], seed, seed)
+            ticket.rounds[0] |= {"density": densities[k] + seed / 1000, "sparsity": 1 - densities[k]}
+            yield ticket
+
+
+def test_searches_that_prune_blocks_are_compared_round_by_round():
+    densities = [1, 0.5, 0.25, 0.125]
+    runs = [*blocks(PRAC, densities, 90), *blocks(IMP, densities, 92)]
+    (table,) = against_parts(task_of(runs), ["PrAC, filters"], 0.5)
+    assert [round(row[2]) for row in table.rows] == [50, 25, 13, 50, 25, 13]
+    assert [round(row[4], 6) for row in table.rows] == [2.0] * 6
+
+
+def test_blocks_by_another_plan_are_compared_at_equal_densities_alone():
+    """Each round of the second prunes twice as far: after one round it has what the first has after two."""
+    runs = [*blocks(PRAC, [1, 0.5, 0.25], 90), *blocks(IMP | {"rate": 0.75}, [1, 0.25, 0.0625], 92)]
+    (table,) = against_parts(task_of(runs), ["PrAC, filters"], 0.5)
+    assert [(round(row[2]), round(row[4], 6)) for row in table.rows] == [(25, 4.0)] * 2
 
 
 def test_what_was_trained_otherwise_is_named_and_not_compared():

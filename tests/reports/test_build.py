@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+import os
 import re
 import shutil
 from html import unescape
@@ -266,3 +267,13 @@ def test_images_that_are_not_those_of_the_runs_are_not_shown(runs, tmp_path):
         with pytest.raises(InputError, match=words):
             read_images(task, task.methods, tmp_path / "data")
         assert not (tmp_path / "data").exists()
+
+
+def test_names_of_runs_may_have_dollar_signs_and_bytes_that_are_no_letters(runs, tmp_path):
+    """Matplotlib reads what lies between two dollar signs as mathematics."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    for name, copy in {"imp_0": "imp_$lr_$seed_0", "imp_1": "imp_$lr_$seed_1", "PrAC_0": "PrAC_$lr_$seed_0"}.items():
+        shutil.copytree(runs / name, folder / copy)
+    assert report.main([*map(str, folder.iterdir()), str(runs / "dense_0"), "--output", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "caf\\\\xe9" in page.replace("\\_", "_") and (tmp_path / "out" / "figures").is_dir()

@@ -56,6 +56,22 @@ def test_the_cheapest_as_good_as_imp_passes_by_a_cheaper_one_that_is_worse():
     assert text.endswith("though cheaper: 1 (1 of them worse by more than 0.5 points).")
 
 
+def test_four_pairs_do_not_show_that_a_cheaper_search_is_worse():
+    """Of the shortest search there are two seeds, two points below IMP."""
+    runs = [run for name, search in SEARCHES.items() if name != "short" for run in runs_of(*search)]
+    (task,), _ = logged(group_by_task, [*runs, *runs_of(*SEARCHES["short"], range(2))])
+    (frontier,) = frontiers(task, MARGIN)
+    assert sentence(frontier, MARGIN).endswith("Not shown to be as good, though cheaper: 1.")
+
+
+def test_tickets_of_an_imp_whose_search_is_not_given_have_no_frontier():
+    runs = [run for search in SEARCHES.values() for run in runs_of(*search)]
+    (task,), _ = logged(
+        group_by_task, [run for run in runs if not (run.is_search and run.settings == IMP | {"seed": run.seed})]
+    )
+    assert frontiers(task, MARGIN) == []
+
+
 def test_four_pairs_give_no_verdict():
     _, (frontier,) = found(range(4))
     assert frontier.cheapest_as_good(MARGIN) is None

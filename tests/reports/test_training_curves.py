@@ -58,6 +58,12 @@ def test_without_validation_test_accuracies_are_shown_and_without_either_nothing
     assert training_curve_parts(one_task([dense([60, 70])])) == [], "nothing to compare it with"
 
 
+def test_a_dense_network_that_alone_was_validated_stands_beside_no_ticket():
+    runs = [with_epochs(retrained(IMP, 1, 90), [None, None], 77), dense([60, 70])]
+    figure, table = training_curve_parts(one_task(runs))
+    assert figure.caption.startswith("Test accuracy by epoch") and len(table.rows) == 4
+
+
 def drawn_figure(monkeypatch, runs):
     """The figure of these runs before it is written."""
     drawn = []

@@ -140,6 +140,24 @@ def test_what_fails_stops_only_what_needs_it_and_is_tried_again(written, tmp_pat
     assert status == 0 and "All 5 runs are done" in out and len(submitted(folder)) == 6
 
 
+def test_a_job_of_the_study_before_it_was_changed_is_not_taken_for_its_own(written, tmp_path, slurm, scripts):
+    file, folder = written(ONE), tmp_path / "runs"
+    (scripts / "slow").touch()
+    words = [sys.executable, "-c", DRIVER, scripts, file, folder, ROOT]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        wait_for((scripts / "waiting").exists)
+        process.kill()
+        process.communicate(timeout=60)
+    before = file.read_text()
+    file.write_text(before.replace("epochs = 2", "epochs = 3"))
+    status, _, err = run(file, folder, "--cluster", "slurm")
+    assert status == 2 and "1 run of this study, seed_0/IMP the first, is queued or running with other flags" in err
+    assert "scancel 1001" in err and submitted(folder) == ["seed_0/IMP"]
+    file.write_text(before)
+    (scripts / "slow").unlink()
+    assert run(file, folder, "--cluster", "slurm")[0] == 0 and submitted(folder) == ["seed_0/IMP"]
+
+
 def test_a_job_whose_time_is_over_lets_its_run_save_and_goes_on(written, tmp_path, slurm, scripts):
     """SLURM warns it, it asks to be queued again, and the same command resumes."""
     file, folder = written(ONE), tmp_path / "runs"

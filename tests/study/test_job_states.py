@@ -35,6 +35,20 @@ def everything(folder):
     return {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
 
 
+def test_the_ticket_of_a_search_that_was_made_anew_is_not_done(quick):
+    """Nor is one whose search has other settings now; more rounds and a search that is gone are no difference."""
+    ticket = next(job for job in quick.jobs if job.after and job.after.script == Script.IMP)
+    then = {"script": "main_imp.py", "rate": 0.2, "pruning_times": 2, "seed": 0}
+    record(ticket, ticket={"settings": then})
+    assert is_done(ticket)
+    record(ticket.after, settings=then | {"pruning_times": 4})
+    assert is_done(ticket)
+    record(ticket.after, settings=then | {"rate": 0.5})
+    assert not is_done(ticket)
+    (state,) = (state for state in job_states(quick.jobs) if state.job is ticket)
+    assert state.state == State.BEGUN and state.details[-1] == "of a ticket found with other rate"
+
+
 # --- done, wherever it is ---------------------------------------------------------------------------------------------
 
 

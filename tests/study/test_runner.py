@@ -122,3 +122,12 @@ def test_a_report_that_cannot_be_made_is_no_failure_of_the_study(written, fake, 
     err = capsys.readouterr().err
     assert "study.py: note: there is no report: there is no run to report" in err
     assert status == 0 or "it is broken" in err
+
+
+def test_the_status_of_a_run_that_was_killed_in_the_middle_of_a_line_has_a_line_of_its_own(tmp_path):
+    log = tmp_path / "IMP.log"
+    log.write_bytes(b"epoch 2\nepoch 3 runn")
+    assert runner.record_failure(log, -9) == "exit status -9: epoch 3 runn"
+    assert log.read_bytes() == b"epoch 2\nepoch 3 runn\nstudy.py: exit status -9\n"
+    runner.record_failure(log, 1)
+    assert log.read_text().endswith("-9\nstudy.py: exit status 1\n")

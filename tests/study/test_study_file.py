@@ -150,7 +150,7 @@ def test_prunings_of_a_method_are_of_a_search_whose_tickets_are_trained(written,
     check_refusal(written(QUICK, (old, new)), tmp_path / "runs", message, capsys)
 
 
-@pytest.mark.parametrize("name", ["彩票", "..", ".", "report", "/"])
+@pytest.mark.parametrize("name", ["彩票", "..", ".", "report", "/", "IMP.old", "IMP.log"])
 def test_a_name_that_gives_no_directory_of_its_own_is_refused(written, tmp_path, name, capsys):
     file = written(QUICK, ("[methods.IMP]", f'[methods."{name}"]'))
     check_refusal(file, tmp_path / "runs", "lie in a directory of its name", capsys)

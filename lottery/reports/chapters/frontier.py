@@ -90,7 +90,7 @@ def cheaper_text(frontier: Frontier, best: Searched, margin: float) -> str:
     if not cheaper:
         return ""
     differences = [each.point.against_imp for each in cheaper]
-    worse = sum(d is not None and (d.high or 0.0) < -margin for d in differences)
+    worse = sum(d is not None and d.n >= FEWEST and d.high < -margin for d in differences)
     shown = f" ({worse} of them worse by more than {margin:g} points)" if worse else ""
     return f" Not shown to be as good, though cheaper: {len(cheaper)}{shown}."
 

@@ -24,7 +24,10 @@ COLUMNS = (
 def training_curve_parts(task: Task) -> list[Part]:
     """A panel for each of a few densities, and a table; nothing without retrained tickets that recorded epochs."""
     curves = training_curves(task)
-    name = next((name for name in MEASURED if any(means(curve, name) for curve in curves)), None)
+    tickets = [
+        curve for curve in curves if curve.method.kind != DENSE
+    ]  # the dense network may have been validated alone
+    name = next((name for name in MEASURED if any(means(curve, name) for curve in tickets)), None)
     if not name:
         return []
     rows: list[list[Cell]] = [

@@ -30,6 +30,7 @@ class Point:
     values: Seeds
     prunings: int | None = None  # of retrained tickets, in the network they were found in
     found_density: float | None = None  # of tickets that were pruned to one density, in their network
+    stage: float | tuple | None = None  # what its tickets have in common: `ticket_stage`
     imp_density: float | None = None
     against_dense: Interval | None = None
     against_imp: Interval | None = None
@@ -83,15 +84,22 @@ def accuracy_curves(task: Task, kind: str, margin: float) -> list[Curve]:
 def imp_reference(curve: Curve, curves: Sequence[Curve]) -> Curve | None:
     """The curve of IMP to compare with: of equal training settings and number of steps, with seeds of the same kind; of
     several one with tickets of the same densities, of those the most thorough search, then the one with most settings
-    in common. None for IMP itself, unless there is a more thorough one with tickets of the same densities."""
+    in common, its search's included. None for IMP itself, unless there is a more thorough one with tickets of the same
+    densities."""
     imps = [other for other in curves if other.method.is_imp and is_comparable(other.method, curve.method)]
     shared = [imp for imp in imps if shares_densities(curve, imp)]
     imps = shared or imps
     if curve.method.is_imp:
         imps = [other for other in shared if other.method.thoroughness > curve.method.thoroughness]
-    most, mine = max((imp.method.thoroughness for imp in imps), default=None), curve.method.settings
+    most = max((imp.method.thoroughness for imp in imps), default=None)
     thorough = [imp for imp in imps if imp.method.thoroughness == most]
-    return min(thorough, key=lambda imp: len(differing(mine, imp.method.settings, mine)), default=None)
+    return min(thorough, key=lambda imp: number_of_differences(curve.method, imp.method), default=None)
+
+
+def number_of_differences(a: Method, b: Method) -> int:
+    """Of two methods' settings, and of those of the searches that found their tickets."""
+    pairs = ((a.settings, b.settings), (a.search_settings, b.search_settings))
+    return sum(len(differing(mine, its, mine)) for mine, its in pairs)
 
 
 def shares_densities(curve: Curve, imp: Curve) -> bool:
@@ -144,7 +152,7 @@ def accuracy_points(method: Method) -> list[Point]:
         for row in run.rounds:
             if row["test"] is not None:
                 together[ticket_stage(method, run, row)].append((run, row))
-    points = [_point(found, pairing_seeds(method)) for found in together.values()]
+    points = [_point(found, pairing_seeds(method), stage) for stage, found in together.items()]
     return sorted(points, key=lambda point: -point.density)
 
 
@@ -162,13 +170,13 @@ def has_own_densities(method: Method) -> bool:
     return method.is_elastic or method.search_settings.get("block", SINGLE) != SINGLE
 
 
-def _point(found: Sequence[tuple[Run, dict]], seeds: dict[int, int | str]) -> Point:
+def _point(found: Sequence[tuple[Run, dict]], seeds: dict[int, int | str], stage: float | tuple) -> Point:
     tests: dict[int | str, list[float]] = defaultdict(list)
     for run, row in found:
         tests[seeds[id(run)]].append(row["test"])
     density = rounded(statistics.fmean(row["density"] for _, row in found))
     values = {seed: statistics.fmean(accuracies) for seed, accuracies in sorted(tests.items(), key=str)}
-    return Point(density, values, prunings(found[0][0]), found_density(found[0][0]))
+    return Point(density, values, prunings(found[0][0]), found_density(found[0][0]), stage)
 
 
 def rounded(density: float) -> float:

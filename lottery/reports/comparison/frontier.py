@@ -103,6 +103,8 @@ def _frontier(
         return Searched(curve.method.name, point, cost, in_all.get(id(curve.method))) if point and cost else None
 
     reference = searched(imp)
+    if reference is None:
+        return None
     found = [reference, *filter(None, map(searched, others))]
     found.sort(key=lambda each: (each.steps, each.flops or 0.0))
-    return Frontier(at.density, reference, found) if reference else None
+    return Frontier(at.density, reference, found)

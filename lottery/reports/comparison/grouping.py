@@ -24,7 +24,7 @@ TRAINING_SETTINGS: tuple[str, ...] = (
     *("batch_selection", "selection_rate", "selection_until"),
     "val_fraction",  # decides which examples train
     "normalization",
-    "augmentation",
+    *("augmentation", "no_augmentation"),
     "shards",  # whose examples batch norm normalises together
 )
 # Beginnings of settings that may differ by seed: the checksum of a given set, a round of the run that is followed.

@@ -5,12 +5,15 @@ part is worth. A statement is supported at a sparsity where the 95 % interval of
 or above minus a margin if it says "as good as". There is no verdict from fewer than `FEWEST` pairs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lottery.reports.comparison.accuracy import Curve, Point, has_own_densities, has_training_seeds, rounded
+from lottery.bases.config import SINGLE
+from lottery.reports.comparison.accuracy import Curve, Point, has_own_densities, has_training_seeds, point_at
+from lottery.reports.comparison.methods import Method
 from lottery.reports.comparison.set_controls import SET_CONTROLS
 from lottery.reports.comparison.statistics import Interval, holds, paired
+from lottery.search.pruning_plan import prunes_alike
 from lottery.tickets.controls import is_maskless
 
 Differences = list[tuple[float, Interval]]  # by density, from dense to sparse
@@ -101,24 +104,34 @@ def set_statements(control: Curve, bases: Sequence[Curve], margin: float) -> lis
 def paired_differences(curve: Curve, reference: Curve) -> Differences:
     """The first minus the second at each density below 1 that both have, over the seeds that both have.
 
-    A reference without a mask has one density, which is compared with each density of the curve. Empty if the two have
-    different training settings, or if their seeds mean different things.
+    A reference without a mask has one density, which is compared with each density of the curve. Where each seed has a
+    density of its own, what two searches by one plan have pruned alike is compared. Empty if the two have different
+    training settings, or if their seeds mean different things.
     """
     same_seeds = has_training_seeds(curve.method) == has_training_seeds(reference.method)
     if not curve.method.same_recipe(reference.method) or not same_seeds:
         return []
-    others: Mapping = {_pairing_key(curve, point): point for point in reference.points}
-    if is_maskless(reference.method.control):
-        others = {_pairing_key(curve, point): reference.points[0] for point in curve.points}
+    by_stage = pruned_alike(curve.method, reference.method)
     found = (
-        (point.density, paired(point.values, others[key].values))
+        (point.density, paired(point.values, other.values))
         for point in curve.points
-        if point.density < 1 and (key := _pairing_key(curve, point)) in others
+        if point.density < 1 and (other := counterpart(point, reference, by_stage))
     )
     return [(density, difference) for density, difference in found if difference]
 
 
-def _pairing_key(curve: Curve, point: Point) -> tuple | float:
-    """What a ticket and its control share: their density; where each seed has a density of its own, how far they, or
-    those that they were made of, were pruned."""
-    return (point.prunings, point.found_density) if has_own_densities(curve.method) else rounded(point.density)
+def pruned_alike(a: Method, b: Method) -> bool:
+    """Whether each seed has a density of its own in both, and how far they were pruned still says what belongs
+    together: their searches pruned as many of the same blocks in each round."""
+    mine, its = a.search_settings, b.search_settings
+    same_blocks = mine.get("block", SINGLE) == its.get("block", SINGLE) and a.is_elastic == b.is_elastic
+    return has_own_densities(a) and has_own_densities(b) and same_blocks and prunes_alike(mine, its)
+
+
+def counterpart(point: Point, reference: Curve, by_stage: bool) -> Point | None:
+    """The reference's point to compare with this one."""
+    if is_maskless(reference.method.control):
+        return reference.points[0]
+    if by_stage:
+        return next((other for other in reference.points if other.stage == point.stage), None)
+    return point_at(reference.points, point.density)
