@@ -67,8 +67,8 @@ def select_networks(path: Path, rounds: Sequence[int] | None) -> tuple[Run, list
     script = Script.named(run.settings["script"])
     if not isinstance(run, Run) or script is None or not script.trains_tickets:
         raise InputError(
-            f"{path} is a run of {run.settings['script']}: those of {', '.join(SEARCHES)} and {Script.TRAIN} have "
-            "networks to attack"
+            f"{path} is a run of {run.settings['script']}: those of {', '.join(SEARCHES)}, {Script.DST} and "
+            f"{Script.TRAIN} have networks to attack"
         )
     rows = run.rounds
     if script.is_search and rounds is not None:

@@ -19,12 +19,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lottery.cli.checks import check_directory
 from lottery.cli.cluster_options import CLUSTERS, assignments, read_options
 from lottery.cli.configs import from_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, path, positive_int
 from utils import InputError
 
+SLURM_SCRIPT = b"#!/bin/bash\n#SBATCH --array="  # how a script that --slurm wrote begins
 NOT_ASKED = {"new", "command_line"}  # of the flags, besides --new: nothing
 
 
@@ -112,7 +114,7 @@ def read_config(argv: Sequence[str] | None) -> StudyConfig:
         raise InputError("--slurm writes a script, --dry_run writes nothing: give one of them")
     check_cluster(args)
     if args.slurm:
-        check_parent("--slurm", args.slurm)
+        check_slurm(args.slurm)
     return from_flags(StudyConfig, args)
 
 
@@ -152,6 +154,16 @@ def shown(name: str, args: Namespace) -> str:
     return str(args.file) if name == "file" else f"--{name}"
 
 
+def check_slurm(file: Path) -> None:
+    """InputError for a file that cannot be written, or is no script that --slurm wrote."""
+    check_parent("--slurm", file)
+    if file.is_dir():
+        raise InputError(f"--slurm {file} is a directory, a file is needed")
+    if file.exists() and not file.read_bytes().startswith(SLURM_SCRIPT):
+        raise InputError(f"--slurm {file} would replace a file that is no SLURM array script: give another name")
+
+
 def check_parent(flag: str, file: Path) -> None:
     if not file.absolute().parent.is_dir():
         raise InputError(f"{flag} {file} cannot be written: its directory does not exist")
+    check_directory(flag, file.absolute().parent)

@@ -17,6 +17,9 @@ BLOCK = 64  # images a thread takes at a time
 
 Size = tuple[int, int]  # width, height
 
+# A run that has begun is refused without the file: these would be other data.
+ADVICE = "replace it by a whole image of this name, or remove it before a run begins"
+
 
 def decode_all(
     files: list[str], image_size: int | None, channels: int | None, device_memory: int | None = None
@@ -105,9 +108,9 @@ def opened(file: str):
     except Image.DecompressionBombError as error:
         raise InputError(f"{shown(file)} {too_large(error)}; scale it down, or remove it") from error
     except Image.UnidentifiedImageError as error:
-        raise InputError(f"{shown(file)} is not a readable image (of no known format); remove or replace it") from error
+        raise InputError(f"{shown(file)} is not a readable image (of no known format); {ADVICE}") from error
     except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
-        raise InputError(f"{shown(file)} is not a readable image ({error}); remove or replace it") from error
+        raise InputError(f"{shown(file)} is not a readable image ({error}); {ADVICE}") from error
 
 
 def too_large(error: Exception) -> str:

@@ -205,6 +205,8 @@ class TicketFiles(NamedTuple):
                 f"{self.init.path} was trained under this very mask: its weights have been trained since they were "
                 "pruned; the checkpoint of the round before has those that the mask was pruned from"
             )
+        if trained and (note := self.other_round()):
+            notes.append(note)
         if self.mask and not mask:
             notes.append(f"{self.mask.path} holds no mask: the dense network is trained")
         notes += [
@@ -226,6 +228,18 @@ class TicketFiles(NamedTuple):
                 "change it again; let it go on to its end"
             )
         return self.mask.mask(model, spared)
+
+    def other_round(self) -> str | None:
+        """A note where two rounds of searches are given that do not follow each other: the mask was pruned from other
+        trained weights than those of `init`."""
+        rounds = [file.content.get("state") if file else None for file in (self.init, self.mask)]
+        weights, pruned = rounds
+        if not all(isinstance(number, int) for number in rounds) or weights in (pruned, pruned - 1):
+            return None
+        return (
+            f"{self.init.path} has the trained weights of round {weights}, and the mask in {self.mask.path} was pruned "
+            f"from those of round {pruned - 1}"
+        )
 
     def trained_under(self, mask: Mask, model: nn.Module, spared: Sequence[str]) -> bool:
         """Whether the trained weights of `init` were trained under this mask, rather than before it was pruned."""

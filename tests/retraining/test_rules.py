@@ -224,6 +224,15 @@ def test_what_no_rule_can_train_is_one_sentence(search, tmp_path, flags, message
     assert not (tmp_path / "new").exists()
 
 
+def test_trained_weights_of_another_round_than_the_mask_was_pruned_from_are_told(search, tmp_path):
+    told = "has the trained weights of round 0, and the mask in "
+    out = run("train", f"{SHORT} {given(search, 0, 2)} --rule lr_rewinding", tmp_path / "two")
+    assert told in out and "2checkpoint.pth.tar was pruned from those of round 1" in out
+    assert "has the trained weights of round" not in run(
+        "train", f"{SHORT} {given(search, 0, 1)} --rule lr_rewinding", tmp_path / "one"
+    )
+
+
 def test_weights_of_a_training_that_is_not_at_its_end_are_told(search, tmp_path):
     content = read(search / "0checkpoint.pth.tar")
     write(tmp_path / "half.pth.tar", content | {"momentum": []})

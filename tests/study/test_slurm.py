@@ -112,6 +112,18 @@ def test_an_array_script_in_a_directory_that_is_not_there_is_refused(written, tm
     assert not (tmp_path / "runs").exists()
 
 
+def test_an_array_script_replaces_nothing_but_an_array_script(written, tmp_path, capsys):
+    file = written(SMALL)
+    words = [str(file), "--save_dir", str(tmp_path / "runs"), "--slurm"]
+    before = file.read_text()
+    assert study.main([*words, str(file)]) == 2 and file.read_text() == before
+    assert "would replace a file that is no SLURM array script" in capsys.readouterr().err
+    for _ in range(2):
+        assert study.main([*words, str(tmp_path / "array.sh")]) == 0
+    assert study.main([*words, str(tmp_path)]) == 2
+    assert "is a directory, a file is needed" in capsys.readouterr().err
+
+
 def test_an_array_script_made_elsewhere_names_the_scripts_in_full(quick, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, asked = run_task(slurm_script(quick), tmp_path, 0)
