@@ -187,6 +187,8 @@ def _check_own(source: Path, settings: Mapping) -> dict:
         raise DamagedFile(f"{source} has lost its checksum: it is not as it was written")
     if checkpoint_name(saved) != source.name and (OWN.fullmatch(source.name) or "momentum" not in saved):
         raise DamagedFile(f"{source} is another file under this name: it was written as {checkpoint_name(saved)}")
+    if (script := saved["settings"]["script"]) != settings["script"]:
+        raise InputError(f"{source.parent} holds a run of {script}: give another --save_dir")
     if found := differences(saved["settings"], settings):
         raise InputError(
             f"{source.parent} holds a run with other settings: {'; '.join(found)}. "
@@ -198,8 +200,6 @@ def _check_own(source: Path, settings: Mapping) -> dict:
 def _ways(directory: Path, saved: Mapping, here: Mapping) -> str:
     """What can be done about a run that has other settings."""
     there, same = saved["settings"], "the same settings"
-    if there["script"] != here["script"]:
-        return "Give another --save_dir"
     if there.get("data checksum", here.get("data checksum")) != here.get("data checksum"):
         same = "--data as it was (an image that was added, removed or exchanged makes it other data)"
         if ":" in (named := there.get("dataset", "")):  # a user's function, which may read no folder

@@ -43,6 +43,8 @@ def read_sets(path: Path, rounds: int) -> list[GivenSet]:
         return [_read_set(path)]
     files = [path / f"{k}checkpoint.pth.tar" for k in range(rounds)]
     if missing := [file for file in files if not file.exists()]:
+        if missing == files:
+            raise InputError(f"--prac_set {path} holds no run of a search, whose first file would be {files[0].name}")
         raise InputError(
             f"--prac_set {path} has no {missing[0].name}: it holds sets of fewer than the {rounds} rounds here"
         )

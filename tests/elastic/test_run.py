@@ -172,7 +172,7 @@ def test_a_training_does_not_begin_where_a_ticket_lies(searches, call, tmp_path)
     assert call("main_elastic", *words(searches / "mlp2" / "2checkpoint.pth.tar", "mlp2", "mlp3", tmp_path))[0] == 0
     transferred = tmp_path / "checkpoint.pth.tar"
     status, _, err = call("main_train", *QUICK, "--arch", "mlp3", "--mask_dir", transferred, "--save_dir", tmp_path)
-    assert status == 2 and "script was main_elastic.py, is main_train.py" in err
+    assert status == 2 and "holds a run of main_elastic.py: give another --save_dir" in err
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_a_second_run_in_the_same_directory_is_refused_while_the_first_lives(run
 def test_other_settings_are_refused_and_named(runs):
     out = run("imp", f"{REWIND} --lr 0.3 --rate 0.1", runs / "imp", expect=2)
     assert "lr was 0.1, is 0.3" in out and "rate was 0.2, is 0.1" in out
-    assert "script was main_imp.py, is main_PrAC_imp.py" in run("PrAC", REWIND, runs / "imp", expect=2)
+    assert "holds a run of main_imp.py: give another --save_dir" in run("PrAC", REWIND, runs / "imp", expect=2)
     assert "pruning_times was 3, is 2" in run("imp", f"{REWIND} --pruning_times 2", runs / "imp", expect=2)
 
 
