@@ -22,6 +22,13 @@ def find_runs(folder: Path) -> list[Path]:
     return list(_runs_within(folder, set()))
 
 
+def runs_within_run(folder: Path) -> list[Path]:
+    """The runs in folders within a run's own directory, which `find_runs` does not search."""
+    folders = [inner for inner in sorted(folder.iterdir()) if inner.is_dir() and not inner.is_symlink()]
+    folders = [inner for inner in folders if not SKIPPED.fullmatch(inner.name)]
+    return [run for inner in folders for run in find_runs(inner)]
+
+
 def _runs_within(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
     try:
         status = folder.stat()

@@ -15,7 +15,7 @@ from lottery.results.channel_runs import read_channel_run
 from lottery.results.checkpoint_runs import run_from_checkpoints
 from lottery.results.greedy_runs import GreedyRun, read_greedy_run
 from lottery.results.not_reportable import NotFinished, NotReportable, why_not_reportable
-from lottery.results.run_search import find_runs
+from lottery.results.run_search import find_runs, runs_within_run
 from lottery.results.stability_runs import StabilityRun, read_stability_run
 from lottery.results.ticket_origins import find_tickets_
 from lottery.results.ticket_runs import Run, add_records_, run_from_summary
@@ -66,7 +66,11 @@ def chosen_directories(paths: Iterable[Path], log: Log) -> Iterator[tuple[Path, 
         elif place in given:
             log(f"{path} is given twice; it counts once.")
         else:
-            found = find_runs(path) or [path]  # reading what holds none tells why
+            found = find_runs(path)
+            if found == [path] and (inner := [run for run in runs_within_run(path) if run.resolve() not in every]):
+                number = f"the run {inner[0]} within it is" if len(inner) == 1 else f"{len(inner)} runs within it are"
+                log(f"{path} is a run itself; {number} left out: name {'it' if len(inner) == 1 else 'them'}, too.")
+            found = found or [path]  # reading what holds none tells why
             yield from ((run, run != path) for run in found if run.resolve() not in seen)
             given.add(place)
             seen |= {run.resolve() for run in found}

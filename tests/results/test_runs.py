@@ -133,6 +133,20 @@ def test_a_folder_stands_for_its_runs_once(tmp_path):
     ]
 
 
+def test_runs_within_a_run_are_told(tmp_path):
+    young = {"format": 3, "settings": {"script": "main_train.py", "epochs": 9}, "epoch": 1, "history": [{}]}
+    for name in (".", "a", "deep/b"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        write(tmp_path / name / "checkpoint.pth.tar", young)
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    _, (note, _) = logged(read_runs, [tmp_path])
+    assert note == f"{tmp_path} is a run itself; 2 runs within it are left out: name them, too."
+    _, (note, _) = logged(read_runs, [tmp_path, tmp_path / "a"])
+    assert note == f"{tmp_path} is a run itself; the run {tmp_path / 'deep' / 'b'} within it is left out: name it, too."
+    _, notes = logged(read_runs, [tmp_path, tmp_path / "a", tmp_path / "deep" / "b"])
+    assert len(notes) == 1
+
+
 def test_a_folder_without_runs_is_one_note(tmp_path):
     (tmp_path / "empty" / "inner").mkdir(parents=True)
     _, notes = logged(read_runs, [tmp_path / "empty"])
