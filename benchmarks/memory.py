@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,7 +61,7 @@ def peak_in_child(run: Callable[[], object]) -> int | None:
     return answer_of_child("fork", report_peak, run)
 
 
-def answer_of_child(start_method: str, ask: Callable[..., None], *arguments: object) -> int | None:
+def answer_of_child(start_method: str, ask: Callable[..., None], *arguments: object) -> Any:
     """What `ask(*arguments, sender)` sends from another process; None if that fails, after it has said why."""
     context = multiprocessing.get_context(start_method)
     receiver, sender = context.Pipe(duplex=False)

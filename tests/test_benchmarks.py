@@ -4,6 +4,8 @@ import copy
 import json
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import pruner
 from benchmarks import (
     cases,
     contest,
+    first_step,
     floors,
     footprint,
     memory,
@@ -36,6 +39,7 @@ from lottery.training.recipe import Recipe
 from lottery.training.timing import interleave, rate_report
 from pruner import Ticket
 from tests.helpers import ROOT
+from utils import RunError
 
 CPU = torch.device("cpu")
 
@@ -409,3 +413,33 @@ print(study_processes.seconds([sys.executable, "-c", {parent!r}], pathlib.Path({
 """
     done = subprocess.run([sys.executable, "-c", counting], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 0.5 < float(done.stdout) < 2
+
+
+# --- the first step ---------------------------------------------------------------------------------------------------
+
+
+def test_the_first_step_is_timed_and_another_way_than_asked_for_is_no_result(monkeypatch):
+    monkeypatch.setattr(cases, "BATCH", 2)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "set back after the test")
+    sent = []
+    first_step.report_first_step("off", "fp32", "x", SimpleNamespace(send=sent.append))
+    assert 0 < sent[0] < 100
+    monkeypatch.setattr("lottery.training.fast_step.FastStep.try_variant", lambda self, name, plain, visits: None)
+    with pytest.raises(RunError, match="the first step was plain"):
+        first_step.report_first_step("on", "fp32", "x", SimpleNamespace(send=sent.append))
+
+
+def test_a_table_of_first_steps(monkeypatch, capsys):
+    """Cold starts have a folder each, warm ones that of the first."""
+    asked = []
+
+    def answer(method, ask, compile, precision, folder):
+        asked.append((compile, Path(folder).name))
+        return float(len(asked))
+
+    monkeypatch.setattr("benchmarks.memory.answer_of_child", answer)
+    assert first_step.main(["--repeats", "2", "--precision", "bf16"]) == 0
+    assert [folder for compile, folder in asked if compile == "on"] == ["cold_0", "cold_0", "cold_1", "cold_0"]
+    assert "warm             4.50   3.00  6.00       2" in capsys.readouterr().out
+    monkeypatch.setattr("benchmarks.memory.answer_of_child", lambda *arguments: None)
+    assert first_step.main(["--repeats", "1"]) == 1

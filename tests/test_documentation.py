@@ -91,7 +91,7 @@ def is_parsed(command: Command) -> bool:
 
 PARSED = ("study.py", "benchmarks.run", "benchmarks.same_training", "benchmarks.selection")
 PARSED += ("benchmarks.semi_structured", "benchmarks.image_files")
-PARSED += ("benchmarks.basis_step",)
+PARSED += ("benchmarks.basis_step", "benchmarks.first_step")
 PARSED += ("benchmarks.study_processes", "benchmarks.scale_on_paper")
 PARSED += tuple(f"tests.stress.{name}" for name in ("kills", "corruption", "full_disk", "fuzz", "ranks"))
 RUN = [command for command in ALL if not is_parsed(command)]
