@@ -24,9 +24,8 @@ COLUMNS = (
 def training_curve_parts(task: Task) -> list[Part]:
     """A panel for each of a few densities, and a table; nothing without retrained tickets that recorded epochs."""
     curves = training_curves(task)
-    tickets = [
-        curve for curve in curves if curve.method.kind != DENSE
-    ]  # the dense network may have been validated alone
+    # The dense network may be the only one that was validated: then test accuracies are what all have.
+    tickets = [curve for curve in curves if curve.method.kind != DENSE]
     name = next((name for name in MEASURED if any(means(curve, name) for curve in tickets)), None)
     if not name:
         return []
