@@ -139,14 +139,14 @@ class Cluster:
 
     def check_queued(self, jobs: Sequence[Job]) -> None:
         """InputError for one that is queued or runs with other flags, since the study file was changed."""
-        changed = [job for job in jobs if self.submissions.has_other_flags(job) and self.queued(job)]
-        if changed:
-            old = [str(self.queued(job)) for job in changed]
+        changed = [job for job in jobs if self.submissions.has_other_flags(job)]
+        old = {self.submissions.name(job): number for job in changed if (number := self.queued(job))}
+        if old:
             end = "scancel" if self.name == "slurm" else "kill"
             raise InputError(
-                f"{counted(len(old), 'run')} of this study, {self.submissions.name(changed[0])} the first, "
+                f"{counted(len(old), 'run')} of this study, {next(iter(old))} the first, "
                 f"{'is' if len(old) == 1 else 'are'} queued or running with other flags than the study file now gives: "
-                f"wait for the old jobs with the old file, or end them: {end} {' '.join(old)}"
+                f"wait for the old jobs with the old file, or end them: {end} {' '.join(old.values())}"
             )
 
     def queued(self, job: Job) -> str | None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,16 @@ def wait_for(condition):
     pytest.fail("it never came to that")
 
 
+@contextmanager
+def in_the_middle_of_a_run(file, folder, scripts):
+    """study.py in a process of its own, whose first run goes on until it is asked to end."""
+    (scripts / "slow").touch()
+    words = [sys.executable, "-c", DRIVER, scripts, file, folder, ROOT]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        wait_for((scripts / "waiting").exists)
+        yield process
+
+
 # --- SLURM ------------------------------------------------------------------------------------------------------------
 
 
@@ -142,10 +153,7 @@ def test_what_fails_stops_only_what_needs_it_and_is_tried_again(written, tmp_pat
 
 def test_a_job_of_the_study_before_it_was_changed_is_not_taken_for_its_own(written, tmp_path, slurm, scripts):
     file, folder = written(ONE), tmp_path / "runs"
-    (scripts / "slow").touch()
-    words = [sys.executable, "-c", DRIVER, scripts, file, folder, ROOT]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        wait_for((scripts / "waiting").exists)
+    with in_the_middle_of_a_run(file, folder, scripts) as process:
         process.kill()
         process.communicate(timeout=60)
     before = file.read_text()
@@ -161,10 +169,7 @@ def test_a_job_of_the_study_before_it_was_changed_is_not_taken_for_its_own(writt
 def test_a_job_whose_time_is_over_lets_its_run_save_and_goes_on(written, tmp_path, slurm, scripts):
     """SLURM warns it, it asks to be queued again, and the same command resumes."""
     file, folder = written(ONE), tmp_path / "runs"
-    (scripts / "slow").touch()
-    words = [sys.executable, "-c", DRIVER, scripts, file, folder, ROOT]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        wait_for((scripts / "waiting").exists)
+    with in_the_middle_of_a_run(file, folder, scripts) as process:
         subprocess.run(["scancel", "1001", "--signal", "SIGUSR2"], check=True)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 0, out
