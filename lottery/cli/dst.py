@@ -15,6 +15,7 @@ from collections.abc import Container, Sequence
 from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags, search_flags
 from lottery.cli.configs import from_flags, ticket_config, training_config
+from lottery.cli.idle_flags import idle_notes
 from lottery.cli.parser import Parser
 from lottery.cli.retraining import with_retraining
 from lottery.cli.shards import add_shards
@@ -120,8 +121,11 @@ def _in_words(names: Sequence[str]) -> str:
 
 def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> Namespace:
     """The flags, checked as far as can be done without data, network or torch."""
-    args = parser().parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
+    idle = idle_notes(args, own)
     checks.check(args, made_later)
+    args.notes += idle
     checks.check_rewinding(args)
     checks.check_ticket(args)
     check_method(args)

@@ -13,6 +13,7 @@ from collections.abc import Container, Sequence
 from lottery.checkpointing.script_names import Script
 from lottery.cli import basis_flags, checks, flags, search_flags
 from lottery.cli.configs import search_config
+from lottery.cli.idle_flags import idle_notes
 from lottery.cli.parser import Parser
 from lottery.cli.retraining import with_retraining
 from lottery.cli.types import path
@@ -46,8 +47,11 @@ def parser() -> Parser:
 
 def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> Namespace:
     """The flags, checked as far as can be done without data, network or torch."""
-    args = parser().parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
+    idle = idle_notes(args, own)
     checks.check_pruning(args, made_later)
+    args.notes += idle
     basis_flags.check_basis(args)
     if args.random_prune and args.eb_eps is not None:
         raise InputError("--eb_eps waits for the mask to settle, with --random_prune it never does: give one of them")

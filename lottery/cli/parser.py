@@ -49,6 +49,10 @@ class Parser(argparse.ArgumentParser):
         """The flag that a word of a command names, with or without a value behind =; None for any other word."""
         return self._option_string_actions.get(word.partition("=")[0])
 
+    def given(self, words: Sequence[str]) -> set[str]:
+        """The names of the flags that a command gives."""
+        return {action.dest for word in words if (action := self.flag(word))}
+
     def unknown_flags(self, words: Sequence[str]) -> list[str]:
         """The words that argparse takes for flags and does not know."""
         before = words[: words.index("--")] if "--" in words else words

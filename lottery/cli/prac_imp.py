@@ -14,6 +14,7 @@ from collections.abc import Container, Sequence
 from lottery.checkpointing.script_names import Script
 from lottery.cli import basis_flags, checks, flags, search_flags
 from lottery.cli.configs import search_config
+from lottery.cli.idle_flags import idle_notes
 from lottery.cli.parser import Parser
 from lottery.cli.retraining import with_retraining
 from lottery.cli.types import number, path, share
@@ -125,8 +126,11 @@ def check_control(args: Namespace) -> None:
 
 def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> Namespace:
     """The flags, checked as far as can be done without data, network or torch; resolves --data_prune and --eb_eps."""
-    args = parser().parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
+    idle = idle_notes(args, own)
     checks.check_pruning(args, made_later)
+    args.notes += idle
     basis_flags.check_basis(args)
     check_given_set(args)
     check_control(args)

@@ -32,10 +32,9 @@ def with_retraining(args: Namespace, parser: Parser) -> Namespace:
 def longer(args: Namespace, epochs: int, parser: Parser) -> list[str]:
     """The words for so many epochs; milestones and a warm-up that were given stand at the same shares of these."""
     scaled = recipe(args).scaled(epochs, args.epochs)
-    given = words_of({"decreasing_lr", "warmup"}, args.command_line, parser)
-    words = {action.dest for word in given if (action := parser.flag(word))}
-    milestones = [f"--decreasing_lr={','.join(map(str, scaled.milestones))}"] if "decreasing_lr" in words else []
-    warmup = [f"--warmup={scaled.warmup}"] if "warmup" in words else []
+    given = parser.given(words_of({"decreasing_lr", "warmup"}, args.command_line, parser))
+    milestones = [f"--decreasing_lr={','.join(map(str, scaled.milestones))}"] if "decreasing_lr" in given else []
+    warmup = [f"--warmup={scaled.warmup}"] if "warmup" in given else []
     return ["--epochs", str(epochs), *milestones, *warmup]
 
 

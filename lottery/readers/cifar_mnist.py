@@ -231,15 +231,20 @@ def check_may_download(kind: type, root: Path, download: bool) -> None:
 def download_files(kind: type, root: Path, wanted: Iterable[Path], made: Iterable[Path]) -> None:
     """Let torchvision download the files `wanted` and unpack them to the files `made`.
 
-    Remains of a failed attempt are removed; otherwise the next run would take them for the user's damaged files.
+    Remains of a failed attempt are removed, and the folders that it made, if nothing else is in them; otherwise the
+    next run would take them for the user's damaged files.
     """
     new = [file for file in [*wanted, *made] if not file.exists()]
+    folders = sorted({folder for file in new for folder in file.parents if not folder.exists()}, reverse=True)
     try:
         kind(root, download=True)
     except (OSError, RuntimeError) as error:
         for file in new:
             with contextlib.suppress(OSError):  # a read-only folder
                 file.unlink(missing_ok=True)
+        for folder in folders:
+            with contextlib.suppress(OSError):  # with a file of somebody else, or never made
+                folder.rmdir()
         names, folder = ", ".join(file.name for file in wanted), next(iter(wanted)).parent
         reason = " ".join(str(error).split())  # torchvision's reasons span lines
         raise InputError(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lottery.checkpointing.checkpoint import read
-from lottery.cli import flags, train
+from lottery.cli import dst, flags, imp, prac_imp, train
 from lottery.cli.registry import MODULES, cli_module
 from lottery.training.environment import environment_changes
 from tests.helpers import ROOT, needs_cuda, one_sentence
@@ -189,6 +189,36 @@ def test_flags_without_effect_are_noted_in_the_log(call, tmp_path):
     status, out, _ = call("main_train", *words)
     assert status == 0 and "note: --decreasing_lr 1 has no effect" in out
     assert "learning rate falls linearly from epoch 0 on, to 0 after the last step" in out and "drops" not in out
+
+
+NO_STOP = "has no effect: there is no early stop without --eb_eps"
+
+
+@pytest.mark.parametrize(
+    "cli, words, notes",
+    [
+        (imp, "--rewind_epoch 2 --prune_type rewind_lt --epochs 3", []),
+        (imp, "--rewind_epoch=2", ["--rewind_epoch 2 has no effect: it is for --prune_type rewind_lt, and this run has "
+                                   "--prune_type lt"]),
+        (imp, "--rewind_iteration 9 --prune_type pt",
+         ["--rewind_iteration 9 has no effect: it is for --prune_type rewind_lt, and this run has --prune_type pt"]),
+        (imp, "--eb_eps 0.1 --queue_length 3", []),
+        (imp, "--queue_length 5 --eb_arm none", [f"--queue_length 5 {NO_STOP}", f"--eb_arm none {NO_STOP}"]),
+        (prac_imp, "--queue_length 3 --threshold 1", []),
+        (prac_imp, "--no_early_stop --eb_eps 0.1",
+         ["--eb_eps 0.1 has no effect: --no_early_stop trains every round to its end"]),
+        (prac_imp, "--data_rate 0.3 --data_prune constant", []),
+        (prac_imp, "--data_rate 0.3",
+         ["--data_rate 0.3 has no effect: it is for --data_prune constent, and this run has --data_prune zero_out"]),
+        (prac_imp, "--threshold 1 --data_prune constent",
+         ["--threshold 1 has no effect: --data_prune constent keeps the most forgotten examples, however often they "
+          "were forgotten"]),
+        (dst, "--method gmp --density 0.1 --rewind_epoch 1",
+         ["--rewind_epoch 1 has no effect: it is for --prune_type rewind_lt, and this run has --prune_type lt"]),
+    ],
+)  # fmt: skip
+def test_flags_of_a_search_that_change_nothing_are_noted(cli, words, notes):
+    assert list(cli.read_config(["--save_dir", "x", *words.split()]).training.run.notes) == notes
 
 
 def test_an_empty_save_dir_is_refused(call):

@@ -159,6 +159,7 @@ def test_failed_download_says_which_file_to_put_where(tmp_path, name, words):
     message = str(caught.value)
     assert re.search("no network in tests|Error downloading", message)  # older torchvision keeps the cause to itself
     assert "\n" not in message
+    assert list(tmp_path.iterdir()) == []  # no empty folder either
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist", "fashion-mnist"])

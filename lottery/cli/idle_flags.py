@@ -1,0 +1,60 @@
+"""Notes on flags of a search that have no effect beside the others. Old commands pass them, so they are no error.
+
+Importing this module does not import torch.
+"""
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+from lottery.cli.parser import Parser
+
+Reason = Callable[[Namespace], str | None]
+
+
+def _rewinds_elsewhere(args: Namespace) -> str | None:
+    if args.prune_type == "rewind_lt":
+        return None
+    return f"it is for --prune_type rewind_lt, and this run has --prune_type {args.prune_type}"
+
+
+def _keeps_no_share(args: Namespace) -> str | None:
+    if args.data_prune in ("constent", "constant"):
+        return None
+    return f"it is for --data_prune constent, and this run has --data_prune {args.data_prune}"
+
+
+def _has_no_threshold(args: Namespace) -> str | None:
+    if args.data_prune not in ("constent", "constant"):
+        return None
+    return f"--data_prune {args.data_prune} keeps the most forgotten examples, however often they were forgotten"
+
+
+def _never_stops(args: Namespace) -> str | None:
+    if getattr(args, "no_early_stop", False):
+        return "--no_early_stop trains every round to its end"
+    return "there is no early stop without --eb_eps" if args.eb_eps is None else None
+
+
+def _is_told_not_to_stop(args: Namespace) -> str | None:
+    return _never_stops(args) if getattr(args, "no_early_stop", False) else None
+
+
+IDLE: tuple[tuple[Sequence[str], Reason], ...] = (
+    (("rewind_epoch", "rewind_iteration"), _rewinds_elsewhere),
+    (("data_rate",), _keeps_no_share),
+    (("threshold",), _has_no_threshold),
+    (("queue_length", "eb_interval", "eb_arm"), _never_stops),
+    (("eb_eps",), _is_told_not_to_stop),
+)
+
+
+def idle_notes(args: Namespace, parser: Parser) -> tuple[str, ...]:
+    """A sentence for each flag of the command that changes nothing, in the order of `IDLE`. To be asked before the
+    checks fill in values that were not given."""
+    given = parser.given(args.command_line)
+    return tuple(
+        f"--{name} {getattr(args, name)} has no effect: {reason}"
+        for names, find_reason in IDLE
+        for name in names
+        if name in given and (reason := find_reason(args))
+    )
