@@ -176,7 +176,7 @@ def test_the_early_stop_compares_masks_of_the_pattern(tmp_path):
 def test_another_pattern_does_not_go_on_with_it(found):
     folder, _ = found["imp"]
     assert "pattern was 2:4, is 1:4" in run("imp", f"{SEARCH} --pattern 1:4", folder, expect=2)
-    assert "pattern was 2:4, is None" in run("imp", f"{SEARCH} --pruning_times 1", folder, expect=2)
+    assert "pattern was 2:4, is not given" in run("imp", f"{SEARCH} --pruning_times 1", folder, expect=2)
 
 
 def test_a_pattern_that_fits_no_layer_is_refused(tmp_path):

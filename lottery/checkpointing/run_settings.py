@@ -116,11 +116,22 @@ def differences(there: Mapping, here: Mapping, names: Container[str] | None = No
     """
     there = {name: value for name, value in VALUES_BEFORE.items() if name in here} | dict(there)
     return [
-        f"{name} was {there[name]}, is {here[name]}"
+        f"{name} was {in_words(there[name])}, is {in_words(here[name])}"
         for name in there
         if name in here and there[name] != here[name] and not _extends(name, there[name], here[name])
         if names is None or name in names
     ]
+
+
+def in_words(value: Any) -> str:
+    """A setting's value as it would be given on the command line, or that it was not."""
+    if value is None:
+        return "not given"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value)) or "none"
+    return str(value)
 
 
 def _extends(name: str, before: Any, now: Any) -> bool:

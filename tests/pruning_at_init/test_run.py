@@ -283,7 +283,7 @@ def test_a_ticket_from_before_the_flags_came_is_none_of_theirs(call, tmp_path):
     words = [*DIGITS, "--criterion", "magnitude", "--density", 0.3, "--save_dir", tmp_path]
     assert call("main_init", *words)[0] == 0
     status, _, err = call("main_init", *words, "--inverted")
-    assert status == 2 and "inverted was False, is True" in err
+    assert status == 2 and "inverted was off, is on" in err
 
 
 def test_sparsity_is_what_density_leaves(call, tmp_path):

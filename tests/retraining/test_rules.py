@@ -148,7 +148,7 @@ def test_a_run_from_before_there_were_rules_is_no_run_by_one(search, tmp_path):
         settings = {key: value for key, value in content["settings"].items() if key != "rule"}
         write(tmp_path / f"{name}.pth.tar", content | {"settings": settings})
     assert "this training is finished" in run("train", f"{SHORT} {flags}", tmp_path)
-    assert "rule was None, is weight_rewinding" in trained(
+    assert "rule was not given, is weight_rewinding" in trained(
         f"{given(search, 1, 1)} --rule weight_rewinding", tmp_path, 2
     )
 

@@ -99,8 +99,8 @@ def test_more_densities_extend_a_search_others_do_not(tmp_path):
     a, b = (read(tmp_path / name / "3checkpoint.pth.tar") for name in ("grown", "whole"))
     assert_same(a["state_dict"], b["state_dict"], "state_dict")
     out = run("imp", f"{BASE} --densities 0.7,0.3", tmp_path / "other", expect=2)
-    assert "densities was [0.7, 0.33], is [0.7, 0.3]" in out
-    assert "rate was None, is 0.2" in run("imp", f"{BASE} --pruning_times 2", tmp_path / "other", expect=2)
+    assert "densities was 0.7,0.33, is 0.7,0.3" in out
+    assert "rate was not given, is 0.2" in run("imp", f"{BASE} --pruning_times 2", tmp_path / "other", expect=2)
 
 
 def test_densities_begin_below_those_of_a_given_ticket(runs, tmp_path):
@@ -187,8 +187,8 @@ def test_a_run_that_records_neither_rewinds_by_its_rate(runs, tmp_path):
             del content["settings"][name]
         write(file, content)
     assert "between was rewind, is continue" in run("imp", CONTINUED, tmp_path / "old", expect=2)
-    assert "densities was None" in run("imp", f"{BASE} --densities 0.8,0.64,0.5", tmp_path / "old", expect=2)
-    assert "pattern was None, is 2:4" in run("imp", f"{BASE} --pattern 2:4", tmp_path / "old", expect=2)
+    assert "densities was not given" in run("imp", f"{BASE} --densities 0.8,0.64,0.5", tmp_path / "old", expect=2)
+    assert "pattern was not given, is 2:4" in run("imp", f"{BASE} --pattern 2:4", tmp_path / "old", expect=2)
     run("imp", REWIND, tmp_path / "old")
 
 
@@ -227,7 +227,7 @@ def test_a_control_may_have_fewer_rounds_than_the_run_it_follows(tmp_path):
     run("PrAC", f"{flags} --no_early_stop --densities 0.5,0.2", tmp_path / "PrAC")
     follows = f"{flags} --like_run {tmp_path / 'PrAC'} --members random"
     run("PrAC", f"{follows} --densities 0.5", tmp_path / "random")
-    assert "densities was [0.5], is [0.4]" in run("PrAC", f"{follows} --densities 0.4", tmp_path / "other", expect=2)
+    assert "densities was 0.5, is 0.4" in run("PrAC", f"{follows} --densities 0.4", tmp_path / "other", expect=2)
     assert "has finished 2 rounds" in run("PrAC", f"{follows} --densities 0.5,0.2,0.1", tmp_path / "other", expect=2)
 
 

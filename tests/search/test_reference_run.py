@@ -66,7 +66,7 @@ BAD_CONTROLS = [  # script, flags, what the one sentence must say; {} is a PrAC 
     ("PrAC", "--like_run {} --members easy --lr 0.01", "in more than its members: lr was 0.1, is 0"),
     ("PrAC", "--like_run {} --members easy --schedule cosine --decreasing_lr=", "schedule was step, is cosine"),
     ("PrAC", "--like_run {} --members easy --gamma 0.2", "other steps than this run would have: gamma was 0.1, is 0.2"),
-    ("PrAC", "--like_run {} --members easy --nesterov", "in more than its members: nesterov was False, is True"),
+    ("PrAC", "--like_run {} --members easy --nesterov", "in more than its members: nesterov was off, is on"),
     (
         "PrAC",
         "--like_run {} --members easy --optimizer adam --lr 0.1 --label_smoothing 0.1",
@@ -92,7 +92,7 @@ BAD_CONTROLS = [  # script, flags, what the one sentence must say; {} is a PrAC 
     ("imp", "--steps_of {} --prac_set {} --eb_eps 0.1", "--prac_set and --eb_eps would change that"),
     ("imp", "--steps_of {} --rewind_lr", "--rewind_lr would change that"),
     ("imp", "--steps_of {} --batch_selection infobatch", "--batch_selection would change that"),
-    ("PrAC", "--like_run {} --members cet --batch_selection infobatch", "batch_selection was None, is infobatch"),
+    ("PrAC", "--like_run {} --members cet --batch_selection infobatch", "batch_selection was not given, is infobatch"),
     ("imp", "--steps_of {} --rewind_epoch 4", "--rewind_epoch 4 is not reached: with --steps_of round 0 has only 4 ep"),
     ("imp", "--steps_of {} --pruning_times 3", "has finished 2 rounds, fewer than the 3 of this search"),
 ]

@@ -72,7 +72,7 @@ def test_what_is_drawn_layer_by_layer_does_not_depend_on_when_a_search_was_exten
 def test_going_on_needs_the_same_names(tmp_path):
     run("imp", SEARCH, tmp_path)
     out = run("imp", SEARCH.replace(" --prune_also all", ""), tmp_path, expect=2)
-    assert "prune_also was ['all'], is None" in " ".join(out.split())
+    assert "prune_also was all, is not given" in " ".join(out.split())
 
 
 def test_a_pattern_is_for_the_usual_layers(tmp_path):

@@ -90,7 +90,7 @@ def test_images_are_trained_on_as_they_are_where_that_is_asked_for(tmp_path, mon
         run("train", f"{SETTINGS} --epochs 1", tmp_path / "augmented")
     run("train", f"{SETTINGS} --epochs 2 --decreasing_lr 1 --no_augmentation", tmp_path / "not")
     out = run("train", f"{SETTINGS} --epochs 2 --decreasing_lr 1", tmp_path / "not", expect=2)
-    assert "no_augmentation was True, is False" in out
+    assert "no_augmentation was on, is off" in out
 
 
 def test_a_split_with_nobody_left_to_train_is_refused(tmp_path):

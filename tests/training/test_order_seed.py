@@ -50,10 +50,10 @@ def test_a_killed_run_goes_on_in_the_same_order(tmp_path, monkeypatch):
 def test_another_order_is_another_run(tmp_path):
     """Also where the run is older than the flag and does not name it: it had the order of its seed."""
     run("train", f"{SHORT} --epochs 1", tmp_path)
-    assert "order_seed was None, is 5" in run("train", f"{SHORT} --epochs 1 --order_seed 5", tmp_path, expect=2)
+    assert "order_seed was not given, is 5" in run("train", f"{SHORT} --epochs 1 --order_seed 5", tmp_path, expect=2)
     for kind in ("checkpoint", "model_SA_best"):
         content = read(tmp_path / f"{kind}.pth.tar")
         del content["settings"]["order_seed"]
         write(tmp_path / f"{kind}.pth.tar", content)
-    assert "order_seed was None, is 5" in run("train", f"{SHORT} --epochs 1 --order_seed 5", tmp_path, expect=2)
+    assert "order_seed was not given, is 5" in run("train", f"{SHORT} --epochs 1 --order_seed 5", tmp_path, expect=2)
     assert "finished" in run("train", f"{SHORT} --epochs 1", tmp_path)
