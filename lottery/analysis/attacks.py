@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import models.normalization  # noqa: F401  without it advertorch cannot be imported
 from dataset import to_input
 from lottery.analysis.config import AttackConfig
+from lottery.training.devices import gradients_in_evaluation
 from lottery.training.labelled_images import LabelledImages
 from lottery.training.precision import matmul_precision
 from utils import RandomStream, seed_generators, torch_seed
@@ -56,7 +57,7 @@ def robust_accuracies(
     model.eval().requires_grad_(False)
     device, correct = data.device, dict.fromkeys(MEASURED, 0)
     attacks = {"clean": lambda images, _: images} | build_attacks(config, model)
-    with matmul_precision(device, "fp32"):
+    with matmul_precision(device, "fp32"), gradients_in_evaluation(model):
         for number, (pixels, labels) in enumerate(data.batches(indices.split(BATCH))):
             images = to_input(pixels)
             seed_generators(torch_seed(config.seed, epoch=number, purpose=RandomStream.ATTACKS))

@@ -15,18 +15,25 @@ from lottery.checkpointing.script_names import SEARCHES, Script
 from lottery.checkpointing.version import suite_version
 from lottery.readers.registry import data_folder, read_recorded
 from lottery.results.robustness_records import read_attacks, write_attacks
+from lottery.results.run_search import find_runs
 from lottery.results.runs import read_run
 from lottery.results.ticket_runs import Run
-from lottery.terminal import Column
+from lottery.terminal import Column, counted
 from lottery.tickets.load import TicketFile
-from lottery.training.config import DeviceConfig
-from lottery.training.context import image_spec, test_images_on
+from lottery.training.config import DeviceConfig, ModelConfig
+from lottery.training.context import (
+    fixed_normalization,
+    image_spec,
+    initial_model,
+    move_to_device,
+    test_images_on,
+)
 from lottery.training.devices import pick_device
 from lottery.training.environment import environment, keep_freed_memory, set_determinism
 from lottery.training.labelled_images import LabelledImages
 from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
-from models import build_model
+from models import ARCHITECTURES
 from utils import InputError, RandomStream, digest, generator
 
 
@@ -63,6 +70,8 @@ def attack_targets(config: RobustnessConfig, device: torch.device) -> list[Attac
 
 def select_networks(path: Path, rounds: Sequence[int] | None) -> tuple[Run, list[dict]]:
     """The run in a directory, and the rows of those of its networks that are to be attacked."""
+    if (runs := find_runs(path)) and runs != [path]:
+        raise InputError(f"{path} is a folder of {counted(len(runs), 'run')}: give them themselves, such as {runs[0]}")
     run = read_run(path)
     script = Script.named(run.settings["script"])
     if not isinstance(run, Run) or script is None or not script.trains_tickets:
@@ -106,11 +115,15 @@ class TargetLoader:
         if settings.get("data checksum", checksum) != checksum:
             here = f"those in {folder}: give its --data" if folder else f"{settings['dataset']} returns now"
             raise InputError(f"{run.path} was trained on other images than {here}")
-        network = key, settings["arch"], settings.get("stem", "imagenet")
-        if network not in self.models:
-            model = build_model(settings["arch"], stem=settings.get("stem", "imagenet"), **spec)
-            self.models[network] = model.to(self.device, memory_format=torch.channels_last)
-        return AttackTarget(run, rows, test, self.models[network])
+        config = ModelConfig(
+            settings["arch"], settings.get("stem", "imagenet"), settings.get("normalization", "dataset")
+        )
+        # A network of the user's own may keep what it drew from the seed where no file has it.
+        seed = settings.get("seed", 0) if config.arch not in ARCHITECTURES else 0
+        if (key, config, seed) not in self.models:
+            model = initial_model(config, seed, spec | fixed_normalization(config.normalization))
+            self.models[key, config, seed] = move_to_device(model, self.device)
+        return AttackTarget(run, rows, test, self.models[key, config, seed])
 
     def read_images(self, settings: dict, folder: Path | None) -> tuple[LabelledImages, dict, str]:
         """The test images, what a network must know of them, and the checksum of the whole data set."""
@@ -149,9 +162,7 @@ def attack_run(target: AttackTarget, config: RobustnessConfig, device: torch.dev
     robustness.json is written after each network; what it holds of other attacks is kept.
     """
     attack, file = config.attack.record(), RunDirectory(target.run.path).robustness
-    before = recorded_attacks(target.run)
-    others = [entry for entry in before if entry["attack"] != attack]
-    rows = {row["round"]: row for entry in before if entry["attack"] == attack for row in entry["rounds"]}
+    rows, _ = recorded_rows(target.run, attack)
     indices = attacked_examples(config.attack, len(target.test), device)
     for row in target.rows:
         weights = TicketFile(best_network_file(target.run, row)).trained_weights(target.model)[0]
@@ -165,8 +176,17 @@ def attack_run(target: AttackTarget, config: RobustnessConfig, device: torch.dev
             rows[row["round"]] = network | {"checksum": checksum, "examples": len(indices)} | accuracies
             origin = {"command": config.command, "version": suite_version()}
             entry = {**origin, "attack": attack, "environment": environment(device)}
+            found, others = recorded_rows(target.run, attack)  # another process may have written meanwhile
+            rows = found | rows
             write_attacks(file, [*others, entry | {"rounds": [rows[k] for k in sorted(rows)]}])
         progress.log_row(COLUMNS, table_cells(target.run, rows[row["round"]]))
+
+
+def recorded_rows(run: Run, attack: dict) -> tuple[dict[int, dict], list[dict]]:
+    """The rows of a run's networks under this attack so far, by round, and the entries of other attacks."""
+    entries = recorded_attacks(run)
+    rows = {row["round"]: row for entry in entries if entry["attack"] == attack for row in entry["rounds"]}
+    return rows, [entry for entry in entries if entry["attack"] != attack]
 
 
 def attacked_examples(config: AttackConfig, available: int, device: torch.device) -> Tensor:

@@ -59,7 +59,7 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
     if "state_dict" not in content:
         raise InputError(f"{file} is no checkpoint: it has no state_dict")
     weights, mask = recorded_ticket(content)
-    settings, round = content.get("settings", {}), content.get("state")
+    settings, round = content.get("settings", {}), prunings(content)
     before = checkpoints[round - 1] if round and prunes_previous_mask(settings) else None
     from_file = config.split_file and split_from_file(config.split_file, file, content)
     training, validation = from_file or recorded_split(content, checkpoints)
@@ -104,7 +104,13 @@ def is_untrained(content: dict) -> bool:
 
 def continues(content: dict) -> bool:
     """Whether its round began with the weights that the one before it had trained, instead of rewound ones."""
-    return content.get("settings", {}).get("between") == "continue" and bool(content.get("state"))
+    return content.get("settings", {}).get("between") == "continue" and bool(prunings(content))
+
+
+def prunings(content: dict) -> int | None:
+    """After how many prunings the file was written; None where it does not say, as in files of other tools."""
+    state = content.get("state")
+    return state if isinstance(state, int) else None
 
 
 def recorded_ticket(content: dict) -> tuple[Weights, Mask]:
@@ -133,14 +139,14 @@ def expected_kept(content: dict, mask: Mask, checkpoints: RunCheckpoints, rate: 
     the end. A search prunes what its round 0 keeps: every weight, or those of the ticket that it began with. `rate` is
     the pruning rate where the file records none.
     """
-    settings, prunings = content.get("settings", {}), content.get("state")
+    settings, after = content.get("settings", {}), prunings(content)
     if "kept" in settings:
         return settings["kept"]
     if settings.get("script") == Script.DST:
-        always = METHODS[settings["method"]].begins_sparse
+        always = METHODS[settings["method"]].begins_sparse or format_of(content)  # convert.py takes final ones alone
         is_final = always or (content["history"] and content["history"][-1]["final"])
         return round(settings["density"] * size(mask)) if is_final else None
-    if not prunings or not mask or not prunes_previous_mask(settings):
+    if not after or not mask or not prunes_previous_mask(settings):
         return None
     mask = pruned_rows(mask) if in_blocks(settings) else mask
     at_first = size(mask)
@@ -149,7 +155,7 @@ def expected_kept(content: dict, mask: Mask, checkpoints: RunCheckpoints, rate: 
             return None
         given = split_ticket(first["state_dict"])[1]
         at_first = count(pruned_rows(given) if in_blocks(settings) else given) or at_first
-    return PruningPlan.from_settings(settings, rate).kept(prunings, at_first, size(mask))
+    return PruningPlan.from_settings(settings, rate).kept(after, at_first, size(mask))
 
 
 def in_blocks(settings: Mapping) -> bool:

@@ -201,6 +201,7 @@ def build_basis(
     for number, (name, value) in enumerate(weights.items()):
         view, axes = _view(config, name, tuple(value.shape), images)
         if config.basis == SVD:
+            _check_sizes(config, name, [view[0]])
             layers[name] = LayerBasis(view, {0: left_singular_vectors(value)}, number)
             continue
         _check_sizes(config, name, [view[axis] for axis in axes])
@@ -233,7 +234,7 @@ def _check_sizes(config: BasisConfig, name: str, sizes: list[int]) -> None:
     if longest := [size for size in sizes if size > LONGEST]:
         raise InputError(
             f"--basis {config.basis}: {name} has an axis of {longest[0]} places, whose matrix would be too large; at "
-            f"most {LONGEST} are transformed: choose other --basis_axes"
+            f"most {LONGEST} are transformed" + ("" if config.basis == SVD else ": choose other --basis_axes")
         )
     if config.basis == "hadamard" and (odd := [size for size in sizes if size & (size - 1)]):
         raise InputError(

@@ -212,8 +212,11 @@ def is_exported_program(file: Path) -> bool:
     """Whether torch.export wrote this file; checkpoints and arrays are archives, too."""
     if not zipfile.is_zipfile(file):
         return False
-    with zipfile.ZipFile(file) as archive:
-        names = {Path(name).name for name in archive.namelist()}
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = {Path(name).name for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
     return bool(names & {"archive_format", "serialized_exported_program.json"})  # of newer and older versions of torch
 
 
@@ -240,9 +243,11 @@ def _check_weights(args: Namespace) -> None:
                 raise InputError(
                     f"--{flag} is for training the dense network, which --init_dir gives as trained: give one of them"
                 )
-        if args.schedule != "step" or args.gamma is not None:
+        recipe = {"schedule": args.schedule != "step", "gamma": args.gamma is not None, "lr": args.lr is not None}
+        recipe |= {"decreasing_lr": args.decreasing_lr is not None, "warmup": args.warmup}
+        if given := [f"--{flag}" for flag, is_given in recipe.items() if is_given]:
             raise InputError(
-                "--schedule and --gamma are for training the dense network, which --init_dir gives as trained; the "
-                "fine-tuning has a schedule of its own"
+                f"{' and '.join(given)} {'are' if len(given) > 1 else 'is'} for training the dense network, which "
+                "--init_dir gives as trained; the fine-tuning has --fine_tune_lr and a schedule of its own"
             )
         args.epochs = 0

@@ -79,6 +79,7 @@ def check_ticket(ticket: Path) -> None:
 
 def default_output(ticket: Path, to: str, trained: bool) -> Path:
     """Beside the ticket: 5checkpoint.masked.pt for 5checkpoint.pth.tar, 5checkpoint.trained.masked.pt if trained."""
+    ticket = ticket if ticket.name not in ("", "..") else ticket.resolve()  # "." has no name
     name = ticket.name
     for form in FORMATS.values():
         name = name.removesuffix(form.ending)

@@ -98,6 +98,7 @@ def copy_command(args: Namespace, copy: int) -> str:
     add_line(own)
     own.add_argument("--save_dir")
     own.add_argument("--resume", action="store_true")  # one copy may exist and the other not yet
+    own.add_argument("--overwrite", action="store_true")  # the command would begin a finished copy anew
     shared = own.parse_known_args(args.command_line)[1]
     order_seed, directory = args.order_seeds[copy], copy_directory(args.save_dir, copy)
     words = ["python", str(Script.TRAIN), *shared, "--order_seed", str(order_seed), "--save_dir", str(directory)]

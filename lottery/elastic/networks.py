@@ -60,6 +60,11 @@ def image_spec(state: Weights, arch: str, classifier: str, path: Path) -> dict:
     logits = [value for name, value in state.items() if owners(name, [classifier]) and value.ndim]
     if not logits:
         raise InputError(f"{path} belongs to another network than --source_arch: it has no {classifier}")
+    if not any(owners(name, [NORMALIZATION]) for name in state):
+        raise InputError(
+            f"{path} does not say how images are normalised, which is carried to the target, too: give the checkpoint "
+            "that it was made from"
+        )
     mean, std = (_tensor(state, f"{NORMALIZATION}.{name}", path) for name in ("mean", "std"))
     if mean.shape != std.shape or mean.shape not in [(1,), (3,)]:
         shapes = ", ".join(dims(tensor.shape) for tensor in (mean, std))

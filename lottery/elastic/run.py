@@ -22,7 +22,8 @@ from lottery.tickets.load import LoadedTicket, TicketFiles, checksum
 from lottery.tickets.save import seen_examples, ticket_checkpoint
 from pruner import Mask, Ticket, count, size
 
-INHERITED = ("dataset", "seed", "data checksum", "split checksum")  # settings of a search that hold for its tickets
+# Settings of a search that hold for its tickets.
+INHERITED = ("dataset", "image_size", "seed", "data checksum", "split checksum")
 
 
 def transfer_settings(config: ElasticConfig, loaded: LoadedTicket, mapping: UnitMapping) -> dict:

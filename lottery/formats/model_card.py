@@ -73,12 +73,13 @@ def fact_rows(ticket: ExportedTicket, summary: Mapping) -> Iterator[str]:
     """A table of what is known."""
     facts = ticket.facts
     yield from ("| | |", "|---|---|")
-    yield f"| weights kept | {facts['kept']:,} of {facts['prunable']:,} prunable ones, density {facts['density']:.4f} |"
+    kept = f"{facts['kept']:,} of {facts['prunable']:,} prunable ones, density {facts['density']:.4f}"
+    yield f"| weights kept | {kept if facts['prunable'] else 'all: the network is dense'} |"
     for name in ("prunings", "step", "seed", "script"):
         if facts.get(name) is not None:
             yield f"| {name} | {facts[name]} |"
     rounds = {row.get("round"): row for row in summary.get("rounds", ())}
-    row = rounds.get(facts.get("prunings"), {})
+    row = rounds.get(facts.get("prunings") or 0, {})
     for name in ("validation", "test"):
         if row.get(name) is not None:
             yield f"| {name} accuracy, trained by its own run | {row[name]:.2f} % |"

@@ -16,8 +16,11 @@ def is_npz(path: Path) -> bool:
     """Whether it is a zip archive of .npy files, as a file of torch.save is not."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):  # damaged, which is said where it is read
+        return False
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 

@@ -24,6 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import pruner
 from lottery.bases.basis import Basis
+from lottery.training.devices import gradients_in_evaluation
 from lottery.training.step import load_weights_
 from models.network_state import copy_network, tensors
 from models.units import NORMALIZATION
@@ -105,8 +106,9 @@ def synflow(inputs: ScoringInputs) -> Scores:
     network = _absolute_(_masked_copy(inputs).eval().double())
     parameters = [network.get_parameter(name) for name in inputs.mask]
     images, _ = next(iter(inputs.batches))
-    flow = network(torch.ones_like(images[:1], dtype=torch.float64)).sum()
-    gradients = torch.autograd.grad(flow, parameters, materialize_grads=True)
+    with gradients_in_evaluation(network):
+        flow = network(torch.ones_like(images[:1], dtype=torch.float64)).sum()
+        gradients = torch.autograd.grad(flow, parameters, materialize_grads=True)
     return {
         name: parameter.detach() * gradient
         for name, parameter, gradient in zip(inputs.mask, parameters, gradients, strict=True)
@@ -186,13 +188,14 @@ def _gradients(
     product H v, H being the Hessian of L with respect to these weights."""
     parameters = [network.get_parameter(name) for name in inputs.mask]
     sums, examples = [torch.zeros_like(parameter) for parameter in parameters], 0
-    for images, labels in inputs.batches:
-        with nullcontext() if along is None else sdpa_kernel(SDPBackend.MATH):  # others have no second derivative
-            logits = network(images.to(parameters[0].dtype))
-        loss = F.cross_entropy(logits / temperature, labels, reduction="sum")
-        for total, part in zip(sums, _derivatives(loss, parameters, along), strict=True):
-            total += part
-        examples += len(labels)
+    with gradients_in_evaluation(network):
+        for images, labels in inputs.batches:
+            with nullcontext() if along is None else sdpa_kernel(SDPBackend.MATH):  # others have no second derivative
+                logits = network(images.to(parameters[0].dtype))
+            loss = F.cross_entropy(logits / temperature, labels, reduction="sum")
+            for total, part in zip(sums, _derivatives(loss, parameters, along), strict=True):
+                total += part
+            examples += len(labels)
     return {name: total / examples for name, total in zip(inputs.mask, sums, strict=True)}
 
 

@@ -1,12 +1,16 @@
 """A ticket in a file, made ready to leave this suite: plain names, and what is known of it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from lottery.checkpointing.script_names import Script
 from lottery.checkpointing.version import suite_version
 from lottery.formats.exported_ticket import EXAMPLES, STARTING, TRAINED, UNRECORDED, ExportedTicket
-from lottery.tickets.state_dict_formats import INNER
+from lottery.formats.masks import ENDING, MASKS, beside_weights, check_mask
+from lottery.tickets.state_dict_formats import INNER, unwrapped
 from lottery.tickets.ticket_file import TicketFile, weight_mask
 from models.units import NORMALIZATION, owners
 from pruner import Mask, Weights, count, size
@@ -19,21 +23,58 @@ def exported_ticket(path: Path, trained: bool = False) -> ExportedTicket:
     """The ticket in a file with the weights that it starts from, or, with `trained`, those at the end.
 
     A network of one's own has its own names, without the prefix `network.`, and no tensors of the normalisation before
-    it. InputError if the file holds no weights of that kind.
+    it. InputError if the file holds no weights of that kind, or a mask that was still changing.
     """
     file = TicketFile(path)
-    whole, mask = weight_mask(file), file.trained[1]
+    file.check_final()
     weights = end_weights(file) if trained else starting_weights(file)
+    whole, mask = weight_mask(file), file.trained[1]
+    if is_foreign(file) and (masks := foreign_masks(file, weights)):
+        beside = {f"{name}{ENDING}" for name in masks}
+        weights = {name: value for name, value in weights.items() if name not in beside}
+        whole = mask = masks
     facts = recorded_facts(file) | {"weights": kind_of_weights(file, trained), "step": None if trained else file.step}
-    facts |= {"prunings": file.content.get("state"), "kept": count(mask), "prunable": size(mask)}
+    facts |= {"prunings": prunings(file), "kept": count(mask), "prunable": size(mask)}
     facts |= {"density": count(mask) / size(mask) if mask else 1.0, "suite_version": suite_version()}
     facts |= {"normalization": normalization} if (normalization := input_normalization(weights)) else {}
     weights, mask = emitting_nothing(weights, mask, whole), whole
     if is_own_network(weights):
         facts["prefix"] = f"{INNER}."
         weights, mask = plain_names(weights), plain_names(mask)
-    examples = {name: file.content[name] for name in EXAMPLES if isinstance(file.content.get(name), Tensor)}
-    return ExportedTicket(weights, mask, facts, file.settings, examples)
+    return ExportedTicket(weights, mask, facts, file.settings, examples(file))
+
+
+def examples(file: TicketFile) -> dict[str, Tensor]:
+    """The EXAMPLES that the file has, which in one of the 2021 code are numpy's arrays."""
+    there = {name: file.content[name] for name in EXAMPLES if file.content.get(name) is not None}
+    return {name: torch.as_tensor(value) for name, value in there.items()}
+
+
+def prunings(file: TicketFile) -> int | None:
+    """After how many prunings the ticket was found, as far as known; main_channels.py counts its selections there."""
+    channels = Script.named(file.settings.get("script")) == Script.CHANNELS
+    return None if channels else file.content.get("state")
+
+
+def is_foreign(file: TicketFile) -> bool:
+    """Whether no run of this suite or of the 2021 code wrote it."""
+    return not {"settings", "init_weight", "result"} & file.content.keys()
+
+
+def foreign_masks(file: TicketFile, weights: Weights) -> Mask:
+    """The masks that people keep beside weights, under a key of their own or as NAME_mask, by the names of these
+    weights; empty if there are none. InputError for one that is no mask of any of them."""
+    masks = file.content.get(MASKS) or beside_weights(weights)
+    names = {name: weight_name(name, weights) for name in masks}
+    for name, layer in masks.items():
+        check_mask(file.path, name, layer, weights.get(names[name]), "the network whose weights it holds")
+    return {names[name]: layer.bool() for name, layer in masks.items()}
+
+
+def weight_name(name: str, weights: Iterable[str]) -> str:
+    """Of these names that of a mask's weight: the same, or that which differs by what a wrapper puts before it."""
+    wrapped = [there for there in weights if f".{there}".endswith(f".{name}") or f".{name}".endswith(f".{there}")]
+    return name if name in wrapped or len(wrapped) != 1 else wrapped[0]
 
 
 def end_weights(file: TicketFile) -> Weights:
@@ -49,6 +90,10 @@ def starting_weights(file: TicketFile) -> Weights:
             f"{file.path} holds no weights that a ticket starts from: --trained takes those that it holds, or give a "
             "checkpoint of a pruning script"
         )
+    if is_foreign(file):  # in which torch.nn.utils.prune keeps dropped weights, too
+        state = file.tensors(unwrapped(content))
+        kept = {name: state[f"{name}_orig"] for name in file.trained[1] if f"{name}_orig" in state}
+        return file.starting_state | kept
     return file.starting_state
 
 

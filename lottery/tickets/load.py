@@ -220,13 +220,7 @@ class TicketFiles(NamedTuple):
     def final_mask(self, model: nn.Module, spared: Sequence[str]) -> Mask:
         """The mask of its file; InputError for one that was still changing when a training under it was saved."""
         assert self.mask is not None
-        history, settings = self.mask.content.get("history") or [], self.mask.settings
-        is_final = history[-1].get("final", True) if history else settings.get("method") == "static"
-        if settings.get("script") == Script.DST and not is_final:
-            raise InputError(
-                f"the mask in {self.mask.path} is not final: its training stands at epoch {len(history)} and would "
-                "change it again; let it go on to its end"
-            )
+        self.mask.check_final()
         return self.mask.mask(model, spared)
 
     def other_round(self) -> str | None:

@@ -13,6 +13,7 @@ from lottery.bases.basis import Basis, basis_in
 from lottery.checkpointing.checkpoint import on_cpu, split_state, split_ticket
 from lottery.checkpointing.recorded_flags import data_flags, network_flags, split_flags
 from lottery.checkpointing.script_names import Script
+from lottery.formats.exported_ticket import format_of
 from lottery.formats.masks import MASKS, beside_weights, masked_content
 from lottery.formats.reading import read_content
 from lottery.tickets.given_masks import fitted_mask, mask_names
@@ -127,6 +128,16 @@ class TicketFile:
         """InputError if the file's training has not begun."""
         if "state_dict" in self.content and self.content.get("history") == [] and not self.starts_trained:
             raise InputError(f"{self.path} holds no trained weights: the training it is for has not begun")
+
+    def check_final(self) -> None:
+        """InputError if the mask was still changing when the file was saved; convert.py takes no such file."""
+        history = self.content.get("history") or []
+        is_final = history[-1].get("final", True) if history else self.settings.get("method") == "static"
+        if self.settings.get("script") == Script.DST and not is_final and not format_of(self.content):
+            raise InputError(
+                f"the mask in {self.path} is not final: its training stands at epoch {len(history)} and would change "
+                "it again; let it go on to its end"
+            )
 
     @property
     def starts_trained(self) -> bool:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from lottery import ranks
 from lottery.terminal import counted
@@ -32,6 +33,17 @@ def pick_device(gpu: int | None, log: Callable[[str], object] = print) -> torch.
         return torch.device("cpu")
     torch.cuda.set_device(gpu)  # streams and graphs are made on the current device
     return torch.device("cuda", gpu)
+
+
+@contextmanager
+def gradients_in_evaluation(network: nn.Module) -> Iterator[None]:
+    """Within, gradients can be taken in evaluation mode, and second ones, of recurrent layers, too: cuDNN's have the
+    former in training mode alone and the latter not at all."""
+    if not any(isinstance(module, nn.RNNBase) for module in network.modules()):
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=False):
+        yield
 
 
 def usable_gpus() -> list[int]:

@@ -19,7 +19,7 @@ from lottery.cli.robustness import change
 from lottery.results.runs import read_run
 from lottery.training.context import image_spec
 from models.normalization import normalization
-from tests.helpers import REWIND, ROOT, run
+from tests.helpers import REWIND, ROOT, SETTINGS, run
 
 QUICK = "--dataset digits --arch lenet300 --epochs 4 --decreasing_lr 3 --batch_size 32 --gpu -1"
 
@@ -116,6 +116,61 @@ def test_the_clean_accuracy_is_the_one_that_the_run_reports(call, trained, searc
     assert f"{expected['pgd']:.2f}" in out
 
 
+DRAWN = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.inputs = torch.randn(192, 32) / 14  # drawn from the run's seed, and in no file
+        self.fc1, self.fc2 = nn.Linear(32, 32), nn.Linear(32, num_classes)
+
+    def forward(self, x):
+        return self.fc2(torch.relu(self.fc1(x.flatten(1) @ self.inputs)))
+
+class Net3d(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv, self.fc1, self.fc2 = nn.Conv3d(3, 4, (1, 3, 3)), nn.Linear(144, 9), nn.Linear(9, num_classes)
+
+    def forward(self, x):
+        return self.fc2(self.fc1(self.conv(x.unsqueeze(2)).flatten(1)))
+"""
+
+
+@pytest.mark.parametrize("net, flags", [("Net", "--normalization imagenet --seed 3"), ("Net3d", "")])
+def test_the_network_is_attacked_that_the_run_had(call, tmp_path, net, flags):
+    """Its normalisation, what it drew from the seed and keeps to itself, and layers that channels-last memory does not
+    have."""
+    (tmp_path / "nets.py").write_text(DRAWN)
+    run("train", f"{SETTINGS} --epochs 3 --decreasing_lr 2 --arch {tmp_path}/nets.py:{net} {flags}", tmp_path / "run")
+    status, _, err = call("main_robustness", tmp_path / "run", "--pgd_steps", 1)
+    assert status == 0, err
+    assert records(tmp_path / "run")["rounds"][0]["clean"] == pytest.approx(
+        read_run(tmp_path / "run").rounds[0]["test"]
+    )
+
+
+def test_an_attack_that_another_process_made_meanwhile_is_kept(call, search, tmp_path, monkeypatch):
+    from lottery.analysis import robustness_run
+
+    folder = tmp_path / "run"
+    shutil.copytree(search, folder)
+    (folder / "robustness.json").unlink(missing_ok=True)
+    few = ["--examples", 30, "--pgd_steps", 1, "--rounds", 1]
+    real = robustness_run.robust_accuracies
+
+    def slow(*args):
+        monkeypatch.setattr(robustness_run, "robust_accuracies", real)
+        assert call("main_robustness", folder, *few, "--eps", 0.1)[0] == 0
+        return real(*args)
+
+    monkeypatch.setattr(robustness_run, "robust_accuracies", slow)
+    assert call("main_robustness", folder, *few)[0] == 0
+    assert [records(folder, number)["attack"]["eps"] for number in (0, 1)] == ["1/10", "8/255"]
+
+
 def test_what_was_attacked_is_not_attacked_again_but_differently_it_is(call, search, monkeypatch):
     from lottery.analysis import robustness_run
 
@@ -148,6 +203,10 @@ def test_the_report_shows_means_by_density(call, tmp_path):
     for heading, name in (("clean", "clean"), ("FGSM", "fgsm"), ("PGD", "pgd")):
         assert float(row[heading]) == pytest.approx((both[0][name] + both[1][name]) / 2)
     assert row["attack"] == "eps 8/255, PGD of 10 steps of 2/255, on 360 images"
+    assert call("main_robustness", tmp_path / "0", tmp_path / "1", "--seed", 1)[0] == 0
+    assert report.main([str(tmp_path / "0"), str(tmp_path / "1"), "--output", str(tmp_path / "report")]) == 0
+    (again,) = csv.DictReader((tmp_path / "report/tables/robustness_digits_lenet300.csv").open())
+    assert again["runs"] == "2" and again["clean"] == row["clean"], "two starts of an attack are no two runs"
     (tmp_path / "0" / "robustness.json").write_text('{"attack": 3}')
     found = read_run(tmp_path / "0")
     assert found.robustness == [] and "robustness.json is damaged" in found.notes[0]
@@ -183,6 +242,10 @@ def test_wrong_runs_are_refused_before_anything_is_attacked(call, trained, searc
     summary = json.loads((tmp_path / "other" / "summary.json").read_text())
     summary["settings"]["data checksum"] = "0"
     (tmp_path / "other" / "summary.json").write_text(json.dumps(summary))
+    status, out, err = call("main_robustness", tmp_path)
+    assert (
+        status == 2 and f"is a folder of 2 runs: give them themselves, such as {tmp_path / 'gone'}" in err and not out
+    )
     for name, message in (("gone", "1model_SA_best.pth.tar is missing"), ("other", "trained on other images")):
         (tmp_path / name / "robustness.json").unlink(missing_ok=True)
         status, out, err = call("main_robustness", search, tmp_path / name, "--pgd_steps", 2)

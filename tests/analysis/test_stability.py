@@ -186,7 +186,7 @@ def test_a_copy_is_a_run_of_main_train_with_the_flags_that_are_not_about_the_lin
     adam = "--optimizer adam --label_smoothing 0.1 --gpu -1"
     words = f"{adam} --epochs 3 --points=5 --lr 0.5 --order_seeds 8,9 --decreasing_lr 1,2 --save_dir there --overwrite"
     copy = stability_cli.read_config(words.split()).copy_configs()[1]
-    command = f"{adam} --epochs 3 --lr 0.5 --decreasing_lr 1,2 --overwrite --order_seed 9 --save_dir there/copy_2"
+    command = f"{adam} --epochs 3 --lr 0.5 --decreasing_lr 1,2 --order_seed 9 --save_dir there/copy_2"
     assert copy.training.run.command == f"python main_train.py {command}"
     by_main_train = train_cli.read_config(command.split())
     assert recorded(copy) == recorded(by_main_train)

@@ -173,6 +173,17 @@ def test_a_file_of_the_2021_code_among_ours_is_told(run, verify, reference_check
     assert status == 1 and "not written by this suite, as 2checkpoint.pth.tar beside it was" in told.out
 
 
+def test_a_ticket_that_convert_wrote_is_checked_beside_its_run(run, verify, call):
+    assert call("convert", run / "1checkpoint.pth.tar", "--to", "masked")[0] == 0
+    status, told = verify(run / "1checkpoint.masked.pt")
+    assert status == 0 and "not checked: convert.py wrote it" in told.out, told.out
+
+
+def test_a_foreign_state_that_is_no_number_says_nothing(tmp_path, verify):
+    torch.save({"state_dict": torch.nn.Linear(4, 3).state_dict(), "state": "done"}, tmp_path / "theirs.pt")
+    assert verify(tmp_path / "theirs.pt")[0] == 0
+
+
 @pytest.mark.parametrize("key", [None, "model"])
 def test_a_state_dict_of_torchs_own_pruning_is_checked_alone_or_under_a_key(tmp_path, verify, key):
     layer = prune.random_unstructured(torch.nn.Linear(4, 3), "weight", 0.5)

@@ -86,7 +86,7 @@ def test_the_file_holds_the_stretched_ticket_and_what_is_known_of_the_search(sea
     assert torch.equal(here["sequence"].sort().values, there["sequence"].sort().values)
     assert torch.equal(here["validation"], there["validation"])
     settings, search = here["settings"], there["settings"]
-    inherited = {name: search[name] for name in ("dataset", "seed", "data checksum", "split checksum")}
+    inherited = {name: search[name] for name in ("dataset", "image_size", "seed", "data checksum", "split checksum")}
     assert settings == inherited | {
         "script": "main_elastic.py", "arch": "mlp3", "source_arch": "mlp2", "stem": "imagenet", "order": "append",
         "block_mapping": "0:0;1:1,2;2:3", "family checksum": None, "ticket checksum": here["source"]["checksum"],
@@ -197,6 +197,7 @@ def test_a_training_does_not_begin_where_a_ticket_lies(searches, call, tmp_path)
         (["--init_dir", "text"], "is no checkpoint"),
         (["--init_dir", "early"], "written before the rewinding point"),
         (["--init_dir", "scalars"], "belongs to another network than --source_arch: it has no fc4$"),
+        (["--init_dir", "no_normalisation"], "does not say how images are normalised, which is carried to the target"),
         (["--init_dir", "two_channels"], "no normalisation of grey or of colour images: its mean and std are 2, 1$"),
         (["--no_such_flag"], "no_such_flag"),
     ],
@@ -208,6 +209,8 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(searches, call, tmp_path
     write(Path("early"), {"init_weight": None})
     write(Path("scalars"), {"init_weight": {"fc4.weight": torch.tensor(1.0)}})
     two = {"normalize.mean": torch.zeros(2), "normalize.std": torch.ones(1)}
+    plain = {name: value for name, value in copy_weights(dense).items() if not name.startswith("normalize")}
+    write(Path("no_normalisation"), {"init_weight": plain})
     write(Path("two_channels"), {"init_weight": copy_weights(dense) | two})
     Path("text").write_text("hello")
     command = words(searches / "mlp2" / "2checkpoint.pth.tar", "mlp2", "mlp3", "out")

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -198,6 +199,54 @@ def test_a_state_dict_without_a_record_stays_one(tmp_path):
     assert TicketFile(path).starting_state.keys() == {"weight", "bias"}
 
 
+WEIGHTS = {"fc.weight": torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), "fc.bias": torch.ones(2)}
+FC = {"fc.weight": torch.tensor([[1, 0, 1], [0, 1, 1]])}
+BESIDE = WEIGHTS | {"fc.weight_mask": FC["fc.weight"]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"model": WEIGHTS, "mask": FC},
+        {"net": WEIGHTS, "masks": {"module.fc.weight": FC["fc.weight"].float()}},
+        {"state_dict": {f"module.{name}": value for name, value in WEIGHTS.items()}, "mask": FC},
+        {"model_state_dict": BESIDE},
+        BESIDE,
+    ],
+)
+def test_masks_that_people_keep_beside_weights_leave_with_them(tmp_path, content):
+    torch.save(content, tmp_path / "theirs.pt")
+    weights, mask = TicketFile(converted(tmp_path / "theirs.pt", "masked", tmp_path)).trained
+    plain = {name.removeprefix("module."): value for name, value in weights.items()}
+    found = {name.removeprefix("module."): layer for name, layer in mask.items()}
+    assert equal_weights(found, {"fc.weight": FC["fc.weight"].bool()})
+    assert equal_weights(plain, WEIGHTS | {"fc.weight": WEIGHTS["fc.weight"] * FC["fc.weight"]})
+
+
+def test_a_mask_beside_weights_that_fits_none_of_them_is_refused(tmp_path):
+    torch.save({"model": WEIGHTS, "mask": {"conv.weight": FC["fc.weight"]}}, tmp_path / "theirs.pt")
+    refused("has a mask for conv.weight, which is no parameter of the network whose weights it holds",
+            tmp_path / "theirs.pt", "--to", "masked")  # fmt: skip
+    torch.save({"model": WEIGHTS, "mask": {"fc.weight": torch.ones(2)}}, tmp_path / "theirs.pt")
+    refused("the mask of fc.weight is 2, its parameter 2 x 3", tmp_path / "theirs.pt", "--to", "masked")
+
+
+def test_the_prune_form_keeps_dropped_weights_of_a_network_that_torch_pruned(tmp_path):
+    layer = nn.Linear(3, 2)
+    torch_prune.custom_from_mask(layer, "weight", FC["fc.weight"])
+    torch.save(layer.state_dict(), tmp_path / "theirs.pt")
+    path = converted(tmp_path / "theirs.pt", "prune", tmp_path)
+    assert equal_weights(read(path)["state_dict"], dict(layer.state_dict()))
+
+
+@pytest.mark.parametrize("form", ["masked", "prune"])
+def test_the_examples_of_a_ticket_of_the_2021_code_leave_with_it(tmp_path, form):
+    """Which are an array there; without them a split that mixes them with validation could not be refused."""
+    theirs = {"state_dict": WEIGHTS, "init_weight": WEIGHTS, "state": 1, "result": {}, "sequence": np.array([5, 2])}
+    torch.save(theirs, tmp_path / "1checkpoint.pth.tar")
+    assert TicketFile(converted(tmp_path / "1checkpoint.pth.tar", form, tmp_path)).sequence.tolist() == [5, 2]
+
+
 def test_the_header_of_safetensors_says_what_it_is(ticket, tmp_path):
     from safetensors import safe_open
 
@@ -232,6 +281,17 @@ def test_the_folder_for_the_hub_has_a_card_of_its_run(search, tmp_path):
     assert (config["density"], config["dataset"], config["weights"]) == (row["density"], "digits", "starting")
 
 
+def test_the_card_of_a_single_training_has_its_accuracy(tmp_path):
+    run(
+        "train", "--dataset digits --arch mlp2 --epochs 1 --batch_size 64 --decreasing_lr= --gpu -1", tmp_path / "dense"
+    )
+    row = json.loads((tmp_path / "dense" / "summary.json").read_text())["rounds"][0]
+    folder = converted(tmp_path / "dense" / "model_SA_best.pth.tar", "hugging_face", tmp_path, "--trained")
+    card = (folder / "README.md").read_text()
+    assert f"| test accuracy, trained by its own run | {row['test']:.2f} % |" in card
+    assert "| weights kept | all: the network is dense |" in card and "prunings" not in card
+
+
 def test_a_card_takes_no_numbers_from_another_runs_summary(ticket, search, tmp_path):
     (tmp_path / "2checkpoint.pth.tar").write_bytes(ticket.read_bytes())
     summary = json.loads((search / "summary.json").read_text())
@@ -262,9 +322,13 @@ def refused(message, *words):
 def test_bad_input_is_one_sentence(ticket, tmp_path, monkeypatch):
     (tmp_path / "empty.pt").touch()
     (tmp_path / "noise.pt").write_bytes(b"noise")
+    damaged = bytearray(ticket.read_bytes())
+    damaged[damaged.rfind(b"PK\x01\x02")] ^= 1  # in the directory of the archive
+    (tmp_path / "damaged.pt").write_bytes(damaged)
     refused("missing.pt does not exist", tmp_path / "missing.pt", "--to", "masked")
     refused("empty.pt is empty", tmp_path / "empty.pt", "--to", "masked")
     refused("noise.pt is no checkpoint, or a damaged one", tmp_path / "noise.pt", "--to", "masked")
+    refused("damaged.pt is damaged: its checksum does not match", tmp_path / "damaged.pt", "--to", "masked")
     refused("is a directory, a file is needed", ticket.parent, "--to", "masked")
     refused("--to must be given", ticket)
     refused("invalid choice: 'maskd'.*did you mean masked", ticket, "--to", "maskd")
@@ -292,3 +356,9 @@ def test_the_output_lies_beside_the_ticket_by_default(ticket, tmp_path):
         assert run_in_process(convert, *words)[0] == 0
     assert {file.name for file in tmp_path.iterdir()} == {copy.name, "2checkpoint.compact.pt", "2checkpoint.masked.pt"}
     assert split_state(read(copy)["state_dict"])[1].keys() == {"network.0.weight"}
+
+
+def test_the_directory_one_is_in_has_a_name_to_go_by(ticket, tmp_path, monkeypatch):
+    monkeypatch.chdir(converted(ticket, "hugging_face", tmp_path))
+    assert run_in_process(convert, ".", "--to", "masked")[0] == 0
+    assert (tmp_path / "ticket.masked.pt").is_file()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import convert
 import main_dst
 import main_train
 import verify
@@ -388,3 +389,15 @@ def test_the_mask_of_a_training_that_goes_on_is_no_ticket_yet(found, tmp_path, e
     given = f"--init_dir {tmp_path}/checkpoint.pth.tar --mask_dir {tmp_path}/checkpoint.pth.tar"
     out = run_to(2, main_train, *f"{SHORT} {given}".split(), "--save_dir", tmp_path / "run")
     assert f"is not final: its training stands at epoch {epochs} " in out and not (tmp_path / "run").exists()
+    out = run_to(2, convert, tmp_path / "checkpoint.pth.tar", "--to", "masked")
+    assert f"is not final: its training stands at epoch {epochs} " in out
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pth.tar"]
+
+
+def test_its_ticket_leaves_and_comes_back_to_be_trained(found, tmp_path):
+    """What convert.py wrote has no history that would say that the mask is final."""
+    for flags, file in ([], "ticket.pt"), (["--trained"], "trained.pt"):
+        run_to(0, convert, found / "checkpoint.pth.tar", "--to", "masked", *flags, "--output", tmp_path / file)
+        assert "weights kept" in run_to(0, verify, tmp_path / file)
+    given = f"--init_dir {tmp_path}/ticket.pt --mask_dir {tmp_path}/ticket.pt"
+    run_to(0, main_train, *f"{SHORT} {given}".split(), "--save_dir", tmp_path / "run")

@@ -5,12 +5,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from lottery.greedy.neurons.setup import examples_on
 from lottery.readers.registry import read_source
 from lottery.training import devices
 from lottery.training.context import images_on
-from lottery.training.devices import explain_out_of_memory, pick_device, runs_on, usable_gpus
+from lottery.training.devices import (
+    explain_out_of_memory,
+    gradients_in_evaluation,
+    pick_device,
+    runs_on,
+    usable_gpus,
+)
 from lottery.training.environment import device_name, set_determinism
 from lottery.training.precision import matmul_precision, pick_precision, supported_precisions
 from models.torch_settings import NEWER_TF32_SWITCHES, OLDER_TF32_SWITCHES, read_switches, set_switches_
@@ -175,6 +182,15 @@ def test_formats_are_those_of_the_hardware(gpus, capability, hip, there):
     for asked in {"fp32", "tf32", "bf16"} - set(there):
         with pytest.raises(InputError, match=rf"--precision {asked} needs an NVIDIA GPU .* GPU 0, .* takes auto, fp32"):
             pick_precision(asked, CUDA)
+
+
+@pytest.mark.parametrize("layer, allowed", [(nn.LSTM(4, 4), False), (nn.Linear(4, 4), True)])
+def test_cudnn_is_left_out_where_it_has_no_gradients_in_evaluation(layer, allowed):
+    """Its recurrent layers have them in training mode alone."""
+    before = torch.backends.cudnn.enabled
+    with gradients_in_evaluation(nn.Sequential(layer)):
+        assert torch.backends.cudnn.enabled == (before and allowed)
+    assert torch.backends.cudnn.enabled == before
 
 
 def test_a_cpu_has_no_tf32():

@@ -2,7 +2,8 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from lottery.reports.comparison.accuracy import ticket_stage
 from lottery.reports.comparison.methods import DENSE, SEARCH, Method, Task
@@ -32,15 +33,22 @@ def robustness_parts(task: Task) -> list[Part]:
 
 def robustness_rows(method: Method) -> Iterator[list]:
     """From dense to sparse; tickets of several seeds are grouped as `ticket_stage` has them."""
-    together: dict[tuple, list[Mapping]] = defaultdict(list)
+    together: dict[tuple, dict[Path, list[Mapping]]] = defaultdict(lambda: defaultdict(list))
     for run in method.runs:
         for record in run.robustness:
             for row in record["rounds"]:
-                together[ticket_stage(method, run, row), attack_text(record["attack"], row["examples"])].append(row)
-    for (_, attack), found in sorted(together.items(), key=lambda item: (item[0][1], -item[1][0]["density"])):
+                stage = ticket_stage(method, run, row), attack_text(record["attack"], row["examples"])
+                together[stage][run.path].append(row)
+    rows = [(attack, [averaged(each) for each in runs.values()]) for (_, attack), runs in together.items()]
+    for attack, found in sorted(rows, key=lambda item: (item[0], -item[1][0]["density"])):
         density = statistics.fmean(row["density"] for row in found)
         measured = [value for name in NAMES for value in spread(row[name] for row in found)]
         yield [KINDS.get(method.kind, "retrained"), method.name, 100 * density, len(found), *measured, attack]
+
+
+def averaged(rows: Sequence[Mapping]) -> dict[str, float]:
+    """Of a network that was attacked from several random starts: the means over these."""
+    return {name: statistics.fmean(row[name] for row in rows) for name in ("density", *NAMES)}
 
 
 def attack_text(attack: Mapping, examples: int) -> str:
