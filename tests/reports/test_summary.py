@@ -1,5 +1,7 @@
 """The first screen of a report: its line, its table, its figures, from runs made by hand."""
 
+from pathlib import Path
+
 from lottery.reports import style
 from lottery.reports.chapters.accuracy_figures import accuracy_axis
 from lottery.reports.chapters.summary import compared, headline_table, summary_parts
@@ -176,6 +178,26 @@ def test_elastic_tickets_have_a_row_if_there_is_something_in_it():
     for density, rows in ((0.25, 2), (0.2, 1)):
         table = headline_table_of([deep(2, 95.0), elastic_ticket(IMP, density, 90.0)])
         assert len(table.rows) == rows and ("chapters below" in table.caption) == (rows == 1)
+
+
+def named_by_folders(*folders):
+    """The names of two methods that differ in many settings, whose runs of two seeds lie in these folders."""
+    adam = {"optimizer": "adam", "schedule": "cosine", "label_smoothing": 0.1, "warmup": 3, "lr": 0.001}
+    sgd = {"optimizer": "sgd", "schedule": "step", "label_smoothing": 0.0, "warmup": 0, "lr": 0.1}
+    runs = [run for recipe in (sgd, adam) for run in seeds(IMP | recipe, [[90.0, 89.0]] * 2)]
+    for run, folder in zip(runs, folders, strict=True):
+        run.path = Path(folder)
+    return [method.name for method in task_of(runs).methods]
+
+
+def test_long_names_are_those_of_the_folders_that_the_user_gave():
+    by_method = named_by_folders("s/seed_0/IMP", "s/seed_1/IMP", "s/seed_0/IMP_with_Adam", "s/seed_1/IMP_with_Adam")
+    assert by_method == ["IMP", "IMP (with Adam)"]
+    by_seed = named_by_folders("plain/0", "plain/1", "the_other/0", "the_other/1")
+    assert by_seed == ["IMP (plain)", "IMP (the other)"]
+    assert named_by_folders("a", "b", "c", "d") == ["IMP (a)", "IMP (b)"], "letters, that no folder stands for"
+    long = f"{50 * 'x'}/0"
+    assert named_by_folders("plain/0", "plain/1", long, long) == ["IMP (a)", "IMP (b)"]
 
 
 def test_long_names_are_shortened_and_explained():

@@ -54,10 +54,10 @@ def summary_parts(task: Task, margin: float) -> list[Part]:
 
 
 def key_parts(task: Task) -> list[Part]:
-    """What the letters in names of methods stand for, if there are any."""
+    """What short names of methods stand for, if there are any."""
     key = {name: settings for method in task.methods for name, settings in method.key.items()}
     items = [f"{name}: {settings}" for name, settings in key.items()]
-    return [Folded("What the letters in names of methods stand for", [Listing(items)])] if items else []
+    return [Folded("What short names of methods stand for", [Listing(items)])] if items else []
 
 
 def sparse(curve: Curve) -> bool:

@@ -7,7 +7,9 @@ before there was one.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from string import ascii_lowercase
+from typing import Any
 
 from lottery.checkpointing.run_settings import with_values_before
 
@@ -84,17 +86,45 @@ def name_groups_(groups: Sequence[Group], base_name: Callable[[Mapping], str], n
             group.name = f"{name} [{number}]"
 
 
-def shorten_names_(groups: Sequence[Group]) -> dict[str, str]:
-    """Put a letter in place of the settings within names that are too long to be read many times: "IMP (a)". Returns
-    what the letters stand for, by the short name; the letters of one base name follow each other."""
-    letters: Counter = Counter()
+def shorten_names_(groups: Sequence[Group], folder: Callable[[Any], Path | None] = lambda item: None) -> dict[str, str]:
+    """Where names are too long to be read many times, put what is shorter in place of the settings within them. Returns
+    what it stands for, by the short name.
+
+    That is the name of the folder in which the user has each group's items ("IMP (short rounds)"; `folder` says where
+    an item lies, if it counts), if all groups of this base name have one; otherwise a letter ("IMP (a)"), and the
+    letters of one base name follow each other.
+    """
     key = {}
-    for group in groups:
-        if len(group.name) > LONGEST_NAME and group.difference:
-            letters[group.base_name] += 1
-            group.name = f"{group.base_name} ({_letter(letters[group.base_name])})"
-            key[group.name] = group.difference
+    told = [group for group in groups if group.difference]
+    long = [group for group in told if len(group.name) > LONGEST_NAME]
+    for base_name in dict.fromkeys(group.base_name for group in long):
+        alike = [group for group in told if group.base_name == base_name]
+        others = {group.name for group in groups} - {group.name for group in alike}
+        names = _named_by_folders(base_name, alike, folder)
+        if not names or others & set(names):
+            alike = [group for group in long if group.base_name == base_name]
+            names = [f"{base_name} ({_letter(number)})" for number, _ in enumerate(alike, 1)]
+        for group, name in zip(alike, names, strict=True):
+            group.name = name
+            key[name] = group.difference
     return key
+
+
+def _named_by_folders(
+    base_name: str, groups: Sequence[Group], folder: Callable[[Any], Path | None]
+) -> list[str] | None:
+    """A name for each group by a folder: the nearest one above all of its items that has one name for all of them, and
+    that no other group has. None if there is no such folder."""
+    for depth in (1, 2):  # NAME/seed_0 as well as seed_0/NAME
+        each = [
+            {Path(path).absolute().parts[-depth:][0] for item in group.items if (path := folder(item))}
+            for group in groups
+        ]
+        folders = [name.replace("_", " ") for names in each if len(names) == 1 for name in names]
+        told = [name.removeprefix(base_name).strip(" ,") for name in folders]
+        if len(set(told)) == len(groups) and all(len(name) <= LONGEST for name in told):
+            return [f"{base_name} ({name})" if name else base_name for name in told]
+    return None
 
 
 def _letter(number: int) -> str:

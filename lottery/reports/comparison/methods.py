@@ -49,7 +49,7 @@ class Method:
 
     `search` is the name of the search, also for its retrained tickets; altered tickets (controls, tickets trained by a
     rule, elastic tickets) have a `search` of their own. `base` is the `search` of what this is a control of. In names a
-    letter stands for many settings, "IMP (a)".
+    folder's name or a letter stands for many settings, "IMP (short rounds)", "IMP (a)".
     """
 
     kind: str  # SEARCH, TICKETS or DENSE
@@ -57,7 +57,7 @@ class Method:
     search: str
     runs: list[Run]
     base: str | None = None
-    key: dict[str, str] = field(default_factory=dict)  # what the letters in its name stand for
+    key: dict[str, str] = field(default_factory=dict)  # what short names within its name stand for
 
     @property
     def settings(self) -> Mapping:
@@ -224,7 +224,7 @@ def task_methods(runs: Sequence[Run]) -> list[Method]:
     """The methods of one task."""
     searches = grouped(sorted(filter(search_settings, runs), key=_naming_order), search_settings, same_method)
     name_groups_(searches, search_name)
-    key = shorten_names_(searches)
+    key = shorten_names_(searches, lambda run: run.path if run.is_search else None)
     methods = []
     for search in searches:
         own = [run for run in search.items if run.is_search]
