@@ -10,6 +10,7 @@ from lottery.reports.chapters.frontier import (
     frontier_rows,
     point_places,
     sentence,
+    shown_accuracies,
 )
 from lottery.reports.comparison.frontier import frontiers
 from lottery.reports.comparison.methods import group_by_task
@@ -131,6 +132,15 @@ def test_the_chapter_has_a_sentence_a_figure_and_a_row_for_each_search():
     )
     assert good == [False, True, True, None] and on == [True, True, False, False]
     assert frontier_parts(logged(group_by_task, seeds(IMP, [[90, 89]]))[0][0], MARGIN) == []
+
+
+def test_a_wide_interval_of_two_seeds_leaves_the_points_their_room():
+    """IMP's two seeds stand 0.4 points apart, so that the interval of their mean reaches 2.5 points above it."""
+    _, (frontier,) = found([0, 4])
+    accuracies = [each.point.mean for each in frontier.searches]
+    assert interval(list(frontier.imp.point.values.values())).high > frontier.imp.point.mean + 2
+    low, high = shown_accuracies(frontier.imp, accuracies, MARGIN)
+    assert low < min(accuracies) and max(accuracies) < high < frontier.imp.point.mean + 2 * MARGIN
 
 
 def test_the_interval_of_a_mean():

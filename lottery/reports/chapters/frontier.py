@@ -170,7 +170,8 @@ def draw_frontier(axes: Axes, frontier: Frontier, cost: Cost, margin: float) -> 
         draw_points(axes, [places[id(each)] for each in own], floor, COLOURS[0] if is_efficient else "white", label)
     axes.scatter(*places[id(frontier.imp)], s=48, marker="D", color=COLOURS[1], zorder=4, label="IMP")
     axes.set_xscale("log")
-    axes.margins(x=0.25 if any(each.point.mean < floor for each in frontier.searches) else 0.08, y=0.1)
+    axes.margins(x=0.25 if any(each.point.mean < floor for each in frontier.searches) else 0.08)
+    axes.set_ylim(*shown_accuracies(frontier.imp, [y for _, y in places.values()], margin))
     log_axis(axes.xaxis, subs=(1, 2, 5) if last[0] < WIDE * min(x for x, _ in places.values()) else (1,))
 
 
@@ -201,6 +202,16 @@ def point_places(frontier: Frontier, cost: Cost, margin: float) -> list[tuple[fl
     floor, spent = lowest_shown(frontier, margin), [cost(each) or 0.0 for each in frontier.searches]
     left = LEFT * min(filter(None, spent), default=1.0)
     return [(x or left, max(each.point.mean, floor)) for x, each in zip(spent, frontier.searches, strict=True)]
+
+
+def shown_accuracies(imp: Searched, accuracies: Sequence[float], margin: float) -> tuple[float, float]:
+    """The ends of the axis: all points have room, and IMP's interval up to a margin above its mean, since that of two
+    or three seeds would leave the points none."""
+    found = interval(list(imp.point.values.values()))
+    high = found.high if found and found.high is not None else imp.point.mean
+    band = min(high, imp.point.mean + margin)
+    low, high = min(*accuracies, imp.point.mean - margin), max(*accuracies, band)
+    return low - 0.1 * (high - low), high + 0.1 * (high - low)
 
 
 def draw_imp(axes: Axes, imp: Searched, margin: float) -> None:
