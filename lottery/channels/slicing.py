@@ -29,6 +29,7 @@ from utils import InputError, RunError, one_line
 
 KeptChannels = Mapping[str, Tensor]  # producer -> bool (channels,)
 TOLERANCE = 1e-5  # of `relative_difference`, for rounding
+COARSER = ("cuda",)  # devices whose rounding may be larger
 
 
 def channel_mask(model: nn.Module, groups: Iterable[ChannelGroup], kept: KeptChannels) -> Mask:
@@ -101,14 +102,25 @@ def relative_difference(masked: nn.Module, small: nn.Module, images: Tensor) -> 
 
 
 def check_equivalent(masked: nn.Module, small: nn.Module, images: Tensor) -> float:
-    """`relative_difference`, which is returned; RunError if it is more than rounding."""
+    """`relative_difference`, which is returned; RunError if it is more than rounding.
+
+    On a GPU rounding may be larger, where a layer of another width is computed by another algorithm: there the networks
+    are compared in float64 before they are called different.
+    """
     difference = relative_difference(masked, small, images)
-    if not difference <= TOLERANCE:
+    if not difference <= TOLERANCE and not (
+        images.device.type in COARSER and equivalent_in_float64(masked, small, images)
+    ):
         raise RunError(
             f"the logits of the sliced and the masked network differ by {difference:.2g} of the largest, more than "
             f"{TOLERANCE:g}: this is a bug"
         )
     return difference
+
+
+def equivalent_in_float64(masked: nn.Module, small: nn.Module, images: Tensor) -> bool:
+    copies = [copy_network(network).double() for network in (masked, small)]
+    return relative_difference(*copies, images.double()) <= TOLERANCE
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -7,12 +7,14 @@ import torch
 from torch import nn
 
 import pruner
+from lottery.channels import slicing
 from lottery.channels.groups import find_all_groups
 from lottery.channels.outputs import output_parameters
 from lottery.channels.silent import emitting_channels
 from lottery.channels.slicing import check_equivalent, slice_network
 from models.families import MLPS
 from tests.helpers import OwnForward, conv3x3, network, with_trained_batchnorm
+from utils import RunError
 
 ARCHS = ["lenet300", "vgg13_bn_3fc", "vgg11", "res14s", "res14s_projection", "res50", "torchvision.models:mobilenet_v2"]
 
@@ -43,6 +45,27 @@ def pruned_filters(model, share=0.5, seed=0):
 def emitting(model, mask, images):
     groups = find_all_groups(model)
     return groups, emitting_channels(model, groups.values(), mask, images)
+
+
+class Coarse(nn.Module):
+    """Rounds float32 as a GPU's faster algorithms may, and float64 not at all; `wrong` is an error of its own."""
+
+    def __init__(self, wrong=0.0):
+        super().__init__()
+        self.wrong = wrong
+
+    def forward(self, x):
+        return x + self.wrong + (1e-3 if x.dtype == torch.float32 else 0)
+
+
+def test_rounding_on_a_gpu_is_no_difference(monkeypatch):
+    images = torch.rand(2, 3)
+    with pytest.raises(RunError, match="this is a bug"):
+        check_equivalent(nn.Identity(), Coarse(), images)  # on a CPU it is
+    monkeypatch.setattr(slicing, "COARSER", ("cpu",))
+    assert check_equivalent(nn.Identity(), Coarse(), images) > slicing.TOLERANCE
+    with pytest.raises(RunError, match="this is a bug"):
+        check_equivalent(nn.Identity(), Coarse(wrong=0.01), images)
 
 
 @pytest.mark.parametrize("arch", ARCHS)

@@ -20,6 +20,7 @@ RUNS = {
     "sets_cifar": 180,
     "prac_fashion": 225,
     "cheapest_fashion_look": 364,
+    "cheapest_fashion": 155,
     "dst_fashion": 225,
     "dst_digits": 105,
     "basis_digits": 320,
