@@ -107,7 +107,7 @@ def parser() -> flags.Parser:
         help="share of the peak that is reached; 0.2 on A100, 0.1 on H100 if not given",
     )
     add("--epochs", type=flags.positive_int, default=90, help="epochs of a round")
-    add("--pruning_times", type=flags.positive_int, default=16, help="prunings of a search, which has one round more")
+    add("--pruning_times", type=flags.positive_int, default=16, help="prunings of a search, each after a round; the training of its ticket is as long as a round")
     return parser
 
 
@@ -127,7 +127,7 @@ def markdown(args: argparse.Namespace) -> list[str]:
 
 
 HEADINGS = ("GPUs", "computing a step, ms", "exchange a step, ms", "computing, s", "exchange, s", "decoding, s",
-            "reading, s", "an epoch, s", "limit", "a round, h", "a search, h")  # fmt: skip
+            "reading, s", "an epoch, s", "limit", "a round, h", "a search and its ticket, h")  # fmt: skip
 
 
 def row(node: Node, gpus: int, args: argparse.Namespace) -> list[str]:
