@@ -107,7 +107,12 @@ def parser() -> flags.Parser:
         help="share of the peak that is reached; 0.2 on A100, 0.1 on H100 if not given",
     )
     add("--epochs", type=flags.positive_int, default=90, help="epochs of a round")
-    add("--pruning_times", type=flags.positive_int, default=16, help="prunings of a search, each after a round; the training of its ticket is as long as a round")
+    add(
+        "--pruning_times",
+        type=flags.positive_int,
+        default=16,
+        help="prunings of a search, each after a round; the training of its ticket is as long as a round",
+    )
     return parser
 
 

@@ -15,6 +15,8 @@ from .network_state import copy_network, first_names, is_extra_state
 from .python_state import generators_kept, python_state
 
 BATCH = 2
+# Of parameters: masks and checksums are computed from their bits, by NumPy, which has no others.
+WEIGHT_FORMATS = (torch.float16, torch.float32, torch.float64)
 LARGEST = 512  # pixels, where the search for a size that works ends
 
 
@@ -58,6 +60,11 @@ def check_kinds(network: nn.Module, arch: str) -> None:
     for name, value in network.named_parameters():
         if not value.is_floating_point():
             raise InputError(f"{arch} must have parameters of real numbers, got {value.dtype} in {name}")
+        if value.dtype not in WEIGHT_FORMATS:
+            raise InputError(
+                f"{arch} must have parameters of float32, float64 or float16, got {value.dtype} in {name}: --precision "
+                "bf16 computes in bfloat16 with weights of float32"
+            )
     for name, value in network.state_dict().items():
         if not (isinstance(value, torch.Tensor) or is_extra_state(name)):
             raise InputError(

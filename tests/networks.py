@@ -444,6 +444,12 @@ class ComplexNumbers(Plain):
         self.phase = nn.Parameter(torch.ones(8, dtype=torch.complex64))
 
 
+class Bfloat16(Plain):
+    def __init__(self, num_classes: int = 10):
+        super().__init__(num_classes)
+        self.to(torch.bfloat16)
+
+
 class Quantised(Plain):
     """Keeps weights in a form of its own."""
 

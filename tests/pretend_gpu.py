@@ -308,7 +308,7 @@ def replacements() -> list[tuple[object, str, object]]:
     return [
         *((torch.cuda, name, value) for name, value in cuda_api().items()),
         (torch.optim.Optimizer, "_group_tensors_by_device_and_dtype", staticmethod(grouped)),
-        (torch.accelerator, "current_stream", lambda *_: gpu.stream),
+        *([(torch.accelerator, "current_stream", lambda *_: gpu.stream)] if hasattr(torch, "accelerator") else []),
         (torch.Tensor, "to", to),
         (torch.Tensor, "cuda", lambda tensor, *_, **__: to(tensor, CUDA)),
         (torch, "inference_mode", without_gradients),

@@ -75,6 +75,8 @@ def check_training(args: Namespace, made_later: Container[str] = ()) -> None:
     checks.check_ticket(args)
     if args.control and not args.mask_dir:
         raise InputError(f"--control {args.control} needs a ticket's mask: give --mask_dir")
+    if args.control and CONTROLS[args.control].fresh and args.weights:
+        raise InputError(f"--control {args.control} draws its weights, --weights gives others: give one of them")
     check_rule(args)
 
 

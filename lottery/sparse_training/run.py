@@ -101,7 +101,9 @@ class SparseTraining(SingleTraining):
     def resume(self, resume_point: ResumePoint) -> TrainingRun:
         self.rewound = resume_point.saved["init_weight"]
         records = list(resume_point.saved["updates"])
-        if every := interval_before(self.config, self.steps, [record["step"] for record in records]):
+        every = resume_point.saved.get("update_every")
+        every = every or interval_before(self.config, self.steps, [record["step"] for record in records])
+        if every and every != self.updates.schedule.every:
             self.updates = mask_updates(replace(self.config, update_every=every), self.steps, 0, self.initial.mask)
         self.updates.records = records
         training = super().resume(resume_point)
@@ -130,8 +132,12 @@ class SparseTraining(SingleTraining):
 
     def save(self, training: TrainingRun) -> None:
         step = None if self.rewound is None else self.rewinding_step
-        state = {} if training.finished else self.updates.state()
+        state = ({} if training.finished else self.updates.state()) | self.interval()
         self.checkpointer.save(training, self.rewound, step, updates=list(self.updates.records), **state)
+
+    def interval(self) -> dict:
+        """The steps between two changes of the mask, where it changes."""
+        return {} if self.config.method == "static" else {"update_every": self.updates.schedule.every}
 
     def finish(self, training: TrainingRun) -> None:
         super().finish(training)

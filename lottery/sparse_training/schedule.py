@@ -96,7 +96,8 @@ def steps_between(method: Method, steps: int) -> int:
 
 def interval_before(config: SparseTrainingConfig, steps: int, changed: Sequence[int]) -> int | None:
     """The steps between two changes in a run that was begun before short trainings of growing weights had longer
-    intervals: one that changed after these steps, and goes on as it was begun. None for any other."""
+    intervals, and before checkpoints recorded these: one that changed after these steps, and goes on as it was begun.
+    None for any other."""
     method = METHODS[config.method]
     if config.update_every or not method.growing or len(changed) < 2:
         return None

@@ -66,6 +66,8 @@ class Shards:
     def __init__(self, model: nn.Module, trained: Sequence[nn.Parameter], shards: int, device: torch.device):
         if others := [parameter.dtype for parameter in trained if parameter.dtype != torch.float32]:
             raise InputError(f"--shards {shards} is for networks whose weights are float32, this one has {others[0]}")
+        if others := [buffer.dtype for buffer in model.buffers() if buffer.is_complex()]:
+            raise InputError(f"--shards {shards} is for networks of real numbers, this one has a buffer of {others[0]}")
         self.model, self.trained, self.count, self.device = model, trained, shards, device
         self.own = own_shards(shards)
         sizes = [tensor.numel() for tensor in (*trained, *model.buffers())]

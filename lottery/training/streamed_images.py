@@ -179,7 +179,8 @@ def streamed_images(
     """Training and test images of a source whose images are in files; only training images are augmented, if any."""
     train, test = source.train_images, source.test_images
     assert isinstance(train, ImageFiles) and isinstance(test, ImageFiles)
-    pinned = device.type == "cuda" and torch.accelerator.is_available()
+    there = not hasattr(torch, "accelerator") or torch.accelerator.is_available()  # which torch 2.5 does not say
+    pinned = device.type == "cuda" and there
     loader = ImageLoader((train, test), default_workers() if workers is None else workers, pinned)
     train_labels, test_labels = (
         torch.from_numpy(array).to(device) for array in (source.train_labels, source.test_labels)

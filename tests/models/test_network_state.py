@@ -178,6 +178,7 @@ def test_a_buffer_that_is_made_by_the_first_pass_is_named_or_refused_if_a_checkp
         (networks.EvalTuple, "got tuple in eval mode"),
         (networks.Frozen, "cannot be trained: its backward pass fails"),
         (networks.ComplexNumbers, "parameters of real numbers, got torch.complex64 in phase"),
+        (networks.Bfloat16, "must have parameters of float32, float64 or float16, got torch.bfloat16 in"),
         (networks.Quantised, "keeps packed in a form that is neither a parameter nor a buffer"),
         (networks.NotAgain, "fails in eval mode with RuntimeError: once is enough"),
     ],

@@ -1,6 +1,7 @@
 """Runs of main_dst.py by the methods that begin sparse or whose weights come back: files, resuming, flags, tickets."""
 
 import itertools
+import shutil
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 import main_dst
 import main_init
 import verify
-from lottery.checkpointing.checkpoint import read, split_state
+from lottery.checkpointing.checkpoint import read, split_state, write
 from lottery.checkpointing.metrics import read_metrics, read_summary
 from lottery.checkpointing.run_settings import differences
 from lottery.sparse_training import schedule
@@ -122,11 +123,30 @@ def test_a_run_begun_with_shorter_intervals_goes_on_with_them(tmp_path, monkeypa
         with pytest.raises(helpers.Killed):
             helpers.kill_at(patch, 4)
             run("dst", flags, tmp_path / "broken")
-    run("dst", flags, tmp_path / "broken")
-    assert_same_files(tmp_path / "before", tmp_path / "broken")
+    shutil.copytree(tmp_path / "broken", tmp_path / "unrecorded")
+    file = tmp_path / "unrecorded" / "checkpoint.pth.tar"
+    content = read(file)
+    assert content.pop("update_every") == 10
+    write(file, content)  # as it was before the interval was recorded
+    for folder in "broken", "unrecorded":
+        run("dst", flags, tmp_path / folder)
+        assert_same_files(tmp_path / "before", tmp_path / folder)
     run("dst", flags, tmp_path / "now")
     updates = read(tmp_path / "now" / "checkpoint.pth.tar")["updates"]
     assert [each["step"] for each in updates][:3] == [0, 16, 32]
+
+
+def test_the_recorded_interval_decides_and_no_guess(tmp_path, monkeypatch):
+    """Late changes, of epochs that leave examples out, may lie as far apart as changes once did."""
+    monkeypatch.setitem(helpers.SCRIPTS, "dst", main_dst)
+    flags = f"{SHORT} --density 0.1 --batch_size 32 --method rigl {SAVING}"
+    run("dst", flags, tmp_path / "unbroken")
+    with monkeypatch.context() as patch, pytest.raises(helpers.Killed):
+        helpers.kill_at(patch, 4)
+        run("dst", flags, tmp_path / "broken")
+    monkeypatch.setattr("lottery.sparse_training.run.interval_before", lambda *_: 10)
+    run("dst", flags, tmp_path / "broken")
+    assert_same_files(tmp_path / "unbroken", tmp_path / "broken")
 
 
 def test_what_rigl_records(rigl):

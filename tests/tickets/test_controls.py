@@ -231,6 +231,8 @@ def test_what_has_no_control_is_one_sentence(call, search, tmp_path):
     dense, ticket = search / "0checkpoint.pth.tar", search / "2checkpoint.pth.tar"
     words = [*QUICK, "--control", "reinit"]
     one_sentence(call, "main_train", words, tmp_path, "needs a ticket's mask: give --mask_dir")
+    both = [*words, "--mask_dir", ticket, "--weights", ticket]
+    one_sentence(call, "main_train", both, tmp_path, "draws its weights, --weights gives others: give one of them")
     one_sentence(call, "main_train", [*words, "--init_dir", ticket], tmp_path, "needs a ticket's mask: give --mask_dir")
     one_sentence(call, "main_train", [*words, "--mask_dir", dense], tmp_path, "needs a ticket's mask: there is none")
     one_sentence(call, "main_train", [*QUICK, "--control", "luck"], tmp_path, "--control.*luck.*reinit")

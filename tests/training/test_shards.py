@@ -193,6 +193,10 @@ def test_dropped_weights_stay_zero_and_momentum_goes_on(tiny, images):
 def test_other_number_formats_are_refused(images):
     with pytest.raises(InputError, match=r"--shards 2 is for networks whose weights are float32, .* torch.float64"):
         Step(Plain().double(), images, RECIPE, shards=2)
+    rotary = Plain()
+    rotary.register_buffer("phases", torch.ones(2, dtype=torch.complex64))
+    with pytest.raises(InputError, match="is for networks of real numbers, this one has a buffer of torch.complex64"):
+        Step(rotary, images, RECIPE, shards=2)
 
 
 def test_a_checksum_sees_every_bit():
