@@ -11,10 +11,10 @@ from lottery.terminal import print_lines
 
 def transfer_ticket(config: ElasticConfig) -> None:
     """Read the source's ticket, map units to units, stretch or squeeze it, write the target's ticket."""
-    from lottery.checkpointing.resume import open_run
+    from lottery.checkpointing.resume import keep_command, open_run
     from lottery.elastic.mapping import read_mapping
     from lottery.elastic.networks import build_members
-    from lottery.elastic.run import report, transfer_settings, write_ticket
+    from lottery.elastic.run import report, ticket_file, transfer_settings, write_ticket
     from lottery.elastic.transfer import load_source, transfer
     from lottery.tickets.load import TicketFiles
 
@@ -28,6 +28,7 @@ def transfer_ticket(config: ElasticConfig) -> None:
     with open_run(config.run, settings, list(config.files.values())) as resume_point:
         if not resume_point.saved:
             write_ticket(config, ticket, settings, loaded)
+        keep_command(ticket_file(config), resume_point, config.run)
         notes = [*loaded.description, *loaded.notes, *resume_point.notes]
         lines = report(config, settings, (loaded.ticket.mask, source), (ticket.mask, target))
         print_lines(*(f"note: {note}" for note in notes), *lines)

@@ -11,7 +11,8 @@ from lottery.terminal import print_lines
 
 def find_ticket(config: PruningAtInitConfig) -> None:
     """Score every weight where the network stands, keep those that score highest, write the ticket."""
-    from lottery.checkpointing.resume import open_run
+    from lottery.checkpointing.resume import keep_command, open_run
+    from lottery.checkpointing.run_directory import RunDirectory
     from lottery.pruning_at_init.pruning import prune_at_init
     from lottery.pruning_at_init.run import pruning_settings, read_inputs, report, write_ticket, written_mask
 
@@ -22,6 +23,7 @@ def find_ticket(config: PruningAtInitConfig) -> None:
         if mask is None:
             mask = prune_at_init(inputs)
             write_ticket(inputs, mask, settings)
+        keep_command(RunDirectory(config.run.save_dir).checkpoint(None), resume_point, config.run)
         print_lines(*report(inputs, mask, resume_point))
 
 

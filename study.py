@@ -87,7 +87,7 @@ def write_slurm_script(study: Study, file: Path) -> None:
     script = slurm_script(study)
     with writing(file):
         study.save_dir.mkdir(parents=True, exist_ok=True)  # where its logs go
-        file.write_text(script)
+        file.write_text(script, encoding="utf-8")
     print(f"sbatch {shlex.quote(str(file))} runs {len(study.jobs)} runs")
 
 

@@ -38,7 +38,7 @@ def is_out_of_memory(error: Exception) -> bool:
 def read_toml(path: Path) -> dict:
     """The contents of a TOML file; InputError if it cannot be read or is not TOML."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

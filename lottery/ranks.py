@@ -8,6 +8,7 @@ this module does not import torch.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -157,9 +158,13 @@ def join(device_type: str) -> None:
 def leave() -> None:
     """Part from the others at a good end. A run that fails is ended without, since they may wait for something else."""
     if count() > 1 and "torch" in sys.modules:
+        import torch
         import torch.distributed as dist
 
         if dist.is_initialized():
+            gc.collect()  # recorded steps, which are parts of cycles: NCCL waits without end for graphs that exchange
+            if torch.cuda.is_initialized():
+                torch.cuda.synchronize()
             dist.destroy_process_group()
 
 

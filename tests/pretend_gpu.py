@@ -57,6 +57,7 @@ class Gpu:
         self.waits_raise = False
         self.leaving = False  # whether a tensor is being copied to the CPU
         self.stream = self.default_stream = Stream()
+        self.unfinished: set[Stream] = set()  # streams with work that no other has waited for
         self.handles = itertools.count(1)
         self.pools: dict[tuple[int, int], weakref.WeakSet] = {}  # handle -> its graphs
 
@@ -67,9 +68,18 @@ class Gpu:
             raise RuntimeError(f"called a synchronizing CUDA operation ({name})")
         self.waits[name] += 1
 
+    def launch_in_stream(self) -> None:
+        """Work in one stream, while another still has some that may change the same tensors, ends anyhow."""
+        if self.recording is not None:
+            return
+        if self.unfinished - {self.stream}:
+            raise RuntimeError("work is launched in one stream while that of another, not waited for, still runs")
+        self.unfinished.add(self.stream)
+
 
 class Stream:
-    def wait_stream(self, other: "Stream") -> None: ...
+    def wait_stream(self, other: "Stream") -> None:
+        gpu.unfinished.discard(other)
 
     def is_capturing(self) -> bool:
         return gpu.recording is not None
@@ -144,6 +154,7 @@ def launch(func, args: tuple, kwargs: dict):
     if moves or name in WAITING or selects_by_mask(name, args):
         gpu.wait(name)
     gpu.launches[name] += 1
+    gpu.launch_in_stream()
     result = compute(func, name, args, kwargs)
     if name == "copy_":
         return args[0]
@@ -205,13 +216,16 @@ class Graph:
 
 
 @contextlib.contextmanager
-def recorded(graph: Graph, pool: tuple[int, int] | None = None) -> Iterator[None]:
+def recorded(graph: Graph, pool: tuple[int, int] | None = None, capture_error_mode: str = "global") -> Iterator[None]:
     """In the place of torch.cuda.graph, with its weaknesses."""
+    if capture_error_mode == "global":
+        raise RuntimeError("operation not permitted when stream is capturing: another thread may pin images meanwhile")
     graph.handle = pool or new_pool()
     if graph.handle in gpu.pools and not gpu.pools[graph.handle]:
         raise RuntimeError("use_count > 0 INTERNAL ASSERT FAILED")
     gpu.pools.setdefault(graph.handle, weakref.WeakSet()).add(graph)
     before, gpu.stream = gpu.stream, Stream()
+    gpu.unfinished.clear()  # torch synchronises first
     gpu.recording = graph.operations
     try:
         yield

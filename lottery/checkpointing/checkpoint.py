@@ -25,7 +25,7 @@ from lottery.bases.basis import Basis
 from lottery.bases.config import KEPT
 from lottery.checkpointing.atomic_file import DamagedFile, verify_checksum, write_atomically
 from pruner import Mask, Weights
-from utils import InputError
+from utils import InputError, is_out_of_memory
 
 FORMAT = 2  # of the keys that only this code reads; raised when older files can no longer be resumed
 
@@ -65,6 +65,8 @@ def read(path: Path) -> dict:
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged or foreign file raises many kinds
+            if is_out_of_memory(error):
+                raise
             if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
                 raise InputError(
                     f"{path} is refused: it holds more than tensors and plain values; save the state_dict alone"

@@ -37,6 +37,12 @@ def open_run(
         yield ranks.from_first(partial(lock_and_prepare, held, run, settings, inputs, copies))
 
 
+def keep_command(file: Path, resume_point: "ResumePoint", run: RunConfig) -> None:
+    """The file of a ticket that was there already says the newest command that made it: a study goes by it."""
+    if resume_point.saved and resume_point.saved.get("command") != run.command:
+        write(file, resume_point.saved | {"command": run.command})
+
+
 def lock_and_prepare(
     held: ExitStack, run: RunConfig, settings: Mapping, inputs: Sequence[Path | None], copies: Sequence[RunDirectory]
 ) -> "ResumePoint":

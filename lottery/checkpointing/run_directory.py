@@ -97,6 +97,14 @@ def checkpoint_name(content: Mapping) -> str:
     return f"{_number(content['state'])}{kind}.pth.tar"
 
 
+def removed(file: Path) -> bool:
+    """Remove a file, if it is there; whether it is gone."""
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
+        return True
+    return False
+
+
 @contextmanager
 def locked(directory: RunDirectory) -> Iterator[None]:
     """Hold the directory's lock, creating the directory if needed; InputError while another process holds it.
@@ -121,10 +129,12 @@ def locked(directory: RunDirectory) -> Iterator[None]:
         refused = True
         raise
     finally:
-        with suppress(OSError):  # the directory may be gone, or no longer empty
-            for file in {directory.path / LOCK, Path(lock.lock_file) if lock else directory.path / LOCK}:
-                file.unlink(missing_ok=True)
-            for folder in created if refused else []:
-                folder.rmdir()
+        files = {directory.path / LOCK, Path(lock.lock_file) if lock else directory.path / LOCK}
+        held = [file for file in files if not removed(file)]  # Windows removes no file that is open
         if lock:
             lock.release()
+        for file in held:
+            removed(file)
+        with suppress(OSError):  # the directory may be gone, or no longer empty
+            for folder in created if refused else []:  # NFS keeps the name of a removed file until it is closed
+                folder.rmdir()

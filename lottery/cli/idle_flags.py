@@ -29,14 +29,21 @@ def _has_no_threshold(args: Namespace) -> str | None:
     return f"--data_prune {args.data_prune} keeps the most forgotten examples, however often they were forgotten"
 
 
+def _follows(args: Namespace) -> str | None:
+    return "--like_run ends rounds where those of its run ended" if getattr(args, "like_run", None) else None
+
+
 def _never_stops(args: Namespace) -> str | None:
+    if follows := _follows(args):
+        return follows
     if getattr(args, "no_early_stop", False):
         return "--no_early_stop trains every round to its end"
     return "there is no early stop without --eb_eps" if args.eb_eps is None else None
 
 
 def _is_told_not_to_stop(args: Namespace) -> str | None:
-    return _never_stops(args) if getattr(args, "no_early_stop", False) else None
+    follows = getattr(args, "like_run", None)  # which refuses it
+    return _never_stops(args) if getattr(args, "no_early_stop", False) and not follows else None
 
 
 IDLE: tuple[tuple[Sequence[str], Reason], ...] = (
@@ -45,6 +52,7 @@ IDLE: tuple[tuple[Sequence[str], Reason], ...] = (
     (("threshold",), _has_no_threshold),
     (("queue_length", "eb_interval", "eb_arm"), _never_stops),
     (("eb_eps",), _is_told_not_to_stop),
+    (("no_early_stop",), _follows),
 )
 
 
@@ -53,8 +61,12 @@ def idle_notes(args: Namespace, parser: Parser) -> tuple[str, ...]:
     checks fill in values that were not given."""
     given = parser.given(args.command_line)
     return tuple(
-        f"--{name} {getattr(args, name)} has no effect: {reason}"
+        f"--{name}{_value(getattr(args, name))} has no effect: {reason}"
         for names, find_reason in IDLE
         for name in names
         if name in given and (reason := find_reason(args))
     )
+
+
+def _value(value: object) -> str:
+    return "" if value is True else f" {value}"

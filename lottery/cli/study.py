@@ -114,7 +114,7 @@ def read_config(argv: Sequence[str] | None) -> StudyConfig:
         raise InputError("--slurm writes a script, --dry_run writes nothing: give one of them")
     check_cluster(args)
     if args.slurm:
-        check_slurm(args.slurm)
+        check_slurm(args)
     return from_flags(StudyConfig, args)
 
 
@@ -154,8 +154,12 @@ def shown(name: str, args: Namespace) -> str:
     return str(args.file) if name == "file" else f"--{name}"
 
 
-def check_slurm(file: Path) -> None:
-    """InputError for a file that cannot be written, or is no script that --slurm wrote."""
+def check_slurm(args: Namespace) -> None:
+    """InputError for a file that cannot be written, or is no script that --slurm wrote; and for flags that choose
+    devices of this machine, of which SLURM's are none."""
+    if given := [f"--{name}" for name in ("gpu", "jobs") if getattr(args, name) is not None]:
+        raise InputError(f"--slurm writes a script for SLURM, which chooses devices and times: leave out {given[0]}")
+    file = args.slurm
     check_parent("--slurm", file)
     if file.is_dir():
         raise InputError(f"--slurm {file} is a directory, a file is needed")

@@ -48,7 +48,7 @@ def html(report: Report) -> str:
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
 <style>
-{STYLE.read_text()}</style>
+{STYLE.read_text(encoding="utf-8")}</style>
 </head>
 <body>
 <header>

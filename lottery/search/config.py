@@ -15,6 +15,9 @@ from utils import InputError
 
 PRUNING_TIMES, RATE = 16, 0.2  # where neither these nor densities are given
 LIKE_RUN, STEPS_OF = "like_run", "steps_of"  # flags that name a finished PrAC run to follow
+# Settings that made the sets of a run and ended its rounds: a control records those of the run.
+SET_SETTINGS = tuple("data_prune threshold data_rate cep eb_eps queue_length eb_interval eb_arm".split())
+SET_SETTINGS += ("no_early_stop",)
 
 
 class Reference(NamedTuple):

@@ -11,7 +11,7 @@ from lottery.checkpointing.recorded_flags import data_flags, split_flags
 from lottery.checkpointing.run_directory import RunDirectory, checkpoint_name
 from lottery.checkpointing.run_settings import differences
 from lottery.checkpointing.script_names import Script
-from lottery.search.config import LIKE_RUN, STEPS_OF, Reference
+from lottery.search.config import LIKE_RUN, SET_SETTINGS, STEPS_OF, Reference
 from lottery.tickets.prac_set_files import read_sequence
 from utils import InputError, digest
 
@@ -28,9 +28,6 @@ RECIPE += ("precision", "normalization", "image_size", "prune_also", "new_classi
 RECIPE += ("ticket checksum", "weights checksum")
 RECIPE += ("batch_selection", "selection_rate", "selection_until", "basis", "basis_axes", "block")
 STEP_SIZE = ("batch_size",)
-# Settings that made the sets of a run and ended its rounds: a control records those of the run.
-SET_SETTINGS = tuple("data_prune threshold data_rate cep eb_eps queue_length eb_interval eb_arm".split())
-SET_SETTINGS += ("no_early_stop",)
 
 
 @dataclass(frozen=True)

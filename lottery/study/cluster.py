@@ -69,6 +69,8 @@ def check_cluster(study: Study, cluster: str, options: Mapping[str, str | int]) 
         import submitit  # noqa: F401
     except ImportError:
         raise InputError("--cluster needs a package that is not installed: pip install submitit") from None
+    if cluster == "local" and shutil.which("ps") is None:
+        raise InputError("--cluster local looks for its jobs by the command ps, which was not found: install procps")
     missing = [name for name in NEEDED if cluster == "slurm" and shutil.which(name) is None]
     if missing:
         raise InputError(f"--cluster slurm: there is no SLURM here, whose command {missing[0]} was not found")

@@ -12,6 +12,8 @@ Flags = dict[str, object]
 
 # By script, the flag that names the PrAC run which a control follows.
 FOLLOWING_FLAGS = {Script.IMP: "steps_of", Script.PRAC_IMP: "like_run"}
+# Flags of runs that take several words.
+OF_SEVERAL_WORDS = {"prune_also", "basis_axes"}
 # What the tables of a study file hold beside flags.
 NOT_FLAGS = {
     "methods": {"script", "prunings"},
@@ -75,10 +77,11 @@ def stability_flags(content: Mapping, point: Flags) -> Flags:
 
 def typed(flags: Flags) -> tuple[str, ...]:
     """Flags as words of a command: `true` is a flag without a value, `false` its absence; values of a list have commas
-    between them."""
+    between them, or are words of their own where the flag takes several."""
     words: list[str] = []
     for flag, value in flags.items():
         if value is not False:
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            words += [f"--{flag}"] if value is True else [f"--{flag}", text]
+            values = list(map(str, value)) if isinstance(value, list) else [str(value)]
+            values = values if flag in OF_SEVERAL_WORDS else [",".join(values)]
+            words += [f"--{flag}"] if value is True else [f"--{flag}", *values]
     return tuple(words)

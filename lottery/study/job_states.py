@@ -18,6 +18,7 @@ from lottery.checkpointing.run_directory import LOCK, RunDirectory
 from lottery.checkpointing.run_settings import RunConfig, not_recorded, with_values_before
 from lottery.checkpointing.script_names import Script
 from lottery.cli.registry import cli_module, read_flags
+from lottery.search.config import SET_SETTINGS, STEPS_OF
 from lottery.study.jobs import Job, Study
 from lottery.study.torchrun import without_reports
 from lottery.terminal import counted
@@ -93,13 +94,28 @@ def is_done(job: Job) -> bool:
 def of_another_search(job: Job, record: Mapping) -> list[str]:
     """The settings in which the search that a job's ticket came from differs from the one in the directory of the job
     before it, which was made anew since. More rounds are no difference, nor is a search that is no longer there."""
-    ticket, before = record.get("ticket"), job.after
+    ticket, before = record.get("ticket") or record.get("source"), job.after  # an elastic ticket has a source
+    if before and job.follows:
+        return of_another_run(record, read_record(before))
     then = ticket.get("settings") if isinstance(ticket, Mapping) else None
     if not then or before is None or then.get("script") != before.script:
         return []
-    now = json.loads(json.dumps(read_record(before).get("settings") or {}, default=str))  # as a summary has them
-    then, now = with_values_before(then), with_values_before(now)
+    now = read_record(before).get("settings") or {}
+    then, now = (with_values_before(json.loads(json.dumps(each, default=str))) for each in (then, now))  # as a summary
     return [name for name in then if name in now and then[name] != now[name] and name not in EXTENDED]
+
+
+def of_another_run(record: Mapping, followed: Mapping) -> list[str]:
+    """What a control has taken over from a PrAC run that the run which lies there now has otherwise: settings that make
+    sets, sizes of sets and epochs by round, or steps. Nothing of a run that is no longer there."""
+    mine, its = record.get("settings", {}), followed.get("settings", {})
+    rounds = list(zip(record.get("rounds", ()), followed.get("rounds", ()), strict=False))
+    if steps := {name: value for name, value in mine.items() if name.startswith(f"{STEPS_OF}, round")}:
+        taken = {f"{STEPS_OF}, round {row['round']}": row["steps"] for row in followed.get("rounds", ())}
+        return [name for name, value in steps.items() if taken.get(name, value) != value]
+    made = [name for name in SET_SETTINGS if name in mine and name in its and mine[name] != its[name]]
+    told = [(there, here, name) for here, there in rounds for name in ("set", "epochs")]
+    return made + [f"{name} of round {here['round']}" for there, here, name in told if there[name] != here[name]]
 
 
 def unfinished(study: Study) -> list[Job]:

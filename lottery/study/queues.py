@@ -75,8 +75,15 @@ class LocalQueue:
         self.folder = folder
 
     def holds(self, number: str) -> bool:
-        words = answer_of(["ps", "-ww", "-p", number, "-o", "stat=", "-o", "args="]) or ""
-        return str(self.folder) in words and not words.startswith("Z")  # ended, and not yet waited for
+        """True also where `ps` cannot tell: a job that is taken for gone would be started once more."""
+        command = ["ps", "-ww", "-p", number, "-o", "stat=", "-o", "args="]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
+            return True
+        if done.returncode:
+            return bool(done.stderr)  # there is no such process if it says nothing
+        return str(self.folder) in done.stdout and not done.stdout.startswith("Z")  # ended, and not yet waited for
 
     def is_over(self, number: str) -> bool:
         return not self.holds(number)

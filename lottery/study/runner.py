@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from lottery.checkpointing.signals import shielded
 from lottery.study import processes
 from lottery.study.job_states import last_lines, log_file
 from lottery.study.jobs import Job, Study
@@ -84,8 +85,9 @@ class Runner:
                 self.failed[job.save_dir] = f"it needs the {job.needs} of {before}, which failed"
                 unstartable.append(job)
             elif self.free and before not in unfinished:
-                self.waiting.remove(job)
-                self.running.append(self.start_job(job, self.free.pop(0)))
+                with shielded():  # a job that has been started or submitted, and is not known here, would run twice
+                    self.waiting.remove(job)
+                    self.running.append(self.start_job(job, self.free.pop(0)))
         return unstartable
 
     def collect(self) -> list[RunningJob]:

@@ -27,7 +27,8 @@ class CapturedGraph:
         drop_gradients()  # the recording allocates its own
         self.graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(self.graph, pool=pool):
+            # In torch's default mode a thread of the image loader that pins memory meanwhile would end both.
+            with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
                 update(self.visits)
         finally:
             torch.cuda.set_stream(stream)  # a failed recording leaves torch on the capturing stream
@@ -42,16 +43,19 @@ def warm_up(run: Callable[[], object], stream: torch.cuda.Stream) -> None:
     """Run what is to be recorded three times, beside `stream`: libraries initialise on first use, which cannot be
     recorded.
 
-    In the last run, waiting for the device raises; within a recording it would leave CUDA unusable.
+    In the last run, waiting for the device raises; within a recording it would leave CUDA unusable. After an error
+    `stream` waits, too, for what has been launched, since that changes tensors which are restored next.
     """
     beside = torch.cuda.Stream()
     beside.wait_stream(stream)
-    with torch.cuda.stream(beside):
-        run()
-        run()
-        with errors_on_waiting():
+    try:
+        with torch.cuda.stream(beside):
             run()
-    stream.wait_stream(beside)
+            run()
+            with errors_on_waiting():
+                run()
+    finally:
+        stream.wait_stream(beside)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor
 from dataset import to_input
 from lottery import ranks
 from lottery.bases.basis import Basis, basis_in
-from lottery.checkpointing.checkpoint import FORMAT, masked_in, read, split_ticket, write
+from lottery.checkpointing.checkpoint import FORMAT, masked_in, on_cpu, read, split_ticket, write
 from lottery.checkpointing.metrics import Metrics, write_summary
 from lottery.checkpointing.resume import ResumePoint
 from lottery.checkpointing.run_directory import RunDirectory
@@ -57,6 +57,11 @@ class CheckpointState:
         """The same with copies of what training on would change."""
         changing = {name: copied(self.values[name]) for name in CHANGING if name in self.values}
         return replace(self, values=self.values | changing)
+
+    def on_host(self) -> "CheckpointState":
+        """The same in the memory of the host, so that writing it asks nothing of a device."""
+        values = {name: value() if callable(value) else value for name, value in self.values.items()}
+        return replace(self, mask=on_cpu(self.mask), values=on_cpu(values))
 
     def content(self) -> dict:
         """The checkpoint, as it is written. `state`, `epoch`, `state_dict`, `init_weight`, `sequence`, `result` and
@@ -108,6 +113,8 @@ class Checkpointer:
         due = not training.history or training.finished or self.save_timer.due()
         now = self.state(training, init_weight, init_step, more)
         now = now if due else now.frozen()
+        if ranks.count() > 1:  # when others have been ended, the device waits for them, and copies nothing any more
+            now = now.on_host()
         if training.history and training.best is training.history[-1]:
             self.best = now.without(*TO_GO_ON)
         self.newest = now

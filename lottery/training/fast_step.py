@@ -174,8 +174,8 @@ class FastStep:
                 apart = relative_errors(before, after_plain, after_fast)
         finally:
             restore_(self.state(), before)
-            if self.captures:
-                torch.cuda.empty_cache()  # of memory that only the plain step needs
+        if self.captures:
+            torch.cuda.empty_cache()  # of memory that only the plain step needs
         if not all(part <= allowed for part, allowed in zip(apart, self.tolerances, strict=True)):  # NaN is not <=
             errors = ", ".join(f"{part:.2g}" for part in apart)
             raise RuntimeError(f"its result differs from the plain step's, by {errors} of the change")

@@ -213,6 +213,9 @@ NO_STOP = "has no effect: there is no early stop without --eb_eps"
         (prac_imp, "--threshold 1 --data_prune constent",
          ["--threshold 1 has no effect: --data_prune constent keeps the most forgotten examples, however often they "
           "were forgotten"]),
+        (prac_imp, "--like_run . --members easy --no_early_stop --queue_length 3",
+         ["--queue_length 3 has no effect: --like_run ends rounds where those of its run ended",
+          "--no_early_stop has no effect: --like_run ends rounds where those of its run ended"]),
         (dst, "--method gmp --density 0.1 --rewind_epoch 1",
          ["--rewind_epoch 1 has no effect: it is for --prune_type rewind_lt, and this run has --prune_type lt"]),
     ],

@@ -148,9 +148,12 @@ def test_an_elastic_ticket_can_be_transferred_again(searches, call, tmp_path):
 def test_the_same_command_again_changes_nothing_and_another_one_is_refused(searches, call, tmp_path):
     command = words(searches / "mlp2" / "2checkpoint.pth.tar", "mlp2", "mlp4", tmp_path)
     first = call("main_elastic", *command)
-    written, place = (tmp_path / "checkpoint.pth.tar").read_bytes(), (tmp_path / "checkpoint.pth.tar").stat().st_ino
+    place = (tmp_path / "checkpoint.pth.tar").stat().st_ino
     assert call("main_elastic", *command) == first and first[0] == 0
     assert (tmp_path / "checkpoint.pth.tar").stat().st_ino == place, "not even written again"
+    assert call("main_elastic", *command, "--stem", "imagenet")[0] == 0
+    assert read(tmp_path / "checkpoint.pth.tar")["command"].endswith("--stem imagenet"), "a study goes by the newest one"
+    written = (tmp_path / "checkpoint.pth.tar").read_bytes()
     status, _, err = call("main_elastic", *command, "--target_arch", "mlp3")
     assert status == 2 and "arch was mlp4, is mlp3" in err and len(err.splitlines()) == 1
     assert (tmp_path / "checkpoint.pth.tar").read_bytes() == written

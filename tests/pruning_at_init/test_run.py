@@ -19,7 +19,7 @@ from lottery.pruning_at_init.criteria import CRITERIA, Criterion
 from lottery.pruning_at_init.run import read_inputs
 from lottery.pruning_at_init.scores import SCORES, ScoringInputs, snip, synflow
 from lottery.training.step import copy_weights
-from tests.helpers import ROOT, one_sentence
+from tests.helpers import ROOT, assert_same, one_sentence
 from utils import InputError
 from verify import main as verify
 
@@ -322,6 +322,11 @@ def test_the_same_command_again_changes_nothing_and_another_one_is_refused(call,
     first, place = call("main_init", *words), (tmp_path / "checkpoint.pth.tar").stat().st_ino
     assert call("main_init", *words) == first and first[0] == 0
     assert (tmp_path / "checkpoint.pth.tar").stat().st_ino == place, "not even written again"
+    before = read(tmp_path / "checkpoint.pth.tar")
+    assert call("main_init", *words, "--deterministic")[0] == 0
+    after = read(tmp_path / "checkpoint.pth.tar")
+    assert after["command"].endswith("--deterministic --gpu -1"), "a study goes by the newest command"
+    assert_same(*({name: each[name] for name in each if name != "command"} for each in (before, after)), "all else")
     status, _, err = call("main_init", *words, "--criterion", "magnitude")
     assert status == 2 and "criterion was random, is magnitude" in err
     assert call("main_init", *words, "--criterion", "magnitude", "--overwrite")[0] == 0

@@ -260,6 +260,22 @@ def test_slurm_that_is_not_there_is_one_sentence(written, tmp_path, monkeypatch)
     assert not (tmp_path / "runs").exists()
 
 
+def test_jobs_that_cannot_be_looked_for_are_refused_and_hold_on(written, tmp_path, monkeypatch):
+    """Taken for gone, they would be started once more."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    status, _, err = run(written(SMALL), tmp_path / "runs", "--cluster", "local")
+    assert status == 2 and "looks for its jobs by the command ps, which was not found" in err
+    queue = queues.LocalQueue(tmp_path)
+    assert queue.holds("1") and not queue.is_over("1")
+    script = tmp_path / "ps"
+    script.write_text("#!/bin/sh\necho no such flag >&2\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert queue.holds("1"), "ps failed"
+    script.write_text("#!/bin/sh\nexit 1\n")
+    assert not queue.holds("1"), "ps found no such process"
+
+
 def test_without_submitit_one_sentence_says_how_to_get_it(written, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     status, _, err = run(written(SMALL), tmp_path / "runs", "--cluster", "local")

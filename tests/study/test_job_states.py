@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import study
+from lottery.checkpointing.checkpoint import write
 from lottery.checkpointing.run_directory import RunDirectory, locked
 from lottery.checkpointing.script_names import Script
 from lottery.study.job_states import State, is_done, job_states, log_file, unfinished
@@ -47,6 +48,36 @@ def test_the_ticket_of_a_search_that_was_made_anew_is_not_done(quick):
     assert not is_done(ticket)
     (state,) = (state for state in job_states(quick.jobs) if state.job is ticket)
     assert state.state == State.BEGUN and state.details[-1] == "of a ticket found with other rate"
+
+
+@pytest.mark.parametrize("name", ["random_members", "IMP_PrAC_s_steps"])
+def test_a_control_of_a_prac_run_that_was_made_anew_is_not_done(tmp_path, monkeypatch, name):
+    """It has sets as large, and epochs or steps as many, as the run that was there when it was made."""
+    monkeypatch.chdir(tmp_path)
+    study_of_controls = read_study(write_study(tmp_path, FOLLOWING))
+    control = next(job for job in study_of_controls.jobs if job.save_dir.name == name)
+    rows = [{"round": k, "set": 100 - k, "epochs": 2, "steps": 9} for k in range(2)]
+    steps = {f"steps_of, round {k}": 9 for k in range(2)} if control.follows == "steps_of" else {"eb_eps": 0.05}
+    record(control, settings=steps, rounds=rows)
+    assert is_done(control), "the run is no longer there"
+    record(control.after, settings={"eb_eps": 0.05}, rounds=rows)
+    assert is_done(control)
+    record(control.after, settings={"eb_eps": 0.05}, rounds=[rows[0], rows[1] | {"set": 50, "steps": 5}])
+    assert not is_done(control)
+    (state,) = (state for state in job_states(study_of_controls.jobs) if state.job is control)
+    assert state.state == State.BEGUN and "round 1" in state.details[-1]
+
+
+def test_trainings_of_an_elastic_ticket_know_the_search_that_it_came_from(elastic):
+    carried = next(job for job in elastic.jobs if job.script == Script.ELASTIC)
+    then = {"script": "main_imp.py", "rate": 0.2, "densities": None, "seed": 0}
+    command = shlex.join(["python", *carried.command])
+    carried.save_dir.mkdir(parents=True)
+    write(RunDirectory(carried.save_dir).checkpoint(None), {"command": command, "source": {"settings": then}})
+    record(carried.after, settings=then)
+    assert is_done(carried)
+    record(carried.after, settings=then | {"rate": 0.5})
+    assert not is_done(carried)
 
 
 # --- done, wherever it is ---------------------------------------------------------------------------------------------
@@ -209,6 +240,7 @@ def test_a_dry_run_of_what_was_never_begun_makes_no_directory(written, tmp_path,
         ([], "which study"),
         (["FILE", "--commands"], "give --dry_run"),
         (["FILE", "--dry_run", "--slurm", "x.sh"], "give one of them"),
+        (["FILE", "--slurm", "x.sh", "--gpu", "0"], "--slurm writes a script for SLURM, .* leave out --gpu"),
         (["FILE", "--new", "mine"], "leave out .*study.toml"),
         (["--new", "mine", "--jobs", "2"], "leave out --jobs"),
         (["--new", "nowhere/mine"], "its directory does not exist"),

@@ -4,6 +4,9 @@ import itertools
 import re
 import shlex
 
+from lottery.checkpointing.script_names import Script
+from lottery.cli.registry import cli_module
+from lottery.study.grid import OF_SEVERAL_WORDS, typed
 from lottery.study.job_checks import check_jobs
 from lottery.study.study_file import read_study
 from tests.helpers import ROOT
@@ -29,6 +32,20 @@ def test_a_job_is_a_command(quick, tmp_path):
         f"{shared} --weight_decay 0.001 --init_dir {ticket} --mask_dir {ticket} --save_dir {folder}/IMP_ticket_2"
     )
     assert jobs["IMP_ticket_2"].after is jobs["IMP"] and jobs["dense"].after is None
+
+
+def test_values_of_a_list_have_commas_between_them_or_are_words(written):
+    """Each by the flag: those of runs that take several words are known."""
+    assert typed({"densities": [0.4, 0.16], "basis_axes": ["out", "in"], "prune_also": "all"}) == (
+        *("--densities", "0.4,0.16"), *("--basis_axes", "out", "in"), *("--prune_also", "all")
+    )  # fmt: skip
+    taking_words = {
+        action.dest
+        for script in Script
+        for action in cli_module(script).parser()._actions
+        if action.nargs == "+" and action.option_strings
+    }
+    assert taking_words == OF_SEVERAL_WORDS
 
 
 def test_cases_belong_together(written, tmp_path):

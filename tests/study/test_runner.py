@@ -1,5 +1,6 @@
 """Running the jobs of a study as processes."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import study
+from lottery.checkpointing.signals import Interrupted, interruptible
 from lottery.study import log, runner
 from lottery.study.slots import Slot
 from tests.helpers import ROOT
@@ -48,6 +50,20 @@ def test_the_bar_names_the_jobs_that_run_and_none_that_has_ended(quick, fake, mo
     runner.Runner(quick, jobs, [Slot(-1, 1)] * 2).run()
     first, second = (str(job.save_dir.relative_to(quick.save_dir)) for job in jobs)
     assert shown == [f"{first}, {second}", second]
+
+
+def test_a_signal_while_a_job_is_started_leaves_none_that_is_not_known(quick, fake, monkeypatch):
+    """A job of a cluster that nobody knows of would be submitted once more."""
+    study_runner = runner.Runner(quick, quick.jobs[:1], [Slot(-1, 1)])
+
+    def start(job, slot):
+        os.kill(os.getpid(), signal.SIGTERM)  # as sbatch has just taken it
+        return runner.RunningJob(job, slot, Slow(5))
+
+    study_runner.start_job = start
+    with interruptible(), pytest.raises(Interrupted):
+        study_runner.start()
+    assert [each.job for each in study_runner.running] == [quick.jobs[0]] and not study_runner.waiting
 
 
 def test_a_failure_stops_only_what_needs_it(quick, fake, tmp_path):

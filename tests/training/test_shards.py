@@ -195,7 +195,7 @@ def test_other_number_formats_are_refused(images):
         Step(Plain().double(), images, RECIPE, shards=2)
     rotary = Plain()
     rotary.register_buffer("phases", torch.ones(2, dtype=torch.complex64))
-    with pytest.raises(InputError, match="is for networks of real numbers, this one has a buffer of torch.complex64"):
+    with pytest.raises(InputError, match=r"is for networks of real numbers, this one has a buffer of torch\.complex64"):
         Step(rotary, images, RECIPE, shards=2)
 
 

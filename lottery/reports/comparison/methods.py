@@ -30,9 +30,8 @@ from lottery.results.stability_runs import StabilityRun
 from lottery.results.ticket_origins import alteration, control_kind, sample_key, search_settings, start_kind, transfers
 from lottery.results.ticket_runs import FOREIGN, Run
 from lottery.retraining.rules import RULES, takes_trained
-from lottery.search.config import RATE
+from lottery.search.config import RATE, SET_SETTINGS, STEPS_OF
 from lottery.search.pruning_plan import PruningPlan, prunes_alike
-from lottery.search.reference_run import SET_SETTINGS, STEPS_OF
 from lottery.tickets.starting_weights import DENSE as GIVEN_WEIGHTS
 from lottery.tickets.starting_weights import STARTS
 from models.user_code import short_name
