@@ -152,7 +152,7 @@ def test_the_same_command_again_changes_nothing_and_another_one_is_refused(searc
     assert call("main_elastic", *command) == first and first[0] == 0
     assert (tmp_path / "checkpoint.pth.tar").stat().st_ino == place, "not even written again"
     assert call("main_elastic", *command, "--stem", "imagenet")[0] == 0
-    assert read(tmp_path / "checkpoint.pth.tar")["command"].endswith("--stem imagenet"), "a study goes by the newest one"
+    assert read(tmp_path / "checkpoint.pth.tar")["command"].endswith("--stem imagenet"), "the newest one"
     written = (tmp_path / "checkpoint.pth.tar").read_bytes()
     status, _, err = call("main_elastic", *command, "--target_arch", "mlp3")
     assert status == 2 and "arch was mlp4, is mlp3" in err and len(err.splitlines()) == 1
