@@ -39,11 +39,12 @@ def pick_device(gpu: int | None, log: Callable[[str], object] = print) -> torch.
 def gradients_in_evaluation(network: nn.Module) -> Iterator[None]:
     """Within, gradients can be taken in evaluation mode, and second ones, of recurrent layers, too: cuDNN's have the
     former in training mode alone and the latter not at all."""
-    if not any(isinstance(module, nn.RNNBase) for module in network.modules()):
+    before = torch.backends.cudnn.enabled  # alone: `cudnn.flags` would set the number formats of products, too
+    torch.backends.cudnn.enabled = before and not any(isinstance(module, nn.RNNBase) for module in network.modules())
+    try:
         yield
-        return
-    with torch.backends.cudnn.flags(enabled=False):
-        yield
+    finally:
+        torch.backends.cudnn.enabled = before
 
 
 def usable_gpus() -> list[int]:
