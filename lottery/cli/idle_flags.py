@@ -34,16 +34,15 @@ def _follows(args: Namespace) -> str | None:
 
 
 def _never_stops(args: Namespace) -> str | None:
-    if follows := _follows(args):
-        return follows
-    if getattr(args, "no_early_stop", False):
-        return "--no_early_stop trains every round to its end"
+    if reason := _follows(args) or _is_told_not_to_stop(args):
+        return reason
     return "there is no early stop without --eb_eps" if args.eb_eps is None else None
 
 
 def _is_told_not_to_stop(args: Namespace) -> str | None:
-    follows = getattr(args, "like_run", None)  # which refuses it
-    return _never_stops(args) if getattr(args, "no_early_stop", False) and not follows else None
+    if getattr(args, "like_run", None) or not getattr(args, "no_early_stop", False):
+        return None  # --like_run refuses an --eb_eps beside it
+    return "--no_early_stop trains every round to its end"
 
 
 IDLE: tuple[tuple[Sequence[str], Reason], ...] = (

@@ -109,13 +109,17 @@ def of_another_run(record: Mapping, followed: Mapping) -> list[str]:
     """What a control has taken over from a PrAC run that the run which lies there now has otherwise: settings that make
     sets, sizes of sets and epochs by round, or steps. Nothing of a run that is no longer there."""
     mine, its = record.get("settings", {}), followed.get("settings", {})
-    rounds = list(zip(record.get("rounds", ()), followed.get("rounds", ()), strict=False))
     if steps := {name: value for name, value in mine.items() if name.startswith(f"{STEPS_OF}, round")}:
         taken = {f"{STEPS_OF}, round {row['round']}": row["steps"] for row in followed.get("rounds", ())}
         return [name for name, value in steps.items() if taken.get(name, value) != value]
     made = [name for name in SET_SETTINGS if name in mine and name in its and mine[name] != its[name]]
-    told = [(there, here, name) for here, there in rounds for name in ("set", "epochs")]
-    return made + [f"{name} of round {here['round']}" for there, here, name in told if there[name] != here[name]]
+    rounds = zip(record.get("rounds", ()), followed.get("rounds", ()), strict=False)  # a control may have fewer
+    return made + [
+        f"{name} of round {here['round']}"
+        for here, there in rounds
+        for name in ("set", "epochs")
+        if here[name] != there[name]
+    ]
 
 
 def unfinished(study: Study) -> list[Job]:
