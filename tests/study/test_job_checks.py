@@ -21,6 +21,7 @@ RUNS = {
     "prac_fashion": 225,
     "cheapest_fashion_look": 364,
     "cheapest_fashion": 155,
+    "prac_cifar16": 70,
     "dst_fashion": 225,
     "dst_digits": 105,
     "basis_digits": 320,
