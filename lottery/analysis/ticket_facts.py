@@ -27,6 +27,7 @@ from lottery.sparse_training.config import METHODS
 from lottery.tickets.invariants import Seen, TicketFacts, equal, unknown
 from lottery.tickets.load import TicketFiles, checksum
 from lottery.tickets.prac_set_files import read_sequence
+from lottery.tickets.recorded_facts import mask_is_final, prunings
 from pruner import Mask, Ticket, Weights, count, size
 from utils import InputError, digest
 
@@ -107,12 +108,6 @@ def continues(content: dict) -> bool:
     return content.get("settings", {}).get("between") == "continue" and bool(prunings(content))
 
 
-def prunings(content: dict) -> int | None:
-    """After how many prunings the file was written; None where it does not say, as in files of other tools."""
-    state = content.get("state")
-    return state if isinstance(state, int) else None
-
-
 def recorded_ticket(content: dict) -> tuple[Weights, Mask]:
     """Weights under plain names, and the mask.
 
@@ -143,9 +138,8 @@ def expected_kept(content: dict, mask: Mask, checkpoints: RunCheckpoints, rate: 
     if "kept" in settings:
         return settings["kept"]
     if settings.get("script") == Script.DST:
-        always = METHODS[settings["method"]].begins_sparse or format_of(content)  # convert.py takes final ones alone
-        is_final = always or (content["history"] and content["history"][-1]["final"])
-        return round(settings["density"] * size(mask)) if is_final else None
+        known = METHODS[settings["method"]].begins_sparse or mask_is_final(content)
+        return round(settings["density"] * size(mask)) if known else None
     if not after or not mask or not prunes_previous_mask(settings):
         return None
     mask = pruned_rows(mask) if in_blocks(settings) else mask

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 from lottery import ranks
@@ -104,26 +105,44 @@ def find_resume_point(
 
     The same command on the same directory goes on from its newest whole checkpoint. Another one is refused with the
     settings that differ. `checkpoint` names the file to go on from, in this directory or another; once this one has
-    checkpoints of its own, they count. `inputs` are files and directories the run reads: they are not cleared away
-    under it.
+    checkpoints of its own, or later ones, they count. `inputs` are files and directories the run reads: they are not
+    cleared away under it.
     """
     if overwrite:
         return _overwriting(directory, settings, [path for path in inputs if path], copies)
     own = directory.checkpoints()
     elsewhere = checkpoint is not None and checkpoint.parent.resolve() != directory.path.resolve()
-    if checkpoint and not (elsewhere and own):
+    if not own and directory.summary.exists():
+        raise InputError(
+            f"{directory.path} holds the records of a run and none of its checkpoints: --overwrite keeps them elsewhere"
+            " and begins anew, another --save_dir leaves them alone"
+        )
+    if checkpoint and not own:
         return ResumePoint(_saved_in(checkpoint, settings), checkpoint, elsewhere)
     if not own and resume:
         raise InputError(f"nothing to resume: {directory.path} holds no checkpoint")
+    if checkpoint and not elsewhere:
+        return _from_own(checkpoint, own, settings)
     return _newest_whole(own, settings) if own else ResumePoint()
 
 
-def _newest_whole(files: Sequence[Path], settings: Mapping) -> ResumePoint:
-    """The newest of the checkpoints, newest first, that can be gone on from; InputError if all are damaged."""
+def _from_own(checkpoint: Path, own: Sequence[Path], settings: Mapping) -> ResumePoint:
+    """From a file in the run's directory; from the newest if there are later ones, since the same command is to go on
+    from where it was ended."""
+    later = list(takewhile(lambda file: file.name != checkpoint.name, own))
+    if not later or len(later) == len(own):  # a file under another name is none of the run's
+        return ResumePoint(_saved_in(checkpoint, settings), checkpoint)
+    note = f"--checkpoint {checkpoint} is not the newest here: without the later ones the run would go on from it"
+    return _newest_whole(own, settings, [note])
+
+
+def _newest_whole(files: Sequence[Path], settings: Mapping, known: Sequence[str] = ()) -> ResumePoint:
+    """The newest of the checkpoints, newest first, that can be gone on from; InputError if all are damaged. `known` are
+    notes that come before those on damaged ones."""
     notes: list[str] = []
     for file in files:
         try:
-            return ResumePoint(_saved_in(file, settings), file, notes=tuple(notes))
+            return ResumePoint(_saved_in(file, settings), file, notes=(*known, *notes))
         except DamagedFile as error:
             notes.append(f"{error}; what came before it is used")
     raise InputError(

@@ -118,7 +118,7 @@ def differences(there: Mapping, here: Mapping, names: Container[str] | None = No
     return [
         f"{name} was {in_words(there[name])}, is {in_words(here[name])}"
         for name in there
-        if name in here and there[name] != here[name] and not _extends(name, there[name], here[name])
+        if name in here and there[name] != here[name] and not extends(name, there[name], here[name])
         if names is None or name in names
     ]
 
@@ -134,7 +134,7 @@ def in_words(value: Any) -> str:
     return str(value)
 
 
-def _extends(name: str, before: Any, now: Any) -> bool:
+def extends(name: str, before: Any, now: Any) -> bool:
     """Whether this value of a setting asks for more rounds than before, after the same ones."""
     if name == "densities":
         return bool(before and now) and now[: len(before)] == before

@@ -65,7 +65,7 @@ def check_recipe(args: argparse.Namespace) -> None:
         args.lr = DEFAULT_LR[args.optimizer]
     if args.decreasing_lr is None:
         args.decreasing_lr = Recipe.milestones if args.schedule == "step" else ()
-    args.notes = _drops_notes(args)
+    args.notes += _drops_notes(args)
     if args.gamma is None:
         args.gamma = Recipe.gamma
 

@@ -123,9 +123,8 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
     """The flags, checked as far as can be done without data, network or torch."""
     own = parser()
     args = own.parse_args(argv)
-    idle = idle_notes(args, own)
+    args.notes += idle_notes(args, own)
     checks.check(args, made_later)
-    args.notes += idle
     checks.check_rewinding(args)
     checks.check_ticket(args)
     check_method(args)

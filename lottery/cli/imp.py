@@ -49,9 +49,8 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
     """The flags, checked as far as can be done without data, network or torch."""
     own = parser()
     args = own.parse_args(argv)
-    idle = idle_notes(args, own)
+    args.notes += idle_notes(args, own)
     checks.check_pruning(args, made_later)
-    args.notes += idle
     basis_flags.check_basis(args)
     if args.random_prune and args.eb_eps is not None:
         raise InputError("--eb_eps waits for the mask to settle, with --random_prune it never does: give one of them")

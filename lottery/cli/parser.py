@@ -32,12 +32,13 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]  # argparse's also takes other kinds of namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """As ever, but unknown flags come before all other errors; `command_line` is what was given."""
+        """As ever, but unknown flags come before all other errors. `command_line` is what was given; `notes` are what a
+        user should know about it, which the checks of the flags fill."""
         words = list(sys.argv[1:] if args is None else args)
         for flag in self.unknown_flags(words):
             raise UnknownFlag(flag, self.instead_of(flag))
         found = super().parse_args(words, namespace)
-        found.command_line = words
+        found.command_line, found.notes = words, ()
         return found
 
     @property

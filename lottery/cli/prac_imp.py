@@ -128,9 +128,8 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
     """The flags, checked as far as can be done without data, network or torch; resolves --data_prune and --eb_eps."""
     own = parser()
     args = own.parse_args(argv)
-    idle = idle_notes(args, own)
+    args.notes += idle_notes(args, own)
     checks.check_pruning(args, made_later)
-    args.notes += idle
     basis_flags.check_basis(args)
     check_given_set(args)
     check_control(args)

@@ -1,8 +1,12 @@
 """Run a script: turn errors and signals into one sentence and an exit status."""
 
+import os
+import select
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TextIO
 
 from lottery import ranks
 from lottery.checkpointing import overwrite_flag
@@ -13,6 +17,7 @@ from lottery.cli.suggestions import explain
 from lottery.terminal import Verbatim, print_lines
 from utils import InputError, RunError, is_out_of_memory
 
+UNREAD = 128 + 13  # SIGPIPE, a name that Windows does not have
 OUT_OF_MEMORY = "A smaller --batch_size needs less, and so does --precision bf16"
 
 
@@ -26,7 +31,8 @@ def run_script(
     """Run `work` on the script's arguments (those of the command line if None) and return its exit status.
 
     0: done. 2: bad input. 1: the run failed. 130 or 143: ended by SIGINT or SIGTERM; a script that `goes_on` then
-    prints the command that resumes it. `out_of_memory` is the advice printed when memory runs out.
+    prints the command that resumes it. 141: ended since nobody reads its output any more, as behind `| head`; the
+    shell's status of a command that SIGPIPE ended. `out_of_memory` is the advice printed when memory runs out.
     """
     overwrite_flag.reset()
     try:
@@ -39,6 +45,8 @@ def run_script(
     except InputError as error:
         return _fail(name, error, f"error: {error}", 2)
     except (RunError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and (unread := unread_streams()):
+            return _stop_unread(name, argv, unread, goes_on)
         return _fail(name, error, f"error: {error}", 1)
     except Interrupted as signal:
         again = f"; what it found is kept. To go on: {resuming_command(name, argv)}" if goes_on else ""
@@ -63,9 +71,39 @@ def check_ranks(name: str) -> None:
         raise InputError(f"torchrun started {ranks.count()} processes, this script computes in one: start it by python")
 
 
+def unread_streams() -> list[TextIO]:
+    """Those of stdout and stderr whose reader has ended."""
+    return [stream for stream in (sys.stdout, sys.stderr) if _has_lost_its_reader(stream)]
+
+
+def _has_lost_its_reader(stream: TextIO) -> bool:
+    try:
+        place = stream.fileno()
+    except (OSError, ValueError):  # no file of the system's, as in tests
+        return False
+    if not hasattr(select, "poll"):  # Windows
+        return not stream.isatty()
+    poll = select.poll()
+    poll.register(place, 0)  # errors are always told
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _stop_unread(name: str, argv: Sequence[str] | None, unread: Sequence[TextIO], goes_on: bool) -> int:
+    """As SIGPIPE ends other programs, without a word on what is not read; a run's resuming command goes to stderr. What
+    the streams still hold is dropped, of which Python would complain at its end."""
+    for stream in unread:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if goes_on and "--dry_run" not in (argv or sys.argv):
+        _fail(name, BrokenPipeError(), f"what read its output has ended; what it found is kept. To go on: "
+              f"{resuming_command(name, argv)}", UNREAD)  # fmt: skip
+    return UNREAD
+
+
 def _fail(name: str, error: BaseException, message: str, status: int) -> int:
     if not ranks.speaks_of(error):
         return status
     line = f"{name}: {message}" if ranks.is_first() else f"{name}: rank {ranks.rank()}: {message}"
-    print_lines(line if status in (1, 2) else Verbatim(line), stream=sys.stderr)  # a signal's has a command to paste
+    line = line if status in (1, 2) else Verbatim(line)  # a signal's has a command to paste
+    with suppress(BrokenPipeError):  # where nobody reads it, the exit status is what is left to say
+        print_lines(line, stream=sys.stderr)
     return status

@@ -116,7 +116,7 @@ class Table:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([column.heading for column in self.columns])
         writer.writerows(self.rows)
-        return file.getvalue().encode()
+        return file.getvalue().encode(errors="backslashreplace")  # paths need not be UTF-8
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ they go on, and the next one finds them by what `Submissions` has on record. All
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
@@ -259,7 +259,8 @@ class Submitted:
         """Status 1, with the reason in the log of the run."""
         output = self.handle.paths.stdout
         wrote = f"wrote {output}" if output.exists() else "wrote nothing"
-        append_line(log_file(self.job), f"study.py: error: {why}; job {self.number} {wrote}")
+        with suppress(OSError):  # the disk may be full
+            append_line(log_file(self.job), f"study.py: error: {why}; job {self.number} {wrote}")
         return 1
 
     def terminate(self) -> None:

@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from lottery.checkpointing.script_names import Script
 from lottery.cli import checks
 from lottery.cli.registry import read_flags
 from lottery.study.jobs import Job, Study
@@ -32,4 +33,9 @@ def check_flags(job: Job) -> int:
         args = read_flags(job.script, job.arguments, made_later=job.flags_made_later)
     except InputError as error:
         raise InputError(f"{job.script} {shlex.join(job.flags)}: {error}") from None
+    if job.script == Script.GREEDY and len(args.examples or ()) > 1:
+        raise InputError(
+            f"{job.save_dir}: examples = {list(args.examples)} would be {len(args.examples)} runs in one: put several "
+            "sizes into [grid]"
+        )
     return getattr(args, "pruning_times", 0)

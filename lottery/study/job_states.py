@@ -15,7 +15,7 @@ from pathlib import Path
 from lottery.checkpointing.file_system import is_locked
 from lottery.checkpointing.metrics import read_metrics, read_summary
 from lottery.checkpointing.run_directory import LOCK, RunDirectory
-from lottery.checkpointing.run_settings import RunConfig, not_recorded, with_values_before
+from lottery.checkpointing.run_settings import RunConfig, extends, not_recorded, with_values_before
 from lottery.checkpointing.script_names import Script
 from lottery.cli.registry import cli_module, read_flags
 from lottery.search.config import SET_SETTINGS, STEPS_OF
@@ -26,7 +26,6 @@ from utils import InputError
 
 UNKNOWN = object()  # a flag that the other command does not have
 NOT_COMPARED = {"command_line", "gpu", *not_recorded(RunConfig)}  # where a run lies and computes, how it shows itself
-EXTENDED = ("pruning_times", "densities")  # settings of a search that may be given more rounds
 LOG_TAIL = 65536  # bytes at the end of a log that are looked at
 FAILED = re.compile(r"study\.py: exit status (-?\d+)")  # the last line of the log of a run that failed
 REFUSED = re.compile(r"(main_\w+|study)\.py: error: .*")  # the same, in logs that lack that line
@@ -98,11 +97,18 @@ def of_another_search(job: Job, record: Mapping) -> list[str]:
     if before and job.follows:
         return of_another_run(record, read_record(before))
     then = ticket.get("settings") if isinstance(ticket, Mapping) else None
-    if not then or before is None or then.get("script") != before.script:
+    now = read_record(before).get("settings") if before else None
+    if not then or not now:
         return []
-    now = read_record(before).get("settings") or {}
+    if then.get("script") != now.get("script"):  # an elastic ticket's job is no search of the ticket it was made of
+        return ["script"] if before.script != Script.ELASTIC else []
     then, now = (with_values_before(json.loads(json.dumps(each, default=str))) for each in (then, now))  # as a summary
-    return [name for name in then if name in now and then[name] != now[name] and name not in EXTENDED]
+    return [
+        name
+        for name in then
+        if name in now and then[name] != now[name]
+        if not extends(name, then[name], now[name]) and not extends(name, now[name], then[name])
+    ]
 
 
 def of_another_run(record: Mapping, followed: Mapping) -> list[str]:

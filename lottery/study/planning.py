@@ -52,10 +52,11 @@ def ticket_jobs(search: Job, method: str, content: Mapping, point: Flags, folder
 
 def trained_tickets(method: Mapping, content: Mapping) -> list[int | None]:
     """Which tickets of a method are trained: those after so many prunings, its own or those of [retrain], or (None) its
-    only one."""
-    if "retrain" not in content:
+    only one; none of a method that does not prune in rounds."""
+    script = Script(method["script"])
+    if "retrain" not in content or not (script.makes_one_ticket or script.is_search):
         return []
-    if Script(method["script"]).makes_one_ticket:
+    if script.makes_one_ticket:
         return [None]
     return method.get("prunings", content["retrain"].get("prunings", []))
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -118,7 +119,8 @@ def start_process(job: Job, slot: Slot) -> RunningJob:
 
 def record_failure(log: Path, status: int) -> str:
     """The exit status and the last line of the log, which says why the job failed. The status is appended to the log,
-    where a dry run finds it."""
+    where a dry run finds it, if the disk has room for it: no other job is to fail for that."""
     lines = last_lines(log)
-    append_line(log, f"study.py: exit status {status}")
+    with suppress(OSError):
+        append_line(log, f"study.py: exit status {status}")
     return f"exit status {status}: {lines[-1] if lines else 'no output'}"

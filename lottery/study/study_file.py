@@ -133,6 +133,8 @@ def check_own_prunings(path: Path, content: Mapping) -> None:
             raise InputError(f"{path}: method {name} has prunings, the tickets to train, but there is no [retrain]")
         if Script(method["script"]).makes_one_ticket:
             raise InputError(f"{path}: method {name} has prunings, but {method['script']} makes one ticket")
+        if not Script(method["script"]).is_search:
+            raise InputError(f"{path}: method {name} has prunings, but {method['script']} does not prune in rounds")
 
 
 def check_controls(path: Path, part: Mapping) -> None:

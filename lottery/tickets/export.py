@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lottery.checkpointing.script_names import Script
 from lottery.checkpointing.version import suite_version
 from lottery.formats.exported_ticket import EXAMPLES, STARTING, TRAINED, UNRECORDED, ExportedTicket
 from lottery.formats.masks import ENDING, MASKS, beside_weights, check_mask
+from lottery.tickets.recorded_facts import prunings
 from lottery.tickets.state_dict_formats import INNER, unwrapped
 from lottery.tickets.ticket_file import TicketFile, weight_mask
 from models.units import NORMALIZATION, owners
@@ -34,7 +34,7 @@ def exported_ticket(path: Path, trained: bool = False) -> ExportedTicket:
         weights = {name: value for name, value in weights.items() if name not in beside}
         whole = mask = masks
     facts = recorded_facts(file) | {"weights": kind_of_weights(file, trained), "step": None if trained else file.step}
-    facts |= {"prunings": prunings(file), "kept": count(mask), "prunable": size(mask)}
+    facts |= {"prunings": prunings(file.content), "kept": count(mask), "prunable": size(mask)}
     facts |= {"density": count(mask) / size(mask) if mask else 1.0, "suite_version": suite_version()}
     facts |= {"normalization": normalization} if (normalization := input_normalization(weights)) else {}
     weights, mask = emitting_nothing(weights, mask, whole), whole
@@ -48,12 +48,6 @@ def examples(file: TicketFile) -> dict[str, Tensor]:
     """The EXAMPLES that the file has, which in one of the 2021 code are numpy's arrays."""
     there = {name: file.content[name] for name in EXAMPLES if file.content.get(name) is not None}
     return {name: torch.as_tensor(value) for name, value in there.items()}
-
-
-def prunings(file: TicketFile) -> int | None:
-    """After how many prunings the ticket was found, as far as known; main_channels.py counts its selections there."""
-    channels = Script.named(file.settings.get("script")) == Script.CHANNELS
-    return None if channels else file.content.get("state")
 
 
 def is_foreign(file: TicketFile) -> bool:

@@ -20,6 +20,7 @@ from lottery.formats.reading import has_checksum
 from lottery.tickets import starting_weights
 from lottery.tickets.config import TicketConfig
 from lottery.tickets.pretrained import load_pretrained_
+from lottery.tickets.recorded_facts import prunings
 from lottery.tickets.state_dict_formats import names_in
 from lottery.tickets.ticket_file import TicketFile
 from lottery.training.context import ModelAndData
@@ -226,9 +227,8 @@ class TicketFiles(NamedTuple):
     def other_round(self) -> str | None:
         """A note where two rounds of searches are given that do not follow each other: the mask was pruned from other
         trained weights than those of `init`."""
-        rounds = [file.content.get("state") if file else None for file in (self.init, self.mask)]
-        weights, pruned = rounds
-        if not all(isinstance(number, int) for number in rounds) or weights in (pruned, pruned - 1):
+        weights, pruned = (prunings(file.content) if file else None for file in (self.init, self.mask))
+        if weights is None or pruned is None or weights in (pruned, pruned - 1):
             return None
         return (
             f"{self.init.path} has the trained weights of round {weights}, and the mask in {self.mask.path} was pruned "

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lottery.tickets.state_dict_formats import INNER
+from lottery.tickets.export import is_own_network, plain_names
 from lottery.tickets.ticket_file import TicketFile, weight_mask
-from models.units import NORMALIZATION, owners
+from models.units import NORMALIZATION
 from pruner import Mask, Weights, apply_
 from utils import InputError
 
@@ -31,23 +31,19 @@ def plain_ticket(path: str | PathLike, trained: bool = False) -> PlainTicket:
     function returns; the weights are those that the ticket starts from, or, with `trained`, those at the end.
 
     A tensor that the network has under several names is there once, under the first: `strict=False` lets them be.
-    InputError if the file holds no such network, or no weights of that kind.
+    InputError if the file holds no such network, no weights of that kind, or a mask that was still changing.
     """
     file = TicketFile(Path(path))
+    file.check_final()
     if trained:
         file.check_trained()
     mask, end = weight_mask(file), file.trained[0]
     state = {name: value.clone() for name, value in (end if trained else file.starting_state).items()}
     apply_(state, mask)
-    mean, std = (state.pop(f"{NORMALIZATION}.{part}", None) for part in ("mean", "std"))
-    if mean is None or std is None or not all(owners(name, [INNER]) for name in state):
+    if not is_own_network(state):
         raise InputError(
             f"{path} holds no network of your own, as of --arch path/to/file.py:function. Build one of this suite with "
             "models.build_model: its load_state_dict takes the file's init_weight as it is"
         )
-    weights, plain = ({_plain(name): value for name, value in part.items()} for part in (state, mask))
-    return PlainTicket(weights, plain, mean.view(-1, 1, 1), std.view(-1, 1, 1))
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix(f"{INNER}.")
+    mean, std = (state[f"{NORMALIZATION}.{part}"].view(-1, 1, 1) for part in ("mean", "std"))
+    return PlainTicket(plain_names(state), plain_names(mask), mean, std)

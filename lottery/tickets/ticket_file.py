@@ -13,11 +13,11 @@ from lottery.bases.basis import Basis, basis_in
 from lottery.checkpointing.checkpoint import on_cpu, split_state, split_ticket
 from lottery.checkpointing.recorded_flags import data_flags, network_flags, split_flags
 from lottery.checkpointing.script_names import Script
-from lottery.formats.exported_ticket import format_of
 from lottery.formats.masks import MASKS, beside_weights, masked_content
 from lottery.formats.reading import read_content
 from lottery.tickets.given_masks import fitted_mask, mask_names
 from lottery.tickets.prac_set_files import read_sequence
+from lottery.tickets.recorded_facts import mask_is_final
 from lottery.tickets.state_dict_formats import cast, check_fit, names_in, renamed, unwrapped
 from lottery.training.step import copy_weights
 from models.network_state import is_extra_state, tensors
@@ -130,13 +130,12 @@ class TicketFile:
             raise InputError(f"{self.path} holds no trained weights: the training it is for has not begun")
 
     def check_final(self) -> None:
-        """InputError if the mask was still changing when the file was saved; convert.py takes no such file."""
-        history = self.content.get("history") or []
-        is_final = history[-1].get("final", True) if history else self.settings.get("method") == "static"
-        if self.settings.get("script") == Script.DST and not is_final and not format_of(self.content):
+        """InputError if the mask was still changing when the file was saved."""
+        if not mask_is_final(self.content):
+            stands = len(self.content.get("history") or [])
             raise InputError(
-                f"the mask in {self.path} is not final: its training stands at epoch {len(history)} and would change "
-                "it again; let it go on to its end"
+                f"the mask in {self.path} is not final: its training stands at epoch {stands} and would change it "
+                "again; let it go on to its end"
             )
 
     @property

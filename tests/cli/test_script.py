@@ -1,13 +1,17 @@
 """`run_script`: what a script prints and which exit status it returns when its work fails or is interrupted."""
 
 import os
+import select
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from lottery.checkpointing import overwrite_flag
 from lottery.cli.script import run_script
+from tests.helpers import ROOT
 from utils import InputError
 
 
@@ -30,6 +34,36 @@ def test_the_first_signal_ends_the_work_and_says_how_to_go_on(number, status, ca
 def test_a_script_that_cannot_go_on_does_not_say_it_could(capsys):
     assert run_script(lambda argv: os.kill(os.getpid(), signal.SIGINT), "verify.py", [], goes_on=False) == 130
     assert "To go on" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="a system that does not say whether a pipe is read")
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_output_that_nobody_reads_ends_it_as_it_ends_other_programs(goes_on):
+    """Status 141, with the resuming command where there is one; bad input keeps its status with nobody to tell."""
+    code = f"""
+import sys
+from lottery.cli.script import run_script
+from utils import InputError
+
+def work(argv):
+    for _ in range(9999):
+        print("words", flush=True)
+
+def wrong(argv):
+    raise InputError("wrong")
+
+sys.exit(run_script(wrong if "wrong" in sys.argv else work, "main_imp.py", ["--seed", "1"], {goes_on}))
+"""
+    for words, status in (((), 141), (("wrong",), 2)):
+        reading, writing = os.pipe()
+        os.close(reading)
+        streams = {"stdout": writing, "stderr": subprocess.STDOUT if words else subprocess.PIPE}
+        done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, text=True, **streams)
+        os.close(writing)
+        assert done.returncode == status
+        assert words or done.stderr.replace("\n", " ") == goes_on * (
+            "main_imp.py: what read its output has ended; what it found is kept. To go on: python main_imp.py --seed 1 "
+        )
 
 
 @pytest.mark.parametrize(

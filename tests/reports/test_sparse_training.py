@@ -3,7 +3,7 @@
 import pytest
 
 from lottery.reports.chapters.effort import flops_parts
-from lottery.reports.comparison.cost import scoring_cost
+from lottery.reports.comparison.cost import is_pruned_before, scoring_cost
 from lottery.reports.comparison.effort import flops_lines
 from lottery.reports.comparison.methods import group_by_task
 from lottery.sparse_training.config import METHODS
@@ -93,6 +93,12 @@ def test_accuracy_against_training_flops_by_hand():
 def test_scoring_costs_its_passes_over_examples(more, spent):
     cost = scoring_cost(with_flops(ticket(SNIP | more, 82, 0.5)))
     assert (cost.steps, cost.training_flops) == (0, spent)
+
+
+@pytest.mark.parametrize("more", [{"weights": "trained"}, {"step": 1000}])
+def test_what_was_trained_before_it_was_scored_is_not_free(more):
+    (task,), _ = logged(group_by_task, [with_flops(ticket(SNIP | more, 82, 0.5))])
+    assert not any(map(is_pruned_before, task.methods))
 
 
 def test_where_all_is_found_in_rounds_steps_tell_as_much():

@@ -222,6 +222,18 @@ def test_what_differs_in_more_is_another_family(tmp_path):
     assert all(len(family.runs) == 1 for family in found)
 
 
+def test_searches_that_prune_to_the_same_counts_are_one_family(tmp_path):
+    """One by rate, one by densities, and one that has got further densities since; other densities are another."""
+    for seed, plan in enumerate([{"rate": 0.5}, {"densities": [0.5, 0.25]}, {"densities": [0.5, 0.25, 0.125]},
+                                 {"densities": [0.4]}]):  # fmt: skip
+        file = made(tmp_path / str(seed), 3, 1, seed=seed) / "summary.json"
+        summary = json.loads(file.read_text())
+        summary["ticket"]["settings"] |= {"rate": None, "prunable": 96} | plan
+        file.write_text(json.dumps(summary))
+    found = families([tmp_path / str(seed) for seed in range(4)])
+    assert sorted(len(family.runs) for family in found) == [1, 3]
+
+
 def test_a_run_that_is_not_at_its_end_is_named_and_left_out(tmp_path, call):
     words = "--dataset digits --arch lenet300 --epochs 1 --decreasing_lr 5 --points 3".split()
     assert call("main_stability", *words, "--save_dir", tmp_path / "a")[0] == 0

@@ -227,7 +227,9 @@ def test_random_and_easy_members_have_the_classes_of_their_runs_sets(controls):
                 [shared] if shared is not None else range(1, len(set_))
             )
         rows = checkpoints(controls / members)[-1]["rounds"], checkpoints(controls / "PrAC")[-1]["rounds"]
-        assert all(a["class_counts"] == b["class_counts"] for a, b in zip(*rows, strict=True) if not a.get("filled"))
+        for before, ours, theirs in zip(rows[0], rows[0][1:], rows[1][1:], strict=False):
+            if not before.get("filled"):  # classes of which the set that is drawn then had too few examples
+                assert ours["class_counts"] == theirs["class_counts"]
 
 
 def test_the_forward_passes_of_a_control_are_in_its_books(controls):

@@ -140,6 +140,30 @@ def test_resume_from_a_checkpoint_elsewhere(runs, tmp_path):
                 checkpoints(runs / "PrAC")[3]["state_dict"], "3checkpoint")  # fmt: skip
 
 
+def test_resume_from_an_earlier_checkpoint_of_its_own_goes_on_from_the_newest(runs, tmp_path):
+    """The command that a run was resumed by resumes it again; the rounds that are there are not trained once more."""
+    shutil.copytree(runs / "imp", tmp_path / "imp")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "imp").glob("*.pth.tar")}
+    out = run("imp", f"{REWIND} --resume --checkpoint {tmp_path / 'imp' / '1checkpoint.pth.tar'}", tmp_path / "imp")
+    assert "1checkpoint.pth.tar is not the newest here" in " ".join(out.split()) and "this search is finished" in out
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "imp").glob("*.pth.tar")} == before
+    (tmp_path / "imp" / "3checkpoint.pth.tar").unlink()
+    (tmp_path / "imp" / "2checkpoint.pth.tar").unlink()
+    run("imp", f"{REWIND} --resume --checkpoint {tmp_path / 'imp' / '1checkpoint.pth.tar'}", tmp_path / "imp")
+    assert_same_files(tmp_path / "imp", runs / "imp")
+
+
+def test_records_whose_checkpoints_are_gone_are_not_written_over(runs, tmp_path):
+    shutil.copytree(runs / "imp", tmp_path / "imp", ignore=shutil.ignore_patterns("*checkpoint.pth.tar"))
+    before = {path: path.read_bytes() for path in (tmp_path / "imp").iterdir()}
+    for flags in ("", f"--resume --checkpoint {runs / 'imp' / '2checkpoint.pth.tar'}"):
+        out = run("imp", f"{REWIND} {flags}", tmp_path / "imp", expect=2)
+        assert "holds the records of a run and none of its checkpoints" in " ".join(out.split())
+    assert {path: path.read_bytes() for path in (tmp_path / "imp").iterdir()} == before
+    run("imp", f"{REWIND} --overwrite", tmp_path / "imp")
+    assert_same_files(tmp_path / "imp", runs / "imp")
+
+
 def test_a_finished_run_shows_its_table_again_and_changes_nothing(runs):
     before = {path: path.stat().st_mtime_ns for path in (runs / "imp").iterdir()}
     out = run("imp", REWIND, runs / "imp")

@@ -1,6 +1,6 @@
 """Damage the files of finished and half-finished runs, give the same command again, and see that nobody is fooled.
 
-    python -m stress.corruption --count 500
+    python -m tests.stress.corruption --count 500
 
 Each damage must come to one of these: the command goes on from what is whole and ends with the files of an unbroken
 run, to the bit; it exits with status 2 and one sentence, and touches nothing; or, for a file of an earlier round that
@@ -314,7 +314,7 @@ def work(argv: Sequence[str] | None) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_script(work, "stress.corruption", argv, goes_on=False)
+    return run_script(work, "tests.stress.corruption", argv, goes_on=False)
 
 
 if __name__ == "__main__":

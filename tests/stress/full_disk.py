@@ -1,6 +1,6 @@
 """Take away what a run needs while it runs, see that it says so and keeps what it has, give it back, and go on.
 
-    python -m stress.full_disk --count 60
+    python -m tests.stress.full_disk --count 60
 
 A limit on the size of files, a full file system, one that is read-only, a directory without permission, one that
 vanishes, a limit on memory: each from a random moment on. The run must end with one sentence and exit status 1 (2
@@ -282,7 +282,7 @@ def work(argv: Sequence[str] | None) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_script(work, "stress.full_disk", argv, goes_on=False)
+    return run_script(work, "tests.stress.full_disk", argv, goes_on=False)
 
 
 if __name__ == "__main__":

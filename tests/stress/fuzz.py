@@ -1,6 +1,6 @@
 """Give the scripts flags and files that nobody would think of, and see that each answer is a clear one.
 
-    python -m stress.fuzz --count 1000
+    python -m tests.stress.fuzz --count 1000
 
 Valid and invalid values in any combination, split files and PrAC sets of all kinds, tickets that are none. Never a
 traceback; exit status 0 only with files that verify.py accepts, 2 with one line on stderr and nothing left behind, 1
@@ -445,7 +445,7 @@ def search(context: Bench, count: int, seed: int, end: float) -> str | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_script(work, "stress.fuzz", argv, goes_on=False)
+    return run_script(work, "tests.stress.fuzz", argv, goes_on=False)
 
 
 if __name__ == "__main__":

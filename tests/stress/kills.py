@@ -1,6 +1,6 @@
 """Kill runs at random moments, give the same command again until they end, and compare with unbroken ones, to the bit.
 
-    python -m stress.kills --count 100
+    python -m tests.stress.kills --count 100
 
 For each of the three scripts at least --count times SIGKILL, some of them while a file is written, one in ten to a
 fresh process and the others to a fork that has imported everything already; beside them SIGINT and SIGTERM, after
@@ -164,7 +164,7 @@ def fresh_start(runs: Runs, script: str) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_script(work, "stress.kills", argv, goes_on=False)
+    return run_script(work, "tests.stress.kills", argv, goes_on=False)
 
 
 if __name__ == "__main__":

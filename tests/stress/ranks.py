@@ -144,7 +144,7 @@ def work(argv: Sequence[str] | None) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_script(work, "stress.ranks", argv, goes_on=False)
+    return run_script(work, "tests.stress.ranks", argv, goes_on=False)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,13 @@ def test_the_ticket_of_a_search_that_was_made_anew_is_not_done(quick):
     assert not is_done(ticket)
     (state,) = (state for state in job_states(quick.jobs) if state.job is ticket)
     assert state.state == State.BEGUN and state.details[-1] == "of a ticket found with other rate"
+    record(ticket.after, settings=then | {"script": "main_PrAC_imp.py"})
+    assert not is_done(ticket)
+    then = {"script": "main_imp.py", "densities": [0.5, 0.25], "pruning_times": 2, "seed": 0}
+    record(ticket, ticket={"settings": then})
+    for densities, alike in (([0.5, 0.25, 0.1], True), ([0.5], True), ([0.6, 0.25], False)):
+        record(ticket.after, settings=then | {"densities": densities, "pruning_times": len(densities)})
+        assert is_done(ticket) == alike, densities
 
 
 @pytest.mark.parametrize("name", ["random_members", "IMP_PrAC_s_steps"])

@@ -140,6 +140,11 @@ def test_densities_without_the_rounds_of_all_searches_are_planned(written, tmp_p
             "method GMP has prunings, but main_dst.py makes one ticket",
         ),
         (
+            "random_prune = true",
+            "[methods.channels]\nscript = 'main_channels.py'\nprunings = [1]",
+            "method channels has prunings, but main_channels.py does not prune in rounds",
+        ),
+        (
             "random_prune = true\n[retrain]\ndense = true\nprunings = [1, 2]\nweight_decay = 0.001",
             "prunings = [1]",
             r"method random pruning has prunings, .* there is no \[retrain\]",

@@ -98,7 +98,6 @@ def test_a_mask_beside_them_is_its_ticket_if_they_are_those_of_its_search(weight
 
 
 def test_files_of_safetensors(weights, tmp_path):
-    pytest.importorskip("lottery.formats.reading")
     safetensors = pytest.importorskip("safetensors.torch")
     safetensors.save_file(torch.load(weights), tmp_path / "net.safetensors")
     run("train", f"{SHORT} --weights {weights}", tmp_path / "pt")

@@ -59,7 +59,9 @@ def rules(margin: float) -> str:
         f"over pairs of runs whose searches have the same seed, does not lie above -{margin:g} points (--margin). "
         "As good as IMP: the same against IMP at the same sparsity; of an elastic ticket, whose density its copies "
         f"decide, at the nearest if the densities are within a factor of {NEAR_RATIO:g}. Both against networks trained "
-        "for as many steps: tickets that a rule trains on from trained weights are compared with the dense network and "
+        "by the same recipe: a ticket that is rewound to the weights after k steps has these behind it in addition, "
+        'unless it is trained with --rewind_lr; against that stands the control "dense", all weights trained from '
+        "the same ones. Tickets that a rule trains on from trained weights are compared with the dense network and "
         "with IMP under that rule. Better than a control: at the sparsities where the interval of the differences lies "
         f"above zero. As good as a control: where it lies above -{margin:g} points. Fewer than {FEWEST} pairs give "
         "values, no verdict. The intervals are not corrected for multiple comparisons: of twenty, one misses by chance."

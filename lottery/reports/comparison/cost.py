@@ -63,8 +63,11 @@ def no_cost(density: float) -> TicketCost:
 
 
 def is_pruned_before(method: Method) -> bool:
-    """Whether its tickets are those of main_init.py, pruned before they were trained, as they were found."""
-    return method.kind == TICKETS and method.search_settings.get("script") == Script.INIT and not method.is_altered
+    """Whether its tickets are those of main_init.py, pruned before any training, as they were found. Where weights had
+    been trained before they were scored, it is not recorded what that took."""
+    settings = method.search_settings
+    untrained = settings.get("weights", "starting") == "starting" and not settings.get("step")
+    return method.kind == TICKETS and settings.get("script") == Script.INIT and untrained and not method.is_altered
 
 
 def scoring_cost(run: Run) -> TicketCost:

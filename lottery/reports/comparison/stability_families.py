@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from lottery.reports.comparison.accuracy import rounded
 from lottery.reports.comparison.grouping import BY_SEED, NOT_METHOD, TASK, differing, grouped, name_groups_
 from lottery.reports.comparison.method_names import search_name
-from lottery.reports.comparison.methods import REPEATED_TRAINING, UNKNOWN, is_dense, task_name, without_repeats_
+from lottery.reports.comparison.methods import PLAN, REPEATED_TRAINING, UNKNOWN, is_dense, task_name, without_repeats_
 from lottery.reports.comparison.repeats import log_repeats
 from lottery.reports.comparison.statistics import spread
 from lottery.results.runs import Log
 from lottery.results.stability_runs import StabilityRun
 from lottery.results.ticket_origins import alteration, prunings, search_settings
+from lottery.search.pruning_plan import prunes_alike
 
 REWINDING = {"prune_type", "rewind_epoch", "rewind_iteration"}  # follows from the step at which a ticket starts
+OF_SEARCH = "search "  # begins the names of settings of the search
 OF_RUN = {"order_seeds", "script", "ticket step"}  # of a run, not of its method
 TICKETS = "tickets"  # key of the name of the tickets' method
 
@@ -74,7 +76,8 @@ def group_by_family(runs: Sequence[StabilityRun], log: Log) -> list[Family]:
     name_groups_(tasks, task_name, TASK)
     families = []
     for task in tasks:
-        methods = grouped(task.items, deciding_settings, lambda a, b: not differing(a, b, a))
+        by_search = grouped(task.items, lambda run: search_settings(run) or {}, is_same_search)
+        methods = [group for search in by_search for group in grouped(search.items, deciding_settings, is_same_method)]
         name_groups_(methods, lambda settings: settings[TICKETS])
         own = [(method.name, without_repeats_(method.items)) for method in methods]
         families += [Family(task.name, name, family_points(its)) for name, its in own]
@@ -89,8 +92,20 @@ def families_by_task(families: Sequence[Family]) -> dict[str, list[Family]]:
     return found
 
 
+def is_same_search(a: Mapping, b: Mapping) -> bool:
+    """Whether searches with these settings are one method but for their rewinding points. Each seed may have followed a
+    run of its own; rates and densities are compared by what they come to."""
+    names = [name for name in a if name not in NOT_METHOD | REWINDING | {*PLAN} and not name.startswith(BY_SEED)]
+    return prunes_alike(a, b) and not differing(a, b, names)
+
+
+def is_same_method(a: Mapping, b: Mapping) -> bool:
+    """Whether the `deciding_settings` of runs on tickets of one search are those of one method."""
+    return not differing(a, b, [name for name in a if not name.startswith(OF_SEARCH)])
+
+
 def deciding_settings(run: StabilityRun) -> Mapping:
-    """The settings that are equal in all runs of a family. Each seed may have followed a run of its own."""
+    """The settings that decide a method, those of its search under names that say so."""
     search = search_settings(run)
     found = {
         name: value
@@ -99,7 +114,7 @@ def deciding_settings(run: StabilityRun) -> Mapping:
     }
     own = {name: value for name, value in run.settings.items() if name not in NOT_METHOD | OF_RUN}
     name = search_name(search) if search else "dense network" if is_dense(run) else UNKNOWN
-    return {TICKETS: name + alteration(run)} | {f"search {name}": value for name, value in found.items()} | own
+    return {TICKETS: name + alteration(run)} | {f"{OF_SEARCH}{name}": value for name, value in found.items()} | own
 
 
 def family_points(runs: Sequence[StabilityRun]) -> list[FamilyPoint]:
