@@ -11,13 +11,14 @@ from lottery.terminal import print_lines
 
 def convert(config: ConversionConfig) -> None:
     """Write the ticket and print what was written."""
+    from lottery.checkpointing.atomic_file import parents_made
     from lottery.formats.registry import writer
     from lottery.formats.sizes import size_lines
     from lottery.tickets.export import exported_ticket
 
     ticket = exported_ticket(config.ticket, config.trained)
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    lines = writer(config.to)(ticket, config) or []
+    with parents_made(config.output):
+        lines = writer(config.to)(ticket, config) or []
     print_lines(*size_lines(ticket, config), *lines)
 
 

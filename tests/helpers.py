@@ -144,7 +144,6 @@ CONTROLLED = (  # rounds of equal length, so that runs of other sets can follow
     " --prune_type rewind_lt --rewind_epoch 0 --pruning_times 2 --prac_epochs fixed"
 )
 STOPS = "--eb_eps 0.3 --eb_arm none --queue_length 2"  # ends each round after its fourth epoch
-MEMBERS = ("random", "easy", "el2n", "cet", "cep", "ccs")  # of the control sets
 
 
 def like_run(path, members):

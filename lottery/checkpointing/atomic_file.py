@@ -8,6 +8,7 @@ is its archive comment: the SHA-256 of all bytes before the comment. Whatever re
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
@@ -46,6 +47,34 @@ def write_atomically(
     """
     with writing(path), shielded():
         _write_and_rename(path, save, checksum, durable)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder that is renamed to `path` once all of it is written, and is gone if it could not be."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with writing(path):
+        temporary.mkdir()
+        try:
+            yield temporary
+            temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def parents_made(path: Path) -> Iterator[None]:
+    """Makes the folders above `path`; those that were not there are gone again if nothing came into them."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # somebody else's file is in it
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def _write_and_rename(path: Path, save: Callable[[BinaryIO], object], checksum: bool, durable: bool) -> None:

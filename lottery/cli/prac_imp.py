@@ -18,13 +18,10 @@ from lottery.cli.idle_flags import idle_notes
 from lottery.cli.parser import Parser
 from lottery.cli.retraining import with_retraining
 from lottery.cli.types import number, path, share
-from lottery.search.config import PracConfig
+from lottery.search.config import CCS_BETA, EPS, PracConfig
 from utils import InputError
 
 SCRIPT = str(Script.PRAC_IMP)
-
-CCS_BETA = 0.1  # share of the hardest examples
-EPS = 0.08  # mask distance of the early stop
 
 
 def parser() -> Parser:

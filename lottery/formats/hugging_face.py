@@ -4,13 +4,9 @@ The weights and masks are those of `safetensors`; config.json has the facts of i
 """
 
 import json
-import secrets
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from lottery.checkpointing.atomic_file import write_atomically, writing
+from lottery.checkpointing.atomic_file import new_folder, write_atomically
 from lottery.checkpointing.recorded_flags import run_summary
 from lottery.formats import safetensors
 from lottery.formats.config import ConversionConfig
@@ -33,20 +29,6 @@ def write(ticket: ExportedTicket, config: ConversionConfig) -> None:
 def read(folder: Path) -> dict:
     """The content of a checkpoint."""
     return safetensors.read(folder / WEIGHTS)
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder that is renamed to `path` once all of it is written, and is gone if it could not be."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with writing(path):
-        temporary.mkdir()
-        try:
-            yield temporary
-            temporary.rename(path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
 
 
 def write_text(path: Path, text: str) -> None:

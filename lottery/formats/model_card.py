@@ -11,14 +11,14 @@ PAPERS = {
     Script.PRAC_IMP: 'Zhang et al., "Efficient Lottery Ticket Finding: Less Data is More", ICML 2021',
     Script.ELASTIC: 'Chen et al., "The Elastic Lottery Ticket Hypothesis", NeurIPS 2021',
 }
-CRITERIA = {  # of main_init.py
+PAPER_OF_CRITERION = {  # of main_init.py
     "snip": 'Lee et al., "SNIP: Single-shot Network Pruning based on Connection Sensitivity", ICLR 2019',
     "grasp": 'Wang et al., "Picking Winning Tickets Before Training by Preserving Gradient Flow", ICLR 2020',
     "synflow": 'Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic flow", '
     "NeurIPS 2020",
 }
 RIGL = 'Evci et al., "Rigging the Lottery: Making All Tickets Winners", ICML 2020'
-METHODS = {  # of main_dst.py
+PAPER_OF_METHOD = {  # of main_dst.py
     "static": RIGL,
     "set": 'Mocanu et al., "Scalable Training of Artificial Neural Networks with Adaptive Sparse Connectivity Inspired '
     'by Network Science", Nature Communications 2018',
@@ -94,6 +94,6 @@ def made_by(summary: Mapping) -> Iterator[str]:
 def papers(settings: Mapping) -> list[str]:
     """The papers of what made the ticket."""
     rewound = settings.get("prune_type") == "rewind_lt"
-    found = [PAPERS.get(settings.get("script")), CRITERIA.get(settings.get("criterion"))]
-    found += [METHODS.get(settings.get("method"))]
+    found = [PAPERS.get(settings.get("script")), PAPER_OF_CRITERION.get(settings.get("criterion"))]
+    found += [PAPER_OF_METHOD.get(settings.get("method"))]
     return [TICKETS, *([REWINDING] if rewound else []), *filter(None, found)]

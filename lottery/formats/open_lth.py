@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from lottery.checkpointing import checkpoint
-from lottery.checkpointing.atomic_file import write_atomically
+from lottery.checkpointing.atomic_file import new_folder, write_atomically
 from lottery.checkpointing.checkpoint import masked_state
 from lottery.formats.config import ConversionConfig
 from lottery.formats.exported_ticket import TRAINED, ExportedTicket
@@ -71,14 +71,14 @@ def write(ticket: ExportedTicket, config: ConversionConfig) -> None:
     state = {name: value for name, value in ticket.complete_weights.items() if not owners(name, [NORMALIZATION])}
     names = translated(state)
     mask = {names[name]: layer.int() for name, layer in whole_mask(ticket, state).items()}
-    folder = config.output / BRANCH
-    folder.mkdir(parents=True)
-    _save(
-        {names[name]: value for name, value in state.items()}, folder / f"model_ep0_it{ticket.facts['step'] or 0}.pth"
-    )
-    _save(mask, folder / MASK)
     report = json.dumps({"total": float(size(mask)), "unpruned": float(count(mask))}, indent=4)
-    write_atomically(folder / REPORT, lambda file: file.write(report.encode()))
+    with new_folder(config.output) as level:
+        folder = level / BRANCH
+        folder.mkdir()
+        start = folder / f"model_ep0_it{ticket.facts['step'] or 0}.pth"
+        _save({names[name]: value for name, value in state.items()}, start)
+        _save(mask, folder / MASK)
+        write_atomically(folder / REPORT, lambda file: file.write(report.encode()))
 
 
 def _save(content: Weights, path: Path) -> None:

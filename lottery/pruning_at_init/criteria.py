@@ -2,7 +2,8 @@
 
 A criterion gives every weight a score; the lowest scores are dropped, over all layers at once or by a quota for each
 layer. To add a criterion, describe it in `CRITERIA` below, and define its score in scores.py under the same name
-(`scores.SCORES`); flags, help, settings and reports follow from these two entries.
+(`scores.SCORES`); flags, help, settings and reports follow from these two entries. Its paper goes into
+`formats/model_card.PAPER_OF_CRITERION`.
 
 Importing this module does not import torch.
 """

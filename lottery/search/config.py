@@ -3,7 +3,7 @@
 Importing this module does not import torch.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -14,6 +14,8 @@ from lottery.training.config import TrainingConfig
 from utils import InputError
 
 PRUNING_TIMES, RATE = 16, 0.2  # where neither these nor densities are given
+EPS = 0.08  # mask distance of the early stop of main_PrAC_imp.py
+CCS_BETA = 0.1  # share of the hardest examples that `members` ccs leaves out
 LIKE_RUN, STEPS_OF = "like_run", "steps_of"  # flags that name a finished PrAC run to follow
 # Settings that made the sets of a run and ended its rounds: a control records those of the run.
 SET_SETTINGS = tuple("data_prune threshold data_rate cep eb_eps queue_length eb_interval eb_arm".split())
@@ -101,6 +103,7 @@ class ImpConfig(SearchConfig):
 class PracConfig(SearchConfig):
     """A search of main_PrAC_imp.py: each round on the PrAC set that the one before it left."""
 
+    early_stop: EarlyStopConfig = field(default_factory=lambda: EarlyStopConfig(eb_eps=EPS))
     data_prune: str = "zero_out"  # how CET is chosen: zero_out, constent or random
     threshold: int = 0  # forgetting events to be exceeded
     data_rate: float = 0.2  # constent: share of the examples dropped in a round
@@ -108,7 +111,14 @@ class PracConfig(SearchConfig):
     no_early_stop: bool = False
     like_run: Annotated[Path | None, WHETHER_GIVEN] = None  # a control: sets as large as those of this PrAC run
     members: str | None = None  # which examples they hold: random, easy, el2n, cet, cep or ccs (control_sets.py)
-    ccs_beta: float | None = None  # of ccs: share of the hardest examples that are left out
+    ccs_beta: float | None = None  # of ccs: share of the hardest examples that are left out; None: `CCS_BETA`
+
+    def __post_init__(self) -> None:
+        """Rounds of a control end where those of its run ended."""
+        if self.no_early_stop or self.like_run:
+            object.__setattr__(self, "early_stop", replace(self.early_stop, eb_eps=None))
+        if self.members == "ccs" and self.ccs_beta is None:
+            object.__setattr__(self, "ccs_beta", CCS_BETA)
 
     @property
     def reference(self) -> Reference | None:

@@ -10,6 +10,9 @@ import torch
 from lottery.checkpointing.checkpoint import read
 from lottery.cli import dst, flags, imp, prac_imp, train
 from lottery.cli.registry import MODULES, cli_module
+from lottery.retraining.config import RetrainingConfig
+from lottery.search.config import ImpConfig, PracConfig
+from lottery.training.config import TrainingConfig
 from lottery.training.environment import environment_changes
 from tests.helpers import ROOT, needs_cuda, one_sentence
 
@@ -388,3 +391,21 @@ def test_what_is_no_longer_bit_exact_is_said():
 
 def test_shared_flags_are_declared_once():
     assert flags.parser("").flag_names <= train.parser().flag_names
+
+
+@pytest.mark.parametrize(
+    "module, kind, more",
+    [
+        (imp, ImpConfig, {}),
+        (train, RetrainingConfig, {}),
+        (prac_imp, PracConfig, {}),
+        (prac_imp, PracConfig, {"no_early_stop": True}),
+        (prac_imp, PracConfig, {"like_run": ROOT, "members": "ccs"}),
+    ],
+)
+def test_the_dataclasses_have_the_defaults_of_the_flags(module, kind, more):
+    """For those who call the suite from Python, with the rules for what was not given."""
+    flags = [word for name, value in more.items() for word in (f"--{name}", *([] if value is True else [str(value)]))]
+    config = module.read_config([*"--dataset digits --save_dir x".split(), *flags])
+    whole = TrainingConfig(config.training.run)
+    assert config == kind(whole, **more) and config.training == whole

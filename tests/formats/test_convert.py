@@ -12,7 +12,10 @@ from torch.nn.utils import prune as torch_prune
 import convert
 import verify
 from lottery.checkpointing.checkpoint import read, split_state
+from lottery.formats.model_card import PAPER_OF_CRITERION, PAPER_OF_METHOD
 from lottery.formats.registry import FORMATS
+from lottery.pruning_at_init.criteria import CRITERIA
+from lottery.sparse_training.config import METHODS
 from lottery.tickets.plain_ticket import plain_ticket
 from lottery.tickets.ticket_file import TicketFile
 from tests.formats.own_network import NETWORK, own_arch
@@ -362,3 +365,8 @@ def test_the_directory_one_is_in_has_a_name_to_go_by(ticket, tmp_path, monkeypat
     monkeypatch.chdir(converted(ticket, "hugging_face", tmp_path))
     assert run_in_process(convert, ".", "--to", "masked")[0] == 0
     assert (tmp_path / "ticket.masked.pt").is_file()
+
+
+def test_a_model_card_knows_the_paper_of_every_method():
+    assert PAPER_OF_METHOD.keys() == METHODS.keys()
+    assert CRITERIA.keys() - PAPER_OF_CRITERION.keys() == {"random", "magnitude"}, "which have none"

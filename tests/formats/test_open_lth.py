@@ -218,5 +218,6 @@ def test_a_network_that_it_does_not_have_is_named(tmp_path, arch, says):
 
 def test_trained_weights_begin_no_level(tmp_path):
     status, _, err = run_in_process(convert, level(tmp_path / "level_2"), "--to", "open_lth", "--trained",
-                                    "--output", tmp_path / "out")  # fmt: skip
+                                    "--output", tmp_path / "new" / "folders" / "out")  # fmt: skip
     assert status == 2 and "leave --trained out" in " ".join(err.split())
+    assert not (tmp_path / "new").exists()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lottery.cli.prac_imp import MEMBERS
 from lottery.reports.comparison.methods import group_by_task
 from lottery.reports.comparison.set_controls import SET_CONTROLS, has_classes_of_prac
 from lottery.search.control_sets import BY_CLASS
@@ -13,6 +14,11 @@ from tests.helpers import (
     names,
     retrained,
 )
+
+
+def test_every_control_of_sets_has_a_name_and_a_claim():
+    assert SET_CONTROLS.keys() == {*MEMBERS, "steps_of"}
+
 
 CONTROL = PRAC | {"like_run": True, "members": "random", "like_run, round 0": "x"}
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.helpers import CONTROLLED, MEMBERS, REWIND, STOPS, like_run, run
+from lottery.cli.prac_imp import MEMBERS
+from tests.helpers import CONTROLLED, REWIND, STOPS, like_run, run
 
 
 @pytest.fixture(scope="session")

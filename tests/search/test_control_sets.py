@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dataset import el2n, highest, random_by_class
+from lottery.cli.prac_imp import MEMBERS
 from lottery.reports.chapters.prac_sets import prac_set_parts
 from lottery.reports.comparison.methods import group_by_task
 from lottery.results.runs import read_runs
@@ -15,7 +16,6 @@ from lottery.search.schedule import nearest_epochs
 from lottery.training.evaluation import Evaluator
 from tests.helpers import (
     CONTROLLED,
-    MEMBERS,
     SAVING,
     assert_same_files,
     checkpoints,

@@ -14,6 +14,7 @@ from lottery.reports.comparison.accuracy import (
     Seeds,
     accuracy_curves,
     accuracy_points,
+    imp_reference,
     log_ratio,
     point_at,
 )
@@ -22,7 +23,6 @@ from lottery.reports.comparison.masks import evenly_spaced
 from lottery.reports.comparison.method_costs import (
     MethodCost,
     cost_at,
-    imp_cost,
     percentage,
     saved_against,
     searched_seeds,
@@ -123,7 +123,9 @@ def headline_table(task: Task, kind: str, curves: Sequence[Curve]) -> Table:
         points = [point_at(curve.points, density) for density in densities]
         row: list[Cell] = [curve.method.name, seeds_cell([len(point.values) for point in points if point])]
         row += map(accuracy_text, points)
-        row += [search_text(curve.method, costs, densities[-1]), training_text(curve.method, lines, densities[-1])]
+        imp = spending_reference(curve, curves)
+        row += [search_text(curve.method, imp, costs, densities[-1])]
+        row += [training_text(curve.method, imp, lines, densities[-1])]
         rows.append(row)
     filled = [place for place in range(len(columns)) if any(row[place] is not None for row in rows)]
     columns, rows = [columns[place] for place in filled], [[row[place] for place in filled] for row in rows]
@@ -196,31 +198,28 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def search_text(method: Method, costs: Sequence[MethodCost], density: float) -> str | None:
+def spending_reference(curve: Curve, curves: Sequence[Curve]) -> Method | None:
+    """The IMP that accuracies are compared with, as far as its steps are alike: with as many examples in a batch of the
+    search."""
+    imp = imp_reference(curve, curves)
+    sizes = {each.method.search_settings.get("batch_size") for each in (imp or curve, curve)}
+    return imp.method if imp and len(sizes) == 1 else None
+
+
+def search_text(method: Method, imp: Method | None, costs: Sequence[MethodCost], density: float) -> str | None:
     """The steps to find this method's ticket of this density, and what that saves of IMP's."""
-    mine = cost_at(method.search, costs, density)
+    mine, its = (cost_at(each.search, costs, density) if each else None for each in (method, imp))
     if mine is None:
         return None
     steps = f"{mine.mean(attrgetter('steps')):,.0f}"
-    saved = saved_against(imp_cost(mine, costs), mine, attrgetter("steps"))
-    return f"{steps}{saved_text(saved)}"
+    return f"{steps}{saved_text(saved_against(its, mine, attrgetter('steps')))}"
 
 
-def training_text(method: Method, lines: Sequence[EffortLine], density: float) -> str | None:
-    """The steps to find and to train the ticket, and what that saves of the most thorough IMP's, as far as its steps
-    are alike: with as many examples in a batch of the search, and by the same recipe."""
+def training_text(method: Method, imp: Method | None, lines: Sequence[EffortLine], density: float) -> str | None:
+    """The steps to find and to train the ticket, and what that saves of IMP's."""
     steps = {line.method: steps_at(line, density) for line in lines}
-    mine = steps.get(method)
-    if mine is None:
-        return None
-    batch_size = method.search_settings.get("batch_size")
-    imps = [
-        other
-        for other, its in steps.items()
-        if its and other.is_imp and other.same_recipe(method) and other.search_settings.get("batch_size") == batch_size
-    ]
-    imp = max(imps, key=attrgetter("thoroughness"), default=method)
-    return f"{mine:,.0f}{saved_text(percentage(1 - mine / (steps[imp] or mine)))}"
+    mine, its = (steps.get(each) if each else None for each in (method, imp))
+    return None if mine is None else f"{mine:,.0f}{saved_text(percentage(1 - mine / its) if its else None)}"
 
 
 def saved_text(saved: float | None) -> str:

@@ -1,6 +1,6 @@
 """Controls for PrAC sets: searches that follow a PrAC run and train on other examples (--members, --steps_of).
 
-A new one is one entry in `SET_CONTROLS`.
+A new one is one entry here, one in `cli/prac_imp.MEMBERS`, and its choice in `search/control_sets.py`.
 """
 
 from collections.abc import Mapping
