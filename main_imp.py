@@ -30,7 +30,7 @@ def work(argv: Sequence[str] | None) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_script(work, "main_imp.py", argv)
+    return run_script(work, cli.SCRIPT, argv)
 
 
 if __name__ == "__main__":

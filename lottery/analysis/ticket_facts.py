@@ -86,8 +86,8 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
         examples=torch.from_numpy(read_sequence(content, file)).long() if "sequence" in content else None,
         training=training,
         validation=validation,
-        carried=transferred,
-        not_carried=not_transferred,
+        transferred=transferred,
+        not_transferred=not_transferred,
     )
 
 
@@ -219,7 +219,7 @@ def transferred_again(content: dict, folder: Path) -> tuple[Ticket | None, Seen 
     try:
         return transfer_again(content, source), None
     except InputError as error:
-        return None, (False, f"its source cannot be carried over as it says: {error}")
+        return None, (False, f"its source cannot be transferred as it says: {error}")
 
 
 def elastic_source(content: dict, folder: Path) -> tuple[Ticket | None, str]:

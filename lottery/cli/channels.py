@@ -197,12 +197,10 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
         raise InputError(
             "--repeats raises the weight of channels, --channel_weights ones gives all the same: give one of them"
         )
-    if args.export and not args.export.absolute().parent.is_dir():
-        raise InputError(f"--export {args.export} cannot be written: its directory does not exist")
     if args.export and args.export.is_dir():
         raise InputError(f"--export {args.export} is a directory, a file is needed")
     if args.export:
-        checks.check_directory("--export", args.export.absolute().parent)
+        checks.check_parent("--export", args.export)
     if args.export and args.export.exists() and not is_exported_program(args.export):
         raise InputError(f"--export {args.export} would replace a file that is no exported program: give another name")
     return args

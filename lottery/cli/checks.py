@@ -132,6 +132,13 @@ def check_save_dir(path: Path) -> None:
     check_directory("--save_dir", path)
 
 
+def check_parent(flag: str, file: Path) -> None:
+    """InputError unless the file that a flag names can be written where it is to be."""
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"{flag} {file} cannot be written: its directory does not exist")
+    check_directory(flag, file.absolute().parent)
+
+
 def check_directory(flag: str, path: Path) -> None:
     """It, or the nearest directory above it that is there, must be one that can be written."""
     if any(letter < " " or letter == "\x7f" for letter in str(path)):

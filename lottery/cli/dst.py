@@ -65,7 +65,7 @@ def parser() -> Parser:
     search_flags.add_rewinding(group, ("lt", "rewind_lt"))
     flags.add_batch_selection(parser.add_argument_group("which examples an epoch leaves out"))
     group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
-    flags.add_ticket(group, "dense")
+    flags.add_ticket(group)
     return parser
 
 

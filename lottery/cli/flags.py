@@ -254,8 +254,8 @@ def add_order_seed(group) -> None:
     )
 
 
-def add_ticket(group, dense: str) -> None:
-    """A ticket from files; `dense` says what there is without."""
+def add_ticket(group) -> None:
+    """A ticket from files, in the place of the dense network with random weights."""
     group.add_argument(
         "--init_dir",
         type=path,
@@ -275,8 +275,8 @@ def add_ticket(group, dense: str) -> None:
         "--mask_dir",
         type=path,
         metavar="FILE",
-        help=f"mask: a checkpoint of a pruning script, of main_elastic.py or of main_init.py, or one of your "
-        f"own or of another tool (docs/tickets_elsewhere.md); {dense} if not given",
+        help="mask: a checkpoint of a pruning script, of main_elastic.py or of main_init.py, or one of your "
+        "own or of another tool (docs/tickets_elsewhere.md); dense if not given",
     )
     group.add_argument(
         "--new_classifier",

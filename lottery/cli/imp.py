@@ -41,7 +41,7 @@ def parser() -> Parser:
     flags.add_batch_selection(parser.add_argument_group("which examples an epoch leaves out"))
     search_flags.add_ledger(parser)
     group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
-    flags.add_ticket(group, "dense")
+    flags.add_ticket(group)
     return parser
 
 

@@ -54,7 +54,7 @@ def parser() -> Parser:
     search_flags.add_ledger(parser)
     add_control(parser)
     group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
-    flags.add_ticket(group, "dense")
+    flags.add_ticket(group)
     return parser
 
 

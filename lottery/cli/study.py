@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lottery.cli.checks import check_directory
+from lottery.cli.checks import check_parent
 from lottery.cli.cluster_options import CLUSTERS, assignments, read_options
 from lottery.cli.configs import from_flags
 from lottery.cli.parser import Parser
@@ -165,9 +165,3 @@ def check_slurm(args: Namespace) -> None:
         raise InputError(f"--slurm {file} is a directory, a file is needed")
     if file.exists() and not file.read_bytes().startswith(SLURM_SCRIPT):
         raise InputError(f"--slurm {file} would replace a file that is no SLURM array script: give another name")
-
-
-def check_parent(flag: str, file: Path) -> None:
-    if not file.absolute().parent.is_dir():
-        raise InputError(f"{flag} {file} cannot be written: its directory does not exist")
-    check_directory(flag, file.absolute().parent)

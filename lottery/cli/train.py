@@ -35,7 +35,7 @@ def training_parser(doc: str) -> Parser:
     parser = flags.parser(doc)
     add_shards(parser)
     group = parser.add_argument_group("the ticket")
-    flags.add_ticket(group, "dense")
+    flags.add_ticket(group)
     group.add_argument(
         "--control",
         choices=CONTROLS,

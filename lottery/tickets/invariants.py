@@ -47,8 +47,8 @@ class TicketFacts:
     examples: Tensor | None = None  # int64 (n,) those of this round
     training: Tensor | None = None  # those of the training split
     validation: Tensor | None = None
-    carried: Ticket | None = None  # what carrying the source of an elastic ticket again gives
-    not_carried: Seen | None = None  # what there is to say of an elastic ticket where it could not be
+    transferred: Ticket | None = None  # what transferring the source of an elastic ticket again gives
+    not_transferred: Seen | None = None  # what there is to say of an elastic ticket where it could not be
 
     @property
     def masks_coefficients(self) -> bool:
@@ -170,12 +170,12 @@ def near_projection(ticket: TicketFacts, weights: Mapping[str, Tensor], which: s
     return True, f"equal to {which} under the mask{', but for rounding' if ticket.masks_coefficients else ''}"
 
 
-def carried(ticket: TicketFacts) -> Seen:
-    if ticket.carried is None:
-        return ticket.not_carried or unknown("it is no elastic ticket")
-    what = "its source, carried again"
-    holds, seen = equal(ticket.mask, ticket.carried.mask, f"the mask of {what}")
-    return equal(ticket.rewound or {}, ticket.carried.weights, what) if holds else (holds, seen)
+def transferred(ticket: TicketFacts) -> Seen:
+    if ticket.transferred is None:
+        return ticket.not_transferred or unknown("it is no elastic ticket")
+    what = "its source, transferred again"
+    holds, seen = equal(ticket.mask, ticket.transferred.mask, f"the mask of {what}")
+    return equal(ticket.rewound or {}, ticket.transferred.weights, what) if holds else (holds, seen)
 
 
 def equal(weights: Mapping[str, Tensor | None], expected: Mapping[str, Tensor], what: str) -> Seen:
@@ -219,7 +219,7 @@ INVARIANTS: dict[str, Callable[[TicketFacts], Seen]] = {
     "subset of the mask before": subset,
     "rewinding weights": rewound,
     "starting weights": start,
-    "the source, carried over": carried,
+    "the source, transferred again": transferred,
     "examples, each once": each_once,
     "examples of the training split": within_training,
     "no example validates": not_validation,

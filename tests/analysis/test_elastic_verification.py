@@ -41,11 +41,11 @@ def carry_over(call, folder, source, target, *more):
 def verdict(verify, folder):
     """Exit status, and what is said of the elastic ticket's source."""
     status, told = verify(folder / "elastic" / "checkpoint.pth.tar")
-    return status, re.search(r"^  the source, carried over +(.*)$", told.out, re.M)[1]
+    return status, re.search(r"^  the source, transferred again +(.*)$", told.out, re.M)[1]
 
 
 def test_an_elastic_ticket_is_what_its_source_gives(study, verify):
-    assert verdict(verify, study) == (0, "holds   equal to its source, carried again")
+    assert verdict(verify, study) == (0, "holds   equal to its source, transferred again")
 
 
 def test_a_source_that_was_moved_with_its_ticket_is_found(study, verify, tmp_path, monkeypatch):
@@ -105,9 +105,9 @@ def remap(content):
 @pytest.mark.parametrize(
     "change, said",
     [
-        (drop, "fc3.weight differs from the mask of its source, carried again"),
-        (shift, "fc3.bias differs from its source, carried again"),
-        (remap, "its source cannot be carried over as it says: no source unit is mapped to unit 4 of stage 1"),
+        (drop, "fc3.weight differs from the mask of its source, transferred again"),
+        (shift, "fc3.bias differs from its source, transferred again"),
+        (remap, "its source cannot be transferred as it says: no source unit is mapped to unit 4 of stage 1"),
     ],
 )
 def test_an_elastic_ticket_that_is_not_what_its_source_gives_is_found_out(study, verify, change, said):
@@ -158,4 +158,4 @@ def test_a_described_family_is_checked_without_its_networks(tmp_path, verify, ca
         raise AssertionError("a file's function is called")
 
     monkeypatch.setattr("models.build.call_user_function", never)
-    assert verdict(verify, tmp_path) == (0, "holds   equal to its source, carried again")
+    assert verdict(verify, tmp_path) == (0, "holds   equal to its source, transferred again")

@@ -142,6 +142,12 @@ def test_the_newest_ticket_which_no_round_trained_is_compared_too(tmp_path):
     assert [pair.density for pair in found.pairs] == [0.5] and not found.problems
 
 
+def test_the_newest_ticket_of_a_search_in_blocks_has_the_density_of_its_file(tmp_path):
+    """Its rate counts blocks."""
+    runs = [with_masks(run, tmp_path, {1: 0.5, 2: 0.375}) for run in seeds(IMP | {"block": "row"}, [[90, 80]] * 2)]
+    assert [(pair.density, pair.first.prunings) for pair in ticket_pairs(runs).pairs] == [(0.5, 1), (0.375, 2)]
+
+
 def test_tickets_of_one_density_are_compared_however_many_prunings_they_took(tmp_path):
     """The second search began with a ticket that one pruning had made."""
     first, second = seeds(IMP, [[90, 80, 70], [80, 70]])

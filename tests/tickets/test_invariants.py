@@ -34,7 +34,7 @@ def ticket(tiny):
         examples=torch.tensor([1, 4, 7]),
         training=torch.arange(8),
         validation=torch.tensor([8, 9]),
-        carried=Ticket(mask, weights),
+        transferred=Ticket(mask, weights),
     )
 
 
@@ -71,7 +71,9 @@ def test_each_law_is_broken_by_its_breach(ticket):
         "subset of the mask before": {"before": altered(ticket.before, first, alive, False)},
         "rewinding weights": {"rewinding": altered(ticket.rewinding, "fc.bias", 0, 5.0)},
         "starting weights": {"weights": altered(ticket.weights, first, alive, 5.0)},
-        "the source, carried over": {"carried": Ticket(altered(ticket.mask, first, alive, False), ticket.rewound)},
+        "the source, transferred again": {
+            "transferred": Ticket(altered(ticket.mask, first, alive, False), ticket.rewound)
+        },
         "examples, each once": {"examples": torch.tensor([1, 4, 4])},
         "examples of the training split": {"training": torch.arange(7)},
         "no example validates": {"validation": torch.tensor([7, 9])},

@@ -11,7 +11,7 @@ from lottery.reports.comparison.frontier import Cost, Frontier, Searched, fronti
 from lottery.reports.comparison.masks import evenly_spaced
 from lottery.reports.comparison.method_costs import percentage
 from lottery.reports.comparison.methods import Task
-from lottery.reports.comparison.statistics import FEWEST, holds, interval
+from lottery.reports.comparison.statistics import FEWEST, falls_below, holds, interval
 from lottery.reports.document import Cell, Column, Figure, Folded, Listing, Paragraph, Part, Table
 from lottery.reports.style import COLOURS, SUPERSCRIPTS, canvas, label_points, legend_below, log_axis, percent, render
 
@@ -90,8 +90,7 @@ def cheaper_text(frontier: Frontier, best: Searched, margin: float) -> str:
     cheaper = [each for each in frontier.searches if each.steps < best.steps]
     if not cheaper:
         return ""
-    differences = [each.point.against_imp for each in cheaper]
-    worse = sum(d is not None and d.n >= FEWEST and d.high < -margin for d in differences)
+    worse = sum(falls_below(each.point.against_imp, margin) for each in cheaper)
     shown = f" ({worse} of them worse by more than {margin:g} points)" if worse else ""
     return f" Not shown to be as good, though cheaper: {len(cheaper)}{shown}."
 

@@ -16,7 +16,7 @@ from lottery.reports.chapters.greedy_tables import (
     sweep_warnings,
     swept_columns,
 )
-from lottery.reports.comparison.statistics import FEWEST, Interval, paired
+from lottery.reports.comparison.statistics import FEWEST, Interval, falls_below, holds, paired
 from lottery.reports.comparison.sweeps import Cell, Sweep
 from lottery.reports.document import Cell as Entry
 from lottery.reports.document import Column, Listing, Paragraph, Part, Table
@@ -119,11 +119,12 @@ def difference_text(found: Interval) -> str:
 
 
 def difference_verdict(found: Interval) -> str:
-    if found.n < FEWEST:
+    is_better = holds(found, 0)
+    if is_better is None:
         return "no verdict"
-    if found.low > 0:
+    if is_better:
         return "greedy selection is better"
-    return "greedy selection is worse" if found.high < 0 else "no difference is shown"
+    return "greedy selection is worse" if falls_below(found, 0) else "no difference is shown"
 
 
 def difference_table(sweep: Sweep) -> Table:

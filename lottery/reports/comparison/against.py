@@ -6,7 +6,7 @@ from typing import NamedTuple
 from lottery.reports.comparison.accuracy import Curve
 from lottery.reports.comparison.grouping import TRAINING_SETTINGS, differing
 from lottery.reports.comparison.methods import DENSE, Task
-from lottery.reports.comparison.statistics import FEWEST, Interval
+from lottery.reports.comparison.statistics import Interval, falls_below, holds
 from lottery.reports.comparison.verdict import Differences, paired_differences
 from utils import InputError, did_you_mean, listed
 
@@ -23,13 +23,13 @@ class Against(NamedTuple):
 
 def standing(difference: Interval, margin: float) -> str | None:
     """What the 95 % interval of (method - other) says; None if there are too few seeds for a verdict."""
-    if difference.n < FEWEST or difference.low is None or difference.high is None:
+    if holds(difference, margin) is None:
         return None
-    if difference.low > 0:
+    if holds(difference, 0):
         return BETTER
-    if difference.low > -margin:
+    if holds(difference, margin):
         return AS_GOOD
-    return WORSE if difference.high < 0 else NOT_SHOWN
+    return WORSE if falls_below(difference, 0) else NOT_SHOWN
 
 
 def against(curves: Sequence[Curve], name: str) -> list[Against]:

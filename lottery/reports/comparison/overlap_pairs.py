@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lottery.bases.config import CANONICAL, OF_A_RUN, SINGLE
+from lottery.bases.config import CANONICAL, OF_A_RUN
 from lottery.checkpointing.run_directory import RunDirectory
 from lottery.reports.comparison.accuracy import ROUNDING, log_ratio
+from lottery.reports.comparison.cost import SearchCosts
 from lottery.reports.comparison.masks import Overlap, evenly_spaced, overlap, same_layers
 from lottery.results.ticket_runs import FOREIGN, Run
-from lottery.search.config import RATE
-from lottery.search.pruning_plan import PruningPlan
 from pruner import Mask
 from utils import InputError
 
@@ -53,17 +52,13 @@ def found_tickets(run: Run) -> list[FoundTicket]:
 
 
 def newest_ticket(run: Run) -> list[FoundTicket]:
-    """The ticket that the last finished round pruned to, if its file is there and its density is known: which it is
-    not where rates count blocks of weights."""
+    """The ticket that the last finished round pruned to, if its file is there and it recorded what it kept."""
     last = run.rounds[-1]
     k = last["round"] + 1
-    if run.settings.get("block", SINGLE) != SINGLE:
-        return []
     if run.script == FOREIGN or "kept" not in last or not RunDirectory(run.path).checkpoint(k).exists():
         return []
-    size = round(last["kept"] / last["density"])
-    kept = PruningPlan.from_settings(run.settings, RATE).kept_next(k - 1, last["kept"], size)
-    return [FoundTicket(run, k, kept / size)] if kept < last["kept"] else []
+    density = SearchCosts(run).ticket_density(k)
+    return [FoundTicket(run, k, density)] if density < last["density"] else []
 
 
 def levels_of_density(runs: Sequence[Run]) -> list[list[FoundTicket]]:

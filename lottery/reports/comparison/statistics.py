@@ -52,6 +52,11 @@ def holds(difference: Interval | None, margin: float) -> bool | None:
     return difference.low > -margin
 
 
+def falls_below(difference: Interval | None, margin: float) -> bool:
+    """Whether it is shown that the difference lies below -margin."""
+    return holds(difference, margin) is not None and difference.high < -margin
+
+
 def sign_test(times: int, n: int) -> bool | None:
     """Whether a fair coin shows heads so often or more in n throws with a probability of at most 5 %; None if n is too
     small for a verdict."""

@@ -12,7 +12,7 @@ from lottery.bases.config import SINGLE
 from lottery.reports.comparison.accuracy import Curve, Point, has_own_densities, has_training_seeds, point_at
 from lottery.reports.comparison.methods import Method
 from lottery.reports.comparison.set_controls import SET_CONTROLS
-from lottery.reports.comparison.statistics import Interval, holds, paired
+from lottery.reports.comparison.statistics import Interval, falls_below, holds, paired
 from lottery.search.pruning_plan import prunes_alike
 from lottery.tickets.controls import is_maskless
 
@@ -46,11 +46,7 @@ class Statement:
     @property
     def contradicted(self) -> list[float]:
         """The densities at which the opposite is supported: the interval lies below minus the margin."""
-        return [
-            density
-            for density, difference in self.differences
-            if self.supported(difference) is False and difference.high < -self.margin
-        ]
+        return [density for density, difference in self.differences if falls_below(difference, self.margin)]
 
 
 # The claim that a ticket supports by training better than its control, by key of `controls.CONTROLS`.
