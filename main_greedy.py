@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from lottery.checkpointing import overwrite_flag
 from lottery.cli import greedy as cli
 from lottery.cli.script import run_script
 from lottery.greedy.neurons.config import NeuronSelectionConfig
@@ -17,7 +18,9 @@ def select_neurons(config: NeuronSelectionConfig) -> None:
 
 
 def work(argv: Sequence[str] | None) -> None:
-    for config in cli.read_configs(argv):  # one for each size of the training subset
+    configs = cli.read_configs(argv)  # one for each size of the training subset
+    overwrite_flag.expect(len(configs))
+    for config in configs:
         select_neurons(config)
 
 

@@ -48,7 +48,7 @@ def prepared(arch: str, size: int, channels: int, batch: int) -> "tuple[Step, di
     import torch
 
     from dataset import Images
-    from lottery.bases.basis import basis_of_network
+    from lottery.tickets.network_basis import basis_of_network
     from lottery.training.recipe import Recipe
     from lottery.training.step import Step, copy_weights
     from models import build_model

@@ -45,7 +45,7 @@ class Ours:
         self.step.load_(Ticket(self.mask, ticket.weights))
         self.evaluator = Evaluator(self.model, precision=precision)
         self.policy = new_policy(device)
-        self.early_stop = EarlyStop(EARLY_STOP, RATE, 0, self.mask, None, magnitude)
+        self.early_stop = EarlyStop(EARLY_STOP, round(RATE * self.kept), 0, self.mask, None, magnitude)
         self.early_stop.detector.update(0, self.mask, self.kept)
         self.rewound = copy_weights(self.model)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import is_lazy
 
 from utils import InputError
 
@@ -94,6 +94,6 @@ def checked_network(arch: str, network: object) -> nn.Module:
     """Return `network` if it is a module whose parameters have shapes; InputError otherwise."""
     if not isinstance(network, nn.Module):
         raise InputError(f"{arch} must return a torch.nn.Module, got {type(network).__name__}")
-    if any(isinstance(parameter, UninitializedParameter) for parameter in network.parameters()):
+    if any(map(is_lazy, (*network.parameters(), *network.buffers()))):
         raise InputError(f"{arch} must return a network whose parameters have shapes, got one with lazy layers")
     return network

@@ -6,6 +6,7 @@ A user's network may hold the same layer under two names, or keep a tensor of it
 import copy
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor, nn
 
 DEPTH = 4  # how deep containers are searched for tensors
@@ -58,3 +59,10 @@ def tensors_within(value: object, depth: int = DEPTH) -> Iterator[Tensor]:
     elif depth and isinstance(value, list | tuple | set):
         for part in value:
             yield from tensors_within(part, depth - 1)
+
+
+def move_to_device(model: nn.Module, device: torch.device | str) -> nn.Module:
+    """The model on its device, its images and filters in channels-last memory, which 3D convolutions do not have."""
+    if any(parameter.ndim == 5 for parameter in model.parameters()):
+        return model.to(device)
+    return model.to(device, memory_format=torch.channels_last)

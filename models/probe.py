@@ -11,7 +11,7 @@ from torch import nn
 
 from utils import InputError, one_line
 
-from .network_state import copy_network, first_names, is_extra_state
+from .network_state import copy_network, first_names, is_extra_state, move_to_device
 from .python_state import generators_kept, python_state
 
 BATCH = 2
@@ -78,7 +78,7 @@ def check_pass(network: nn.Module, arch: str, classes: int, channels: int, image
     mode = "train" if network.training else "eval"
     try:
         with torch.inference_mode(not network.training):
-            output = network(torch.zeros(BATCH, channels, image_size, image_size))
+            output = network(blank_images(channels, image_size))
     except Exception as error:
         raise InputError(f"{arch} fails in {mode} mode with {one_line(error)}") from error
     check_logits(output, arch, classes, f" in {mode} mode")
@@ -102,13 +102,17 @@ def changed_buffers(before: Mapping[str, torch.Tensor], later: Mapping[str, torc
 
 
 def training_copy(network: nn.Module, device: str) -> nn.Module:
-    return copy_network(network).to(device).train()
+    return move_to_device(copy_network(network), device).train()
+
+
+def blank_images(channels: int, size: int, device: str = "cpu") -> torch.Tensor:
+    """Two images in the memory order in which `dataset.Images` gives them."""
+    return torch.zeros(BATCH, size, size, channels, device=device).permute(0, 3, 1, 2)
 
 
 def forward(network: nn.Module, device: str, channels: int, size: int) -> object:
-    images = torch.zeros(BATCH, channels, size, size, device=device)
     with torch.no_grad(), generators_kept():  # dropout draws
-        return network(images)
+        return network(blank_images(channels, size, device))
 
 
 def size_error(network: nn.Module, arch: str, channels: int, size: int, error: Exception) -> str:

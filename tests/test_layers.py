@@ -5,10 +5,12 @@ a function from a tree to its offenders, one sentence each; the tests at the end
 """
 
 import ast
+import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -363,3 +365,19 @@ def test_a_module_that_imports_torch_is_named(tmp_path):
     (tmp_path / "torch.py").touch()
     (tmp_path / "heavy.py").write_text("import torch")
     assert importing_torch(["light", "heavy"], tmp_path) == ["import heavy loads torch"]
+
+
+def test_every_name_that_programs_import_when_they_need_it_is_there():
+    """Of benchmarks and stress tests, of which tests only read the flags; the types of lottery/ are checked."""
+    missing = []
+    for file in (*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tests" / "stress").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and importlib.util.find_spec(node.module.partition(".")[0]):
+                there = import_module(node.module)
+                names = [alias.name for alias in node.names]
+                missing += [
+                    f"{file.name}: {node.module}.{name}"
+                    for name in names
+                    if not hasattr(there, name) and not importlib.util.find_spec(f"{node.module}.{name}")
+                ]
+    assert not missing

@@ -25,7 +25,6 @@ from lottery.training.context import (
     fixed_normalization,
     image_spec,
     initial_model,
-    move_to_device,
     test_images_on,
 )
 from lottery.training.devices import pick_device
@@ -34,6 +33,7 @@ from lottery.training.labelled_images import LabelledImages
 from lottery.training.progress import Progress
 from lottery.training.step import load_weights_
 from models import ARCHITECTURES
+from models.network_state import move_to_device
 from utils import InputError, RandomStream, digest, generator
 
 

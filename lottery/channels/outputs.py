@@ -43,9 +43,12 @@ def _norms_behind(model: nn.Module) -> dict[str, list[str]]:
         traced = trace(model)
     except InputError as error:
         raise InputError(f"--block filter needs to know which batch norm is behind which layer: {error}") from None
-    modules, found = dict(traced.named_modules()), dict[str, list[str]]()
+    modules, found, seen = dict(traced.named_modules()), dict[str, list[str]](), set[str]()
     for node in traced.graph.nodes:
         if node.op == "call_module" and isinstance(modules[node.target], _BatchNorm):
+            if node.target in seen:  # it would silence a filter of one layer for the pruned one of another
+                raise InputError(f"--block filter cannot prune in front of {node.target}, which is used more than once")
+            seen.add(node.target)
             for before in _before(node, modules):
                 found.setdefault(before, []).append(node.target)
     return found

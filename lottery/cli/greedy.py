@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
+from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags
 from lottery.cli.configs import from_flags, run_config
@@ -151,10 +152,13 @@ def read_configs(argv: Sequence[str] | None) -> list[NeuronSelectionConfig]:
     sizes = args.examples or (None,)
     if len(sizes) == 1:
         return [with_size(config, sizes[0])]
-    folder = args.save_dir
+    runs = [replace(config.run, save_dir=args.save_dir / f"examples_{size}") for size in reversed(sizes)]
+    begun = [bool(RunDirectory(run.save_dir).checkpoints()) for run in runs]
+    if args.resume and not any(begun):
+        raise InputError(f"nothing to resume: {runs[0].save_dir} holds no checkpoint, nor do those of other sizes")
     return [
-        replace(with_size(config, size), run=replace(config.run, save_dir=folder / f"examples_{size}"))
-        for size in reversed(sizes)
+        replace(with_size(config, size), run=replace(run, resume=args.resume and its))
+        for size, run, its in zip(reversed(sizes), runs, begun, strict=True)
     ]
 
 

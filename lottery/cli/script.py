@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import TextIO
 
 from lottery import ranks
@@ -35,6 +36,8 @@ def run_script(
     shell's status of a command that SIGPIPE ended. `out_of_memory` is the advice printed when memory runs out.
     """
     overwrite_flag.reset()
+    if isinstance(sys.stdout, TextIOWrapper):  # names of files need not be UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with interruptible(), ranks.only_first_speaks():
             check_ranks(name)

@@ -165,7 +165,9 @@ def count_like(config: PruningAtInitConfig, context: ModelAndData, whole: Mask) 
     """How many weights, or blocks of them, the ticket in `config.like` keeps of this network; a layer that it has no
     mask for counts as dense."""
     path: Path = config.like
-    mask = TicketFile(path).mask(context.model)
+    file = TicketFile(path)
+    file.check_final()
+    mask = file.mask(context.model)
     if strangers := [name for name in mask if name not in whole]:
         raise InputError(
             f"--like {path} has a mask for {strangers[0]}, which is not pruned here: is --prune_classifier missing?"

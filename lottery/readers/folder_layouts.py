@@ -6,6 +6,7 @@ by name. class_folders.py decides which files count.
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
@@ -117,9 +118,10 @@ def link_notes(parts: Sequence[DataPart]) -> list[str]:
             notes.append(
                 f"{len(part.shared)} examples of {part.folder} are files of another class, too: {first} is one"
             )
-    for other in parts[1:]:
-        if known := len(other.files & parts[0].files):
-            notes.append(f"{known} images of {other.folder} are the very files of training images")
+    for earlier, other in combinations(parts, 2):
+        whose = "training images" if earlier is parts[0] else f"images of {earlier.folder}"
+        if known := len(other.files & earlier.files):
+            notes.append(f"{known} images of {other.folder} are the very files of {whose}")
     return notes
 
 

@@ -26,7 +26,7 @@ from lottery.training.recipe import Recipe, steps_per_epoch
 from lottery.training.step import Step, copy_weights, load_weights_
 from lottery.training.streamed_images import StreamedImages, streamed_images
 from models import ARCHITECTURES, NORMALIZATIONS, build_model
-from models.network_state import tensors
+from models.network_state import move_to_device, tensors
 from pruner import Mask, Ticket, Weights, dense, prunable
 from utils import InputError, RandomStream, listed, seed_generators, torch_seed
 
@@ -215,13 +215,6 @@ def initial_model(
 def initial_weights(model: ModelConfig, seed: int, images: Mapping, purpose: RandomStream) -> Weights:
     """The network's initial weights, drawn for this purpose, without trying the network on images once more."""
     return copy_weights(initial_model(model, seed, {**images, "tried": False}, purpose))
-
-
-def move_to_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model on its device, its images and filters in channels-last memory, which 3D convolutions do not have."""
-    if any(parameter.ndim == 5 for parameter in model.parameters()):
-        return model.to(device)
-    return model.to(device, memory_format=torch.channels_last)
 
 
 def same_weights_note(model: ModelConfig, seed: int, images: Mapping, network: nn.Module) -> list[str]:

@@ -14,7 +14,7 @@ from lottery.channels.silent import emitting_channels
 from lottery.channels.slicing import check_equivalent, slice_network
 from models.families import MLPS
 from tests.helpers import OwnForward, conv3x3, network, with_trained_batchnorm
-from utils import RunError
+from utils import InputError, RunError
 
 ARCHS = ["lenet300", "vgg13_bn_3fc", "vgg11", "res14s", "res14s_projection", "res50", "torchvision.models:mobilenet_v2"]
 
@@ -169,3 +169,18 @@ def test_tokens_are_not_taken_for_channels():
     assert model(torch.rand(2, 3, 8, 8)).shape == (2, 2) and not find_all_groups(model)
     normed = nn.Sequential(nn.Flatten(2), nn.Linear(64, 4), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(4, 2))
     assert normed(torch.rand(2, 3, 8, 8)).shape == (2, 3, 2) and not find_all_groups(normed)
+
+
+def test_a_batch_norm_of_two_layers_is_refused_where_filters_are_pruned():
+    """A filter that one of them drops would be silent in the other."""
+
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.conv2, self.norm = conv3x3(3, 4), conv3x3(4, 4), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            return self.norm(self.conv2(self.norm(self.conv1(x))))
+
+    with pytest.raises(InputError, match="cannot prune in front of norm, which is used more than once"):
+        output_parameters(Shared(), ["conv1.weight", "conv2.weight"])

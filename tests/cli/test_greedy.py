@@ -64,6 +64,10 @@ BAD = [
     ("--dataset cifar11", "cifar11"),
     ("--data somewhere --dataset imagefolder", "somewhere"),
     ("--resume", "nothing to resume"),
+    (
+        "--resume --examples 50,100",
+        "nothing to resume: .*examples_100 holds no checkpoint, nor do those of other sizes",
+    ),
     ("--checkpoint README.md", "with --resume only"),
     ("--resume --overwrite", "give one of them"),
     ("--gpu -2", "-1 for the CPU, got -2"),
@@ -79,6 +83,15 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(call, tmp_path, flags, s
     assert err.startswith("main_greedy.py: error: ") and len(err.strip().splitlines()) == 1, err
     assert re.search(said, err), err
     assert not (tmp_path / "run").exists()
+
+
+def test_of_several_sizes_those_are_resumed_that_have_begun(tmp_path):
+    """The largest one comes first: it may have been ended before the others had begun."""
+    (tmp_path / "examples_100").mkdir()
+    (tmp_path / "examples_100" / "checkpoint.pth.tar").touch()
+    configs = greedy.read_configs(f"--dataset digits --examples 50,100 --resume --save_dir {tmp_path}".split())
+    assert [(config.run.save_dir.name, config.run.resume) for config in configs] == [
+        ("examples_100", True), ("examples_50", False)]  # fmt: skip
 
 
 def test_flags_are_checked_before_anything_heavy_is_imported():

@@ -31,6 +31,16 @@ def test_the_first_signal_ends_the_work_and_says_how_to_go_on(number, status, ca
     assert out == "saved\n" and err.endswith("To go on: python main_imp.py --save_dir 'a dir'\n")
 
 
+def test_an_overwrite_of_several_runs_is_done_with_the_last(capsys):
+    def work(argv):
+        overwrite_flag.expect(2)
+        overwrite_flag.mark_done()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    run_script(work, "main_greedy.py", ["--overwrite"])
+    assert capsys.readouterr().err.endswith("To go on: python main_greedy.py --overwrite\n")
+
+
 def test_a_script_that_cannot_go_on_does_not_say_it_could(capsys):
     assert run_script(lambda argv: os.kill(os.getpid(), signal.SIGINT), "verify.py", [], goes_on=False) == 130
     assert "To go on" not in capsys.readouterr().err
@@ -64,6 +74,13 @@ sys.exit(run_script(wrong if "wrong" in sys.argv else work, "main_imp.py", ["--s
         assert words or done.stderr.replace("\n", " ") == goes_on * (
             "main_imp.py: what read its output has ended; what it found is kept. To go on: python main_imp.py --seed 1 "
         )
+
+
+def test_names_that_are_no_utf_8_can_be_printed():
+    code = "import os; from lottery.cli.script import run_script\n"
+    code += "run_script(lambda argv: print(os.fsdecode(b'caf\\xe9')), 'x', [])"
+    done = subprocess.run([sys.executable, "-X", "utf8", "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout == b"caf\\udce9\n"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,16 @@ def map_of_logits(num_classes):
 def pairs(num_classes):
     return nn.Sequential(nn.Flatten(1, 2), nn.LSTM(32, num_classes))
 
+class Viewing(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4 * 30 * 30, num_classes)
+    def forward(self, x):
+        return self.fc(self.conv(x).view(len(x), -1))
+
+def lazy_buffers(num_classes):
+    return nn.Sequential(nn.LazyBatchNorm2d(affine=False), nn.Flatten(), nn.Linear(3 * 32 * 32, num_classes))
+
 def number(num_classes):
     return 7
 

@@ -47,3 +47,14 @@ def test_the_probe_leaves_no_trace(here, name):
     twin = getattr(nets, name)(num_classes=10)
     assert torch.equal(next_draw, torch.rand(1))
     torch.testing.assert_close(model.network.state_dict(), twin.state_dict(), rtol=0, atol=0)
+
+
+def test_a_network_is_tried_on_images_that_lie_in_memory_as_those_of_a_training(here):
+    """Channels last, which cannot be flattened by a view."""
+    with pytest.raises(InputError, match=r"nets:Viewing fails .* RuntimeError: view size is not compatible"):
+        network("nets:Viewing")
+
+
+def test_lazy_layers_without_parameters_are_refused(here):
+    with pytest.raises(InputError, match="got one with lazy layers"):
+        network("nets:lazy_buffers")

@@ -72,6 +72,12 @@ def test_training_images_that_test_are_said(root):
     assert f"24 images of {root}/test are the very files of training images" in notes(root)
 
 
+def test_validation_images_that_test_are_said(root):
+    """They would choose the epoch whose test accuracy is told."""
+    (root / "val").symlink_to(root / "test")
+    assert f"images of {root}/val are the very files of images of {root}/test" in notes(root)
+
+
 def test_files_of_no_known_kind_are_counted_and_said(root, call, tmp_path):
     for name in ("train/a/1.gif", "train/b/2.GIF", "test/a/3.gif", "train/b/4.jfif"):
         (root / name).write_bytes(b"")

@@ -10,6 +10,7 @@ import torch
 
 import convert
 import main_dst
+import main_init
 import main_train
 import verify
 from lottery.checkpointing.checkpoint import read, split_state, write
@@ -390,6 +391,9 @@ def test_the_mask_of_a_training_that_goes_on_is_no_ticket_yet(found, tmp_path, e
     out = run_to(2, main_train, *f"{SHORT} {given}".split(), "--save_dir", tmp_path / "run")
     assert f"is not final: its training stands at epoch {epochs} " in out and not (tmp_path / "run").exists()
     out = run_to(2, convert, tmp_path / "checkpoint.pth.tar", "--to", "masked")
+    assert f"is not final: its training stands at epoch {epochs} " in out
+    like = f"--criterion magnitude --dataset digits --arch tests.networks:tiny --like {tmp_path}/checkpoint.pth.tar"
+    out = run_to(2, main_init, *like.split(), "--save_dir", tmp_path / "run")
     assert f"is not final: its training stands at epoch {epochs} " in out
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pth.tar"]
 
