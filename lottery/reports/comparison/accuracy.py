@@ -108,8 +108,8 @@ def shares_densities(curve: Curve, imp: Curve) -> bool:
 
 
 def is_comparable(a: Method, b: Method) -> bool:
-    """Whether their accuracies may be paired by seed: one recipe and rule, seeds of one kind. A rewound
-    ticket has the steps up to its rewinding point behind it, besides."""
+    """Whether their accuracies may be paired by seed: one recipe and rule, seeds of one kind. A rewound ticket has the
+    steps up to its rewinding point behind it, besides."""
     same_rule = (a.continuing_rule, a.continues) == (b.continuing_rule, b.continues)
     return a.same_recipe(b) and same_rule and has_training_seeds(a) == has_training_seeds(b)
 
