@@ -268,6 +268,11 @@ def spaced(levels: Sequence[float], least: float) -> list[float]:
     return list(levels[::step])
 
 
+def points(number: float) -> str:
+    """A number of points of accuracy: "1 point", "0.5 points"."""
+    return f"{number:g} {'point' if number == 1 else 'points'}"
+
+
 def percent(density: float) -> str:
     """A density in percent with three significant digits: 100, 51.2, 8.59."""
     return f"{100 * density:.3g}"

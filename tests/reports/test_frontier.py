@@ -8,6 +8,7 @@ from lottery.reports.chapters.frontier import (
     STEPS,
     frontier_parts,
     frontier_rows,
+    lowest_shown,
     point_places,
     sentence,
     shown_accuracies,
@@ -141,6 +142,16 @@ def test_a_wide_interval_of_two_seeds_leaves_the_points_their_room():
     assert interval(list(frontier.imp.point.values.values())).high > frontier.imp.point.mean + 2
     low, high = shown_accuracies(frontier.imp, accuracies, MARGIN)
     assert low < min(accuracies) and max(accuracies) < high < frontier.imp.point.mean + 2 * MARGIN
+
+
+def test_a_few_searches_that_learn_nothing_stand_at_the_lower_end_but_not_half_of_all(monkeypatch):
+    _, (frontier,) = found()
+    assert lowest_shown(frontier, MARGIN) == frontier.imp.point.mean - 6 * MARGIN
+    for name in ("prac", "random"):
+        settings, steps, _ = SEARCHES[name]
+        monkeypatch.setitem(SEARCHES, name, (settings, steps, -9.0))
+    _, (frontier,) = found()
+    assert lowest_shown(frontier, MARGIN) < min(each.point.mean for each in frontier.searches)
 
 
 def test_the_interval_of_a_mean():

@@ -1,6 +1,7 @@
 """The chapter on the cheapest search: at each density, accuracy of retrained tickets against what finding them took."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from operator import attrgetter
 
@@ -13,7 +14,17 @@ from lottery.reports.comparison.method_costs import percentage
 from lottery.reports.comparison.methods import Task
 from lottery.reports.comparison.statistics import FEWEST, falls_below, holds, interval
 from lottery.reports.document import Cell, Column, Figure, Folded, Listing, Paragraph, Part, Table
-from lottery.reports.style import COLOURS, SUPERSCRIPTS, canvas, label_points, legend_below, log_axis, percent, render
+from lottery.reports.style import (
+    COLOURS,
+    SUPERSCRIPTS,
+    canvas,
+    label_points,
+    legend_below,
+    log_axis,
+    percent,
+    points,
+    render,
+)
 
 STEPS, FLOPS = attrgetter("steps"), attrgetter("flops")
 COSTS: dict[str, tuple[str, Cost]] = {  # by part of a file's name: the label of the axis, and the value
@@ -91,7 +102,7 @@ def cheaper_text(frontier: Frontier, best: Searched, margin: float) -> str:
     if not cheaper:
         return ""
     worse = sum(falls_below(each.point.against_imp, margin) for each in cheaper)
-    shown = f" ({worse} of them worse by more than {margin:g} points)" if worse else ""
+    shown = f" ({worse} of them worse by more than {points(margin)})" if worse else ""
     return f" Not shown to be as good, though cheaper: {len(cheaper)}{shown}."
 
 
@@ -193,7 +204,9 @@ def point_labels(frontier: Frontier, cost: Cost, margin: float) -> list[tuple[st
 
 
 def lowest_shown(frontier: Frontier, margin: float) -> float:
-    return frontier.imp.point.mean - DEPTH * margin
+    """`DEPTH` margins below IMP; below all of them, where half of the searches or more would stand at the lower end."""
+    depth, means = frontier.imp.point.mean - DEPTH * margin, [each.point.mean for each in frontier.searches]
+    return depth if statistics.median(means) > depth else min(means) - margin
 
 
 def point_places(frontier: Frontier, cost: Cost, margin: float) -> list[tuple[float, float]]:
@@ -219,4 +232,4 @@ def draw_imp(axes: Axes, imp: Searched, margin: float) -> None:
     found = interval(list(imp.point.values.values()))
     if found and found.low is not None and found.high is not None:
         axes.axhspan(found.low, found.high, color=COLOURS[1], alpha=0.15, lw=0, label="IMP's 95 % interval")
-    axes.axhline(imp.point.mean - margin, color=COLOURS[1], lw=1, ls="--", label=f"IMP less {margin:g} points")
+    axes.axhline(imp.point.mean - margin, color=COLOURS[1], lw=1, ls="--", label=f"IMP less {points(margin)}")

@@ -8,7 +8,7 @@ from lottery.reports.comparison.methods import SEARCH, TICKETS, Task
 from lottery.reports.comparison.statistics import FEWEST, Interval
 from lottery.reports.comparison.verdict import Statement, statements
 from lottery.reports.document import Cell, Column, Folded, Listing, Paragraph, Part, Table
-from lottery.reports.style import percent
+from lottery.reports.style import percent, points
 
 MOST_OPEN = 4  # statements without a verdict that a sentence names
 SUPPORTED, UNSUPPORTED, OPEN = "Supported", "Not supported", "Left open"
@@ -56,14 +56,14 @@ def verdict_parts(task: Task, margin: float) -> list[Part]:
 def rules(margin: float) -> str:
     return (
         "Winning: down to the last sparsity before the first at which the 95 % interval of (method - dense network), "
-        f"over pairs of runs whose searches have the same seed, does not lie above -{margin:g} points (--margin). "
+        f"over pairs of runs whose searches have the same seed, does not lie above -{points(margin)} (--margin). "
         "As good as IMP: the same against IMP at the same sparsity; of an elastic ticket, whose density its copies "
         f"decide, at the nearest if the densities are within a factor of {NEAR_RATIO:g}. Both against networks trained "
         "by the same recipe: a ticket that is rewound to the weights after k steps has these behind it in addition, "
         'unless it is trained with --rewind_lr; against that stands the control "dense", all weights trained from '
         "the same ones. Tickets that a rule trains on from trained weights are compared with the dense network and "
         "with IMP under that rule. Better than a control: at the sparsities where the interval of the differences lies "
-        f"above zero. As good as a control: where it lies above -{margin:g} points. Fewer than {FEWEST} pairs give "
+        f"above zero. As good as a control: where it lies above -{points(margin)}. Fewer than {FEWEST} pairs give "
         "values, no verdict. The intervals are not corrected for multiple comparisons: of twenty, one misses by chance."
     )
 
