@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 
 from lottery import ranks
@@ -129,20 +128,19 @@ def find_resume_point(
 def _from_own(checkpoint: Path, own: Sequence[Path], settings: Mapping) -> ResumePoint:
     """From a file in the run's directory; from the newest if there are later ones, since the same command is to go on
     from where it was ended."""
-    later = list(takewhile(lambda file: file.name != checkpoint.name, own))
-    if not later or len(later) == len(own):  # a file under another name is none of the run's
+    if checkpoint.name not in {file.name for file in own[1:]}:  # the newest, or a file under another name
         return ResumePoint(_saved_in(checkpoint, settings), checkpoint)
     note = f"--checkpoint {checkpoint} is not the newest here: without the later ones the run would go on from it"
-    return _newest_whole(own, settings, [note])
+    found = _newest_whole(own, settings)
+    return replace(found, notes=(note, *found.notes))
 
 
-def _newest_whole(files: Sequence[Path], settings: Mapping, known: Sequence[str] = ()) -> ResumePoint:
-    """The newest of the checkpoints, newest first, that can be gone on from; InputError if all are damaged. `known` are
-    notes that come before those on damaged ones."""
+def _newest_whole(files: Sequence[Path], settings: Mapping) -> ResumePoint:
+    """The newest of the checkpoints, newest first, that can be gone on from; InputError if all are damaged."""
     notes: list[str] = []
     for file in files:
         try:
-            return ResumePoint(_saved_in(file, settings), file, notes=(*known, *notes))
+            return ResumePoint(_saved_in(file, settings), file, notes=tuple(notes))
         except DamagedFile as error:
             notes.append(f"{error}; what came before it is used")
     raise InputError(
