@@ -19,7 +19,7 @@ RUNS = {
     "controls_cifar": 180,
     "sets_cifar": 180,
     "prac_fashion": 225,
-    "cheapest_fashion_look": 364,
+    "cheapest_fashion_look": 380,
     "cheapest_fashion": 155,
     "prac_cifar16": 70,
     "dst_fashion": 225,
