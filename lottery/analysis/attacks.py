@@ -21,6 +21,7 @@ from lottery.analysis.config import AttackConfig
 from lottery.training.devices import gradients_in_evaluation
 from lottery.training.labelled_images import LabelledImages
 from lottery.training.precision import matmul_precision
+from lottery.training.recipe import batches
 from utils import RandomStream, seed_generators, torch_seed
 
 advertorch_attacks = import_module("advertorch.attacks")
@@ -58,7 +59,8 @@ def robust_accuracies(
     device, correct = data.device, dict.fromkeys(MEASURED, 0)
     attacks = {"clean": lambda images, _: images} | build_attacks(config, model)
     with matmul_precision(device, "fp32"), gradients_in_evaluation(model):
-        for number, (pixels, labels) in enumerate(data.batches(indices.split(BATCH))):
+        parts = [indices[batch] for batch in batches(len(indices), BATCH)]
+        for number, (pixels, labels) in enumerate(data.batches(parts)):
             images = to_input(pixels)
             seed_generators(torch_seed(config.seed, epoch=number, purpose=RandomStream.ATTACKS))
             for name, attack in attacks.items():

@@ -14,6 +14,7 @@ from lottery.training.batchnorm_folding import FoldedNetwork
 from lottery.training.fast_step import relative_error
 from lottery.training.labelled_images import LabelledImages
 from lottery.training.precision import autocast, matmul_precision
+from lottery.training.recipe import batches
 from lottery.training.shards import join_parts
 from models.custom import UserNetwork
 from utils import one_line
@@ -63,10 +64,11 @@ class Evaluator:
             elif isinstance(self.network, FoldedNetwork):
                 self.network.refresh_()
 
-            def evaluate(batches: Sequence[Tensor]) -> list[Tensor]:
-                return [self.evaluate_batch(images, labels, function) for images, labels in data.batches(batches)]
+            def evaluate(parts: Sequence[Tensor]) -> list[Tensor]:
+                return [self.evaluate_batch(images, labels, function) for images, labels in data.batches(parts)]
 
-            return join_parts(indices.split(batch_size(data)), evaluate)
+            parts = [indices[batch] for batch in batches(len(indices), batch_size(data))]
+            return join_parts(parts or [indices], evaluate)  # of no examples, the result is as empty
 
     def evaluate_batch(self, images: Tensor, labels: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         with torch.inference_mode():

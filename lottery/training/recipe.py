@@ -100,7 +100,8 @@ class Recipe:
 def batches(n: int, batch_size: int) -> list[slice]:
     """The batches of an epoch over n examples, as slices of positions.
 
-    A last batch of a single example joins the one before it: batch norm has no statistics of a single 1x1 map.
+    A last batch of a single example joins the one before it: batch norm has no statistics of a single 1x1 map, and a
+    network that squeezes its maps makes a vector of the logits of a single image.
     """
     starts = list(range(0, n, batch_size))
     if len(starts) > 1 and n - starts[-1] == 1:

@@ -123,6 +123,24 @@ def test_an_empty_set_has_no_predictions(tiny, images):
     assert len(evaluator(images)) == len(images)
 
 
+class Squeezing(nn.Sequential):
+    """One that drops all axes of length 1: of a single image also that of the batch."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 10, 1))
+
+    def forward(self, images):
+        return super().forward(images).squeeze()
+
+
+def test_a_network_that_squeezes_its_maps_is_evaluated_where_one_image_is_left_over():
+    torch.manual_seed(0)
+    network = Squeezing()
+    many = Images(torch.randint(0, 256, (257, 8, 8, 3), dtype=torch.uint8), torch.zeros(257, dtype=torch.int64))
+    predicted = Evaluator(network)(many)
+    assert predicted.equal(network(to_input(many.images)).argmax(1))
+
+
 @needs_cuda
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_a_gpu_predicts_as_the_cpu_does(precision):
