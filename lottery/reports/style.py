@@ -33,8 +33,6 @@ COLUMN_WIDTH = 5.0  # inches, of a figure that stands beside another, or in a co
 LEGEND_WIDTH, SYMBOL_WIDTH = 96, 8  # in letters: of a legend as wide as WIDTH; of the symbol and space beside a label
 DPI = 200  # of PNG files
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-TEXT_WIDTH, LETTER_WIDTH, TEXT_HEIGHT = 24, 5, 10  # in points: room for the label of a point
-SIDES = ((3, 5), (-3, 5), (3, -11), (-3, -11))  # in points: where the label of a point may stand, best first
 LEGEND_LINE = 0.18  # inches
 SAME_LABEL = 0.01  # log ratio of densities that share a label
 SETTINGS = {
@@ -208,31 +206,6 @@ def shortened(name: str, letters: int = 32) -> str:
     """A name of at most so many letters, its middle left out: the ends of names of runs and layers tell most."""
     half = (letters - 1) // 2
     return name if len(name) <= letters else f"{name[:half]}…{name[-half:]}"
-
-
-# --- labels of points -------------------------------------------------------------------------------------------------
-
-
-def label_points(
-    figure: Canvas, axes: Axes, labels: Iterable[tuple[str, tuple[float, float], str]], sides: bool = False
-) -> None:
-    """Write texts in their colours above the right of their points, the first ones first; left out where another text
-    is in the way. With `sides` other places around the point are tried before. The figure must have been drawn
-    (``figure.canvas.draw()``), so that points have pixel coordinates."""
-    taken: list[tuple[float, float, float]] = []
-    for text, place, color in labels:
-        x, y = axes.transData.transform(place) * 72 / figure.dpi
-        width = LETTER_WIDTH * len(text) if sides else TEXT_WIDTH
-        for right, up in SIDES if sides else SIDES[:1]:
-            middle = x + right + math.copysign(width / 2, right)
-            if all(
-                abs(middle - other) > (width + its_width) / 2 or abs(y + up - above) > TEXT_HEIGHT
-                for other, above, its_width in taken
-            ):
-                taken.append((middle, y + up, width))
-                axes.annotate(text, place, (right, up), textcoords="offset points", fontsize=8, color=color,
-                              ha="left" if right > 0 else "right")  # fmt: skip
-                break
 
 
 # --- axes -------------------------------------------------------------------------------------------------------------

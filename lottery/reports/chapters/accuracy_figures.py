@@ -14,6 +14,7 @@ from lottery.reports.comparison.grouping import TRAINING_SETTINGS, Group, name_g
 from lottery.reports.comparison.methods import TICKETS, Method, Task
 from lottery.reports.comparison.statistics import spread
 from lottery.reports.document import Figure
+from lottery.reports.point_labels import label_some_points
 from lottery.reports.style import (
     COLOURS,
     WIDTH,
@@ -21,7 +22,6 @@ from lottery.reports.style import (
     canvas,
     density_axis,
     dodge,
-    label_points,
     legend_below,
     line_style,
     log_axis,
@@ -244,4 +244,4 @@ def annotate_densities(figure: Canvas, axes: Axes, lines: Sequence[tuple[str, Se
         for color, points in lines:
             point = points[len(points) // 2 if index is None else index]
             labels.append((percent(point.density), (point.spent, point.accuracy), color))
-    label_points(figure, axes, labels)
+    label_some_points(figure, axes, labels)

@@ -14,11 +14,11 @@ from lottery.reports.comparison.method_costs import percentage
 from lottery.reports.comparison.methods import Task
 from lottery.reports.comparison.statistics import FEWEST, falls_below, holds, interval
 from lottery.reports.document import Cell, Column, Figure, Folded, Listing, Paragraph, Part, Table
+from lottery.reports.point_labels import label_all_points
 from lottery.reports.style import (
     COLOURS,
     SUPERSCRIPTS,
     canvas,
-    label_points,
     legend_below,
     log_axis,
     percent,
@@ -148,7 +148,7 @@ def frontier_figure(task: Task, found: Sequence[Frontier], name: str, margin: fl
     legend_below(figure, every[0])
     figure.canvas.draw()
     for axes, frontier in zip(every, shown, strict=False):
-        label_points(figure, axes, point_labels(frontier, cost, margin), sides=True)
+        label_all_points(figure, axes, point_labels(frontier, cost, margin))
     caption = (
         f"Accuracy of retrained tickets against {COSTS[name][0]}, {task.name}; means over seeds. "
         "Numbers: those of the table, from the cheapest search to the dearest."
