@@ -37,7 +37,7 @@ def read_runs(paths: Iterable[Path], log: Log) -> list[AnyRun]:
     unfinished: list[NotFinished] = []
     for path, was_found in chosen_directories(paths, log):
         try:
-            runs.append(read_run(path))
+            runs.append(with_weights(read_run(path)))
         except NotReportable as nothing:
             if not (was_found and nothing.is_ticket):  # of a study's tickets, the runs that trained them are there
                 empty.setdefault(nothing.script, []).append(nothing.path)
@@ -52,6 +52,13 @@ def read_runs(paths: Iterable[Path], log: Log) -> list[AnyRun]:
     for note in [*left_out, *unfinished_notes(unfinished), *progress_notes(runs), *shared_notes(runs)]:
         log(note)
     return runs
+
+
+def with_weights(run: AnyRun) -> AnyRun:
+    """The run; InputError if one of its masks keeps nothing, whose density 0 has no place among others."""
+    if isinstance(run, Run) and any(row["density"] == 0 for row in run.rounds):
+        raise InputError(f"{run.path} has a round whose mask keeps no weights")
+    return run
 
 
 def chosen_directories(paths: Iterable[Path], log: Log) -> Iterator[tuple[Path, bool]]:

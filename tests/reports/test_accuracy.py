@@ -104,7 +104,7 @@ def test_the_dense_control_of_a_ticket_gets_no_verdict():
         each.rounds = [round_row(0, each.rounds[0]["test"], density=1.0, sparsity=0.0)]
     found = curves(runs, TICKETS)
     assert [point.mean for point in found["IMP, dense"].points] == [96.5]
-    (sentence,) = marker_sentences(TICKETS, list(found.values()))
+    (sentence,) = marker_sentences(TICKETS, list(found.values()), 0.5)
     assert sentence.text.startswith("IMP, retrained")
 
 
@@ -183,9 +183,9 @@ def test_a_cheaper_imp_is_compared_with_the_most_thorough_one():
     (short,) = [curve for name, curve in found.items() if "densities 0.5,0.25" in name]
     assert thorough.points[0].against_imp is None
     assert short.points[0].against_imp.mean == -2
-    (sentence,) = [sentence for sentence in marker_sentences(TICKETS, [short]) if "thorough" in sentence.text]
+    (sentence,) = [sentence for sentence in marker_sentences(TICKETS, [short], 0.5) if "thorough" in sentence.text]
     assert sentence.outcome == UNSUPPORTED and "not shown to be as good as the most thorough IMP" in sentence.text
-    assert not any("thorough" in sentence.text for sentence in marker_sentences(TICKETS, [thorough]))
+    assert not any("thorough" in sentence.text for sentence in marker_sentences(TICKETS, [thorough], 0.5))
 
 
 def test_augmented_trainings_are_compared_with_augmented_ones():

@@ -49,6 +49,25 @@ def test_a_ticket_is_compared_with_its_control_seed_by_seed():
     assert statement.where == [0.5] and statement.contradicted == []
 
 
+def test_what_is_shown_from_a_sparser_ticket_on_is_said():
+    """One point below IMP at 50 % of the weights, level with it at 25 %."""
+    runs = [retrained(IMP, k, 90.0, seed, seed) for k in (1, 2) for seed in range(5)]
+    runs += [retrained(PRAC, k, 88.0 + k, seed, seed) for k in (1, 2) for seed in range(5)]
+    found, _ = outcomes(runs)
+    (text,) = [text for text in found[UNSUPPORTED] if "PrAC" in text and "good as IMP" in text]
+    assert text == (
+        "PrAC, retrained: not shown to be as good as IMP at 50 % of the weights, where a verdict begins; by itself the "
+        "interval at 25 % of the weights would show it."
+    )
+
+
+def test_trainings_of_one_ticket_speak_of_that_ticket():
+    runs = [retrained(search, 1, 90.0, seed, 0) for search in (IMP, PRAC) for seed in range(5)]
+    found, _ = outcomes(runs)
+    (text,) = found[SUPPORTED]
+    assert text.startswith("PrAC, one ticket, retrained: as good as IMP down to 50 %")
+
+
 def test_statements_are_sorted_by_what_came_of_them():
     runs = tickets(
         {

@@ -1,5 +1,6 @@
 """Reading directories: names of runs, and what holds no run."""
 
+import json
 import re
 import shutil
 
@@ -60,6 +61,17 @@ def test_a_training_is_the_same_from_its_checkpoint(tmp_path):
     (tmp_path / "train" / "summary.json").unlink()
     (row,) = read_run(tmp_path / "train").rounds
     assert row == {name: recorded[name] for name in row} and {"steps_left_out", "steps_planned"} < row.keys()
+
+
+def test_a_run_whose_mask_keeps_nothing_is_left_out(tmp_path):
+    run("imp", f"{REPORTED} --pruning_times 1", tmp_path / "imp")
+    file = tmp_path / "imp" / "summary.json"
+    summary = json.loads(file.read_text())
+    summary["rounds"][-1]["density"] = 0.0
+    file.write_text(json.dumps(summary))
+    found, notes = logged(read_runs, [tmp_path / "imp"])
+    assert found == []
+    assert notes == [f"{tmp_path / 'imp'} has a round whose mask keeps no weights; left out."]
 
 
 # --- folders of runs --------------------------------------------------------------------------------------------------

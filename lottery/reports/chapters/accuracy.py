@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lottery.reports.chapters.accuracy_figures import accuracy_figure
+from lottery.reports.chapters.verdict import PAIRS
 from lottery.reports.comparison.accuracy import Curve, accuracy_curves, accuracy_points, rounded
 from lottery.reports.comparison.methods import DENSE, SEARCH, TICKETS, Task
 from lottery.reports.comparison.statistics import Interval, holds
@@ -42,8 +43,8 @@ def accuracy_parts(task: Task, margin: float) -> list[Part]:
     rows = [row for kind, curves in families.items() for curve in curves for row in table_rows(kind, curve, margin)]
     rows += [dense_row(point, method.name) for method in task.by_kind(DENSE) for point in accuracy_points(method)]
     caption = (
-        f"Accuracies of {task.name}. std: over seeds. minus: mean of the differences between runs whose "
-        f"searches have the same seed, in points, with its 95 % interval (Student's t); not below: the interval lies "
+        f"Accuracies of {task.name}. std: over seeds. minus: mean of the differences between {PAIRS}, "
+        f"in points, with its 95 % interval (Student's t); not below: the interval lies "
         f"above -{margin:g}."
     )
     return [

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lottery.reports.chapters.verdict import NETWORKS
+from lottery.reports.chapters.verdict import NETWORKS, PAIRS
 from lottery.reports.comparison.accuracy import accuracy_curves
 from lottery.reports.comparison.against import Against, against, standing
 from lottery.reports.comparison.methods import SEARCH, TICKETS, Task
@@ -43,8 +43,8 @@ def against_parts(task: Task, names: Sequence[str], margin: float) -> list[Part]
 
 def caption(name: str, task: Task, margin: float) -> str:
     return (
-        f"Other methods minus {name}, {task.name}: mean of the differences between runs whose searches have the same "
-        "seed, in points of test accuracy, with its 95 % interval (Student's t). Better: the interval lies above zero; "
+        f"Other methods minus {name}, {task.name}: mean of the differences between {PAIRS}, "
+        "in points of test accuracy, with its 95 % interval (Student's t). Better: the interval lies above zero; "
         f"as good: above -{margin:g}; worse: below zero. No verdict from fewer than {FEWEST} pairs."
     )
 

@@ -66,11 +66,12 @@ MEANING = (
     "A ticket is the mask and the starting weights that its search left, both: a search of short rounds also rewinds "
     "to weights that a learning rate which falls sooner has made. Tickets are retrained by one recipe. What a search "
     "saves is a share of the most thorough IMP's cost at the same density. As good as IMP: the rule of the verdicts, "
-    "from pairs of runs with the same seed. The frontier: no search that costs as much or less has tickets of a higher "
-    "mean accuracy; it says nothing about chance. The cheapest of many searches has been chosen among them: seeds that "
-    "chose it do not count for it. Zero-aware FLOPs are those of a machine that skips every dropped weight. Tickets "
-    "that are pruned before training take no optimiser step to find; their FLOPs are those of passes, forward and "
-    "backward, through the dense network over the examples that were scored. A static mask is drawn, and costs nothing."
+    "applied to each density by itself, from pairs of runs with the same seed. The frontier: no search that costs as "
+    "much or less has tickets of a higher mean accuracy; it says nothing about chance. The cheapest of many searches "
+    "has been chosen among them: seeds that chose it do not count for it. Zero-aware FLOPs are those of a machine "
+    "that skips every dropped weight. Tickets that are pruned before training take no optimiser step to find; their "
+    "FLOPs are those of passes, forward and backward, through the dense network over the examples that were scored. "
+    "A static mask is drawn, and costs nothing."
 )
 
 

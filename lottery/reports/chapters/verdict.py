@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lottery.reports.comparison.accuracy import NEAR_RATIO, Curve, accuracy_curves
+from lottery.reports.comparison.accuracy import NEAR_RATIO, Curve, accuracy_curves, of_what
 from lottery.reports.comparison.methods import SEARCH, TICKETS, Task
-from lottery.reports.comparison.statistics import FEWEST, Interval
+from lottery.reports.comparison.statistics import FEWEST, Interval, holds
 from lottery.reports.comparison.verdict import Statement, statements
 from lottery.reports.document import Cell, Column, Folded, Listing, Paragraph, Part, Table
 from lottery.reports.style import percent, points
 
 MOST_OPEN = 4  # statements without a verdict that a sentence names
 SUPPORTED, UNSUPPORTED, OPEN = "Supported", "Not supported", "Left open"
+PAIRS = "runs whose searches have the same seed (of one ticket that is trained with several: whose trainings have)"
 NETWORKS = {SEARCH: "during the search", TICKETS: "retrained"}
 COLUMNS = (
     Column("method"),
@@ -40,7 +41,10 @@ def verdict_parts(task: Task, margin: float) -> list[Part]:
     found = {kind: statements(curves, margin) for kind, curves in families.items()}
     by_kind = {
         kind: sentence_parts(
-            [*marker_sentences(kind, curves), *(statement_sentence(kind, statement) for statement in found[kind])]
+            [
+                *marker_sentences(kind, curves, margin),
+                *(statement_sentence(kind, each) for each in found[kind]),
+            ]
         )
         for kind, curves in families.items()
     }
@@ -56,7 +60,7 @@ def verdict_parts(task: Task, margin: float) -> list[Part]:
 def rules(margin: float) -> str:
     return (
         "Winning: down to the last sparsity before the first at which the 95 % interval of (method - dense network), "
-        f"over pairs of runs whose searches have the same seed, does not lie above -{points(margin)} (--margin). "
+        f"over pairs of {PAIRS}, does not lie above -{points(margin)} (--margin). "
         "As good as IMP: the same against IMP at the same sparsity; of an elastic ticket, whose density its copies "
         f"decide, at the nearest if the densities are within a factor of {NEAR_RATIO:g}. Both against networks trained "
         "by the same recipe: a ticket that is rewound to the weights after k steps has these behind it in addition, "
@@ -94,25 +98,26 @@ def open_parts(sentences: Sequence[Sentence]) -> list[Part]:
 # --- the dense network and IMP ----------------------------------------------------------------------------------------
 
 
-def marker_sentences(kind: str, curves: Sequence[Curve]) -> list[Sentence]:
+def marker_sentences(kind: str, curves: Sequence[Curve], margin: float) -> list[Sentence]:
     """Down to which density each method is winning and equal, or what a verdict lacks. None for dense networks, nor
     for those of a search that continues from round to round: no training is as long as theirs."""
     return [
         sentence
         for curve in curves
         if any(point.density < 1 for point in curve.points) and not curve.method.continues
-        for sentence in filter(None, [winning_sentence(kind, curve), equal_sentence(kind, curve)])
+        for sentence in filter(None, [winning_sentence(kind, curve, margin), equal_sentence(kind, curve, margin)])
     ]
 
 
-def winning_sentence(kind: str, curve: Curve) -> Sentence:
+def winning_sentence(kind: str, curve: Curve, margin: float) -> Sentence:
     """Whether tickets are as good as the dense network, up to the margin."""
     differences = [point.against_dense for point in curve.points if point.density < 1]
     reference = "the dense network trained on alike" if curve.method.continuing_rule else "the dense network"
-    return _marker_sentence(kind, curve, f"winning (as good as {reference})", reference, differences, curve.winning)
+    claim = f"winning (as good as {reference})"
+    return _marker_sentence(kind, curve, claim, reference, differences, curve.winning, margin)
 
 
-def equal_sentence(kind: str, curve: Curve) -> Sentence | None:
+def equal_sentence(kind: str, curve: Curve, margin: float) -> Sentence | None:
     """Whether tickets are as good as IMP's, or those of a cheaper IMP as the most thorough one's, up to the margin.
 
     None for IMP where there is no more thorough one, and for controls, which have statements of their own."""
@@ -121,7 +126,7 @@ def equal_sentence(kind: str, curve: Curve) -> Sentence | None:
         return None
     imp = "the most thorough IMP" if curve.method.is_imp else "IMP"
     reference = f"{imp} at {'nearly ' if curve.method.is_elastic else ''}the same sparsity"
-    return _marker_sentence(kind, curve, f"as good as {imp}", reference, differences, curve.equal)
+    return _marker_sentence(kind, curve, f"as good as {imp}", reference, differences, curve.equal, margin)
 
 
 def _marker_sentence(
@@ -131,19 +136,23 @@ def _marker_sentence(
     reference: str,
     differences: Sequence[Interval | None],
     last: float | None,
+    margin: float,
 ) -> Sentence:
-    subject = f"{curve.method.name}, {NETWORKS[kind]}"
+    subject = f"{of_what(curve.method)}, {NETWORKS[kind]}"
+    sparse = [point.density for point in curve.points if point.density < 1]
     pairs, first = max(map(_number, differences), default=0), _number(differences[0])
     if not pairs:
         return Sentence(OPEN, f"{subject}: no run of {reference} has the same seed.")
     if not first:  # more seeds alone would not help: the reference may have no network of this sparsity
-        densest = percent(max(point.density for point in curve.points if point.density < 1))
-        where = f"at {densest} % of the weights, where a verdict would begin"
+        where = f"at {percent(sparse[0])} % of the weights, where a verdict would begin"
         return Sentence(OPEN, f"{subject}: no run of {reference} has the same seed {where}.")
     if last is None and min(pairs, first) < FEWEST:
         return Sentence(OPEN, f"{subject}, against {reference}", FEWEST - min(pairs, first))
     if last is None:
-        return Sentence(UNSUPPORTED, f"{subject}: not shown to be {claim} at any sparsity.")
+        later = [density for density, each in zip(sparse, differences, strict=True) if holds(each, margin)]
+        where = f"at {percent(sparse[0])} % of the weights, where a verdict begins" if later else "at any sparsity"
+        but = f"; by itself the interval at {_densities(later)} would show it" if later else ""
+        return Sentence(UNSUPPORTED, f"{subject}: not shown to be {claim} {where}{but}.")
     return Sentence(
         SUPPORTED, f"{subject}: {claim} down to {percent(last)} % of the weights ({sparsity(last)} % sparse)."
     )
@@ -201,8 +210,7 @@ def difference_table(found: Sequence[tuple[str, Statement]], task: Task) -> Tabl
         for density, difference in statement.differences
     ]
     caption = (
-        f"Methods and their controls, {task.name}: mean of the differences between runs whose searches have the same "
-        "seed, in points of "
+        f"Methods and their controls, {task.name}: mean of the differences between {PAIRS}, in points of "
         "test accuracy, with its 95 % interval (Student's t)."
     )
     return Table(f"differences_from_controls_{task.stem}", caption, COLUMNS, rows)

@@ -55,7 +55,7 @@ class Curve:
     """A method's points from dense to sparse.
 
     `winning` and `equal` are the lowest densities down to which it is not worse than the dense network and IMP; None if
-    this is not shown at any.
+    this is not shown at the densest ticket, with which a verdict begins.
     """
 
     method: Method
@@ -202,6 +202,11 @@ def has_training_seeds(method: Method) -> bool:
     """Whether its runs train tickets of one search with several seeds, so that the seeds are those of the trainings."""
     found = {search_seed(run) for run in method.runs}
     return method.kind == TICKETS and len(found) == 1 < len({run.seed for run in method.runs})
+
+
+def of_what(method: Method) -> str:
+    """Its name, with the word that what pairs of its runs show is of one ticket alone, where they train just one."""
+    return f"{method.name}, one ticket" if has_training_seeds(method) else method.name
 
 
 def dense_reference(task: Task, method: Method) -> Seeds:

@@ -57,7 +57,7 @@ class Frontier:
         return found
 
     def cheapest_as_good(self, margin: float) -> Searched | None:
-        """The search of fewest steps shown to be as good as IMP by the rule of the verdicts; None if there is none."""
+        """The search of fewest steps shown to be as good as IMP at this density by itself; None if there is none."""
         return next((each for each in self.cheaper if holds(each.point.against_imp, margin)), None)
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lottery.bases.config import SINGLE
-from lottery.reports.comparison.accuracy import Curve, Point, has_own_densities, has_training_seeds, point_at
+from lottery.reports.comparison.accuracy import Curve, Point, has_own_densities, has_training_seeds, of_what, point_at
 from lottery.reports.comparison.methods import Method
 from lottery.reports.comparison.set_controls import SET_CONTROLS
 from lottery.reports.comparison.statistics import Interval, falls_below, holds, paired
@@ -23,7 +23,7 @@ Differences = list[tuple[float, Interval]]  # by density, from dense to sparse
 class Statement:
     """A claim about a method, and the differences from its reference that support it or do not."""
 
-    about: str  # name of the method
+    about: str  # the method, as `accuracy.of_what` names it
     reference: str  # name of the method it is compared with
     words: str  # "its starting weights matter"
     differences: Differences
@@ -82,7 +82,7 @@ def statements(curves: Sequence[Curve], margin: float) -> list[Statement]:
 
 
 def statement(curve: Curve, reference: Curve, words: str, margin: float = 0.0) -> Statement:
-    return Statement(curve.method.name, reference.method.name, words, paired_differences(curve, reference), margin)
+    return Statement(of_what(curve.method), reference.method.name, words, paired_differences(curve, reference), margin)
 
 
 def set_statements(control: Curve, bases: Sequence[Curve], margin: float) -> list[Statement]:
