@@ -20,6 +20,7 @@ def slurm_script(study: Study) -> str:
     here = Path.cwd()
     return f"""#!/bin/bash
 #SBATCH --array=0-{len(tasks) - 1}
+#SBATCH --ntasks=1
 #SBATCH --gpus-per-task=1
 #SBATCH --cpus-per-task=4
 #SBATCH --requeue

@@ -19,6 +19,9 @@ from tests.study.samples import SMALL
 def test_an_array_script_has_every_run_once(quick, tmp_path):
     script = slurm_script(quick)
     assert "#SBATCH --array=0-5" in script
+    assert {"#SBATCH --ntasks=1", "#SBATCH --gpus-per-task=1"} <= {*script.splitlines()}, (
+        "SLURM takes no GPUs per task without a number of tasks"
+    )
     (tmp_path / "array.sh").write_text(script)
     subprocess.run(["bash", "-n", tmp_path / "array.sh"], check=True)
     for job in quick.jobs:
