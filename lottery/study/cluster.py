@@ -175,11 +175,14 @@ class Cluster:
         if self.gpus > 1:
             ask_for_gpus_(self.executor, self.options, torchrun.ranks(job, self.gpus))
         self.executor.update_parameters(job_name=self.submissions.name(job))  # what squeue calls it
+        old_results = {*self.folder.glob("*_result.pkl")}
         with outside_of_jobs(), out_of_reach(), redirect_stderr(StringIO()):  # where submitit repeats its error
             try:
                 handle = self.executor.submit(called)
             except (RuntimeError, OSError) as error:
                 self.refuse(str(error))
+        if handle.paths.result_pickle in old_results:  # of a job that nobody waited for, and had the same number
+            handle.paths.result_pickle.unlink()
         self.submissions.add(job, handle.job_id)
         self.submitted += 1
         return handle

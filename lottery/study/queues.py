@@ -1,6 +1,7 @@
 """Which jobs of a cluster are queued or run, as the cluster itself says."""
 
 import getpass
+import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -78,18 +79,29 @@ class LocalQueue:
         """True also where `ps` cannot tell: a job that is taken for gone would be started once more."""
         command = ["ps", "-ww", "-p", number, "-o", "stat=", "-o", "args="]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(command, capture_output=True, timeout=60)
         except (OSError, subprocess.TimeoutExpired):
             return True
         if done.returncode:
             return bool(done.stderr)  # there is no such process if it says nothing
-        return str(self.folder) in done.stdout and not done.stdout.startswith("Z")  # ended, and not yet waited for
+        if done.stdout.startswith(b"Z"):  # ended, and not yet waited for
+            return False
+        return os.fsencode(self.folder) in (command_line(number) or done.stdout)
 
     def is_over(self, number: str) -> bool:
         return not self.holds(number)
 
     def last_state(self, number: str) -> str:
         return ""
+
+
+def command_line(number: str) -> bytes:
+    """The command of a process, its words ended by zeros, as Linux has it; nothing elsewhere. `ps` prints a question
+    mark for each letter that is none of its locale's."""
+    try:
+        return Path("/proc", number, "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def answer_of(command: Sequence[str]) -> str | None:

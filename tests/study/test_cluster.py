@@ -5,6 +5,7 @@ Runs are a stand-in script wherever the training is not the point.
 
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -246,6 +247,18 @@ def test_a_job_that_vanishes_is_submitted_again_if_slurm_is_to_blame(written, tm
     assert f"{folder}/cluster/1002_0_log.out" in err
 
 
+def test_the_result_of_an_old_job_of_the_same_number_is_not_taken_for_that_of_a_new_one(
+    written, tmp_path, slurm, scripts
+):
+    """Nobody waited for it: the study was ended meanwhile, and its number has been given again."""
+    file, folder = written(ONE), tmp_path / "runs"
+    (folder / "cluster").mkdir(parents=True)
+    (folder / "cluster" / "1001_0_result.pkl").write_bytes(pickle.dumps(("success", 0)))
+    status, _, err = run(file, folder, "--cluster", "slurm")
+    assert status == 0, err
+    assert all(map(is_done, read_study(file, folder).jobs))
+
+
 def test_a_job_that_slurm_does_not_take_is_one_sentence(written, tmp_path, slurm, scripts):
     status, _, err = run(written(SMALL), tmp_path / "runs", "--cluster", "slurm", "--cluster_options", "partition=full")
     assert status == 2 and len(err.splitlines()) == 1
@@ -274,6 +287,19 @@ def test_jobs_that_cannot_be_looked_for_are_refused_and_hold_on(written, tmp_pat
     assert queue.holds("1"), "ps failed"
     script.write_text("#!/bin/sh\nexit 1\n")
     assert not queue.holds("1"), "ps found no such process"
+
+
+@pytest.mark.parametrize("name", ["ä", os.fsdecode(b"\xe4")], ids=["UTF-8", "no UTF-8"])
+def test_a_job_is_known_by_letters_that_the_locale_lacks(tmp_path, monkeypatch, name):
+    """For which ps prints question marks."""
+    monkeypatch.setenv("LC_ALL", "C")
+    folder, words = tmp_path / name, [sys.executable, "-c", "input()"]
+    with subprocess.Popen([*words, folder], stdin=subprocess.PIPE) as process:
+        queue = queues.LocalQueue(folder)
+        assert queue.holds(str(process.pid))
+        assert not queues.LocalQueue(tmp_path / "another").holds(str(process.pid))
+        process.stdin.close()
+        wait_for(lambda: queue.is_over(str(process.pid)))
 
 
 def test_without_submitit_one_sentence_says_how_to_get_it(written, tmp_path, monkeypatch):
