@@ -39,7 +39,8 @@ class StudyConfig:
 
     file: Path | None  # None with `new`
     save_dir: Path | None = None  # directory of all runs, if not the one that the file says
-    jobs: int | None = None  # runs at a time on the CPU, None: one for every core; jobs at a time in SLURM, None: all
+    # Runs at a time; None: one on each GPU, or for every core of the CPU. Jobs of SLURM at a time; None: all.
+    jobs: int | None = None
     gpu: Sequence[int] | None = None  # CUDA devices; None: all that torch can use; empty: the CPU
     slurm: Path | None = None  # write this SLURM script instead of running anything
     cluster: str | None = None  # hand the runs to this one of CLUSTERS, as jobs
@@ -66,9 +67,9 @@ def parser() -> Parser:
     add(
         "--jobs",
         type=positive_int,
-        help="runs at a time on the CPU, which share its cores; one for every core if not given. Each has "
-        "OMP_NUM_THREADS threads if that is set. With --cluster slurm: jobs that are queued or run at a time; all that "
-        "can be if not given",
+        help="runs at a time. On the CPU they share its cores; one for every core if not given, and each has "
+        "OMP_NUM_THREADS threads if that is set. On GPUs: no more than so many, where there are more GPUs. With "
+        "--cluster slurm: jobs that are queued or run at a time; all that can be if not given",
     )
     add(
         "--gpu",

@@ -22,13 +22,13 @@ class Slot:
 
 
 def find_slots(jobs: int | None, gpus: Sequence[int] | None) -> list[Slot]:
-    """One on each of these GPUs (if None, on all that torch can use); without any, `jobs` on the CPU (if None, one a
-    core).
+    """One on each of these GPUs (if None, on all that torch can use), but no more than `jobs`, if given; without any
+    GPU, `jobs` on the CPU (if None, one a core).
 
     InputError for a GPU that torch cannot use. If a machine has GPUs but none that can be used, the reason is printed.
     """
     if found := usable_gpus(gpus):
-        return [Slot(gpu) for gpu in found]
+        return [Slot(gpu) for gpu in found[:jobs]]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = jobs or cores
     return [Slot(-1, requested_threads() or max(1, cores // jobs)) for _ in range(jobs)]

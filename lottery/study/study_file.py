@@ -46,7 +46,7 @@ METHOD_SCRIPTS = (*SEARCHES, Script.DST, Script.GREEDY, Script.CHANNELS, Script.
 INSTEAD = {"densities": ("pruning_times", "rate"), "pattern": ("pruning_times", "rate", "densities")}
 STABLE = (*SEARCHES, Script.DST, Script.INIT)  # whose tickets [stability] takes
 # Flags that a study sets itself.
-RESERVED = set("save_dir init_dir mask_dir resume checkpoint overwrite source_arch target_arch rule".split())
+RESERVED = set("save_dir gpu init_dir mask_dir resume checkpoint overwrite source_arch target_arch rule".split())
 RESERVED |= {*FOLLOWING_FLAGS.values()}
 
 
@@ -251,4 +251,5 @@ def check_grid(path: Path, grid: Mapping) -> None:
 def check_flags(path: Path, flags: Mapping) -> None:
     for flag in flags:
         if flag in RESERVED:
-            raise InputError(f"{path}: {flag} is set by the study itself")
+            instead = ", which chooses devices by its flag --gpu" if flag == "gpu" else ""
+            raise InputError(f"{path}: {flag} is set by the study itself{instead}")

@@ -23,6 +23,8 @@ def test_slots_are_gpus_that_torch_can_use(monkeypatch, capsys):
     monkeypatch.setattr(devices, "usable_gpus", lambda: [0, 1])
     assert find_slots(None, [0, 2, 2]) == [Slot(0), Slot(2), Slot(2)]
     assert find_slots(None, None) == [Slot(0), Slot(1)]
+    assert find_slots(1, None) == [Slot(0)] and find_slots(3, None) == [Slot(0), Slot(1)]
+    assert find_slots(2, [0, 2, 2]) == [Slot(0), Slot(2)]
     monkeypatch.setattr(devices, "usable_gpus", lambda: [])
     monkeypatch.setattr(devices, "why_gpu_is_unused", lambda: "its driver is too old")
     assert find_slots(2, None) == find_slots(2, []) and len(find_slots(2, [])) == 2

@@ -88,6 +88,7 @@ def test_a_wrong_flag_of_a_criterion_is_one_sentence(written, tmp_path, capsys):
         ("epochs = 2", "epoch = 2", "unknown flag --epoch; did you mean --epochs"),
         ("random_prune = true", "random_prune = true\neb_eps = 0.1", "give one of them"),
         ("epochs = 2", 'save_dir = "x"', "save_dir is set by the study itself"),
+        ("epochs = 2", "gpu = 1", "gpu is set by the study itself, which chooses devices by its flag --gpu"),
         ("[common]", "[common", "is no TOML file"),
     ],
 )
