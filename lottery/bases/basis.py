@@ -132,10 +132,9 @@ class Basis:
         """Plain data for a checkpoint. Matrices are in it only if they do not follow from the rest."""
         stores, config = self.config.basis == SVD, self.config
         layers = {
-            name: {"view": list(layer.view), "axes": list(layer.matrices)}
+            name: {"view": list(layer.view), "axes": list(layer.matrices), "number": layer.number}
             | ({"matrices": dict(layer.matrices)} if stores else {})
-            | ({"number": layer.number} if layer.number != place else {})
-            for place, (name, layer) in enumerate(self.layers.items())
+            for name, layer in self.layers.items()
         }
         found = {"basis": config.basis, "basis_axes": list(config.basis_axes or ()), "block": config.block}
         per_output = {name: list(parts) for name, parts in self.per_output.items()}
@@ -143,14 +142,13 @@ class Basis:
 
     @classmethod
     def from_record(cls, record: Mapping, masked: Sequence[str] = ()) -> "Basis":
-        """The inverse of `record`. `masked` are all layers with a mask, in the network's order: older records do not
-        have the numbers of layers behind one that is not transformed."""
+        """The inverse of `record`. `masked` are all layers with a mask, in the network's order, by which older records
+        without numbers are read."""
         config = BasisConfig(record["basis"], tuple(record["basis_axes"]) or None, record["block"])
         makes = _Matrices(config.basis, record["seed"])
-        layers = {}
-        places = {name: place for place, name in enumerate(masked or record["layers"])}
+        layers, numbers = {}, _layer_numbers(record["layers"], masked)
         for name, layer in record["layers"].items():
-            view, axes, number = tuple(layer["view"]), layer["axes"], layer.get("number", places[name])
+            view, axes, number = tuple(layer["view"]), layer["axes"], numbers[name]
             matrices = layer.get("matrices") or {axis: makes(view[axis], number, axis) for axis in axes}
             layers[name] = LayerBasis(view, matrices, number)
         return cls(config, record["seed"], layers, {name: tuple(all) for name, all in record["per_output"].items()})
@@ -163,6 +161,17 @@ class Basis:
         found = [np.frombuffer(repr((self.config.basis, self.seed, words, *drawn)).encode(), dtype=np.uint8)]
         stored = [layer.matrices for _, layer in sorted(self.layers.items())] if self.stored_numbers else []
         return found + [matrix.cpu().numpy() for matrices in stored for matrix in matrices.values()]
+
+
+def _layer_numbers(layers: Mapping[str, Mapping], masked: Sequence[str]) -> dict[str, int]:
+    """The number of each layer in a record.
+
+    Older records leave out numbers that are the layer's place in them. The oldest have none at all; where they lack
+    layers that are not transformed, numbers are places among all those `masked`.
+    """
+    complete = len(layers) >= len(masked) or any("number" in layer for layer in layers.values())
+    places = {name: place for place, name in enumerate(layers if complete else masked)}
+    return {name: layer.get("number", places[name]) for name, layer in layers.items()}
 
 
 def same_basis(a: Basis | None, b: Basis | None) -> bool:

@@ -13,6 +13,7 @@ from utils import InputError
 
 SHAPES = {"fc": (6, 10), "conv": (5, 3, 3, 3), "pixels": (4, 24), "volume": (2, 3, 2, 2, 5)}
 KINDS = ("dct", "haar", "random", "svd")
+KEPT_BESIDE = ("_orig", "_kept")  # endings of a layer's weights and their mask in a file
 
 
 def gaussian(shapes=SHAPES, dtype=torch.float64, seed=0):
@@ -135,7 +136,7 @@ def test_layers_that_are_not_transformed_do_not_shift_those_behind_them(kind):
     older = found.record()
     for layer in older["layers"].values():
         layer.pop("number", None)
-    state = {f"{name}{ending}": value for name, value in weights.items() for ending in ("_orig", "_kept")}
+    state = {f"{name}{ending}": value for name, value in weights.items() for ending in KEPT_BESIDE}
     content = {"basis": older, "state_dict": state | {"fifth_kept": None}}
     for again in (Basis.from_record(found.record()), basis_in(content)):
         for name, layer in found.layers.items():
@@ -145,6 +146,37 @@ def test_layers_that_are_not_transformed_do_not_shift_those_behind_them(kind):
         assert found.record()["layers"]["last"]["number"] == 3
         shifted = Basis.from_record(older)
         assert not same_basis(shifted, found), "read without the names of all layers it is another basis"
+
+
+ATTENTION = {"embed": (8, 8), "out_proj": (8, 8), "in_proj": (24, 8)}  # with --prune_also, in the order of the mask
+
+
+def in_a_file(weights, record):
+    """A checkpoint with a mask of coefficients: tensors are in the order of the network's parameters."""
+    order = ("embed", "in_proj", "out_proj")
+    return {"basis": record, "state_dict": {f"{name}{end}": weights[name] for name in order for end in KEPT_BESIDE}}
+
+
+def test_weights_of_prune_also_keep_the_matrices_that_were_drawn_for_them():
+    weights = gaussian(ATTENTION)
+    found = basis("random", weights)
+    again = basis_in(in_a_file(weights, found.record()))
+    assert {name: layer.number for name, layer in again.layers.items()} == {"embed": 0, "out_proj": 1, "in_proj": 2}
+    for name, layer in found.layers.items():
+        assert all(torch.equal(again.layers[name].matrices[axis], value) for axis, value in layer.matrices.items())
+    assert same_basis(again, found)
+
+
+@pytest.mark.parametrize("shapes", [ATTENTION, ATTENTION | {"embed": (4, 6, 3, 3), "in_proj": (4, 6, 3, 3)}])
+def test_records_without_the_numbers_that_are_places_in_them_are_read(shapes):
+    """Older ones: of layers that are all transformed they have no number, else those behind one that is not."""
+    weights = gaussian(shapes)
+    found = basis("random", weights, None if shapes == ATTENTION else ("kernel",))
+    older = found.record()
+    for place, layer in enumerate(older["layers"].values()):
+        if layer["number"] == place:
+            del layer["number"]
+    assert same_basis(basis_in(in_a_file(weights, older)), found)
 
 
 def test_a_random_basis_follows_from_its_seed_and_differs_between_layers():
