@@ -12,8 +12,8 @@ class AlternatingCompression(ScheduledUpdates):
     """Compresses the network to round(`density` n) of n weights, the largest of all layers together, makes it as dense
     as `whole` again, and so on: every second change compresses, and the last one does.
 
-    Weights that come back begin at 0, without momentum. Where the last change finds the network compressed, it stays
-    so.
+    Weights that come back begin at 0, without momentum. A network is not made dense for less than half an interval
+    before the last change. Where a change that compresses finds the network compressed, it stays so.
     """
 
     def __init__(self, schedule: UpdateSchedule, density: float, whole: Mask):
@@ -31,5 +31,6 @@ class AlternatingCompression(ScheduledUpdates):
         return False
 
     def compresses(self, done: int) -> bool:
-        """Whether the change that is due after so many steps compresses."""
-        return done >= self.schedule.last or self.schedule.number(done) % 2 == 0
+        """Whether the change that is due after so many steps compresses, or leaves the network compressed."""
+        too_late = self.schedule.last - done < self.schedule.every / 2
+        return too_late or self.schedule.number(done) % 2 == 0

@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -273,6 +274,23 @@ def test_schedules_go_with_the_length_of_the_training():
     assert update_schedule(config("rigl", update_every=100), 97_656).before_last().steps()[-1] == 75_100
     short = update_schedule(config("set"), 4).before_last()
     assert short.steps() == [0]
+
+
+@pytest.mark.parametrize(
+    "steps, rewinding, dense_phases",
+    [
+        (640, 94, [(158, 222), (286, 350), (414, 478)]),  # the next would begin 2 steps before the last change, of 544
+        (640, 62, [(126, 190), (254, 318), (382, 446), (510, 544)]),  # the last one has more than half of 64 steps
+        (55, 0, [(9, 15), (21, 27), (33, 39)]),  # of 5.5 steps, rounded to 6
+    ],
+)
+def test_no_dense_phase_of_acdc_ends_as_soon_as_it_began(steps, rewinding, dense_phases):
+    schedule = update_schedule(config("acdc"), steps, rewinding)
+    updates = AlternatingCompression(schedule, 0.1, {"a": torch.ones(10, dtype=torch.bool)})
+    changes = schedule.steps()
+    begin_dense = [not updates.compresses(step) for step in changes]
+    assert [pair for pair, dense in zip(pairwise(changes), begin_dense, strict=False) if dense] == dense_phases
+    assert updates.compresses(changes[-1])
 
 
 def test_settings_that_are_not_given_are_the_methods_own():
