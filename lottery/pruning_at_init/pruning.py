@@ -22,7 +22,7 @@ from lottery.tickets.ticket_file import TicketFile
 from lottery.training.context import ModelAndData
 from lottery.training.precision import matmul_precision
 from models import ARCHITECTURES
-from pruner import Mask, Scores, count, dense, drop, empty_layers, size
+from pruner import Mask, Scores, count, dense, drop, empty_layers, prunable, size
 from utils import InputError, RandomStream, generator, is_out_of_memory, listed, one_line
 
 ROUNDING = 1e-9  # relative to the largest score of a layer; SynFlow's scores are float64
@@ -147,7 +147,7 @@ def kept_count(config: PruningAtInitConfig, context: ModelAndData) -> int:
         kept, asked = kept_by_pattern(whole, Pattern.parse(config.pattern)), f"--pattern {config.pattern}"
         if kept == weights:
             raise InputError(misfit(Pattern.parse(config.pattern)))
-    elif config.density:
+    elif config.density is not None:
         kept, asked = round(config.density * weights), f"--density {config.density}"
     else:
         kept, asked = weights - round(config.sparsity * weights), f"--sparsity {config.sparsity}"
@@ -169,9 +169,9 @@ def count_like(config: PruningAtInitConfig, context: ModelAndData, whole: Mask) 
     file.check_final()
     mask = file.mask(context.model)
     if strangers := [name for name in mask if name not in whole]:
-        raise InputError(
-            f"--like {path} has a mask for {strangers[0]}, which is not pruned here: is --prune_classifier missing?"
-        )
+        with_classifier = strangers[0] in prunable(context.model, prune_classifier=True)
+        why = "is --prune_classifier missing?" if with_classifier else "only weights of Conv2d and Linear layers are"
+        raise InputError(f"--like {path} has a mask for {strangers[0]}, which is not pruned here: {why}")
     mask = on_cpu(whole) | mask
     if config.basis.in_blocks and not in_whole_rows(mask):
         raise InputError(f"--like {path} keeps parts of rows, --block {config.basis.block} whole ones: give --density")

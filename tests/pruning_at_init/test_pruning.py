@@ -1,12 +1,16 @@
 """Masks from scores: exactly as many weights as asked for, ranked over all layers or in each."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 import pruner
+from lottery.pruning_at_init.config import PruningAtInitConfig
 from lottery.pruning_at_init.criteria import RANKINGS, kept_by_iteration
-from lottery.pruning_at_init.pruning import keep_highest
+from lottery.pruning_at_init.pruning import keep_highest, kept_count
+from utils import InputError
 
 
 @pytest.mark.parametrize("ranking", RANKINGS)
@@ -27,3 +31,12 @@ def test_ranking_by_layer_keeps_the_highest_of_each():
     assert found["a"].tolist() == [[False, False], [True, True]]
     assert found["b"].tolist() == [[False] * 4, [True] * 4]
     assert pruner.count({"a": keep_highest(mask, scores, 6, RANKINGS["global"])["a"]}) == 0
+
+
+@pytest.mark.parametrize(
+    "asked, message",
+    [({"density": 0.0}, r"--density 0\.0 keeps 0 of 252"), ({"sparsity": 0.0}, r"--sparsity 0\.0 keeps 252 of 252")],
+)
+def test_a_share_of_zero_is_no_ticket(tiny, asked, message):
+    with pytest.raises(InputError, match=f"{message} prunable weights: that is no ticket"):
+        kept_count(PruningAtInitConfig(run=None, criterion="snip", **asked), SimpleNamespace(model=tiny))

@@ -393,6 +393,15 @@ def test_a_ticket_of_more_layers_or_another_network_is_nothing_to_be_like(call, 
     assert pruner.count(mask_in(content)) == pruner.count(mask_in(read(tmp_path / "ticket" / "checkpoint.pth.tar")))
 
 
+def test_a_ticket_of_prune_also_is_nothing_to_be_like(call, tmp_path):
+    words = ["--dataset", "digits", "--arch", "tests.networks:vit_shallow"]
+    search = [*words, *QUICK, "--pruning_times", 2, "--prune_also", "all", "--save_dir", tmp_path / "search"]
+    assert call("main_imp", *search)[0] == 0
+    like = [*words, "--criterion", "random", "--like", str(tmp_path / "search" / "1checkpoint.pth.tar")]
+    message = r"in_proj_weight, which is not pruned here: only weights of Conv2d and Linear layers are"
+    one_sentence(call, "main_init", like, tmp_path, message)
+
+
 @pytest.mark.parametrize("value, message", [(float("nan"), "not finite"), (0.0, "the score 0")])
 def test_scores_that_rank_nothing_are_refused(call, tmp_path, monkeypatch, value, message):
     monkeypatch.setitem(
