@@ -1,6 +1,7 @@
 """Errors a user can act on, random streams, and a few helpers that every layer uses."""
 
 import difflib
+import os
 import random
 import re
 import tomllib
@@ -43,6 +44,28 @@ def read_toml(path: Path) -> dict:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no TOML file: {error}") from None
+
+
+def expand_home(path: str | Path) -> Path:
+    """A path, ~ at its beginning being the user's home, as a shell has it: ./~ and ~nobody are files of that name.
+
+    These come in full, since the Path of ./~ is ~, and would be the home when it is expanded once more.
+    """
+    found = Path(os.path.expanduser(path))  # noqa: PTH111 (that of Path takes ./~ for the home, and fails for ~nobody)
+    return Path.cwd() / found if str(found).startswith("~") else found
+
+
+def path_exists(flag: str, path: Path) -> bool:
+    """Whether there is a file or directory; InputError where the system cannot tell, such as for too long a name."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise InputError(f"{flag} {short_path(path)} cannot be used: {error.strerror}") from None
+
+
+def short_path(path: Path, letters: int = 80) -> str:
+    """A path for an error, cut where it is too long to be read."""
+    return str(path) if len(str(path)) < letters else f"{str(path)[:letters]}…"
 
 
 def listed(names: Sequence, shown: int = 3) -> str:

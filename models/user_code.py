@@ -17,7 +17,7 @@ from importlib.util import spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
-from utils import InputError, did_you_mean
+from utils import InputError, did_you_mean, expand_home, path_exists
 
 ROOT = Path(__file__).resolve().parent.parent  # the directory of this suite
 
@@ -84,7 +84,7 @@ def user_code(place: str) -> tuple[UserCode, str]:
     """The folder of "package.module" or "path/to/file.py", and the module's name there."""
     if not is_path(place):
         return _place(Path.cwd(), None, None), place
-    file = Path(place).expanduser().resolve()
+    file = expand_home(place).resolve()
     folder = next(parent for parent in file.parents if not (parent / "__init__.py").exists())
     parts = file.relative_to(folder).with_suffix("").parts
     name = ".".join(parts[:-1] if parts[-1] == "__init__" and parts[1:] else parts)
@@ -123,7 +123,8 @@ def check_function(named: str, flag: str, known: Collection[str], what: str) -> 
             f"{flag} must be one of {', '.join(known)}, or for {what} of your own package.module:function or "
             f"path/to/file.py:function, got {named!r}{did_you_mean(usual, known)}"
         )
-    if is_path(place) and not (place.endswith(".py") and Path(place).expanduser().is_file()):
+    file = expand_home(place)
+    if is_path(place) and not (place.endswith(".py") and path_exists(flag, file) and file.is_file()):
         raise InputError(f"{flag} {named}: there is no Python file {place}")
 
 

@@ -15,13 +15,12 @@ from lottery.search.config import PRUNING_TIMES, RATE
 from lottery.tickets.config import REWIND_EPOCH
 from lottery.training.recipe import BATCH_SELECTIONS, DEFAULT_LR, SELECTION_RATE, SELECTION_UNTIL, Recipe
 from models import check_arch
-from utils import InputError
+from utils import InputError, path_exists, short_path
 
 FILES = ("split_file", "prac_set", "init_dir", "mask_dir", "like", "like_run", "steps_of")  # flags that name files
 RUNS = ("like_run", "steps_of")  # those of them that name a run's directory
 # Of names around that of a directory: of a file in it while it is written, and what its old run's has in addition.
 LONGEST_NAME, LONGEST_ENDING = 60 * "x", ".old.moving"
-SHOWN = 80  # letters of a path that is too long
 
 
 def check(args: argparse.Namespace, made_later: Container[str] = ()) -> None:
@@ -120,7 +119,7 @@ def check_files(args: argparse.Namespace, *names: str) -> None:
     --prac_set may name either."""
     for name in names:
         path = getattr(args, name, None)
-        if path is not None and not path.exists():
+        if path is not None and not path_exists(f"--{name}", path):
             raise InputError(f"--{name} {path} does not exist")
         if path is not None and path.is_dir() and name not in ("prac_set", *RUNS) and not folder_format(path):
             raise InputError(f"--{name} {path} is a directory, a file is needed")
@@ -134,7 +133,7 @@ def check_save_dir(path: Path) -> None:
 
 def check_parent(flag: str, file: Path) -> None:
     """InputError unless the file that a flag names can be written where it is to be."""
-    if not file.absolute().parent.is_dir():
+    if not path_exists(flag, file) and not file.absolute().parent.is_dir():
         raise InputError(f"{flag} {file} cannot be written: its directory does not exist")
     check_directory(flag, file.absolute().parent)
 
@@ -149,8 +148,7 @@ def check_directory(flag: str, path: Path) -> None:
             with suppress(FileNotFoundError, NotADirectoryError):
                 longer.stat()  # or the system says that it is too long, which `exists` hides from Python 3.14 on
     except OSError as error:
-        shown = str(path) if len(str(path)) < SHOWN else f"{str(path)[:SHOWN]}…"
-        raise InputError(f"{flag} {shown} cannot be used: {error.strerror}") from None
+        raise InputError(f"{flag} {short_path(path)} cannot be used: {error.strerror}") from None
     if not there.is_dir():
         raise InputError(f"{flag} {path} cannot be a directory: {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):

@@ -21,7 +21,7 @@ from lottery.cli.configs import command, from_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, path, positive_int, rising
 from lottery.training.config import DeviceConfig
-from utils import InputError
+from utils import InputError, path_exists
 
 
 def parser() -> Parser:
@@ -83,8 +83,10 @@ def read_flags(argv: Sequence[str] | None) -> Namespace:
     """The flags, checked as far as can be done without runs or torch."""
     args = parser().parse_args(argv)
     for run in args.runs:
+        if not path_exists("RUN", run):
+            raise InputError(f"{run} does not exist")
         if not run.is_dir():
-            raise InputError(f"{run} is no directory" if run.exists() else f"{run} does not exist")
+            raise InputError(f"{run} is no directory")
         checks.check_directory("RUN", run)  # where robustness.json is to lie
     return args
 

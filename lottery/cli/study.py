@@ -24,7 +24,7 @@ from lottery.cli.cluster_options import CLUSTERS, assignments, read_options
 from lottery.cli.configs import from_flags
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, path, positive_int
-from utils import InputError
+from utils import InputError, path_exists
 
 SLURM_SCRIPT = b"#!/bin/bash\n#SBATCH --array="  # how a script that --slurm wrote begins
 NOT_ASKED = {"new", "command_line"}  # of the flags, besides --new: nothing
@@ -107,7 +107,7 @@ def read_config(argv: Sequence[str] | None) -> StudyConfig:
         check_new(args)
     elif not args.file:
         raise InputError("which study? Give its FILE.toml; --new NAME writes one to begin with")
-    elif not args.file.exists() and (meant := args.file.with_name(f"{args.file.name}.toml")).exists():
+    elif not path_exists("FILE.toml", args.file) and (meant := args.file.with_name(f"{args.file.name}.toml")).exists():
         raise InputError(f"{args.file} does not exist; did you mean {meant}?")
     if args.commands and not args.dry_run:
         raise InputError("--commands lists commands in a dry run: give --dry_run, too")

@@ -1,11 +1,11 @@
 """What a flag's value may be: types for argparse, whose messages say what is allowed and what came."""
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from lottery.patterns import ALLOWED, Pattern
+from utils import expand_home
 
 
 def number(kind: type, allowed: str, accept: Callable[[float], bool]) -> Callable[[str], float]:
@@ -59,11 +59,6 @@ def path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("must be a path, got nothing")
     return expand_home(text)
-
-
-def expand_home(text: str) -> Path:
-    """A path, ~ at its beginning being the user's home, as a shell has it: ./~ and ~nobody are files of that name."""
-    return Path(os.path.expanduser(text))  # noqa: PTH111 (that of Path takes ./~ for the home, and fails for ~nobody)
 
 
 def rising(what: str, lowest: int, example: str, may_be_empty: bool) -> Callable[[str], tuple[int, ...]]:

@@ -30,7 +30,7 @@ from lottery.readers.image_files import CROP, RESIZED_CROP, list_files
 from lottery.readers.source import Source, padding_for
 from models.families import NORMALIZATIONS
 from models.user_code import check_function
-from utils import InputError
+from utils import InputError, expand_home, path_exists
 
 DATASETS = ("cifar10", "cifar100", "fashion-mnist", "mnist", "tiny-imagenet", "imagenet", "imagefolder", "digits")
 DATA = Path("data")  # the folder of the data, unless another is given
@@ -61,12 +61,15 @@ def check_source(name: str, root: Path | None, image_size: int | None) -> None:
     if name not in DATASETS:
         check_function(name, "--dataset", DATASETS, "data")
     check_image_size(name, image_size)
-    root = Path(root or DATA).expanduser()
+    if name not in IN_FILES and name not in TORCHVISION:
+        return
+    root = expand_home(root or DATA)
+    exists = path_exists("--data", root)
     if name == "imagenet" and not root.is_dir():
         raise InputError(f"--data {root} is not a folder; give the one that holds {IMAGENET_LAYOUT}")
     if name in ("imagefolder", "tiny-imagenet") and not root.is_dir():
         raise InputError(f"--data {root} is not a folder; give the folder that holds train/ and val/ (or test/)")
-    if name in TORCHVISION and root.exists() and not root.is_dir():
+    if name in TORCHVISION and exists and not root.is_dir():
         raise InputError(f"--data {root} is a file; give the folder that holds {name}, or is to hold it")
 
 
@@ -113,7 +116,7 @@ def read_source(
         from lottery.readers.user_data import read_user_source
 
         return read_user_source(name, root)
-    root = Path(root or DATA).expanduser()
+    root = expand_home(root or DATA)
     if data_in == FILES:
         return list_source(name, root, image_size, augmentation)
     found = read_contents(name, root, image_size, download, device_memory)

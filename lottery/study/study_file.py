@@ -31,12 +31,11 @@ from itertools import product
 from pathlib import Path
 
 from lottery.checkpointing.script_names import SEARCHES, Script
-from lottery.cli.types import expand_home
 from lottery.retraining.rules import RULES
 from lottery.study.grid import FOLLOWING_FLAGS, directory_name, followed_method, grid_points, method_flags
 from lottery.study.jobs import Study
 from lottery.study.planning import plan_jobs, trained_tickets
-from utils import InputError, read_toml
+from utils import InputError, expand_home, read_toml
 
 NO_FOLDERS = ("", ".", "..", "report")  # of a method
 OTHER_THINGS = (".old", ".log")  # what --overwrite replaced, and logs, lie beside the runs

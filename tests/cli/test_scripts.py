@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from lottery.search.config import ImpConfig, PracConfig
 from lottery.training.config import TrainingConfig
 from lottery.training.environment import environment_changes
 from tests.helpers import ROOT, needs_cuda, one_sentence
+from utils import expand_home
 
 PRUNING = ["main_imp", "main_PrAC_imp"]
 ALL = [*PRUNING, "main_train"]
@@ -238,7 +240,43 @@ def test_a_home_that_the_shell_left_alone_is_the_users(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     home = train.read_flags(["--save_dir=~/x"]).save_dir
     assert home == tmp_path / "x"
-    assert [str(flags.path(text)) for text in ("./~/x", "~nobody-here/x", "a/~")] == ["~/x", "~nobody-here/x", "a/~"]
+    found = [flags.path(text) for text in ("./~/x", "~nobody-here/x", "a/~")]
+    assert found == [Path.cwd() / "~" / "x", Path.cwd() / "~nobody-here" / "x", Path("a/~")]
+    assert [expand_home(path) for path in found] == found, "whoever expands it again"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("--dataset imagefolder --data ~nobody-here", "--data .*/~nobody-here is not a folder"),
+        ("--dataset ~nobody-here/data.py:pairs", "there is no Python file ~nobody-here/data.py"),
+        ("--arch ~nobody-here/net.py:net", "there is no Python file ~nobody-here/net.py"),
+        ("--dataset imagefolder --data ./~", "/~ has no folder train/"),
+        (f"--mask_dir {300 * 'x'}", "--mask_dir x{80}… cannot be used: File name too long$"),
+        (f"--split_file {300 * 'x'}", "--split_file x{80}… cannot be used: File name too long$"),
+        (f"--dataset cifar10 --data {300 * 'x'}", "--data x{80}… cannot be used: File name too long$"),
+        (f"--arch {300 * 'x'}.py:net", "arch x{80}… cannot be used: File name too long$"),
+    ],
+)
+def test_paths_of_no_home_and_names_that_are_too_long_are_one_sentence(call, tmp_path, monkeypatch, words, message):
+    (tmp_path / "home" / "train").mkdir(parents=True)
+    (tmp_path / "~").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    one_sentence(call, "main_train", words.split(), tmp_path, message)
+
+
+@pytest.mark.parametrize(
+    "script, words",
+    [
+        ("study", [f"{300 * 'x'}.toml", "--gpu"]),
+        ("main_robustness", [300 * "x"]),
+        ("main_channels", ["--epochs", "1", "--save_dir", "x", "--export", 300 * "x"]),
+    ],
+)
+def test_files_of_other_scripts_whose_names_are_too_long_are_refused(call, script, words):
+    status, out, err = call(script, *words)
+    assert status == 2 and not out and err.endswith(" cannot be used: File name too long\n")
 
 
 def test_a_split_other_than_the_tickets_is_mentioned(call, tmp_path):
