@@ -17,12 +17,13 @@ from pathlib import Path
 from lottery.checkpointing.script_names import Script
 from lottery.cli import checks, flags
 from lottery.cli.configs import from_flags, training_config
+from lottery.cli.idle_flags import idle_notes
 from lottery.cli.parser import Parser
 from lottery.cli.types import count_from_0, not_negative, number, path, positive, positive_int, rising, share
 from lottery.greedy.channels.budgets import check_budget, parse_layers
 from lottery.greedy.channels.config import KEEP, BudgetConfig, ChannelSelectionConfig, SelectionConfig
 from lottery.greedy.names import AVERAGE, BASELINES, CHANNEL_WEIGHTS, ONES, TOLERANCES, WHOLE
-from utils import InputError
+from utils import InputError, path_exists
 
 SCRIPT = str(Script.CHANNELS)
 FINE_TUNE_LR = {"sgd": 0.01, "adam": 0.0001}  # by --optimizer, if none is given
@@ -180,7 +181,9 @@ def _add_after(group) -> None:
 
 def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> Namespace:
     """The flags, checked as far as possible without data, network or torch."""
-    args = parser().parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
+    args.notes += idle_notes(args, own)
     _check_weights(args)
     checks.check(args, made_later)
     if args.fine_tune_lr is None:
@@ -197,7 +200,7 @@ def read_flags(argv: Sequence[str] | None, made_later: Container[str] = ()) -> N
         raise InputError(
             "--repeats raises the weight of channels, --channel_weights ones gives all the same: give one of them"
         )
-    if args.export and args.export.is_dir():
+    if args.export and path_exists("--export", args.export) and args.export.is_dir():
         raise InputError(f"--export {args.export} is a directory, a file is needed")
     if args.export:
         checks.check_parent("--export", args.export)

@@ -1,4 +1,4 @@
-"""Notes on flags of a search that have no effect beside the others. Old commands pass them, so they are no error.
+"""Notes on flags of a script that have no effect beside the others. Old commands pass them, so they are no error.
 
 Importing this module does not import torch.
 """
@@ -45,6 +45,22 @@ def _is_told_not_to_stop(args: Namespace) -> str | None:
     return "--no_early_stop trains every round to its end"
 
 
+def _has_no_tolerance(args: Namespace) -> str | None:
+    return "it is for --top1_tol, and layers end at a budget" if args.top1_tol is None else None
+
+
+def _matches_no_dense_network(args: Namespace) -> str | None:
+    if args.init_dir is None:
+        return None
+    return "the dense network is trained elsewhere, so how much pre-training is needed is not measured"
+
+
+def _tunes_nothing(args: Namespace) -> str | None:
+    if args.fine_tune_epochs or args.layer_tuning:
+        return None
+    return "nothing is trained after a selection, with --fine_tune_epochs 0 and without --layer_tuning"
+
+
 IDLE: tuple[tuple[Sequence[str], Reason], ...] = (
     (("rewind_epoch", "rewind_iteration"), _rewinds_elsewhere),
     (("data_rate",), _keeps_no_share),
@@ -52,6 +68,9 @@ IDLE: tuple[tuple[Sequence[str], Reason], ...] = (
     (("queue_length", "eb_interval", "eb_arm"), _never_stops),
     (("eb_eps",), _is_told_not_to_stop),
     (("no_early_stop",), _follows),
+    (("tolerance_of",), _has_no_tolerance),
+    (("delta",), _matches_no_dense_network),
+    (("fine_tune_lr",), _tunes_nothing),
 )
 
 

@@ -128,6 +128,34 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(call, dense, tmp_path, f
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "flags, notes",
+    [
+        (
+            "--tolerance_of layer --keep 0.3",
+            ["--tolerance_of layer has no effect: it is for --top1_tol, and layers end at a budget"],
+        ),
+        ("--tolerance_of layer --top1_tol 0.1 --delta 2 --fine_tune_lr 0.1", []),
+        (
+            "--fine_tune_epochs 0 --fine_tune_lr 0.1",
+            [
+                "--fine_tune_lr 0.1 has no effect: nothing is trained after a selection, with --fine_tune_epochs 0 and "
+                "without --layer_tuning"
+            ],
+        ),
+        ("--fine_tune_epochs 0 --fine_tune_lr 0.1 --layer_tuning 0.5", []),
+    ],
+)
+def test_flags_that_change_nothing_are_told(flags, notes):
+    config = channels.read_config(["--save_dir", "x", *EPOCH.split(), *flags.split()])
+    assert list(config.training.run.notes) == notes
+
+
+def test_how_good_is_good_enough_is_not_asked_of_weights_that_are_given(dense):
+    config = channels.read_config(["--save_dir", "x", "--init_dir", str(dense), "--delta", "2"])
+    assert [note.partition(":")[0] for note in config.training.run.notes] == ["--delta 2.0 has no effect"]
+
+
 def test_a_study_sweeps_budgets_and_seeds(tmp_path):
     (tmp_path / "study.toml").write_text(
         """
