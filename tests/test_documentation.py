@@ -164,6 +164,8 @@ def shortened(command: Command, stand_ins: dict[str, Path], save_dir: Path) -> l
         return on_stand_ins(script, stand_ins, save_dir)
     later = SHORT | ALSO.get(script, {}) | {"split_file": stand_ins["split_file"], "save_dir": save_dir / "run"}
     later |= {flag: stand_ins[place] for flag, place in PLACES.items() if flag in given}
+    if "densities" in given:  # which say how many prunings there are
+        del later["pruning_times"]
     if "init_dir" in given and ("rule" in given or script == "main_channels.py"):
         later["init_dir"] = stand_ins["trained"]
     if script == "main_elastic.py":
