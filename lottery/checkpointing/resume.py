@@ -13,7 +13,7 @@ from lottery.checkpointing.backup import back_up_, backup_path, check_backup_pat
 from lottery.checkpointing.checkpoint import FORMAT, read, write
 from lottery.checkpointing.metrics import best_row_index
 from lottery.checkpointing.recorded_flags import split_flags
-from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name, locked
+from lottery.checkpointing.run_directory import OWN, RunDirectory, checkpoint_name, locked, progress
 from lottery.checkpointing.run_settings import RunConfig, differences
 from lottery.checkpointing.script_names import Script
 from utils import InputError
@@ -126,23 +126,28 @@ def find_resume_point(
 
 
 def _from_own(checkpoint: Path, own: Sequence[Path], settings: Mapping) -> ResumePoint:
-    """From a file in the run's directory; from the newest if there are later ones, since the same command is to go on
-    from where it was ended."""
-    if checkpoint.name not in {file.name for file in own[1:]}:  # the newest, or a file under another name
-        return ResumePoint(_saved_in(checkpoint, settings), checkpoint)
+    """From a file in the run's directory; from the newest of the run's own where that is further, since the same
+    command is to go on from where it was ended."""
+    earlier = checkpoint.name in {file.name for file in own[1:]}
+    given = None if earlier else ResumePoint(_saved_in(checkpoint, settings), checkpoint)  # the newest, or a copy
+    found = _newest_whole(own, settings, otherwise=given)
+    if given and progress(given.saved) >= progress(found.saved):
+        return given
     note = f"--checkpoint {checkpoint} is not the newest here: without the later ones the run would go on from it"
-    found = _newest_whole(own, settings)
     return replace(found, notes=(note, *found.notes))
 
 
-def _newest_whole(files: Sequence[Path], settings: Mapping) -> ResumePoint:
-    """The newest of the checkpoints, newest first, that can be gone on from; InputError if all are damaged."""
+def _newest_whole(files: Sequence[Path], settings: Mapping, otherwise: ResumePoint | None = None) -> ResumePoint:
+    """The newest of the checkpoints, newest first, that can be gone on from; if all are damaged, what there is
+    `otherwise`, or InputError."""
     notes: list[str] = []
     for file in files:
         try:
             return ResumePoint(_saved_in(file, settings), file, notes=tuple(notes))
         except DamagedFile as error:
             notes.append(f"{error}; what came before it is used")
+    if otherwise:
+        return otherwise
     raise InputError(
         f"{notes[0].removesuffix('; what came before it is used')}, and there is no whole checkpoint before it: "
         "--overwrite starts anew"

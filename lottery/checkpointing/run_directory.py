@@ -97,6 +97,11 @@ def checkpoint_name(content: Mapping) -> str:
     return f"{_number(content['state'])}{kind}.pth.tar"
 
 
+def progress(content: Mapping | None) -> tuple[int, int]:
+    """How far a checkpoint is: its round, and how many epochs of it are done; both 0 where it does not say."""
+    return (content or {}).get("state") or 0, (content or {}).get("epoch") or 0
+
+
 def removed(file: Path) -> bool:
     """Remove a file, if it is there; whether it is gone."""
     with suppress(OSError):

@@ -153,6 +153,24 @@ def test_resume_from_an_earlier_checkpoint_of_its_own_goes_on_from_the_newest(ru
     assert_same_files(tmp_path / "imp", runs / "imp")
 
 
+def test_resume_from_a_copy_of_an_earlier_checkpoint_goes_on_from_the_newest(runs, tmp_path):
+    """Whatever it is called; from the copy where the run's own are no further, or damaged."""
+    folder = tmp_path / "imp"
+    shutil.copytree(runs / "imp", folder)
+    copy = shutil.copy(folder / "1checkpoint.pth.tar", folder / "kept.pth.tar")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.pth.tar")}
+    command = f"{REWIND} --resume --checkpoint {copy}"
+    out = run("imp", command, folder)
+    assert "kept.pth.tar is not the newest here" in " ".join(out.split()) and "this search is finished" in out
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.pth.tar")} == before
+    for number in (3, 2):
+        (folder / f"{number}checkpoint.pth.tar").unlink()
+    (folder / "1checkpoint.pth.tar").write_bytes(b"damaged")
+    assert "going on from" in (out := run("imp", command, folder)) and "is not the newest" not in out
+    assert_same(read(folder / "3checkpoint.pth.tar")["state_dict"],
+                checkpoints(runs / "imp")[3]["state_dict"], "3checkpoint")  # fmt: skip
+
+
 def test_records_whose_checkpoints_are_gone_are_not_written_over(runs, tmp_path):
     shutil.copytree(runs / "imp", tmp_path / "imp", ignore=shutil.ignore_patterns("*checkpoint.pth.tar"))
     before = {path: path.read_bytes() for path in (tmp_path / "imp").iterdir()}
