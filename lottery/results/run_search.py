@@ -43,8 +43,9 @@ def _runs_within(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
         yield folder
         return
     folders = [folder / name for name in sorted(names, key=natural) if names[name] and not SKIPPED.fullmatch(name)]
+    beside = set(folders)
     for inner in folders:
-        if not is_backup_path(inner, set(folders)):
+        if not is_backup_path(inner, beside):
             yield from _runs_within(inner, visited)
 
 

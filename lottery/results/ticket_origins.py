@@ -153,7 +153,7 @@ def find_tickets_(runs: Sequence[Run]) -> None:
     nameless = [run for run in runs if run.script == Script.TRAIN and run.ticket is None and run.density < 1]
     if not nameless:
         return
-    wanted = {run.settings.get("ticket checksum") for run in nameless}
+    wanted = {run.settings.get("ticket checksum") for run in nameless} - {None}  # which no ticket has
     found: dict[str | None, dict] = {}
     for search in (run for run in runs if run.is_search and run.script != FOREIGN):
         for k in range(1, len(search.rounds) + 1) if search.numbers_rounds else [None]:
