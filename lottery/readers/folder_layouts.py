@@ -175,7 +175,7 @@ def list_tiny_imagenet(root: Path) -> Listing:
 
 def check_wnids(file: Path, classes: tuple[str, ...]) -> None:
     """InputError if the class folders differ from wnids.txt, if present: the archive was not fully unpacked."""
-    listed = set(file.read_text().split()) if file.exists() else set(classes)
+    listed = set(read_text(file).split()) if file.exists() else set(classes)
     if wrong := sorted(listed.symmetric_difference(classes)):
         raise InputError(
             f"{file} and the folders in {file.parent / 'train'} differ, e.g. in {wrong[0]}; unpack the archive again"
@@ -206,9 +206,19 @@ def list_val(val: Path, classes: tuple[str, ...]) -> list[Example]:
     return [(str(val / "images" / name), index[wnid]) for wnid, name in by_class]
 
 
+def read_text(file: Path) -> str:
+    """The text of a file that comes with the archive; InputError if it cannot be read, or is no UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is no text in UTF-8; unpack the archive again") from None
+
+
 def read_annotations(file: Path) -> dict[str, str]:
     """File name -> class: the first two tab-separated columns; the others are bounding boxes."""
-    rows = [line.split("\t") for line in file.read_text().splitlines() if line.strip()]
+    rows = [line.split("\t") for line in read_text(file).splitlines() if line.strip()]
     if short := [row for row in rows if len(row) < 2]:
         raise InputError(f"{file} has the line {short[0]}; each line is to hold a file name, a tab and a class")
     return {row[0]: row[1] for row in rows}

@@ -120,11 +120,13 @@ def _channels_last(image: np.ndarray, where: str) -> np.ndarray:
 def _pixels(image: np.ndarray, where: str) -> tuple[np.ndarray, float]:
     """The image in uint8, and the largest change of a pixel by rounding, in 1/255; what the floats' own format is too
     coarse for is none."""
+    if not image.size:
+        raise InputError(f"{where} is an image without pixels: {_dims(image)}")
     if image.dtype == np.uint8:
         return image, 0.0
     if image.dtype.kind != "f":
         raise InputError(f"{where} must be uint8, or floats in [0, 1], got {image.dtype}")
-    if not (image.size and image.min() >= 0 and image.max() <= 1):
+    if not (image.min() >= 0 and image.max() <= 1):
         raise InputError(
             f"{where} has values from {image.min():.4g} to {image.max():.4g}: floats must lie in [0, 1]; leave "
             "normalisation out, the network begins with it"

@@ -110,5 +110,7 @@ def _round(file: Path) -> tuple[np.ndarray, int, int]:
     content = read(file)
     if checkpoint_name(content) != file.name:
         raise InputError(f"{file} is another file under this name: it was written as {checkpoint_name(content)}")
+    if "history" not in content:
+        raise InputError(f"{file} is no checkpoint of a round: it does not say which epochs the round trained")
     steps = sum(row["steps"] for row in content["history"])
     return np.sort(read_sequence(content, file)).astype(np.int64), len(content["history"]), steps

@@ -153,6 +153,16 @@ def append(file: Path, text: str) -> None:
             lambda root: append(root / "val" / "val_annotations.txt", "val_9.JPEG\tn99\t0\n"),
             "names the class n99",
         ),
+        (
+            "flat",
+            lambda root: (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn01\n", encoding="utf-16"),
+            r"val_annotations\.txt is no text in UTF-8",
+        ),
+        (
+            "flat",
+            lambda root: (root / "wnids.txt").write_text("n01\n", encoding="utf-16"),
+            r"wnids\.txt is no text in UTF-8",
+        ),
         ("flat", lambda root: (root / "val" / "images" / "val_1.JPEG").unlink(), r"val_1\.JPEG cannot be read"),
         ("sorted", lambda root: (root / "val" / "n01" / "val_1.JPEG").unlink(), "hold 8 images, .* names 9"),
     ],

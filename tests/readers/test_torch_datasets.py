@@ -129,6 +129,7 @@ REFUSED = {
         r"example 0 .* values from -0.96 to 1.48: floats must lie in \[0, 1\]",
     ),
     "not a number": (Pairs(lambda i: np.full((8, 8), np.nan)), r"floats must lie in \[0, 1\]"),
+    "empty": (Pairs(lambda i: np.zeros((8, 0))), "example 0 .* is an image without pixels: 8 x 0 x 1$"),
     "sizes": (Pairs(lambda i: GREY[i][: 8 - i // 3]), "example 3 .* is 7 x 8 x 1, the first is 8 x 8 x 1"),
     "not square": (Pairs(lambda i: GREY[i][:, :7]), "training images must be square"),
     "too small": (Pairs(lambda i: GREY[i][:4, :4]), "of 8 to 512 pixels"),

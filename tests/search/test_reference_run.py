@@ -6,6 +6,9 @@ import shutil
 import pytest
 
 import pruner
+from lottery.checkpointing.checkpoint import write
+from lottery.search.config import LIKE_RUN, Reference
+from lottery.search.reference_run import find_reference_run
 from tests.helpers import (
     CONTROLLED,
     ROOT,
@@ -16,6 +19,7 @@ from tests.helpers import (
     one_sentence,
     run,
 )
+from utils import InputError
 
 
 def test_imp_with_the_steps_of_a_prac_run_is_imp_on_a_shorter_schedule(controls):
@@ -104,6 +108,13 @@ def test_what_cannot_be_followed_is_one_sentence(call, controls, tmp_path, monke
     words = words.replace("{}", str(controls / "PrAC")).replace("{folder}", str(controls))
     script = {"PrAC": "main_PrAC_imp", "imp": "main_imp"}[script]
     one_sentence(call, script, [*CONTROLLED.split(), *words.split()], tmp_path, message)
+
+
+def test_a_file_that_lacks_the_epochs_of_its_round_is_no_round_to_follow(tmp_path):
+    settings = {"script": "main_PrAC_imp.py"}
+    write(tmp_path / "0checkpoint.pth.tar", {"state": 0, "momentum": None, "settings": settings, "sequence": [1]})
+    with pytest.raises(InputError, match=r"0checkpoint\.pth\.tar is no checkpoint of a round: it does not say"):
+        find_reference_run(Reference(LIKE_RUN, tmp_path), 0)
 
 
 def test_members_that_the_sets_of_a_run_do_not_allow_are_one_sentence(call, tmp_path):
