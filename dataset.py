@@ -284,9 +284,9 @@ def random_by_class(pool: Tensor, labels: Tensor, counts: Sequence[int], random:
     that there are sum(counts) in all; the pool must have at least as many.
     """
     shuffled = pool[torch.from_numpy(random.permutation(len(pool))).to(pool.device)]
-    taken = torch.zeros(len(pool), dtype=torch.bool, device=pool.device)
+    taken, shuffled_labels = torch.zeros(len(pool), dtype=torch.bool, device=pool.device), labels[shuffled]
     for label, count in enumerate(counts):
-        taken[(labels[shuffled] == label).nonzero().flatten()[:count]] = True
+        taken[(shuffled_labels == label).nonzero().flatten()[:count]] = True
     others = shuffled[~taken][: sum(counts) - int(taken.sum())]
     return torch.cat([shuffled[taken], others]).sort().values
 
