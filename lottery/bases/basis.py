@@ -63,13 +63,15 @@ class Basis:
     transforms no axis, is in the canonical basis.
 
     `seed` is what a random one was drawn from. `per_output` names, by the weights of a layer, the parameters with one
-    number for each of its outputs that go where a whole filter is pruned (lottery/channels/outputs.py).
+    number for each of its outputs that go where a whole filter is pruned, and `emitting` the weights of layers whose
+    pruned filters may emit something even so (lottery/channels/outputs.py); None if an older file does not say.
     """
 
     config: BasisConfig
     seed: int
     layers: dict[str, LayerBasis]
     per_output: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    emitting: tuple[str, ...] | None = None
 
     @property
     def transforms(self) -> bool:
@@ -118,7 +120,9 @@ class Basis:
             return names.get(name, name)
 
         per_output = {here(name): tuple(map(here, parts)) for name, parts in self.per_output.items()}
-        return replace(self, layers={here(name): layer for name, layer in self.layers.items()}, per_output=per_output)
+        layers = {here(name): layer for name, layer in self.layers.items()}
+        emitting = self.emitting and tuple(map(here, self.emitting))
+        return replace(self, layers=layers, per_output=per_output, emitting=emitting)
 
     @property
     def stored_numbers(self) -> int:
@@ -138,7 +142,8 @@ class Basis:
         }
         found = {"basis": config.basis, "basis_axes": list(config.basis_axes or ()), "block": config.block}
         per_output = {name: list(parts) for name, parts in self.per_output.items()}
-        return found | {"seed": self.seed, "layers": layers, "per_output": per_output}
+        emitting = {} if self.emitting is None else {"emitting": list(self.emitting)}
+        return found | {"seed": self.seed, "layers": layers, "per_output": per_output} | emitting
 
     @classmethod
     def from_record(cls, record: Mapping, masked: Sequence[str] = ()) -> "Basis":
@@ -151,7 +156,9 @@ class Basis:
             view, axes, number = tuple(layer["view"]), layer["axes"], numbers[name]
             matrices = layer.get("matrices") or {axis: makes(view[axis], number, axis) for axis in axes}
             layers[name] = LayerBasis(view, matrices, number)
-        return cls(config, record["seed"], layers, {name: tuple(all) for name, all in record["per_output"].items()})
+        per_output = {name: tuple(parts) for name, parts in record["per_output"].items()}
+        emitting = tuple(record["emitting"]) if "emitting" in record else None
+        return cls(config, record["seed"], layers, per_output, emitting)
 
     def arrays(self) -> list[np.ndarray]:
         """What tells it from another basis, for a checksum."""
@@ -198,7 +205,6 @@ def build_basis(
     weights: Mapping[str, Tensor],
     seed: int,
     images: Mapping[str, tuple[int, int, int]],
-    per_output: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Basis:
     """The basis of these prunable weights; svd is that of their values.
 
@@ -221,7 +227,7 @@ def build_basis(
             f"--basis {config.basis} --basis_axes {' '.join(config.basis_axes or ())} transforms nothing of this "
             "network, whose layers have no such axis of more than one place"
         )
-    return Basis(config, seed, layers, dict(per_output or {}))
+    return Basis(config, seed, layers)
 
 
 def _view(

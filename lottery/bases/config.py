@@ -80,6 +80,15 @@ class BasisConfig:
         return self.block != SINGLE
 
     @property
+    def outputs_apart(self) -> str:
+        """The flag by which a layer's outputs are treated otherwise than its inputs; empty if none does."""
+        if self.in_blocks:
+            return f"--block {self.block}"
+        if not self.transforms or ("out" in self.basis_axes) == ("in" in self.basis_axes):
+            return ""
+        return f"--basis {self.basis}" if self.basis == SVD else f"--basis_axes {' '.join(self.basis_axes)}"
+
+    @property
     def units(self) -> str:
         """What is pruned as one, in a word."""
         return {"filter": "filters", "row": "rows"}.get(self.block, "coefficients" if self.transforms else "weights")

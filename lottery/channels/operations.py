@@ -6,10 +6,14 @@ values side by side; and *last*, (..., channels), as a linear layer gives them.
 
 import operator
 from collections import Counter
+from collections.abc import Mapping
 
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.padding import _ReflectionPadNd, _ReplicationPadNd
+from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 
 # fmt: off
 ELEMENTWISE = (
@@ -21,8 +25,17 @@ FUNCTIONS = {
     F.relu, F.relu6, F.leaky_relu, F.elu, F.gelu, F.silu, F.mish, F.hardswish, F.hardsigmoid, F.dropout,
     torch.relu, torch.sigmoid, torch.tanh,
 }
-# fmt: on
 POOL_FUNCTIONS = {F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d}
+# Others that leave channels apart, which slicing does not follow:
+APART = (
+    nn.PReLU, nn.Upsample, nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, _ReflectionPadNd, _ReplicationPadNd, _DropoutNd,
+    _MaxPoolNd, _AvgPoolNd, _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd,
+)
+APART_FUNCTIONS = {
+    F.prelu, F.interpolate, F.dropout1d, F.dropout2d, F.dropout3d, F.max_pool1d, F.max_pool3d, F.avg_pool1d,
+    F.avg_pool3d, F.adaptive_avg_pool1d, F.adaptive_avg_pool3d, F.adaptive_max_pool1d, F.adaptive_max_pool3d,
+}
+# fmt: on
 METHODS = {"relu", "sigmoid", "tanh", "contiguous"}
 ADDITIONS = (operator.add, operator.sub, torch.add, torch.sub, "add", "sub", "__add__", "__radd__")
 CONCATENATIONS = (torch.cat, torch.concat, torch.stack)
@@ -134,6 +147,17 @@ class ChannelOperations:
         if node.op == "call_module":
             return f"{node.target} ({type(self.module(node)).__name__})"
         return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+
+
+def leaves_channels_apart(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether an operation computes each channel from that channel alone, and does not normalise it."""
+    if node.op == "call_module":
+        module = modules[node.target]
+        flattens = isinstance(module, nn.Flatten) and module.start_dim > 0
+        return flattens or isinstance(module, (*ELEMENTWISE, *POOLS, *APART))
+    if node.target in (torch.flatten, "flatten"):
+        return (node.args[1] if len(node.args) > 1 else node.kwargs.get("start_dim", 0)) != 0
+    return node.target in FUNCTIONS | METHODS | POOL_FUNCTIONS | APART_FUNCTIONS
 
 
 def is_depthwise(module: nn.Conv2d) -> bool:

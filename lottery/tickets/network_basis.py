@@ -1,13 +1,14 @@
 """The basis of a network's prunable weights."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from lottery.bases.basis import Basis, build_basis
 from lottery.bases.config import BasisConfig
-from lottery.channels.outputs import output_parameters
+from lottery.channels.outputs import check_outputs_first, emitting_layers, output_parameters
 from models.units import NORMALIZATION
 
 
@@ -15,8 +16,13 @@ def basis_of_network(
     config: BasisConfig, model: nn.Module, weights: Mapping[str, Tensor], seed: int, images: Tensor
 ) -> Basis:
     """The basis of these prunable `weights` of a network that is given images, (N, H, W, C)."""
-    per_output = output_parameters(model, weights) if config.block == "filter" else {}
-    return build_basis(config, weights, seed, layers_on_images(model, seen_image(model, images)), per_output)
+    if config.outputs_apart:
+        check_outputs_first(model, weights, config.outputs_apart)
+    basis = build_basis(config, weights, seed, layers_on_images(model, seen_image(model, images)))
+    if config.block != "filter":
+        return basis
+    per_output = output_parameters(model, weights)
+    return replace(basis, per_output=per_output, emitting=emitting_layers(model, per_output))
 
 
 def seen_image(model: nn.Module, images: Tensor) -> tuple[int, int, int]:

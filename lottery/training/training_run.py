@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from dataset import class_counts
+from lottery.bases.basis import Basis
 from lottery.checkpointing.metrics import best_row_index
 from lottery.terminal import counted
 from lottery.training.context import TrainingContext
 from lottery.training.loop import Epoch, MaskUpdates, finite, fit
 from lottery.training.recipe import Recipe, steps_per_epoch
 from pruner import Ticket, Weights, count, density, empty_layers, layer_counts, whole_density
-from utils import RunError
+from utils import RunError, listed
 
 STEP_FIELDS = ("step", "step_fallback", "folded")  # keys of `step_fields`
 
@@ -242,9 +243,18 @@ def basis_lines(ticket: Ticket) -> list[str]:
         return []
     described, stored = ticket.basis.config.describe(), ticket.basis.stored_numbers
     if not ticket.masks_coefficients:
-        return [f"sparse in {described}: pruned ones emit nothing, biases and batch norm included"]
+        return [f"sparse in {described}: {silence(ticket.basis)}"]
     more = f", and {stored:,} more numbers of the basis" if stored else ""
     return [f"sparse in {described}: {count(ticket.mask):,} coefficients{more}; the weights they give are dense"]
+
+
+def silence(basis: Basis) -> str:
+    """What pruned filters emit, in words."""
+    if basis.emitting is None:
+        return "with pruned ones go their biases and the batch norm behind them"
+    layers = listed([name.removesuffix(".weight") for name in basis.emitting])
+    others = f", but those of {layers} may: what lies behind can turn zeros into other numbers" if layers else ""
+    return f"pruned ones emit nothing, biases and batch norm included{others}"
 
 
 def short_warnings(training: TrainingRun) -> list[str]:

@@ -1,5 +1,7 @@
 """The matrices of each basis, and what holds of coefficients in it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from lottery.bases.basis import Basis, basis_in, build_basis, same_basis
 from lottery.bases.blocks import in_whole_rows, of_rows, row_magnitude, rows
 from lottery.bases.config import BasisConfig
 from lottery.bases.matrices import dct, haar, hadamard, left_singular_vectors, random_rotation
+from lottery.training.training_run import silence
 from utils import InputError
 
 SHAPES = {"fc": (6, 10), "conv": (5, 3, 3, 3), "pixels": (4, 24), "volume": (2, 3, 2, 2, 5)}
@@ -254,3 +257,18 @@ def test_rows_are_pruned_as_one():
     assert in_whole_rows(left)
     left["a"][0, 0] = False
     assert not in_whole_rows(left)
+
+
+@pytest.mark.parametrize(
+    ("emitting", "told"),
+    [
+        (None, "with pruned ones go their biases and the batch norm behind them"),  # as an older file has it
+        ((), "pruned ones emit nothing, biases and batch norm included"),
+        (("a.weight", "b.weight"), "emit nothing, biases and batch norm included, but those of a, b may: what lies"),
+    ],
+)
+def test_it_is_told_which_pruned_filters_may_emit_something(emitting, told):
+    found = replace(build_basis(BasisConfig(block="filter"), gaussian(), 0, {}), emitting=emitting)
+    again = Basis.from_record(found.record()).renamed({"a.weight": "c.weight"}).renamed({"c.weight": "a.weight"})
+    assert again.emitting == emitting
+    assert told in silence(again) and silence(again).endswith(("them", "included", "into other numbers"))
