@@ -13,7 +13,7 @@ from lottery.cli.parser import Parser
 # the data, which is what a search's costs are counted with.
 OTHERWISE = {
     *("save_dir", "init_dir", "mask_dir", "weights", "new_classifier", "resume", "checkpoint", "overwrite", "version"),
-    *("batch_selection", "selection_rate", "selection_until"),
+    *("batch_selection", "selection_rate", "selection_until", "rewind_lr"),
 }
 OF_LENGTH = {"epochs", "decreasing_lr", "warmup"}
 

@@ -67,11 +67,12 @@ def test_what_is_the_searchs_own_is_left_out():
 @pytest.mark.parametrize("module, more", [(imp, ""), (init, "--criterion random --density 0.5")])
 def test_a_ticket_trains_on_all_the_data_by_the_whole_schedule(module, more):
     """A network pruned before training has no schedule of its own."""
-    given = "--batch_selection infobatch --epochs 9 --decreasing_lr 3" if module is imp else ""
+    searched = "--prune_type rewind_lt --rewind_lr --batch_selection infobatch --epochs 9 --decreasing_lr 3"
+    given = searched if module is imp else ""
     config = module.read_config(f"--save_dir x --dataset digits {given} {more}".split())
     run = config.run if module is init else config.training.run
     words = shlex.split(run.retraining_command("y.pth.tar", "_3"))[2:]
-    assert "--batch_selection" not in words and words[-2:] == ["--save_dir", "x_retrain_3"]
+    assert not {"--batch_selection", "--rewind_lr"} & {*words} and words[-2:] == ["--save_dir", "x_retrain_3"]
     assert words[: 2 + 4 * (module is imp)] == f"--dataset digits {given.partition('infobatch ')[2]}".split()
 
 
