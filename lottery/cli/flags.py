@@ -224,7 +224,7 @@ def add_batch_selection(group) -> None:
         "--selection_rate",
         type=share,
         metavar="SHARE",
-        help=f"that share, r in the paper; {SELECTION_RATE} if not given",
+        help=f"share of those below the mean that is left out, r in the paper; {SELECTION_RATE} if not given",
     )
     group.add_argument(
         "--selection_until",
@@ -248,9 +248,9 @@ def add_order_seed(group) -> None:
         "--order_seed",
         type=count_from_0,
         metavar="N",
-        help="order and augmentation of examples, and dropout, follow from it instead of from --seed: another one with "
-        "the same --seed is another data order from the same start, another --seed with the same one another start "
-        "with the same data order",
+        help="order and augmentation of examples, and dropout, follow from it instead of from --seed: vary N alone for "
+        "another data order from the same initial weights, vary --seed alone for other initial weights in the same "
+        "order",
     )
 
 
@@ -260,9 +260,9 @@ def add_ticket(group) -> None:
         "--init_dir",
         type=path,
         metavar="FILE",
-        help="starting weights: a checkpoint of a pruning script (its rewound weights), of main_elastic.py or of "
-        "main_init.py, or epoch_3_rewind_weight.pt, or a file of another tool (docs/tickets_elsewhere.md); random ones "
-        "if not given",
+        help="starting weights: a checkpoint of a pruning script (its rewound weights), main_dst.py, main_elastic.py "
+        "or main_init.py, or epoch_3_rewind_weight.pt, or a file of another tool (docs/tickets_elsewhere.md); random "
+        "ones if not given",
     )
     group.add_argument(
         "--weights",
@@ -275,8 +275,8 @@ def add_ticket(group) -> None:
         "--mask_dir",
         type=path,
         metavar="FILE",
-        help="mask: a checkpoint of a pruning script, of main_elastic.py or of main_init.py, or one of your "
-        "own or of another tool (docs/tickets_elsewhere.md); dense if not given",
+        help="mask: a checkpoint of a pruning script, main_dst.py, main_elastic.py or main_init.py, or one of your own "
+        "or of another tool (docs/tickets_elsewhere.md); dense if not given",
     )
     group.add_argument(
         "--new_classifier",

@@ -39,7 +39,7 @@ def parser() -> Parser:
     search_flags.add_early_stop(parser, eps=None)
     search_flags.add_given_set(parser)
     flags.add_batch_selection(parser.add_argument_group("which examples an epoch leaves out"))
-    search_flags.add_ledger(parser)
+    search_flags.add_savings(parser)
     group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
     flags.add_ticket(group)
     return parser

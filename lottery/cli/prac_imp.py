@@ -51,7 +51,7 @@ def parser() -> Parser:
     )
     search_flags.add_given_set(parser)
     flags.add_batch_selection(parser.add_argument_group("which examples an epoch leaves out"))
-    search_flags.add_ledger(parser)
+    search_flags.add_savings(parser)
     add_control(parser)
     group = parser.add_argument_group("a ticket to begin with, instead of the dense network")
     flags.add_ticket(group)
@@ -65,8 +65,8 @@ MEMBERS = {
     "after a tenth of round 0's epochs, at least one",
     "cet": "those that this run forgot most often in the round before, filled up at random",
     "cep": "those on which this run's networks disagree (CEP as DIR has it), filled up or cut at random",
-    "ccs": "those that cover all difficulties, the hardest left out: as many from each of 50 strata of EL2N error as "
-    "there are (coverage-centric sampling; Zheng et al., ICLR 2023)",
+    "ccs": "those that cover all difficulties, the hardest left out: equally many from each of 50 strata of EL2N error "
+    "(coverage-centric sampling; Zheng et al., ICLR 2023)",
 }
 
 

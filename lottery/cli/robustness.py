@@ -2,8 +2,8 @@
 
     python main_robustness.py retrain/dense retrain/ticket_2 retrain/ticket_5
 
-Takes directories of main_train.py, main_dst.py, main_imp.py and main_PrAC_imp.py; of a search in rounds every finished
-one. Attacks the network whose test accuracy is reported, that of the best validation epoch, on the run's test images,
+Takes directories of main_train.py, main_dst.py, main_imp.py and main_PrAC_imp.py: of a search, every finished round.
+Attacks the network whose test accuracy is reported, that of the best validation epoch, on the run's test images,
 with FGSM and PGD, which change every pixel (values lie in 0 to 1) by at most --eps. Writes robustness.json into each
 directory; report.py shows it. Networks that have been attacked like this before are skipped, and results of other
 attacks are kept.

@@ -116,9 +116,9 @@ def add_early_stop(flags: Parser, eps: float | None) -> None:
     )
 
 
-def add_ledger(flags: Parser) -> None:
+def add_savings(flags: Parser) -> None:
     """What costs are compared with."""
-    group = flags.add_argument_group("the ledger")
+    group = flags.add_argument_group("savings")
     group.add_argument(
         "--vanilla_epochs",
         type=positive_int,

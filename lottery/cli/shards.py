@@ -15,9 +15,9 @@ def add_shards(parser: Parser) -> None:
         type=positive_int,
         default=1,
         metavar="S",
-        help="cut each batch into S parts, a power of two, each with batch norm statistics of its own, which the "
-        "processes share out that torchrun starts: torchrun --nproc-per-node 4 SCRIPT --shards 4. What comes out "
-        "depends on S and not on their number, which may be 1",
+        help="cut each batch into S parts, a power of two, each with batch norm statistics of its own, shared out "
+        "among the processes of torchrun: torchrun --nproc-per-node 4 SCRIPT --shards 4. What comes out depends on S "
+        "and not on the number of processes, which may be 1",
     )
 
 

@@ -26,7 +26,7 @@ SCRIPT = str(Script.TRAIN)
 
 def parser() -> Parser:
     parser = training_parser(__doc__)
-    flags.add_order_seed(parser.add_argument_group("chance"))
+    flags.add_order_seed(parser.add_argument_group("seeds"))
     return parser
 
 
