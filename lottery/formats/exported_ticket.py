@@ -9,12 +9,20 @@ from torch import Tensor
 
 from lottery.checkpointing.checkpoint import masked_state
 from models.units import NORMALIZATION
-from pruner import Mask, Weights, apply_
+from pruner import Mask, Weights
 from utils import InputError
 
 VERSION = 1  # of what the formats hold; raised when older readers would misread a file
 STARTING, TRAINED, UNRECORDED = "starting", "trained", "unrecorded"
+END, BEST, UNFINISHED = "end", "best", "unfinished"  # at which epoch a training left trained weights
 EXAMPLES = ("sequence", "validation")  # keys of a checkpoint: what the ticket was found with, what validated
+WORDS = {  # which weights they are
+    STARTING: "the weights that it starts from",
+    END: "the weights at the end of its training",
+    BEST: "the weights of the best validation epoch",
+    UNFINISHED: "the weights of a training that has not come to its end",
+    UNRECORDED: "weights of which the file does not say what they are",
+}
 
 
 class ExportedTicket(NamedTuple):
@@ -41,8 +49,8 @@ class ExportedTicket(NamedTuple):
     def masked_weights(self) -> Weights:
         """The weights, zero where they are dropped, each contiguous in memory of its own."""
         weights = self.complete_weights
-        apply_(weights, self.mask)
-        return weights
+        dropped = {name: (weights[name] * layer.to(weights[name].dtype)) for name, layer in self.mask.items()}
+        return weights | {name: value.contiguous() for name, value in dropped.items()}
 
     def metadata(self, ticket_format: str) -> dict[str, Any]:
         """The facts, with what a reader recognises the file by."""
@@ -51,6 +59,21 @@ class ExportedTicket(NamedTuple):
     def stored(self, ticket_format: str, **parts: object) -> dict:
         """The content of a file that torch.save writes: `parts`, facts and settings."""
         return parts | {"metadata": self.metadata(ticket_format), "settings": self.settings}
+
+
+def which_weights(facts: Mapping) -> str:
+    """Which weights of the ticket these are, in words."""
+    return WORDS[facts.get("trained_until", END) if facts["weights"] == TRAINED else facts["weights"]]
+
+
+def unfinished_note(path: object) -> str:
+    return f"{path} is of a training that has not come to its end: its weights are used as they are"
+
+
+def counted_layers(facts: Mapping) -> str:
+    """Which layers the density counts, in words; nothing to say where the network is known, whose prunable ones these
+    are."""
+    return "" if "arch" in facts else ", of the layers that have a mask"
 
 
 def format_of(stored: Mapping) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from lottery.checkpointing.script_names import Script
-from lottery.formats.exported_ticket import TRAINED, ExportedTicket
+from lottery.formats.exported_ticket import STARTING, UNRECORDED, ExportedTicket, counted_layers, which_weights
 
 TICKETS = 'Frankle & Carbin, "The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks", ICLR 2019'
 REWINDING = 'Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis", ICML 2020'
@@ -43,46 +43,58 @@ mask = {name.removesuffix("_mask"): keep for name, keep in file.items() if name.
 model.load_state_dict({name: value for name, value in file.items() if not name.endswith("_mask")})  # zero where dropped
 ```"""
 
+MASKING = "After each optimiser step, multiply each weight by its mask again."
+
 
 def model_card(ticket: ExportedTicket, summary: Mapping) -> str:
     """`summary` is the summary.json of the run that the ticket comes from; empty if it is not known."""
     facts = ticket.facts
     parts = [
-        f"{FRONT}\n# A lottery ticket: {facts.get('arch', 'a network')} on {facts.get('dataset', 'data not recorded')}",
+        f"{FRONT}\n# {title(ticket)}: {facts.get('arch', 'a network')} on {facts.get('dataset', 'data not recorded')}",
         description(ticket),
-        "\n".join(fact_rows(ticket, summary)),
+        "\n".join([*fact_rows(ticket), *accuracy_rows(facts, summary)]),
         *made_by(summary),
-        f"## Loading it\n\n{LOADING}\n\nAfter each optimiser step, multiply each weight by its mask again.",
+        f"## Loading it\n\n{LOADING}" + (f"\n\n{MASKING}" if ticket.mask else ""),
         "## Papers to cite\n\n" + "\n".join(f"* {paper}" for paper in papers(ticket.settings)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
+def title(ticket: ExportedTicket) -> str:
+    return "A lottery ticket" if ticket.mask else "A dense network"
+
+
 def description(ticket: ExportedTicket) -> str:
-    if ticket.facts["weights"] == TRAINED:
-        return (
-            "A sparse network with the weights at the end of its training, zero where they are dropped, and its mask."
-        )
-    return (
-        "A sparse network that is still to be trained: the weights that it starts from, zero where they are dropped, \
-and its mask."
-    )
+    """What the file holds, in a sentence."""
+    holds = {STARTING: " that is still to be trained: ", UNRECORDED: ": "}.get(ticket.facts["weights"], " with ")
+    weights = which_weights(ticket.facts)
+    if not ticket.mask:
+        return f"A dense network{holds}{weights}, without a mask."
+    return f"A sparse network{holds}{weights}, zero where they are dropped, and its mask."
 
 
-def fact_rows(ticket: ExportedTicket, summary: Mapping) -> Iterator[str]:
+def fact_rows(ticket: ExportedTicket) -> Iterator[str]:
     """A table of what is known."""
     facts = ticket.facts
     yield from ("| | |", "|---|---|")
     kept = f"{facts['kept']:,} of {facts['prunable']:,} prunable ones, density {facts['density']:.4f}"
-    yield f"| weights kept | {kept if facts['prunable'] else 'all: the network is dense'} |"
+    yield f"| weights kept | {kept + counted_layers(facts) if facts['prunable'] else 'all: the network is dense'} |"
     for name in ("prunings", "step", "seed", "script"):
         if facts.get(name) is not None:
             yield f"| {name} | {facts[name]} |"
-    rounds = {row.get("round"): row for row in summary.get("rounds", ())}
-    row = rounds.get(facts.get("prunings") or 0, {})
+
+
+def accuracy_rows(facts: Mapping, summary: Mapping) -> Iterator[str]:
+    """Of trained weights their own accuracies, as far as they were measured; where the file does not say them, and of
+    starting weights, those that their run came to, which are of its best validation epoch."""
+    row, label = facts.get("accuracy"), "of these weights"
+    if row is None:
+        rounds = {row.get("round"): row for row in summary.get("rounds", ())}
+        row, label = rounds.get(facts.get("prunings") or 0, {}), "trained by its own run"
+        label += "" if row.get("validation") is None else ", best validation epoch"
     for name in ("validation", "test"):
         if row.get(name) is not None:
-            yield f"| {name} accuracy, trained by its own run | {row[name]:.2f} % |"
+            yield f"| {name} accuracy, {label} | {row[name]:.2f} % |"
 
 
 def made_by(summary: Mapping) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The network of a ticket that leaves, built as its run recorded it, and images for it."""
 
+from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def network(ticket: ExportedTicket, config: ConversionConfig) -> nn.Module:
     model = build_model(
         facts["arch"],
         stem=facts.get("stem", "imagenet"),
-        classes=classes(ticket, config.ticket),
+        classes=facts.get("classes") or classes(ticket.weights, config.ticket, ticket.settings),
         channels=len(facts["normalization"]["mean"]),
         image_size=image_size(ticket, config),
         mean=facts["normalization"]["mean"],
@@ -55,18 +56,33 @@ def load_(model: nn.Module, weights: Weights, path: Path) -> None:
                 value.copy_(weights[name])
 
 
-def classes(ticket: ExportedTicket, path: Path) -> int:
+def size_facts(weights: Weights, facts: Mapping, path: Path, settings: Mapping) -> dict[str, int]:
+    """The number of classes and the size of the images of the network whose weights are in the file `path`, as far as
+    they follow from the order of its tensors, which some formats do not keep. None for an unknown network."""
+    if "arch" not in facts or "normalization" not in facts:
+        return {}
+    size = {"image_size": mlp_image_size(weights, facts)} if facts["arch"] in MLPS else {}
+    return {"classes": classes(weights, path, settings)} | size
+
+
+def classes(weights: Weights, path: Path, settings: Mapping) -> int:
     """As many as the run had, or as its last layer has outputs."""
-    names = run_summary(path.parent, ticket.settings).get("classes")
-    return len(names) if names else [value for value in ticket.weights.values() if value.ndim][-1].shape[0]
+    names = run_summary(path.parent, settings).get("classes")
+    return len(names) if names else next((value.shape[0] for value in reversed(weights.values()) if value.ndim), 0)
+
+
+def mlp_image_size(weights: Weights, facts: Mapping) -> int:
+    """Of the images that the first layer of an MLP takes."""
+    inputs = next((value.shape[1] for value in weights.values() if value.ndim == 2), 0)
+    return isqrt(inputs // len(facts["normalization"]["mean"]))
 
 
 def image_size(ticket: ExportedTicket, config: ConversionConfig) -> int:
     """That of the flag, the run or its data set, or of the images that the first layer of an MLP takes."""
-    if ticket.facts["arch"] in MLPS:
-        inputs = next(value.shape[1] for value in ticket.weights.values() if value.ndim == 2)
-        return isqrt(inputs // len(ticket.facts["normalization"]["mean"]))
-    usual = {**IMAGE_SIZES, **FIXED_SIZES}.get(ticket.facts.get("dataset"))
+    facts = ticket.facts
+    if facts["arch"] in MLPS:
+        return facts.get("image_size") or mlp_image_size(ticket.weights, facts)
+    usual = {**IMAGE_SIZES, **FIXED_SIZES}.get(facts.get("dataset"))
     if size := config.image_size or ticket.settings.get("image_size") or usual:
         return size
     raise InputError(

@@ -21,8 +21,8 @@ from pruner import Mask, Weights
 from utils import InputError
 
 NAME = "safetensors"
-NUMBERS = ("ticket_version", "step", "prunings", "kept", "prunable", "density", "seed")
-NO_TEXT = (*NUMBERS, "normalization", "settings", "masked")  # values of the header that are JSON
+NUMBERS = ("ticket_version", "step", "prunings", "kept", "prunable", "density", "seed", "classes", "image_size")
+NO_TEXT = (*NUMBERS, "accuracy", "normalization", "settings", "masked")  # values of the header that are JSON
 LENGTH_BYTES, LARGEST_HEADER = 8, 100_000_000  # of the number before the header; what the library reads
 
 

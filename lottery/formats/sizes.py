@@ -6,28 +6,32 @@ from pathlib import Path
 import torch
 
 from lottery.formats.config import ConversionConfig
-from lottery.formats.exported_ticket import STARTING, TRAINED, ExportedTicket
+from lottery.formats.exported_ticket import (
+    UNFINISHED,
+    ExportedTicket,
+    counted_layers,
+    unfinished_note,
+    which_weights,
+)
 from pruner import Weights
-
-KINDS = {STARTING: "the weights that it starts from", TRAINED: "the weights at the end of its training"}
 
 
 def size_lines(ticket: ExportedTicket, config: ConversionConfig) -> list[str]:
     written, dense = bytes_of(config.output), state_dict_bytes(ticket.complete_weights)
     share = f"{100 * written / dense:.1f} % of the dense state_dict's {dense:,}"
-    return [kept_line(ticket), f"{config.output} is written: {written:,} bytes, {share}."]
+    notes = [f"note: {unfinished_note(config.ticket)}"] if ticket.facts.get("trained_until") == UNFINISHED else []
+    return [*notes, kept_line(ticket), f"{config.output} is written: {written:,} bytes, {share}."]
 
 
 def kept_line(ticket: ExportedTicket) -> str:
     """What is kept, and which weights these are."""
     facts = ticket.facts
     step = "" if facts.get("step") is None else f", after step {facts['step']} of the schedule"
-    kind = KINDS.get(facts["weights"], "weights of which the file does not say what they are")
     if not ticket.mask:
-        return f"The file holds no mask: the dense network, {kind}{step}."
+        return f"The file holds no mask: the dense network, {which_weights(facts)}{step}."
     return (
-        f"{facts['kept']:,} of {facts['prunable']:,} prunable weights are kept, density {facts['density']:.4f}: "
-        f"{kind}{step}."
+        f"{facts['kept']:,} of {facts['prunable']:,} prunable weights are kept, density {facts['density']:.4f}"
+        f"{counted_layers(facts)}: {which_weights(facts)}{step}."
     )
 
 

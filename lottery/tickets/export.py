@@ -1,15 +1,17 @@
 """A ticket in a file, made ready to leave this suite: plain names, and what is known of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lottery.checkpointing.version import suite_version
-from lottery.formats.exported_ticket import EXAMPLES, STARTING, TRAINED, UNRECORDED, ExportedTicket
+from lottery.formats.exported_ticket import EXAMPLES, STARTING, TRAINED, UNRECORDED, ExportedTicket, format_of
 from lottery.formats.masks import ENDING, MASKS, beside_weights, check_mask
-from lottery.tickets.recorded_facts import prunings
+from lottery.formats.network import size_facts
+from lottery.tickets.prac_set_files import read_sequence
+from lottery.tickets.recorded_facts import accuracies, prunings, trained_until
 from lottery.tickets.state_dict_formats import INNER, unwrapped
 from lottery.tickets.ticket_file import TicketFile, weight_mask
 from models.units import NORMALIZATION, owners
@@ -29,14 +31,14 @@ def exported_ticket(path: Path, trained: bool = False) -> ExportedTicket:
     file.check_final()
     weights = end_weights(file) if trained else starting_weights(file)
     whole, mask = weight_mask(file), file.trained[1]
-    if is_foreign(file) and (masks := foreign_masks(file, weights)):
-        beside = {f"{name}{ENDING}" for name in masks}
-        weights = {name: value for name, value in weights.items() if name not in beside}
-        whole = mask = masks
+    weights, masks = foreign_masks(file, weights)
+    whole, mask = masks or whole, masks or mask
     facts = recorded_facts(file) | {"weights": kind_of_weights(file, trained), "step": None if trained else file.step}
+    facts |= training_facts(file.content) if trained else {}
     facts |= {"prunings": prunings(file.content), "kept": count(mask), "prunable": size(mask)}
     facts |= {"density": count(mask) / size(mask) if mask else 1.0, "suite_version": suite_version()}
     facts |= {"normalization": normalization} if (normalization := input_normalization(weights)) else {}
+    facts |= {} if format_of(file.content) else size_facts(weights, facts, path, file.settings)
     weights, mask = emitting_nothing(weights, mask, whole), whole
     if is_own_network(weights):
         facts["prefix"] = f"{INNER}."
@@ -47,6 +49,8 @@ def exported_ticket(path: Path, trained: bool = False) -> ExportedTicket:
 def examples(file: TicketFile) -> dict[str, Tensor]:
     """The EXAMPLES that the file has, which in one of the 2021 code are numpy's arrays."""
     there = {name: file.content[name] for name in EXAMPLES if file.content.get(name) is not None}
+    for value in there.values():
+        read_sequence({"sequence": value}, file.path)  # refuses what is no list of example numbers
     return {name: torch.as_tensor(value) for name, value in there.items()}
 
 
@@ -55,14 +59,16 @@ def is_foreign(file: TicketFile) -> bool:
     return not {"settings", "init_weight", "result"} & file.content.keys()
 
 
-def foreign_masks(file: TicketFile, weights: Weights) -> Mask:
-    """The masks that people keep beside weights, under a key of their own or as NAME_mask, by the names of these
-    weights; empty if there are none. InputError for one that is no mask of any of them."""
-    masks = file.content.get(MASKS) or beside_weights(weights)
+def foreign_masks(file: TicketFile, weights: Weights) -> tuple[Weights, Mask]:
+    """The `weights` of a file without the masks that people keep beside them, and these masks, under a key of their own
+    or as NAME_mask, by the names of the weights; empty if there are none. InputError for one that is no mask of any."""
+    masks = file.content.get(MASKS) or (beside_weights(weights) if is_foreign(file) else {})
     names = {name: weight_name(name, weights) for name in masks}
     for name, layer in masks.items():
         check_mask(file.path, name, layer, weights.get(names[name]), "the network whose weights it holds")
-    return {names[name]: layer.bool() for name, layer in masks.items()}
+    mask = {names[name]: layer.bool() for name, layer in masks.items()}
+    beside = {f"{name}{ENDING}" for name in mask}
+    return {name: value for name, value in weights.items() if name not in beside}, mask
 
 
 def weight_name(name: str, weights: Iterable[str]) -> str:
@@ -106,8 +112,14 @@ def kind_of_weights(file: TicketFile, trained: bool) -> str:
 def recorded_facts(file: TicketFile) -> dict:
     """What the run's settings say, or else the file that the ticket came back in."""
     before = file.content.get("metadata") or {}
-    known = {name: before[name] for name in (*RECORDED, "normalization") if name in before}
+    known = {name: before[name] for name in (*RECORDED, "normalization", "classes", "image_size") if name in before}
     return known | {name: file.settings[name] for name in RECORDED if name in file.settings}
+
+
+def training_facts(content: Mapping) -> dict:
+    """Which epoch's the trained weights are, and their accuracies, where the file says so."""
+    found = {"trained_until": trained_until(content), "accuracy": accuracies(content)}
+    return {name: value for name, value in found.items() if value}
 
 
 def input_normalization(weights: Weights) -> dict[str, list[float]] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from lottery.checkpointing.script_names import Script
-from lottery.formats.exported_ticket import format_of
+from lottery.formats.exported_ticket import BEST, END, UNFINISHED, format_of
 
 
 def prunings(content: Mapping) -> int | None:
@@ -20,6 +20,29 @@ def mask_is_final(content: Mapping) -> bool:
         return True
     history = content.get("history") or []
     return history[-1].get("final", True) if history else content["settings"].get("method") == "static"
+
+
+def is_best_epoch(content: Mapping) -> bool:
+    """Whether a file of this suite is the network at its best validation epoch; a checkpoint has momentum as well, or
+    None there once its training is over."""
+    return "format" in content and "momentum" not in content
+
+
+def trained_until(content: Mapping) -> str | None:
+    """Which epoch's the trained weights are: END, BEST or UNFINISHED; None where the file does not say."""
+    if format_of(content):
+        return content["metadata"].get("trained_until")
+    if "format" not in content:
+        return None
+    return BEST if is_best_epoch(content) else END if content["momentum"] is None else UNFINISHED
+
+
+def accuracies(content: Mapping) -> dict[str, float]:
+    """The accuracies of the trained weights in a file of this suite, in percent, as far as they were measured."""
+    if format_of(content):
+        return content["metadata"].get("accuracy") or {}
+    row = content["history"][-1] if "format" in content and content["history"] else {}
+    return {name: row[name] for name in ("validation", "test") if row.get(name) is not None}
 
 
 def _script(content: Mapping) -> Script | None:

@@ -86,7 +86,7 @@ def renamed(path: Path, names: Mapping[str, str]) -> list[str]:
 def cast(path: Path, state: Weights, network: Weights) -> tuple[Weights, list[str]]:
     """The state in the network's number formats, and a note if it had others. InputError for complex numbers."""
     other = [name for name, value in state.items() if name in network and value.dtype != network[name].dtype]
-    if strange := [name for name in other if state[name].is_complex() or state[name].is_quantized]:
+    if strange := [name for name in other if state[name].is_complex()]:
         raise InputError(f"{path} holds {_word(state[strange[0]])} numbers in {strange[0]}: real ones are needed")
     if not other:
         return state, []

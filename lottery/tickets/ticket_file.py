@@ -13,11 +13,12 @@ from lottery.bases.basis import Basis, basis_in
 from lottery.checkpointing.checkpoint import on_cpu, split_state, split_ticket
 from lottery.checkpointing.recorded_flags import data_flags, network_flags, split_flags
 from lottery.checkpointing.script_names import Script
-from lottery.formats.masks import MASKS, beside_weights, masked_content
+from lottery.formats.exported_ticket import UNFINISHED, unfinished_note
+from lottery.formats.masks import MASKS, beside_weights, is_plain, masked_content
 from lottery.formats.reading import read_content
 from lottery.tickets.given_masks import fitted_mask, mask_names
 from lottery.tickets.prac_set_files import read_sequence
-from lottery.tickets.recorded_facts import mask_is_final
+from lottery.tickets.recorded_facts import mask_is_final, trained_until
 from lottery.tickets.state_dict_formats import cast, check_fit, names_in, renamed, unwrapped
 from lottery.training.step import copy_weights
 from models.network_state import is_extra_state, tensors
@@ -92,8 +93,8 @@ class TicketFile:
         state = state if isinstance(state, dict) else {}
         state = {name: value for name, value in state.items() if not is_extra_state(name)}
         values = [value for value in state.values() if isinstance(value, Tensor)]
-        if any(value.layout != torch.strided or value.is_meta for value in values):
-            raise InputError(f"{self.path} holds tensors that are sparse or without values: give dense ones")
+        if not all(map(is_plain, values)):
+            raise InputError(f"{self.path} holds tensors that are sparse, quantized or without values: give dense ones")
         if MASKS in self.content and len(state) < 2:
             raise InputError(f"{self.path} holds masks and no weights: it can be --mask_dir alone")
         if not state or not all(isinstance(value, Tensor) for value in state.values()):
@@ -120,8 +121,8 @@ class TicketFile:
         self.check_trained()
         weights, _ = self.trained
         found, notes = self.fitting(weights, model, spared)
-        if content.get("momentum") is not None:  # which a finished training has no more
-            notes.append(f"{self.path} is of a training that has not come to its end: its weights are used as they are")
+        if trained_until(content) == UNFINISHED:
+            notes.append(unfinished_note(self.path))
         return found, self.mask(model, spared), notes
 
     def check_trained(self) -> None:

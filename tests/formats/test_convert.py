@@ -277,7 +277,8 @@ def test_the_folder_for_the_hub_has_a_card_of_its_run(search, tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
     summary, card = json.loads((search / "summary.json").read_text()), (folder / "README.md").read_text()
     row = summary["rounds"][1]
-    assert summary["command"] in card and f"| test accuracy, trained by its own run | {row['test']:.2f} % |" in card
+    accuracy = f"| test accuracy, trained by its own run, best validation epoch | {row['test']:.2f} % |"
+    assert summary["command"] in card and accuracy in card
     assert f"| weights kept | {row['kept']} of 108 prunable ones, density {row['density']:.4f} |" in card
     assert "Frankle & Carbin" in card and "Linear Mode Connectivity" in card and "Less Data is More" not in card
     config = json.loads((folder / "config.json").read_text())
@@ -291,7 +292,7 @@ def test_the_card_of_a_single_training_has_its_accuracy(tmp_path):
     row = json.loads((tmp_path / "dense" / "summary.json").read_text())["rounds"][0]
     folder = converted(tmp_path / "dense" / "model_SA_best.pth.tar", "hugging_face", tmp_path, "--trained")
     card = (folder / "README.md").read_text()
-    assert f"| test accuracy, trained by its own run | {row['test']:.2f} % |" in card
+    assert f"| test accuracy, of these weights | {row['test']:.2f} % |" in card
     assert "| weights kept | all: the network is dense |" in card and "prunings" not in card
 
 

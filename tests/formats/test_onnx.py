@@ -61,6 +61,21 @@ def test_an_mlp_needs_no_size_of_images(tmp_path):
     torch.testing.assert_close(logits((tmp_path / "mlp.onnx").read_bytes(), images), model(images), rtol=0, atol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("arch", ["lenet300", "res14s"])
+@pytest.mark.parametrize("form", ["compact", "safetensors", "hugging_face"])
+def test_forms_that_order_tensors_otherwise_are_written_too(tmp_path, form, arch):
+    """Away from their run, whose summary says how many classes there are."""
+    model, file = saved(arch, tmp_path)
+    more = [] if arch == "lenet300" else ["--image_size", 8]
+    for to, flags, source in ((form, [], file), ("onnx", more, tmp_path / "form")):
+        output = tmp_path / ("form" if to == form else "net.onnx")
+        status, _, err = run_in_process(convert, source, "--to", to, "--output", output, *flags)
+        assert status == 0, err
+    images = torch.rand(4, 3, 8, 8)
+    torch.testing.assert_close(logits((tmp_path / "net.onnx").read_bytes(), images), model(images), rtol=0, atol=1e-5)
+
+
 def test_other_logits_are_not_written(own, tmp_path, monkeypatch):
     _, file, content = own
     altered = TicketFile(file).starting_state

@@ -17,7 +17,7 @@ from lottery.training.recipe import Recipe
 from lottery.training.step import Step, copy_weights, load_weights_
 from models import build_model
 from pruner import Ticket
-from tests.helpers import CHANNELS_SHORT, run_in_process
+from tests.helpers import CHANNELS_SHORT, equal_weights, run_in_process
 
 NETWORKS = {"lenet300": "lenet300", "tiny": "tests.networks:tiny", "projections": "res14s_projection"}
 BLOCKS = (
@@ -112,6 +112,17 @@ def test_onnx_without_them_has_the_same_logits(tickets, tmp_path):
         logits.append(torch.from_numpy(session.run(["logits"], {"images": images})[0]))
     assert sizes[1] < 0.6 * sizes[0]
     torch.testing.assert_close(*logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["compact", "safetensors"])
+def test_it_is_made_of_forms_that_order_tensors_otherwise(tickets, tmp_path, form):
+    """Away from their run, whose summary says how many classes there are."""
+    assert run_in_process(convert, tickets["lenet300"], "--to", form, "--output", tmp_path / "form")[0] == 0
+    status, _, err = converted(tmp_path / "form", tmp_path / "small.pt")
+    assert status == 0, err
+    converted(tickets["lenet300"], tmp_path / "direct.pt")
+    small, direct = load_sliced(tmp_path / "small.pt"), load_sliced(tmp_path / "direct.pt")
+    assert equal_weights(small.state_dict(), direct.state_dict())
 
 
 def test_where_nothing_can_be_left_out_nothing_is_written(tickets, tmp_path):

@@ -134,7 +134,7 @@ def test_numbers_that_the_format_does_not_hold_are_refused(tmp_path, tiny):
 def test_tensors_without_plain_values_are_refused(tmp_path, tiny):
     state = copy_weights(tiny)
     state["fc.weight"] = state["fc.weight"].to_sparse()
-    with pytest.raises(InputError, match="sparse or without values"):
+    with pytest.raises(InputError, match="sparse, quantized or without values"):
         saved(tmp_path / "file.pt", state).starting_weights(tiny)
 
 
