@@ -20,14 +20,18 @@ from lottery.checkpointing.run_directory import RunDirectory
 from lottery.checkpointing.script_names import Script
 from lottery.elastic.transfer import transfer_again
 from lottery.formats.exported_ticket import format_of
-from lottery.formats.masks import MASKS, masked_content
+from lottery.formats.masks import MASKS, is_tensors
+from lottery.formats.reading import without_foreign_entries
 from lottery.patterns import find_pattern
 from lottery.search.pruning_plan import PruningPlan
 from lottery.sparse_training.config import METHODS
+from lottery.tickets.export import foreign_masks, is_foreign
 from lottery.tickets.invariants import Seen, TicketFacts, equal, unknown
 from lottery.tickets.load import TicketFiles, checksum
 from lottery.tickets.prac_set_files import read_sequence
 from lottery.tickets.recorded_facts import mask_is_final, prunings
+from lottery.tickets.state_dict_formats import unwrapped
+from lottery.tickets.ticket_file import TicketFile
 from pruner import Mask, Ticket, Weights, count, size
 from utils import InputError, digest
 
@@ -47,19 +51,16 @@ class RunCheckpoints:
 
     def _read(self, path: Path) -> dict | None:
         try:
-            content = read(path) if path.exists() else {}
+            content = without_foreign_entries(read(path)) if path.exists() else {}
         except InputError:
             return None
-        return content if "state_dict" in content else None
+        return content if is_tensors(content.get("state_dict")) else None
 
 
-def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config: VerificationConfig) -> TicketFacts:
-    """The ticket in `file`, and what is known of it; InputError if the file holds none."""
-    if MASKS in content and "state_dict" not in content:
-        raise InputError(f"{file} holds masks and no weights: a ticket is both. --mask_dir takes it")
-    if "state_dict" not in content:
-        raise InputError(f"{file} is no checkpoint: it has no state_dict")
-    weights, mask = recorded_ticket(content)
+def collect_facts(ticket: TicketFile, checkpoints: RunCheckpoints, config: VerificationConfig) -> TicketFacts:
+    """The ticket in a file, and what is known of it; InputError if the file holds none."""
+    file, content = ticket.path, ticket.content
+    mask, weights, _, _ = ticket_in(ticket)
     settings, round = content.get("settings", {}), prunings(content)
     before = checkpoints[round - 1] if round and prunes_previous_mask(settings) else None
     from_file = config.split_file and split_from_file(config.split_file, file, content)
@@ -67,6 +68,7 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
     pattern = PruningPlan.from_settings(settings, config.rate).pattern if round != 0 else None  # round 0 is dense
     transferred, not_transferred = transferred_again(content, file.parent)
     rewound, rewinding = content.get("init_weight"), rewinding_weights(file, content, before)
+    rewound = rewound if rewound is None else comparable(ticket.tensors(rewound))
     if format_of(content):  # most forms of convert.py do not hold the weights that are dropped
         rewound, rewinding = kept_part(rewound, mask), kept_part(rewinding, mask)
         transferred = transferred and transferred._replace(weights=kept_part(transferred.weights, mask))
@@ -91,6 +93,23 @@ def collect_facts(file: Path, content: dict, checkpoints: RunCheckpoints, config
     )
 
 
+def ticket_in(file: TicketFile) -> Ticket:
+    """Weights by the names in the file, as numbers that can be compared, and the mask; InputError if there are none."""
+    content = file.content
+    state = unwrapped(content)
+    if MASKS in content and state is content:
+        raise InputError(f"{file.path} holds masks and no weights: a ticket is both. --mask_dir takes it")
+    weights, mask = recorded_ticket(content | {"state_dict": file.tensors(state)}, as_stored=is_foreign(file))
+    weights, masks = foreign_masks(file, weights)
+    return Ticket(masks or mask, comparable(weights))
+
+
+def comparable(weights: Weights) -> Weights:
+    """The weights, floating-point numbers of 8 bits in 32, in which they are the same: torch cannot compare them."""
+    small = {name for name, value in weights.items() if value.is_floating_point() and value.element_size() == 1}
+    return {name: value.float() if name in small else value for name, value in weights.items()}
+
+
 def kept_part(weights: Weights | None, mask: Mask) -> Weights | None:
     """The weights, zero where the mask drops them."""
     if weights is None:
@@ -108,15 +127,15 @@ def continues(content: dict) -> bool:
     return content.get("settings", {}).get("between") == "continue" and bool(prunings(content))
 
 
-def recorded_ticket(content: dict) -> tuple[Weights, Mask]:
+def recorded_ticket(content: dict, as_stored: bool = False) -> tuple[Weights, Mask]:
     """Weights under plain names, and the mask.
 
-    Weights of our files are as they are stored, to be checked. In files of the 2021 code dropped weights have values
-    that its network never uses; they are zero here.
+    Weights of our files, and others `as_stored`, are as they are there, to be checked. In files of the 2021 code
+    dropped weights have values that its network never uses; they are zero here.
     """
-    state = masked_content(content)
+    state = content["state_dict"]
     weights, mask = split_ticket(state)
-    if "format" in content:
+    if as_stored or "format" in content:
         weights |= {name: state[f"{name}_orig"] for name in mask}
     return weights, mask
 

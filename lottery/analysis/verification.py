@@ -10,10 +10,12 @@ from lottery.checkpointing.resume import is_best_network
 from lottery.checkpointing.run_directory import OWN, checkpoint_name
 from lottery.checkpointing.run_settings import differences
 from lottery.formats.exported_ticket import format_of
-from lottery.formats.masks import is_tensors
-from lottery.formats.reading import has_checksum, read_content
+from lottery.formats.masks import MASKS
+from lottery.formats.reading import has_checksum
+from lottery.tickets.export import is_foreign
 from lottery.tickets.invariants import Finding, check
-from lottery.tickets.state_dict_formats import unwrapped
+from lottery.tickets.recorded_facts import is_best_epoch
+from lottery.tickets.ticket_file import TicketFile
 from utils import InputError
 
 VERDICTS = {True: "holds", False: "BROKEN", None: "-"}
@@ -22,17 +24,23 @@ VERDICTS = {True: "holds", False: "BROKEN", None: "-"}
 def check_file(file: Path, config: VerificationConfig) -> list[Finding]:
     """Whether the file is undamaged and in its place, and what holds of its ticket."""
     try:
-        content, checkpoints = with_state_dict(read_content(file)), RunCheckpoints(file.parent)
-        findings = [check_checksum(file, content), check_position(file, content, checkpoints)]
-        return findings + check(collect_facts(file, content, checkpoints, config))
+        ticket, checkpoints = TicketFile(file), RunCheckpoints(file.parent)
+        findings = [check_checksum(file, ticket.content), check_position(file, ticket.content, checkpoints)]
+        found = check(collect_facts(ticket, checkpoints, config))
     except InputError as error:
         return [Finding("readable", False, str(error))]
+    others = is_foreign(ticket) or MASKS in ticket.content
+    return findings + ([of_others(each) for each in found] if others else found)
 
 
-def with_state_dict(content: dict) -> dict:
-    """The content of a file with its state_dict under that key, as other tools have it alone or under another one."""
-    state = unwrapped(content)
-    return {"state_dict": dict(state)} if "state_dict" not in content and is_tensors(state) else content
+def of_others(finding: Finding) -> Finding:
+    """What is found in a file of other tools: they leave weights under a mask as they are, and only the layers that
+    have a mask can be counted, since the network is not known."""
+    if finding.invariant == "dropped weights" and finding.holds is False:
+        return finding._replace(holds=None, seen=f"{finding.seen}: a training under the mask begins with zeros there")
+    if finding.invariant == "exact density" and "kept" in finding.seen:
+        return finding._replace(seen=f"{finding.seen}; it counts the layers that have a mask")
+    return finding
 
 
 def all_hold(findings: Iterable[Finding]) -> bool:
@@ -74,18 +82,13 @@ def check_position(file: Path, content: dict, checkpoints: RunCheckpoints) -> Fi
     return Finding(name, True, f"goes with {checkpoint_name(beside)}")
 
 
-def is_best(content: dict) -> bool:
-    """Whether it is the network at a round's best epoch; a checkpoint of the round has momentum as well."""
-    return "momentum" not in content
-
-
 def neighbour(content: dict, checkpoints: RunCheckpoints) -> dict | None:
     """The checkpoint that a file goes with, if it is there and ours: of the same round for a best network, of the round
     before for a checkpoint."""
     round = content.get("state")
-    if not is_best(content) and not round:
+    if not is_best_epoch(content) and not round:
         return None
-    beside = checkpoints[round if is_best(content) else round - 1]
+    beside = checkpoints[round if is_best_epoch(content) else round - 1]
     return beside if beside and "format" in beside else None
 
 
@@ -103,13 +106,13 @@ def history_conflict(content: dict, later: dict | None) -> str | None:
     """How the number of epochs differs from what the checkpoint of the round after records."""
     rows = {row["round"]: row for row in later.get("rounds", [])} if later else {}
     row, epochs = rows.get(content["state"]), len(content["history"])
-    if is_best(content) or row is None or row["epochs"] == epochs:
+    if is_best_epoch(content) or row is None or row["epochs"] == epochs:
         return None
     return f"{epochs} epochs of a round that had {row['epochs']}, as {checkpoint_name(later)} knows"
 
 
 def best_conflict(content: dict, beside: dict | None) -> str | None:
     """Whether a best network is not that of the best epoch in its round's checkpoint."""
-    if beside is None or not is_best(content) or is_best_network(content, beside):
+    if beside is None or not is_best_epoch(content) or is_best_network(content, beside):
         return None
     return f"not the best network of {checkpoint_name(beside)}"

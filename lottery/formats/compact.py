@@ -17,6 +17,7 @@ from lottery.formats.config import ConversionConfig
 from lottery.formats.exported_ticket import ExportedTicket, content_of_stored
 
 NAME = "compact"
+PARTS = {"dense": Tensor, "kept": Tensor, "mask": dict}  # what such a file has by name, beside the settings
 
 
 def write(ticket: ExportedTicket, config: ConversionConfig) -> None:

@@ -6,11 +6,14 @@ its own, since a weight that is kept may be zero and a layer may be kept whole.
 
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from lottery.checkpointing import checkpoint
 from lottery.formats.config import ConversionConfig
 from lottery.formats.exported_ticket import ExportedTicket, content_of_stored
 
 NAME = "masked"
+PARTS = {"state_dict": Tensor, "mask": Tensor}  # what such a file has by name, beside the settings
 
 
 def write(ticket: ExportedTicket, config: ConversionConfig) -> None:

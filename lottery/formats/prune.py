@@ -6,12 +6,15 @@ multiplied by the mask: it holds the weights that are dropped, too, where the so
 
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from lottery.checkpointing import checkpoint
 from lottery.checkpointing.checkpoint import masked_state
 from lottery.formats.config import ConversionConfig
 from lottery.formats.exported_ticket import ExportedTicket, content_of_stored
 
 NAME = "prune"
+PARTS = {"state_dict": Tensor}  # what such a file has by name, beside the settings
 
 
 def write(ticket: ExportedTicket, config: ConversionConfig) -> None:
