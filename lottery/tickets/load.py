@@ -26,8 +26,8 @@ from lottery.tickets.ticket_file import TicketFile
 from lottery.training.context import ModelAndData
 from lottery.training.network_notes import new_classifier_note
 from lottery.training.step import copy_weights
-from models.units import NORMALIZATION
-from pruner import Mask, Ticket, Weights, classifiers, same
+from models.units import NORMALIZATION, owners
+from pruner import Mask, Ticket, Weights, classifiers, count, prunable, same, size
 from utils import InputError, digest
 
 PRETRAINED = Path("--weights")  # what is said to hold pre-trained weights, whose file a note names
@@ -219,10 +219,17 @@ class TicketFiles(NamedTuple):
         return Ticket(mask, weights, step, basis), list(dict.fromkeys(notes))
 
     def final_mask(self, model: nn.Module, spared: Sequence[str]) -> Mask:
-        """The mask of its file; InputError for one that was still changing when a training under it was saved."""
+        """The mask of its file; InputError for one that was still changing when a training under it was saved, and for
+        one that leaves the network no prunable weight."""
         assert self.mask is not None
         self.mask.check_final()
-        return self.mask.mask(model, spared)
+        mask = self.mask.mask(model, spared)
+        if mask and not count(mask):
+            whole = set(prunable(model, prune_classifier=True)) - mask.keys()
+            if all(owners(name, classifiers(model)) for name in whole):
+                found = f"{self.mask.path} keeps none of {size(mask):,} prunable weights"
+                raise InputError(f"{found}: there is nothing to train")
+        return mask
 
     def other_round(self) -> str | None:
         """A note where two rounds of searches are given that do not follow each other: the mask was pruned from other

@@ -110,6 +110,19 @@ def test_a_mask_of_ones_is_the_dense_network(tmp_path, tiny, mask):
     assert found == {} and notes == [f"{tmp_path}/mask.pt holds no mask: the dense network is trained"]
 
 
+def test_a_mask_that_keeps_nothing_is_refused(tmp_path, tiny, mask):
+    """In any file; not if the layers without a mask are kept."""
+    nothing = {name: torch.zeros_like(layer) for name, layer in mask.items()}
+    torch.save(nothing, tmp_path / "mask.pt")
+    assert refusal(tmp_path / "mask.pt", tiny) == " keeps none of 252 prunable weights: there is nothing to train"
+    torch.save(masked_state(copy_weights(tiny), nothing), tmp_path / "mask.pt")
+    assert refusal(tmp_path / "mask.pt", tiny) == " keeps none of 252 prunable weights: there is nothing to train"
+    some = {"conv1.weight": nothing["conv1.weight"]}
+    for content in some, masked_state(copy_weights(tiny), some):
+        torch.save(content, tmp_path / "mask.pt")
+        assert not loaded(tmp_path / "mask.pt", tiny)[0]["conv1.weight"].any()
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
