@@ -32,15 +32,28 @@ def build_members(config: ElasticConfig, init: TicketFile) -> tuple[Member, Memb
     """Source and target; InputError if the starting weights in `init` are not the source's."""
     arch, target = config.mapping.source_arch, config.mapping.target_arch
     classifier = config.family.classifier(arch) if config.family else family(arch).classifier
-    images = image_spec(plain_names(init.starting_state), arch, classifier[-1], init.path)
-    return build_member(config, arch, images), build_member(config, target, images)
+    state = plain_names(init.starting_state)
+    images = image_spec(state, arch, classifier[-1], init.path)
+    source = build_member(config, arch, images)
+    if size := size_by_positions(source.network, state):
+        images = images | {"image_size": size, "tried": False}
+        source = build_member(config, arch, images)
+    return source, build_member(config, target, images)
 
 
 def build_member(config: ElasticConfig, arch: str, images: Mapping) -> Member:
-    # A network of the user's own is not tried on images: which size it takes is not known, and nothing depends on it.
-    size = images["image_size"] if arch in ARCHITECTURES else None
-    network = build_model(arch, stem=config.mapping.stem, **{**images, "image_size": size})
+    network = build_model(arch, stem=config.mapping.stem, **images)
     return Member(network, network_family(config.family, arch, tensors(network)))
+
+
+def size_by_positions(network: nn.Module, state: Weights) -> int | None:
+    """The size of the images that a vision transformer with these weights takes, by its table of positions, (1, tokens,
+    features): tokens are square patches and a few more. None if the network has the same table already, or no such.
+    """
+    own = {name: value for name, value in tensors(network).items() if value.ndim == 3 and len(value) == 1}
+    tables = [state[name] for name, value in own.items() if name in state and state[name].shape != value.shape]
+    layers = [each for each in network.modules() if isinstance(each, nn.Conv2d) and each.kernel_size == each.stride]
+    return layers[0].kernel_size[0] * isqrt(tables[0].shape[1]) if tables and layers and tables[0].ndim == 3 else None
 
 
 def network_family(description: Description | None, arch: str, names: Iterable[str]) -> Family:
@@ -72,13 +85,16 @@ def image_spec(state: Weights, arch: str, classifier: str, path: Path) -> dict:
     return {
         "classes": len(logits[-1]),
         "channels": len(mean),
-        "image_size": _mlp_image_size(state, len(mean), path) if arch in MLPS else IMAGE_SIZE,
+        "image_size": _image_size(state, arch, len(mean), path),
         "mean": mean.tolist(),
         "std": std.tolist(),
     }
 
 
-def _mlp_image_size(state: Weights, channels: int, path: Path) -> int:
+def _image_size(state: Weights, arch: str, channels: int, path: Path) -> int | None:
+    """None for a network of the user's own: which size it takes is not known, so it is not tried on images."""
+    if arch not in MLPS:
+        return IMAGE_SIZE if arch in ARCHITECTURES else None
     first = _tensor(state, "fc1.weight", path)
     return isqrt(first[0].numel() // channels)
 
