@@ -14,7 +14,7 @@ def measure_stability(config: StabilityConfig) -> None:
     from lottery.retraining.run import ticket_to_train
     from lottery.training.context import build_context
 
-    context = build_context(config.training)
+    context = build_context(config.training, prunes=False)
     ticket = ticket_to_train(config, context)  # refused, if at all, before the directory is this run's
     StabilityRun(config, context, ticket).run()
 

@@ -13,7 +13,7 @@ def train_ticket(config: RetrainingConfig) -> None:
     from lottery.retraining.run import TicketTraining, ticket_to_train
     from lottery.training.context import build_context
 
-    context = build_context(config.training, order_seed=config.order_seed)
+    context = build_context(config.training, order_seed=config.order_seed, prunes=False)
     ticket = ticket_to_train(config, context)
     TicketTraining(config, context, ticket).run()
 

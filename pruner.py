@@ -49,14 +49,19 @@ def prunable(model: nn.Module, prune_classifier: bool = False) -> list[str]:
     Behind them come the parameters in the model's `also_pruned`, if it has been set (lottery.training.also_pruned).
     Weights shared by several layers are listed once, under the parameter's first name. ValueError if there are none.
     """
+    if names := prunable_if_any(model, prune_classifier):
+        return names
+    raise ValueError("the network has nothing to prune: no Conv2d or Linear layer beside its classifier")
+
+
+def prunable_if_any(model: nn.Module, prune_classifier: bool = False) -> list[str]:
+    """`prunable`, empty if there are none."""
     excluded, fixed = () if prune_classifier else classifiers(model), frozen(model)
     layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     names = [f"{name}.weight" for name in layers if name not in excluded and f"{name}.weight" not in fixed]
     names += [name for name in getattr(model, "also_pruned", ()) if name.rpartition(".")[0] not in excluded]
     if shared := _other_names(model):
         names = [name for name in names if name not in shared]
-    if not names:
-        raise ValueError("the network has nothing to prune: no Conv2d or Linear layer beside its classifier")
     return names
 
 
@@ -87,7 +92,7 @@ def last_linear(model: nn.Module) -> tuple[str, ...]:
 def never_pruned(model: nn.Module) -> dict[str, int]:
     """Name -> number of weights of the parameters that are never pruned, without biases and normalisation: those of
     attention (`in_proj_weight`), one-dimensional convolutions, embeddings and the like."""
-    left_out = set(prunable(model, prune_classifier=True)) | frozen(model)
+    left_out = set(prunable_if_any(model, prune_classifier=True)) | frozen(model)
     norms = [name for name, module in model.named_modules() if hasattr(module, "normalized_shape")]
     return {
         name: parameter.numel()

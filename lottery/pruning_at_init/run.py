@@ -22,7 +22,7 @@ from lottery.terminal import Column, table_lines
 from lottery.tickets.load import LoadedTicket, checksum, load_ticket
 from lottery.tickets.network_basis import basis_of_network
 from lottery.tickets.save import seen_examples, ticket_checkpoint
-from lottery.training.context import ModelAndData, build_model_and_data
+from lottery.training.context import ModelAndData, build_model_and_data, check_prunable
 from lottery.training.devices import pick_device
 from lottery.training.environment import keep_freed_memory, set_determinism
 from lottery.training.network_notes import classifier_setting, network_notes
@@ -37,6 +37,7 @@ def read_inputs(config: PruningAtInitConfig) -> PruningInputs:
     device = pick_device(config.device.gpu)
     set_determinism(device, config.device.deterministic)
     context = build_model_and_data(config.data, config.model, config.run.seed, device)
+    check_prunable(context.model, config.model.arch, config.prune_classifier)
     loaded = load_weights(config, context)
     return PruningInputs(
         config,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lottery.formats.masks import check_mask
 from lottery.tickets.state_dict_formats import renamed, renaming
 from models.units import owners
-from pruner import Mask, prunable
+from pruner import Mask, prunable, prunable_if_any
 from utils import InputError
 
 
@@ -24,12 +24,12 @@ def fitted_mask(
     parameters = dict(model.named_parameters())
     names = mask_names(model, masks)
     masks = {name: layer for name, layer in masks.items() if not owners(names[name], spared)}
-    for name, layer in masks.items():
-        check_mask(path, name, layer, parameters.get(names[name]), f"this network, as {prunable(model)[0]} is")
-    found = {names[name]: layer.bool() for name, layer in masks.items()}
     allowed = prunable(model, prune_classifier=True)
+    for name, layer in masks.items():
+        check_mask(path, name, layer, parameters.get(names[name]), f"this network, as {allowed[0]} is")
+    found = {names[name]: layer.bool() for name, layer in masks.items()}
     check_prunable(path, {name: layer for name, layer in found.items() if name not in allowed})
-    whole = [name for name in prunable(model) if name not in found and not owners(name, spared)]
+    whole = [name for name in prunable_if_any(model) if name not in found and not owners(name, spared)]
     found |= {name: torch.ones_like(parameters[name], dtype=torch.bool, device="cpu") for name in whole}
     mask = {name: found[name] for name in allowed if name in found}
     if all(bool(layer.all()) for layer in mask.values()):

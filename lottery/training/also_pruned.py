@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from pruner import never_pruned
+from pruner import classifiers, never_pruned, prunable_if_any
 from utils import InputError, did_you_mean, listed
 
 ALL = "all"
@@ -64,3 +64,22 @@ def of_layers(model: nn.Module) -> list[str]:
     }
     places = ((name, *name.rpartition(".")[::2]) for name in candidates(model))
     return [name for name, place, own in places if own.startswith(starts.get(place, ()))]
+
+
+# --- networks of which nothing else is pruned -------------------------------------------------------------------------
+
+
+def flag_that_prunes(model: nn.Module) -> str:
+    """The flag that would prune something of a network of which nothing is pruned without, as the end of an error."""
+    if names := [name for name in of_layers(model) if name.rpartition(".")[0] not in classifiers(model)]:
+        return f"; main_imp.py, main_PrAC_imp.py and main_dst.py prune {listed(names)} with --prune_also all"
+    return ", which --prune_classifier prunes" if prunable_if_any(model, prune_classifier=True) else ""
+
+
+def prune_on_request_(model: nn.Module) -> bool:
+    """Let the weights that flags alone would prune count as prunable where a network has no others, as for the
+    training of a ticket that was found with these flags; returns whether they are those of the classifier."""
+    if prunable_if_any(model):
+        return False
+    model.also_pruned = tuple(of_layers(model))
+    return not prunable_if_any(model)

@@ -12,7 +12,7 @@ from lottery import ranks
 from lottery.readers.image_files import ImageFiles
 from lottery.readers.registry import read_source
 from lottery.readers.source import Source
-from lottery.training.also_pruned import also_pruned
+from lottery.training.also_pruned import also_pruned, flag_that_prunes, prune_on_request_
 from lottery.training.config import DataConfig, ModelConfig, TrainingConfig
 from lottery.training.data_split import make_split
 from lottery.training.devices import explain_out_of_memory, free_memory, pick_device
@@ -104,12 +104,14 @@ def build_context(
     prune_classifier: bool = False,
     order_seed: int | None = None,
     prune_also: Sequence[str] | None = None,
+    prunes: bool = True,
 ) -> TrainingContext:
     """Read the data, build the network and what trains it.
 
-    `prune_also` names weights that are pruned beside the usual ones (also_pruned.py). `order_seed` decides order and
-    augmentation of examples, and dropout; the run's seed does if it is None. InputError where flags, files and network
-    do not go together.
+    `prune_also` names weights that are pruned beside the usual ones (also_pruned.py). A run that `prunes` nothing, and
+    trains what it is given, takes networks that have no usual ones. `order_seed` decides order and augmentation of
+    examples, and dropout; the run's seed does if it is None. InputError where flags, files and network do not go
+    together.
     """
     keep_freed_memory()
     run, progress = config.run, Progress(config.run.print_freq)
@@ -120,6 +122,9 @@ def build_context(
     found = build_model_and_data(config.data, config.model, run.seed, device)
     if prune_also:
         found.model.also_pruned = also_pruned(found.model, prune_also)
+    if not prunes:
+        prune_classifier = prune_on_request_(found.model)
+    check_prunable(found.model, config.model.arch, prune_classifier)
     shards = config.arithmetic.shards
     arithmetic = {
         "precision": precision,
@@ -145,7 +150,10 @@ def build_context(
 
 
 def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device: torch.device) -> ModelAndData:
-    """Read the data, build the network. InputError where flags, files and network do not go together."""
+    """Read the data, build the network. InputError where flags, files and network do not go together.
+
+    Whether the network has something to prune is for the caller to check, by `check_prunable`.
+    """
     if data.split_file:
         read_permutation(data.split_file)  # before the data, which may take long to decode
     read = partial(
@@ -161,7 +169,6 @@ def build_model_and_data(data: DataConfig, model: ModelConfig, seed: int, device
     found_split = make_split(data, source)
     images = image_spec(source) | fixed_normalization(model.normalization)
     network = move_to_device(initial_model(model, seed, images), device)
-    check_prunable(network, model.arch)
     train, test = images_on(device, source, augmented=not data.no_augmentation, workers=data.workers)
     return ModelAndData(
         device=device,
@@ -227,7 +234,7 @@ def same_weights_note(model: ModelConfig, seed: int, images: Mapping, network: n
     return [f"--arch {model.arch} begins with the same weights whatever --seed is: seeds differ in other draws alone"]
 
 
-def check_prunable(model: nn.Module, arch: str) -> None:
+def check_prunable(model: nn.Module, arch: str, prune_classifier: bool = False) -> None:
     """InputError for a user's network whose weights are computed from others or changed before use, or that has none
     to prune."""
     if altered := getattr(model, "altered", ()):
@@ -236,9 +243,9 @@ def check_prunable(model: nn.Module, arch: str) -> None:
             "pruned weights would not stay zero; give a network with a plain Conv2d or Linear layer there"
         )
     try:
-        names = prunable(model)
+        names = prunable(model, prune_classifier)
     except ValueError as error:
-        raise InputError(f"--arch {arch}: {error}") from None
+        raise InputError(f"--arch {arch}: {error}{flag_that_prunes(model)}") from None
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     if computed := [name for name in names if name not in parameters]:
         if f"{computed[0]}_orig" in parameters and f"{computed[0]}_mask" in dict(model.named_buffers()):

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+import main_init
 import pruner
 from lottery.checkpointing.checkpoint import read, split_state
 from lottery.training.also_pruned import also_pruned, candidates
 from models import build_model
-from tests.helpers import SAVING, SETTINGS, assert_same_files, masks, run, run_killed
+from tests.helpers import SAVING, SETTINGS, assert_same_files, masks, run, run_killed, run_to
 from utils import InputError
 
 VIT = SETTINGS.replace("tests.networks:tiny", "tests.networks:vit_shallow") + " --epochs 2 --decreasing_lr 1"
@@ -78,3 +79,61 @@ def test_going_on_needs_the_same_names(tmp_path):
 def test_a_pattern_is_for_the_usual_layers(tmp_path):
     out = run("imp", f"{VIT} --pattern 2:4 --prune_also all", tmp_path, expect=2)
     assert "--pattern 2:4 is for Conv2d and Linear layers" in " ".join(out.split())
+
+
+# --- networks of which nothing else is pruned -------------------------------------------------------------------------
+
+
+class Recurrent(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.read, self.head = nn.LSTM(24, 8, batch_first=True), nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        return self.head(self.read(x.transpose(1, 2).flatten(2))[0][:, -1])
+
+
+def convolutions_of_pixels(num_classes):
+    return nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 3), nn.ReLU(), nn.Conv1d(4, num_classes, 62), nn.Flatten())
+
+
+def without(arch):
+    return f"--arch {arch}".join(VIT.split("--arch tests.networks:vit_shallow"))
+
+
+FLAGS = {
+    f"{__name__}:Recurrent": ("--prune_also all", ["network.read.weight_ih_l0", "network.read.weight_hh_l0"]),
+    f"{__name__}:convolutions_of_pixels": ("--prune_also all", ["network.1.weight"]),
+    "tests.networks:only_linear": ("--prune_classifier", ["network.1.weight"]),
+}
+
+
+@pytest.mark.parametrize("arch", FLAGS)
+def test_a_network_of_which_nothing_else_is_pruned_is_searched_and_its_ticket_trained(arch, tmp_path):
+    flags, names = FLAGS[arch]
+    run("imp", f"{without(arch)} --pruning_times 2 --rate 0.4 {flags}", tmp_path / "search")
+    mask, ticket = masks(tmp_path / "search")[1], tmp_path / "search" / "1checkpoint.pth.tar"
+    assert list(mask) == names and pruner.count(mask) == round(0.6 * pruner.size(mask))
+    run("train", f"{without(arch)} --init_dir {ticket} --mask_dir {ticket}", tmp_path / "train")
+    weights, kept = split_state(read(tmp_path / "train" / "checkpoint.pth.tar")["state_dict"])
+    assert pruner.same(kept, mask) and not any(weights[name][~layer].any() for name, layer in mask.items())
+    assert "density 1.0000" in run("train", without(arch), tmp_path / "dense")
+    torch.save({"masks": {name: layer.float() for name, layer in mask.items()}}, given := tmp_path / "mask.pt")
+    run("train", f"{without(arch)} --init_dir {ticket} --mask_dir {given}", tmp_path / "given")
+    assert pruner.same(split_state(read(tmp_path / "given" / "checkpoint.pth.tar")["state_dict"])[1], mask)
+
+
+@pytest.mark.parametrize("arch", FLAGS)
+def test_without_its_flag_it_is_refused_and_the_flag_named(arch, tmp_path):
+    out = " ".join(run("imp", without(arch), tmp_path, expect=2).split())
+    flag, names = FLAGS[arch]
+    by_flag = f"; main_imp.py, main_PrAC_imp.py and main_dst.py prune {', '.join(names)} with {flag}"
+    by_flag = ", which --prune_classifier prunes" if flag == "--prune_classifier" else by_flag
+    assert f"--arch {arch}: the network has nothing to prune: no Conv2d or Linear layer beside its" in out
+    assert f"beside its classifier{by_flag}" in out
+
+
+def test_softmax_regression_is_pruned_before_training(tmp_path):
+    words = "--dataset digits --arch tests.networks:only_linear --criterion snip --density 0.5 --gpu -1".split()
+    run_to(0, main_init, *words, "--prune_classifier", "--save_dir", tmp_path / "ticket")
+    assert "which --prune_classifier prunes" in " ".join(run_to(2, main_init, *words, "--save_dir", tmp_path).split())
