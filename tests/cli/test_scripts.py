@@ -153,7 +153,10 @@ BAD_PRUNING = [
     ("--rate 0", "between 0 and 1.*got 0"),
     ("--rate x", "between 0 and 1.*got x"),
     ("--arch tests.networks:tiny --rate 0.9 --pruning_times 5", "leaves none of the 1368"),
-    ("--arch tests.networks:only_linear", "nothing to prune: .* beside its classifier, which --prune_classifier prunes"),
+    (
+        "--arch tests.networks:only_linear",
+        "nothing to prune: .* beside its classifier, which --prune_classifier prunes",
+    ),
     ("--queue_length 0", "got 0"),
     ("--prac_set nowhere", "nowhere does not exist"),
     ("--prac_set .", "0checkpoint.pth.tar"),
