@@ -60,14 +60,9 @@ def prunable_if_any(model: nn.Module, prune_classifier: bool = False) -> list[st
     layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     names = [f"{name}.weight" for name in layers if name not in excluded and f"{name}.weight" not in fixed]
     names += [name for name in getattr(model, "also_pruned", ()) if name.rpartition(".")[0] not in excluded]
-    if shared := _other_names(model):
-        names = [name for name in names if name not in shared]
-    return names
-
-
-def _other_names(model: nn.Module) -> set[str]:
-    """The names of shared parameters other than their first."""
-    return {name for name, _ in model.named_parameters(remove_duplicate=False)} - dict(model.named_parameters()).keys()
+    first = dict(model.named_parameters()).keys()
+    others = {name for name, _ in model.named_parameters(remove_duplicate=False)} - first  # of shared parameters
+    return [name for name in names if name not in others]
 
 
 def frozen(model: nn.Module) -> set[str]:
