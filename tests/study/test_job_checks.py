@@ -20,7 +20,7 @@ RUNS = {
     "sets_cifar": 180,
     "prac_fashion": 225,
     "cheapest_fashion_look": 380,
-    "cheapest_fashion": 355,
+    "cheapest_fashion": 345,
     "prac_cifar16": 70,
     "dst_fashion": 225,
     "dst_digits": 105,
