@@ -32,5 +32,5 @@ class AlternatingCompression(ScheduledUpdates):
 
     def compresses(self, done: int) -> bool:
         """Whether the change that is due after so many steps compresses, or leaves the network compressed."""
-        too_late = self.schedule.last - done < self.schedule.every / 2
+        too_late = self.schedule.last - done < self.schedule.every // 2
         return too_late or self.schedule.number(done) % 2 == 0
