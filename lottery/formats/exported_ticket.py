@@ -49,7 +49,8 @@ class ExportedTicket(NamedTuple):
     def masked_weights(self) -> Weights:
         """The weights, zero where they are dropped, each contiguous in memory of its own."""
         weights = self.complete_weights
-        dropped = {name: (weights[name] * layer.to(weights[name].dtype)) for name, layer in self.mask.items()}
+        # Not by `pruner.apply_`: torch multiplies weights of 8 bits by no booleans.
+        dropped = {name: weights[name] * layer.to(weights[name].dtype) for name, layer in self.mask.items()}
         return weights | {name: value.contiguous() for name, value in dropped.items()}
 
     def metadata(self, ticket_format: str) -> dict[str, Any]:

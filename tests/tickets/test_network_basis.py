@@ -10,7 +10,7 @@ from lottery.channels.outputs import emitting_layers, output_parameters
 from lottery.tickets.network_basis import basis_of_network, layers_on_images
 from models import build_model
 from pruner import dense
-from tests.helpers import conv3x3, network
+from tests.helpers import OwnForward, conv3x3, network
 from utils import InputError
 
 
@@ -62,15 +62,8 @@ def test_batch_norms_go_with_the_outputs_that_they_read(case):
 
 
 def test_a_batch_norm_behind_an_addition_belongs_to_no_single_layer():
-    class Sum(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b, self.norm = conv3x3(3, 4), conv3x3(3, 4), nn.BatchNorm2d(4)
-
-        def forward(self, x):
-            return self.norm(self.a(x) + self.b(x))
-
-    assert output_parameters(Sum(), ["a.weight"]) == {"a.weight": ("a.bias",)}
+    total = OwnForward(lambda self, x: self.norm(self.a(x) + self.c(x)), c=conv3x3(3, 4), norm=nn.BatchNorm2d(4))
+    assert output_parameters(total, ["a.weight"]) == {"a.weight": ("a.bias",)}
 
 
 def test_batch_norm_over_tokens_is_not_one_of_features():
@@ -85,47 +78,43 @@ def test_the_biases_of_attention_go_with_its_rows():
 
 
 SILENT = {
-    "functions": lambda self, x: self.b(F.interpolate(F.pad(F.prelu(self.a(x), self.slope), (1, 1)), scale_factor=2)),
+    "functions": lambda self, x: self.b(
+        F.interpolate(F.pad(F.prelu(self.a(x), self.act.weight), (1, 1)), scale_factor=2)
+    ),
     "a product": lambda self, x: self.b(self.a(x) * x.mean()),
-    "a sum with others": lambda self, x: self.norm(self.a(x) + self.b(x)),
+    "a sum with others": lambda self, x: self.norm(self.a(x) + self.c(x)),
     "its own batch norm": lambda self, x: self.b(self.norm(self.a(x)).relu()),
     "a flattening": lambda self, x: self.fc(self.a(x).flatten(1)),
-    "the end": lambda self, x: self.a(self.b(x)),
+    "the end": lambda self, x: self.a(x),
 }
 EMITTING = {
     "group norm": lambda self, x: self.b(self.group(self.a(x))),
     "an activation": lambda self, x: self.b(self.a(x).sigmoid()),
     "a constant": lambda self, x: self.b(self.a(x) + 1),
-    "a parameter": lambda self, x: self.b(self.a(x) + self.slope.view(1, 4, 1, 1)),
+    "a parameter": lambda self, x: self.b(self.a(x) + self.act.weight.view(1, 4, 1, 1)),
     "padding": lambda self, x: self.b(F.pad(self.a(x), (1, 1), value=1.0)),
-    "a batch norm of others, too": lambda self, x: self.wide(torch.cat([self.a(x), self.b(x)], 1)),
+    "a batch norm of others, too": lambda self, x: self.wide(torch.cat([self.a(x), self.c(x)], 1)),
     "a batch norm of pixels": lambda self, x: self.pixels(self.a(x).flatten(1)),
     "something that cannot be followed": lambda self, x: self.b(self.a(x).exp() - 1),
 }
 
 
-class TwoLayers(nn.Module):
-    def __init__(self, forward):
-        super().__init__()
-        self.a, self.b, self.fc = conv3x3(4, 4), conv3x3(4, 4), nn.Linear(256, 2)
-        self.norm, self.wide, self.pixels = nn.BatchNorm2d(4), nn.BatchNorm2d(8), nn.BatchNorm1d(256)
-        self.group, self.slope, self.forward_ = nn.GroupNorm(2, 4), nn.Parameter(torch.full((4,), 0.1)), forward
-
-    def forward(self, x):
-        return self.forward_(self, x)
+def two_layers(way):
+    norms = {"norm": nn.BatchNorm2d(4), "wide": nn.BatchNorm2d(8), "pixels": nn.BatchNorm1d(256)}
+    others = {"c": conv3x3(3, 4), "fc": nn.Linear(256, 2), "group": nn.GroupNorm(2, 4), "act": nn.PReLU(4, 0.1)}
+    return OwnForward(way, **norms, **others)
 
 
 @pytest.mark.parametrize("case", [*SILENT, *EMITTING])
 def test_layers_are_named_whose_pruned_filters_may_emit_something(case):
-    model = TwoLayers((SILENT | EMITTING)[case])
-    model(torch.rand(2, 4, 8, 8))
+    model = two_layers((SILENT | EMITTING)[case])
+    model(torch.rand(2, 3, 8, 8))
     found = emitting_layers(model, output_parameters(model, ["a.weight"]))
     assert found == (("a.weight",) if case in EMITTING else ())
 
 
 def test_layers_of_a_network_that_cannot_be_traced_are_named():
-    untraced = TwoLayers(lambda self, x: self.a(x) if x.sum() > 0 else self.b(x))
-    untraced.norm = untraced.wide = untraced.pixels = None
+    untraced = OwnForward(lambda self, x: self.b(self.a(x)) if x.sum() > 0 else self.a(x))
     assert emitting_layers(untraced, output_parameters(untraced, ["a.weight"])) == ("a.weight",)
 
 
